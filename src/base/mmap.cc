@@ -1,0 +1,103 @@
+#include "base/mmap.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <utility>
+
+namespace tw::base {
+namespace {
+
+/// Closes a file descriptor at the end of its scope.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() { if (fd_ >= 0) ::close(fd_); }
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+Error system_error(const std::string& path, const char* what) {
+  const Code code = errno == ENOENT ? Code::kNotFound : Code::kIo;
+  return Error{code, fmt::format("cannot {}: {}", what, std::strerror(errno)), path};
+}
+
+Result<std::size_t> regular_file_size(int fd, const std::string& path) {
+  struct stat info{};
+  if (::fstat(fd, &info) != 0) return system_error(path, "read the size");
+  if (!S_ISREG(info.st_mode)) return Error{Code::kInvalidArgument, "is not a regular file", path};
+  return static_cast<std::size_t>(info.st_size);
+}
+
+Status write_all(int fd, std::string_view content, const std::string& path) {
+  while (!content.empty()) {
+    const ssize_t written = ::write(fd, content.data(), content.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return system_error(path, "write");
+    content.remove_prefix(static_cast<std::size_t>(written));
+  }
+  if (::fsync(fd) != 0) return system_error(path, "sync");
+  return Ok{};
+}
+
+}  // namespace
+
+Result<MappedFile> MappedFile::open(const std::string& path) {
+  const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0) return system_error(path, "open");
+  MappedFile file;
+  file.path_ = path;
+  TW_ASSIGN_OR_RETURN(file.size_, regular_file_size(fd.get(), path));
+  if (file.size_ == 0) return file;
+  void* data = ::mmap(nullptr, file.size_, PROT_READ, MAP_SHARED, fd.get(), 0);
+  if (data == MAP_FAILED) {
+    file.size_ = 0;
+    return system_error(path, "map");
+  }
+  file.data_ = static_cast<const std::byte*>(data);
+  return file;
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept { *this = std::move(other); }
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  std::swap(path_, other.path_);
+  return *this;
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+Result<std::string> read_file(const std::string& path, std::size_t limit) {
+  TW_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
+  const auto bytes = file.bytes();
+  if (bytes.size() > limit) {
+    return Error{Code::kResourceExhausted, fmt::format("has {} bytes, more than the limit of {}", bytes.size(), limit), path};
+  }
+  return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
+Status write_file_atomically(const std::string& path, std::string_view content) {
+  const std::string temporary = path + ".partial";
+  {
+    const Descriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+    if (fd.get() < 0) return system_error(temporary, "create");
+    TW_RETURN_IF_ERROR(write_all(fd.get(), content, temporary));
+  }
+  if (std::rename(temporary.c_str(), path.c_str()) != 0) return system_error(path, "rename into place");
+  return Ok{};
+}
+
+}  // namespace tw::base

@@ -1,0 +1,38 @@
+// A file mapped read-only into memory.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+#include "base/result.h"
+
+namespace tw::base {
+
+/// Owns the mapping; movable. The bytes stay valid, and shared with the page cache, as long as it lives.
+class MappedFile {
+ public:
+  /// Fails with kNotFound or kIo, naming the path and the reason.
+  static Result<MappedFile> open(const std::string& path);
+
+  MappedFile() = default;
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  ~MappedFile();
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  const std::string& path() const { return path_; }
+
+ private:
+  const std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+  std::string path_;
+};
+
+/// The whole file as text. Fails when it is larger than `limit` bytes.
+Result<std::string> read_file(const std::string& path, std::size_t limit = std::size_t{64} << 20);
+
+/// Writes the file so that a crash leaves the old or the new one, never half: temporary, fsync, rename.
+Status write_file_atomically(const std::string& path, std::string_view content);
+
+}  // namespace tw::base
