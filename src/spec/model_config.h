@@ -1,0 +1,64 @@
+// What a decoder-only transformer looks like: read from a GGUF file's metadata or from config.json, checked once,
+// and from then on trusted by every folder above.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/result.h"
+
+namespace tw::spec {
+
+/// How the pairs of a rotary embedding lie in a head. GGUF files of the llama family are stored interleaved
+/// (x0,x1),(x2,x3)...; Hugging Face files and Qwen use half-split (x0,x[d/2]),(x1,x[d/2+1])...
+enum class RopeStyle { kInterleaved, kHalfSplit };
+
+enum class RopeScalingKind { kNone, kLinear, kLlama3 };
+
+/// Llama 3.1's frequency scaling (Hugging Face `rope_type: llama3`): wavelengths beyond
+/// original_context / low_frequency_factor are stretched by `factor`, those below
+/// original_context / high_frequency_factor stay, those between are blended. Linear divides all by `factor`.
+struct RopeScaling {
+  RopeScalingKind kind = RopeScalingKind::kNone;
+  double factor = 1;
+  double low_frequency_factor = 1;
+  double high_frequency_factor = 4;
+  double original_context = 8192;
+};
+
+struct ModelConfig {
+  std::string architecture;  ///< "llama", "qwen2", "qwen3"
+  std::string name;          ///< for people; may be empty
+  std::string license;       ///< SPDX name if the file tells it
+
+  std::int64_t layers = 0;
+  std::int64_t width = 0;      ///< D: residual stream
+  std::int64_t heads = 0;      ///< query heads
+  std::int64_t kv_heads = 0;   ///< divides heads
+  std::int64_t head_dim = 0;   ///< even
+  std::int64_t ffn_width = 0;  ///< F
+  std::int64_t vocab = 0;      ///< V
+  std::int64_t context = 0;    ///< longest sequence the model was made for
+
+  double norm_epsilon = 1e-5;
+  double rope_theta = 10000;
+  RopeStyle rope_style = RopeStyle::kHalfSplit;
+  RopeScaling rope_scaling;
+  std::int64_t sliding_window = 0;  ///< tokens a query sees back, itself included; 0 = all
+
+  bool qkv_bias = false;         ///< Qwen 2
+  bool qk_norm = false;          ///< Qwen 3: RMSNorm over each head's query and key before the rotation
+  bool tied_embeddings = false;  ///< the output head is the embedding table
+
+  std::int64_t q_width() const { return heads * head_dim; }
+  std::int64_t kv_width() const { return kv_heads * head_dim; }
+
+  /// Checks every field against the others and against hard limits, so that no product of them overflows.
+  /// The error names the field, its value and the rule.
+  base::Status validate() const;
+
+  /// Parameters by this configuration, embeddings and norms included (tied tables counted once).
+  std::int64_t parameter_count() const;
+};
+
+}  // namespace tw::spec

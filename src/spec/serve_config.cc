@@ -1,0 +1,44 @@
+#include "spec/serve_config.h"
+
+#include <cmath>
+
+namespace tw::spec {
+namespace {
+
+base::Status in_range(const char* flag, std::int64_t value, std::int64_t low, std::int64_t high) {
+  if (value >= low && value <= high) return base::Ok{};
+  return base::error(base::Code::kInvalidArgument, "--{} is {}, but must be {} to {}", flag, value, low, high);
+}
+
+base::Status one_of(const char* flag, const std::string& value, std::initializer_list<const char*> allowed) {
+  std::string list;
+  for (const char* name : allowed) {
+    if (value == name) return base::Ok{};
+    list += list.empty() ? name : std::string(", ") + name;
+  }
+  return base::error(base::Code::kInvalidArgument, "--{} is \"{}\", but must be one of: {}", flag, value, list);
+}
+
+}  // namespace
+
+base::Status ServeConfig::validate() const {
+  TW_RETURN_IF_ERROR(in_range("port", port, 0, 65535));
+  TW_RETURN_IF_ERROR(in_range("ctx", ctx, 0, std::int64_t{1} << 30));
+  TW_RETURN_IF_ERROR(in_range("max-queue", max_queue, 0, 1 << 20));
+  TW_RETURN_IF_ERROR(in_range("max-batch", max_batch, 1, 1024));
+  TW_RETURN_IF_ERROR(in_range("max-step-tokens", max_step_tokens, 1, 512));
+  TW_RETURN_IF_ERROR(in_range("threads", threads, 0, 1024));
+  TW_RETURN_IF_ERROR(in_range("drain-seconds", drain_seconds, 0, 86400));
+  TW_RETURN_IF_ERROR(one_of("kv-type", kv_type, {"f16", "f32"}));
+  TW_RETURN_IF_ERROR(one_of("log-format", log_format, {"text", "json"}));
+  TW_RETURN_IF_ERROR(one_of("log-level", log_level, {"trace", "debug", "info", "warn", "error", "off"}));
+  if (!std::isfinite(kv_memory) || kv_memory < 0) {
+    return base::error(base::Code::kInvalidArgument, "--kv-memory is {}, but must be a number of GiB, 0 or more", kv_memory);
+  }
+  if (tls_cert.empty() != tls_key.empty()) {
+    return base::error(base::Code::kInvalidArgument, "--tls-cert and --tls-key go together: give both or none");
+  }
+  return base::Ok{};
+}
+
+}  // namespace tw::spec
