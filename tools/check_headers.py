@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""Each header of src/ compiles alone, so that an include never depends on the ones before it. Rule: alone.
+
+usage: check_headers.py [--self-test]     CXX names the compiler (default clang++-19, else c++)
+"""
+
+import concurrent.futures
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import checklib
+
+ISA_FLAGS = {"avx2": ["-mavx2", "-mfma", "-mf16c"], "avx512": ["-march=skylake-avx512"]}
+
+
+def compiler():
+    return os.environ.get("CXX") or ("clang++-19" if shutil.which("clang++-19") else "c++")
+
+
+def flags_of(path):
+    folder = path.split("/")[2] if path.startswith("src/kernels/") and path.count("/") > 2 else ""
+    return ISA_FLAGS.get(re.sub(r"(vnni|bf16)$", "", folder), ["-march=sapphirerapids"] if folder == "amx" else [])
+
+
+def compile_alone(root, path):
+    """None, or (line, text) of the first error."""
+    inner = path[len("src/"):]
+    run = subprocess.run(
+        [compiler(), "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", f"-I{root}/src", *flags_of(path), "-x", "c++", "-"],
+        input=f'#include "{inner}"\n', capture_output=True, text=True)
+    if run.returncode == 0:
+        return None
+    error = re.search(r"(?:error|fatal error): (.*)", run.stderr)
+    line = re.search(re.escape(inner) + r":(\d+)", run.stderr)
+    return int(line.group(1)) if line else 1, error.group(1) if error else run.stderr[-200:]
+
+
+def check(root):
+    headers = checklib.source_files(root, ["src"], (".h",))
+    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        results = list(pool.map(lambda path: compile_alone(root, path), headers))
+    return [(p, r[0], "alone", r[1]) for p, r in zip(headers, results) if r], len(headers)
+
+
+def self_test():
+    files = {
+        "src/base/good.h": "#pragma once\n#include <string>\nstd::string f();\n",
+        "src/base/bad.h": "#pragma once\nstd::string f();\n",
+    }
+    return checklib.expect_rules("check_headers", files, check, [("src/base/bad.h", "alone")])
+
+
+if __name__ == "__main__":
+    sys.exit(checklib.main("check_headers", check, self_test))
