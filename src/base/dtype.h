@@ -5,16 +5,11 @@
 #include <cstdint>
 #include <string_view>
 
+#include "base/dtype_enum.h"
+
 namespace tw::base {
 
-/// A type stores `block_elements(t)` values in `block_bytes(t)` bytes; plain types have blocks of one.
-enum class DType : std::uint8_t {
-  kF32, kF16, kBF16, kI8, kI32, kI64,
-  kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ8_0,      ///< blocks of 32 values
-  kQ2_K, kQ3_K, kQ4_K, kQ5_K, kQ6_K,      ///< super-blocks of 256 values
-};
-inline constexpr int kDTypeCount = static_cast<int>(DType::kQ6_K) + 1;
-
+/// A type stores `block_elements` values in `block_bytes` bytes; plain types have blocks of one.
 struct DTypeInfo {
   std::string_view name;  ///< "Q4_K"
   int block_elements;

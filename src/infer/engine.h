@@ -70,7 +70,6 @@ using Ticket = std::uint64_t;  ///< names a request inside the engine
 
 struct EngineOptions {
   int threads = 0;                   ///< 0: what the machine and the cgroup allow
-  std::string isa;                   ///< empty: the best kernel table
   std::int64_t context = 0;          ///< 0: the model's, as far as kv_bytes allow
   std::int64_t kv_bytes = 0;         ///< 0: chosen from free memory
   bool kv_f32 = false;

@@ -40,6 +40,9 @@ base::Status ModelConfig::validate() const {
   if (head_dim % 2 != 0) return base::error(Code::kInvalidArgument, "head_dim ({}) is odd", head_dim);
   if (!is_positive(norm_epsilon)) return base::error(Code::kInvalidArgument, "norm_epsilon ({}) is not positive", norm_epsilon);
   if (!is_positive(rope_theta)) return base::error(Code::kInvalidArgument, "rope_theta ({}) is not positive", rope_theta);
+  if (!rope_factors.empty() && static_cast<std::int64_t>(rope_factors.size()) != head_dim / 2) {
+    return base::error(Code::kInvalidArgument, "{} rope factors for heads of {}", rope_factors.size(), head_dim);
+  }
   const RopeScaling& s = rope_scaling;
   if (s.kind != RopeScalingKind::kNone && !is_positive(s.factor)) {
     return base::error(Code::kInvalidArgument, "rope scaling factor ({}) is not positive", s.factor);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 
@@ -48,6 +49,7 @@ struct ModelConfig {
 
   bool qkv_bias = false;         ///< Qwen 2
   bool qk_norm = false;          ///< Qwen 3: RMSNorm over each head's query and key before the rotation
+  std::vector<float> rope_factors;  ///< divide each pair's frequency (GGUF rope_freqs.weight); empty: none
   bool tied_embeddings = false;  ///< the output head is the embedding table
 
   std::int64_t q_width() const { return heads * head_dim; }

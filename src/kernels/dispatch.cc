@@ -1,0 +1,114 @@
+#include <cpuid.h>
+
+#include "kernels/ref/ref.h"
+#include "kernels/table.h"
+
+namespace tw::kernels {
+namespace {
+
+struct CpuidLeaf {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+};
+
+CpuidLeaf cpuid(unsigned leaf, unsigned subleaf) {
+  CpuidLeaf r;
+  if (__get_cpuid_count(leaf, subleaf, &r.a, &r.b, &r.c, &r.d) == 0) return {};
+  return r;
+}
+
+bool bit(unsigned word, int n) { return (word >> n & 1U) != 0; }
+
+/// Which register files the operating system saves (xgetbv 0): without that an instruction set must not be used.
+std::uint64_t saved_state(const CpuidLeaf& leaf1) {
+  if (!bit(leaf1.c, 27)) return 0;  // OSXSAVE
+  unsigned low = 0, high = 0;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return std::uint64_t{high} << 32 | low;
+}
+
+/// The sets in the order of preference, each with what it needs.
+struct SetEntry {
+  const char* name;
+  bool (*supported)(const CpuFeatures&);
+  Table (*make)(const CpuFeatures&);
+};
+
+const SetEntry kSets[] = {
+    {"ref", [](const CpuFeatures&) { return true; }, ref_table},
+};
+
+/// Takes every entry that `table` lacks from `lower`.
+void fill_from(Table& table, const Table& lower) {
+  for (std::size_t i = 0; i < table.matmul.size(); ++i) {
+    if (table.matmul[i] == nullptr) table.matmul[i] = lower.matmul[i];
+  }
+  if (table.rms_norm == nullptr) table.rms_norm = lower.rms_norm;
+  if (table.rope == nullptr) table.rope = lower.rope;
+  if (table.store_kv == nullptr) table.store_kv = lower.store_kv;
+  if (table.attention == nullptr) table.attention = lower.attention;
+  if (table.silu_mul == nullptr) table.silu_mul = lower.silu_mul;
+}
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string list;
+  for (const std::string& name : names) list += list.empty() ? name : ", " + name;
+  return list;
+}
+
+}  // namespace
+
+CpuFeatures detect_features() {
+  // Bit numbers: Intel SDM volume 2A, CPUID; xgetbv bits: volume 1, section 13.3.
+  const CpuidLeaf one = cpuid(1, 0), seven = cpuid(7, 0), seven1 = cpuid(7, 1);
+  const std::uint64_t state = saved_state(one);
+  const bool ymm = (state & 0x6) == 0x6;
+  const bool zmm = ymm && (state & 0xE0) == 0xE0;
+  const bool tiles = (state & 0x60000) == 0x60000;
+  CpuFeatures f;
+  f.avx2 = ymm && bit(seven.b, 5);
+  f.fma = ymm && bit(one.c, 12);
+  f.f16c = ymm && bit(one.c, 29);
+  f.avxvnni = ymm && bit(seven1.a, 4);
+  f.avx512f = zmm && bit(seven.b, 16);
+  f.avx512dq = zmm && bit(seven.b, 17);
+  f.avx512bw = zmm && bit(seven.b, 30);
+  f.avx512vl = zmm && bit(seven.b, 31);
+  f.avx512vnni = zmm && bit(seven.c, 11);
+  f.avx512bf16 = zmm && bit(seven1.a, 5);
+  f.amx_bf16 = tiles && bit(seven.d, 22);
+  f.amx_int8 = tiles && bit(seven.d, 25);
+  return f;
+}
+
+std::vector<std::string> available_sets(const CpuFeatures& features) {
+  std::vector<std::string> names;
+  for (const SetEntry& set : kSets) {
+    if (set.supported(features)) names.emplace_back(set.name);
+  }
+  return names;
+}
+
+base::Result<Table> make_table(std::string_view isa, const CpuFeatures& features) {
+  const std::vector<std::string> have = available_sets(features);
+  bool known = isa.empty(), reached = isa.empty();
+  Table table;
+  for (const SetEntry& set : kSets) {
+    if (isa == set.name) {
+      known = reached = true;
+      if (!set.supported(features)) {
+        return base::error(base::Code::kUnsupported, "this processor cannot run the kernel set \"{}\"; it has: {}", isa,
+                           joined(have));
+      }
+    }
+    if (!reached || !set.supported(features)) continue;
+    const Table lower = set.make(features);
+    if (table.name.empty()) table.name = lower.name;
+    fill_from(table, lower);
+  }
+  if (!known) {
+    return base::error(base::Code::kInvalidArgument, "unknown kernel set \"{}\"; this processor has: {}", isa, joined(have));
+  }
+  return table;
+}
+
+}  // namespace tw::kernels

@@ -1,0 +1,61 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels/ref/float16.h"
+#include "kernels/ref/ref.h"
+
+namespace tw::kernels {
+namespace {
+
+/// Element i of the key or value vector that starts at element `at`.
+float load(const void* base, DType type, std::int64_t at, std::int64_t i) {
+  if (type == DType::kF32) return static_cast<const float*>(base)[at + i];
+  return half_to_float(static_cast<const std::uint16_t*>(base)[at + i]);
+}
+
+std::int64_t place(const AttentionArgs& a, std::int64_t position) {
+  const KvLayer& kv = a.kv;
+  const std::int64_t block = a.blocks[position / kv.block_tokens];
+  return ((block * kv.kv_heads + a.kv_head) * kv.block_tokens + position % kv.block_tokens) * kv.head_dim;
+}
+
+/// Turns scores[begin, end) into probabilities.
+void softmax(float* scores, std::int64_t begin, std::int64_t end) {
+  float largest = -std::numeric_limits<float>::infinity();
+  for (std::int64_t p = begin; p < end; ++p) largest = std::max(largest, scores[p]);
+  float sum = 0;
+  for (std::int64_t p = begin; p < end; ++p) sum += scores[p] = std::exp(scores[p] - largest);
+  for (std::int64_t p = begin; p < end; ++p) scores[p] /= sum;
+}
+
+void one_row(const AttentionArgs& a, std::int64_t row, std::int64_t begin, std::int64_t end) {
+  const std::int64_t d = a.kv.head_dim;
+  const float* q = a.q + row * a.stride + a.head * d;
+  float* out = a.out + row * a.stride + a.head * d;
+  float* scores = a.scratch;
+  for (std::int64_t p = begin; p < end; ++p) {
+    const std::int64_t at = place(a, p);
+    float score = 0;
+    for (std::int64_t i = 0; i < d; ++i) score += q[i] * load(a.kv.keys, a.kv.type, at, i);
+    scores[p] = score * a.scale;
+  }
+  softmax(scores, begin, end);
+  std::fill(out, out + d, 0.0F);
+  for (std::int64_t p = begin; p < end; ++p) {
+    const std::int64_t at = place(a, p);
+    for (std::int64_t i = 0; i < d; ++i) out[i] += scores[p] * load(a.kv.values, a.kv.type, at, i);
+  }
+}
+
+}  // namespace
+
+void ref_attention(const AttentionArgs& a) {
+  for (std::int64_t row = a.row_begin; row < a.row_end; ++row) {
+    const std::int64_t end = a.first_position + (row - a.row_begin) + 1;
+    const std::int64_t begin = a.sliding_window > 0 ? std::max<std::int64_t>(0, end - a.sliding_window) : 0;
+    one_row(a, row, begin, end);
+  }
+}
+
+}  // namespace tw::kernels

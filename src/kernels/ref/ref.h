@@ -1,0 +1,18 @@
+// The reference set: plain C++ in fp32, the oracle of every other set and the fallback of all.
+#pragma once
+
+#include "kernels/table.h"
+
+namespace tw::kernels {
+
+/// Complete: every entry is set. Weights are used as they lie in the file, activations stay fp32.
+Table ref_table(const CpuFeatures& features);
+
+void ref_rms_norm(const RmsNormArgs& args);
+void ref_rope(const RopeArgs& args);
+void ref_store_kv(const StoreKvArgs& args);
+void ref_attention(const AttentionArgs& args);
+void ref_silu_mul(const SiluMulArgs& args);
+extern const MatmulKernel kRefMatmul;
+
+}  // namespace tw::kernels

@@ -1,0 +1,88 @@
+// Exec: all an op needs to run its part of a step. Each worker has its own and runs the same code with it.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/team.h"
+#include "kernels/table.h"
+#include "tensor/memory.h"
+
+namespace tw::ops {
+
+using tensor::DType;
+using tensor::Shape;
+using tensor::Tensor;
+
+/// What one op costs, as the planner wants it.
+struct OpCost {
+  std::string name;
+  double flops = 0;          ///< multiply and add count two
+  double weight_bytes = 0;   ///< parameters read
+  double activation_bytes = 0;  ///< read and written, the KV cache included
+};
+
+/// The ops of a traced step, in order.
+struct Trace {
+  std::vector<OpCost> ops;
+};
+
+/// Rules for ops: shapes are checked; outputs come from the arena in the same order on every worker; each worker
+/// computes its slice; one barrier ends the op. While tracing nothing is computed and no data pointer is followed.
+class Exec {
+ public:
+  /// A worker's Exec. `scratch` is this worker's own memory for kernels, scratch_bytes long. All must outlive it.
+  Exec(const kernels::Table& table, base::Barrier& barrier, int worker, int workers, tensor::Arena arena,
+       std::byte* scratch, std::size_t scratch_bytes)
+      : table_(table), barrier_(&barrier), worker_(worker), workers_(workers), arena_(arena), scratch_(scratch),
+        scratch_bytes_(scratch_bytes) {}
+  /// A tracing Exec: shapes only. It also finds the arena's and the scratch's worst size.
+  Exec(const kernels::Table& table, Trace& trace) : table_(table), trace_(&trace) {}
+
+  const kernels::Table& table() const { return table_; }
+  int worker() const { return worker_; }
+  int workers() const { return workers_; }
+  tensor::Arena& arena() { return arena_; }
+  Tensor output(Shape shape) { return arena_.tensor(DType::kF32, shape); }
+
+  bool tracing() const { return trace_ != nullptr; }
+  void record(OpCost cost) { trace_->ops.push_back(std::move(cost)); }
+
+  void barrier() { barrier_->wait(); }
+
+  /// Calls f(begin, end) with this worker's part of [0, count), cut at multiples of `grain`. THE way to share work.
+  template <typename F>
+  void slice(std::int64_t count, std::int64_t grain, F&& f) const {
+    const std::int64_t grains = (count + grain - 1) / grain;
+    const std::int64_t begin = grains * worker_ / workers_ * grain;
+    const std::int64_t end = std::min(grains * (worker_ + 1) / workers_ * grain, count);
+    if (begin < end) f(begin, end);
+  }
+
+  /// Calls f(i) for this worker's items of [0, count): every workers()-th, so that costs that grow with i even out.
+  template <typename F>
+  void each(std::int64_t count, F&& f) const {
+    for (std::int64_t i = worker_; i < count; i += workers_) f(i);
+  }
+
+  /// This worker's kernel scratch. While tracing it returns null and remembers the largest request.
+  void* scratch(std::size_t bytes) {
+    scratch_peak_ = std::max(scratch_peak_, bytes);
+    TW_CHECK(tracing() || bytes <= scratch_bytes_, "a kernel needs more scratch than the traced worst step");
+    return scratch_;
+  }
+  std::size_t scratch_peak() const { return scratch_peak_; }
+
+ private:
+  const kernels::Table& table_;
+  base::Barrier* barrier_ = nullptr;
+  int worker_ = 0, workers_ = 1;
+  tensor::Arena arena_;
+  std::byte* scratch_ = nullptr;
+  std::size_t scratch_bytes_ = 0, scratch_peak_ = 0;
+  Trace* trace_ = nullptr;
+};
+
+}  // namespace tw::ops

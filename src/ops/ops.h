@@ -1,0 +1,83 @@
+// The fused ops a decoder is written with. T: rows of the step. Every op follows the rules in exec.h; inputs are
+// complete (a barrier lies behind them) and so is the output when the op returns.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "ops/exec.h"
+#include "tensor/packed_matrix.h"
+
+namespace tw::ops {
+
+using tensor::PackedMatrix;
+
+/// Rows of an embedding table as it lies in the file.
+struct EmbeddingTable {
+  DType type = DType::kF32;
+  const void* rows = nullptr;  ///< [V, D]
+  std::int64_t vocab = 0, width = 0;
+};
+
+/// out[t] = table[ids[t]]: [T, D]. REQUIRES: every id is in [0, V).
+Tensor embed(Exec& ex, std::span<const std::int32_t> ids, const EmbeddingTable& table);
+
+/// out[r] = x[rows[r]]: [R, D].
+Tensor gather_rows(Exec& ex, Tensor x, std::span<const std::int32_t> rows);
+
+/// RMSNorm (arXiv 1910.07467): x / sqrt(mean(x^2) + epsilon) * weight. x [T, D], weight [D].
+Tensor rms_norm(Exec& ex, Tensor x, Tensor weight, double epsilon);
+
+/// x · Wᵀ (+ bias): x [T, K], W [N, K], bias [N] or empty; out [T, N].
+Tensor linear(Exec& ex, Tensor x, const PackedMatrix& weight, Tensor bias = {});
+
+/// out = residual + x · Wᵀ. `out` [T, N] is given, so that it may outlive the arena scope of a layer.
+void linear_residual(Exec& ex, Tensor x, const PackedMatrix& weight, Tensor residual, Tensor out);
+
+/// silu(x · Gᵀ) * (x · Uᵀ): the gated feed-forward's first half (arXiv 2002.05202). x [T, D]; out [T, F].
+Tensor gate_up_silu(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMatrix& up);
+
+/// Cosines and sines of a step's rotary angles (arXiv 2104.09864): both [T, d/2].
+struct RopeTable {
+  Tensor cos, sin;
+};
+/// Angle of pair i at position p: p * inverse_frequencies[i].
+RopeTable rope_table(Exec& ex, std::span<const std::int32_t> positions, std::span<const float> inverse_frequencies);
+
+/// Where the rows of a step stand in their sequences, and where the keys and values live.
+struct AttentionPlace {
+  std::span<const std::int32_t> positions;           ///< [T]
+  std::span<const std::int32_t* const> row_blocks;   ///< [T]: block table of the row's sequence
+  struct Tile {
+    std::int32_t row_begin, row_end;  ///< consecutive rows of one sequence, at most kernels::kAttentionRows
+  };
+  std::span<const Tile> tiles;        ///< all rows, each once
+  kernels::KvLayer kv;                ///< this layer's cache
+  std::int64_t longest = 0;           ///< largest position + 1 that this engine will ever see
+};
+
+struct AttentionShape {
+  std::int64_t heads = 0, kv_heads = 0, head_dim = 0;
+  std::int64_t sliding_window = 0;
+  bool interleaved = false;
+  double norm_epsilon = 0;
+};
+
+/// The projections of attention: weights, and what some families add.
+struct QkvWeights {
+  const PackedMatrix* q = nullptr;
+  const PackedMatrix* k = nullptr;
+  const PackedMatrix* v = nullptr;
+  Tensor q_bias, k_bias, v_bias;   ///< empty: none
+  Tensor q_norm, k_norm;           ///< [d], empty: none
+};
+
+/// q, k, v = x · Wᵀ + b, each head of q and k normalised if asked, rotated; k and v go to the cache, q [T, H * d] comes
+/// back. x [T, D].
+Tensor qkv_rope(Exec& ex, Tensor x, const QkvWeights& weights, const RopeTable& rope, const AttentionShape& shape,
+                const AttentionPlace& place);
+
+/// softmax(q · Kᵀ / sqrt(d)) · V over the sequence's cache up to the row's own position: [T, H * d].
+Tensor attention(Exec& ex, Tensor q, const AttentionShape& shape, const AttentionPlace& place);
+
+}  // namespace tw::ops
