@@ -1,0 +1,25 @@
+"""Turns the one JSON document of a Google Benchmark program into a line per benchmark: json_lines.py NAME < json"""
+
+import json
+import sys
+
+RATES = {"bytes_per_second": "bytes/s", "items_per_second": "items/s"}
+
+
+def line(bench, entry):
+    """A rate that the benchmark reports is its value; else the time of one iteration."""
+    for key, unit in RATES.items():
+        if key in entry:
+            value = entry[key]
+            break
+    else:
+        value, unit = entry["real_time"], entry["time_unit"]
+    return {"bench": bench, "name": entry["name"], "value": value, "unit": unit, "iterations": entry["iterations"]}
+
+
+for benchmark in json.load(sys.stdin)["benchmarks"]:
+    if "error_message" in benchmark:
+        print(json.dumps({"bench": sys.argv[1], "name": benchmark["name"], "value": None,
+                          "error": benchmark["error_message"]}))
+    else:
+        print(json.dumps(line(sys.argv[1], benchmark)))

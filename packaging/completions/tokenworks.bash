@@ -1,0 +1,46 @@
+# Completion of tokenworks for bash. The flags are read from `tokenworks VERB --help`, so they are always those of
+# the installed program; model names come from `tokenworks list`.
+# shellcheck shell=bash
+
+_tokenworks_verbs="serve run pull list rm inspect tokenize info bench"
+
+# Prints the flags that the help of a verb (or of the program) names.
+_tokenworks_flags() {
+  local program=$1
+  shift
+  "$program" "$@" --help 2>/dev/null | grep -oE -e '(^|[ ,[])--[a-z][a-z0-9-]*' | grep -oE -e '--[a-z][a-z0-9-]*' | sort -u
+}
+
+_tokenworks_models() { "$1" list 2>/dev/null | awk 'NR > 1 {print $1}'; }
+
+_tokenworks_values() {
+  case $1 in
+    --isa) echo "ref avx2 avx512" ;;
+    --log-format) echo "text json" ;;
+    --log-level) echo "trace debug info warn error off" ;;
+    --host) echo "127.0.0.1 0.0.0.0 ::1 ::" ;;
+  esac
+}
+
+_tokenworks() {
+  local program=${COMP_WORDS[0]} word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+  local verb=${COMP_WORDS[1]:-} values
+  COMPREPLY=()
+  if ((COMP_CWORD == 1)) && [[ $word != -* ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "$_tokenworks_verbs" -- "$word")
+    return
+  fi
+  values=$(_tokenworks_values "$previous")
+  if [[ -n $values ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "$values" -- "$word")
+  elif [[ $word == -* ]]; then
+    if ((COMP_CWORD == 1)); then verb=; fi
+    mapfile -t COMPREPLY < <(compgen -W "$(_tokenworks_flags "$program" ${verb:+"$verb"})" -- "$word")
+  elif [[ $verb == pull && $previous == pull && $word != [./]* ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "hf: pip: http:// https://" -- "$word")
+  else
+    mapfile -t COMPREPLY < <(compgen -W "$(_tokenworks_models "$program")" -- "$word" && true; compgen -f -- "$word")
+  fi
+}
+
+complete -o filenames -o bashdefault -F _tokenworks tokenworks
