@@ -25,12 +25,12 @@ base::Result<Buffer> Buffer::allocate(std::size_t bytes, const char* purpose) {
                        static_cast<double>(bytes) / (1 << 20), purpose);
   }
   if (bytes >= kHugePage) ::madvise(raw, mapped, MADV_HUGEPAGE);
-  buffer.data_ = {static_cast<std::byte*>(raw), Unmap{mapped}};
+  buffer.data_ = {static_cast<std::byte*>(raw), UnmapMemory{mapped}};
   buffer.size_ = bytes;
   return buffer;
 }
 
-void Buffer::Unmap::operator()(std::byte* data) const { ::munmap(data, mapped); }
+void UnmapMemory::operator()(std::byte* data) const { ::munmap(data, mapped); }
 
 std::byte* Arena::allocate(std::size_t bytes) {
   const std::size_t at = used_;

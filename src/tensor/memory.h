@@ -9,6 +9,12 @@
 
 namespace tw::tensor {
 
+/// Gives mapped pages back to the system.
+struct UnmapMemory {
+  std::size_t mapped = 0;
+  void operator()(std::byte* data) const;
+};
+
 /// Owns zeroed, page-aligned memory; huge pages are asked for when it is large.
 class Buffer {
  public:
@@ -20,11 +26,7 @@ class Buffer {
   std::size_t size() const { return size_; }
 
  private:
-  struct Unmap {
-    std::size_t mapped = 0;
-    void operator()(std::byte* data) const;
-  };
-  std::unique_ptr<std::byte, Unmap> data_;
+  std::unique_ptr<std::byte, UnmapMemory> data_;
   std::size_t size_ = 0;
 };
 

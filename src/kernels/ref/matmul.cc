@@ -1,3 +1,4 @@
+#include "base/dtype.h"
 #include "kernels/ref/dequantize.h"
 #include "kernels/ref/ref.h"
 

@@ -1,0 +1,31 @@
+// The pool of KV blocks: memory for the keys and values of all layers, cut into blocks of equal size. Which sequence
+// holds which block is sched's business.
+#pragma once
+
+#include "model/batch.h"
+#include "spec/model_config.h"
+#include "tensor/memory.h"
+
+namespace tw::infer {
+
+inline constexpr int kBlockTokens = 16;
+
+class PagedKv {
+ public:
+  /// Bytes that one block takes over all layers.
+  static std::size_t block_bytes(const spec::ModelConfig& config, bool f32);
+
+  /// Reserves `blocks` blocks; pages are touched only as blocks are first used.
+  static base::Result<PagedKv> create(const spec::ModelConfig& config, std::int64_t blocks, std::int64_t longest, bool f32);
+
+  const model::KvView& view() const { return view_; }
+  std::int64_t blocks() const { return blocks_; }
+  std::size_t bytes() const { return memory_.size(); }
+
+ private:
+  tensor::Buffer memory_;
+  model::KvView view_;
+  std::int64_t blocks_ = 0;
+};
+
+}  // namespace tw::infer

@@ -1,0 +1,25 @@
+#include "model/batch.h"
+
+#include <algorithm>
+
+namespace tw::model {
+
+void Batch::add(std::span<const std::int32_t> tokens, std::int64_t past, const std::int32_t* blocks, bool) {
+  const auto first = static_cast<std::int32_t>(tokens_.size());
+  const auto count = static_cast<std::int32_t>(tokens.size());
+  tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
+  for (std::int32_t i = 0; i < count; ++i) positions_.push_back(static_cast<std::int32_t>(past) + i);
+  row_blocks_.insert(row_blocks_.end(), tokens.size(), blocks);
+  constexpr auto kTile = static_cast<std::int32_t>(kernels::kAttentionRows);
+  for (std::int32_t i = 0; i < count; i += kTile) tiles_.push_back({first + i, first + std::min(i + kTile, count)});
+}
+
+void Batch::clear() {
+  tokens_.clear();
+  positions_.clear();
+  output_rows_.clear();
+  row_blocks_.clear();
+  tiles_.clear();
+}
+
+}  // namespace tw::model

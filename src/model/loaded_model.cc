@@ -1,0 +1,91 @@
+#include "model/loaded_model.h"
+
+#include "kernels/ref/dequantize.h"
+
+namespace tw::model {
+namespace {
+
+using base::Code;
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  std::string text;
+  for (const std::int64_t extent : shape) text += (text.empty() ? "" : " x ") + std::to_string(extent);
+  return text;
+}
+
+base::Result<const io::TensorEntry*> entry_for(const ModelFiles& files, const Param& param, const std::string& path) {
+  const io::TensorEntry* entry = files.find(param.name);
+  if (entry == nullptr) {
+    return base::Error{Code::kCorrupt, fmt::format("has no tensor {}: it is not a whole model (download it again)", param.name), path};
+  }
+  if (entry->shape != param.shape) {
+    return base::Error{Code::kCorrupt, fmt::format("tensor {} is {}, but the configuration says {}", entry->name,
+                                                   shape_text(entry->shape), shape_text(param.shape)), path};
+  }
+  if (entry->dtype == DType::kI8 || entry->dtype == DType::kI32 || entry->dtype == DType::kI64) {
+    return base::Error{Code::kUnsupported, fmt::format("tensor {} has integer type {}", entry->name, base::dtype_name(entry->dtype)), path};
+  }
+  return entry;
+}
+
+base::Status bind_vector(Param& param, const io::TensorEntry& entry) {
+  TW_ASSIGN_OR_RETURN(param.storage, tensor::Buffer::allocate(param.elements() * sizeof(float), "a parameter vector"));
+  param.vector = {DType::kF32, {param.elements()}, param.storage.data()};
+  kernels::dequantize_row(entry.dtype, entry.data, param.vector.f32(), param.elements());
+  return base::Ok{};
+}
+
+}  // namespace
+
+base::Result<std::shared_ptr<const LoadedModel>> LoadedModel::load(const std::string& path, const LoadOptions& options) {
+  std::shared_ptr<LoadedModel> model(new LoadedModel());
+  TW_ASSIGN_OR_RETURN(model->table_, kernels::make_table(options.isa, kernels::detect_features()));
+  TW_ASSIGN_OR_RETURN(model->files_, ModelFiles::open(path));
+  TW_ASSIGN_OR_RETURN(model->card_, read_card(*model->files_, path));
+  model->transformer_ = std::make_unique<Transformer>(model->card_.config, model->params_);
+  TW_RETURN_IF_ERROR(model->bind_all(options));
+  return std::shared_ptr<const LoadedModel>(std::move(model));
+}
+
+base::Status LoadedModel::bind_all(const LoadOptions& options) {
+  base::Team team(options.threads);
+  std::int64_t done = 0;
+  const std::int64_t total = params_.total_elements();
+  for (Param& param : params_.params()) {
+    TW_ASSIGN_OR_RETURN(const io::TensorEntry* entry, entry_for(*files_, param, card_.path));
+    if (param.use == Use::kVector) TW_RETURN_IF_ERROR(bind_vector(param, *entry));
+    if (param.use == Use::kTable || param.use == Use::kTableAndMatrix) {
+      param.table = {entry->dtype, entry->data, param.shape[0], param.shape[1]};
+    }
+    if (param.use == Use::kMatrix || param.use == Use::kTableAndMatrix) {
+      const kernels::MatmulKernel& kernel = *table_.matmul[static_cast<std::size_t>(entry->dtype)];
+      TW_ASSIGN_OR_RETURN(param.matrix, tensor::PackedMatrix::create(kernel, entry->dtype, entry->data, param.shape[0], param.shape[1]));
+      team.run([&](int worker) {
+        const std::int64_t panels = param.matrix.panels();
+        param.matrix.pack_panels(panels * worker / team.size(), panels * (worker + 1) / team.size());
+      });
+    }
+    param.bound = true;
+    done += param.elements();
+    if (options.progress) options.progress(static_cast<double>(done) / static_cast<double>(total));
+  }
+  return base::Ok{};
+}
+
+std::size_t LoadedModel::weight_bytes_per_token() const {
+  std::size_t bytes = 0;
+  for (const Param& param : params_.params()) {
+    if (param.use == Use::kMatrix || param.use == Use::kTableAndMatrix) bytes += param.matrix.bytes();
+  }
+  return bytes;
+}
+
+std::int64_t LoadedModel::matmul_weights() const {
+  std::int64_t weights = 0;
+  for (const Param& param : params_.params()) {
+    if (param.use == Use::kMatrix || param.use == Use::kTableAndMatrix) weights += param.elements();
+  }
+  return weights;
+}
+
+}  // namespace tw::model

@@ -1,0 +1,49 @@
+// A model ready to run: its files, its parameters in the kernels' layout, its Transformer and its card.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "kernels/table.h"
+#include "model/model_card.h"
+#include "model/model_files.h"
+#include "model/transformer.h"
+
+namespace tw::model {
+
+struct LoadOptions {
+  std::string isa;                          ///< empty: the best kernel set of this machine
+  int threads = 1;                          ///< for packing
+  std::function<void(double done)> progress;  ///< 0 to 1, called from the loading thread; may be empty
+};
+
+/// Immutable, thread-safe, shared by engine and server.
+class LoadedModel {
+ public:
+  /// Errors name the file and the tensor or key.
+  static base::Result<std::shared_ptr<const LoadedModel>> load(const std::string& path, const LoadOptions& options);
+
+  const ModelCard& card() const { return card_; }
+  const spec::ModelConfig& config() const { return card_.config; }
+  const Transformer& transformer() const { return *transformer_; }
+  const kernels::Table& table() const { return table_; }
+  const ParamStore& params() const { return params_; }
+
+  /// Bytes of weights that computing one token reads: every matrix once, no embedding table.
+  std::size_t weight_bytes_per_token() const;
+  /// Weights in the matrices a token is multiplied with; two FLOPs each.
+  std::int64_t matmul_weights() const;
+
+ private:
+  LoadedModel() = default;
+  base::Status bind_all(const LoadOptions& options);
+
+  std::unique_ptr<ModelFiles> files_;
+  ModelCard card_;
+  kernels::Table table_;
+  ParamStore params_;
+  std::unique_ptr<Transformer> transformer_;
+};
+
+}  // namespace tw::model

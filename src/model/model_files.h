@@ -1,0 +1,43 @@
+// An opened model on disk, GGUF or a Hugging Face folder: what the loader and `inspect` read it through.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "io/tensor_file.h"
+#include "model/model_card.h"
+#include "text/tokenizer.h"
+
+namespace tw::model {
+
+/// Owns the mappings; everything it hands out lives as long as it does. Immutable, thread-safe.
+class ModelFiles {
+ public:
+  /// `path`: a .gguf file, or a folder with config.json and safetensors. Errors name the file and what to do.
+  static base::Result<std::unique_ptr<ModelFiles>> open(const std::string& path);
+  virtual ~ModelFiles() = default;
+
+  virtual const char* format() const = 0;  ///< "GGUF v3" or "Hugging Face folder"
+  virtual base::Result<spec::ModelConfig> config() const = 0;
+  /// The tensor of one of our parameters, by our name; nullptr when there is none.
+  virtual const io::TensorEntry* find(const std::string& parameter) const = 0;
+  virtual std::vector<const io::TensorEntry*> tensors() const = 0;
+  virtual base::Result<text::TokenizerSpec> tokenizer() const = 0;
+  /// Empty: the model has none.
+  virtual base::Result<std::string> chat_template() const = 0;
+  virtual base::Result<GenerationDefaults> defaults() const { return GenerationDefaults{}; }
+  /// Tokens that end an answer besides the tokenizer's own.
+  virtual std::vector<std::int32_t> end_tokens() const { return {}; }
+  /// Metadata for people: key and printable value.
+  virtual std::vector<std::pair<std::string, std::string>> metadata() const { return {}; }
+};
+
+/// The implementations behind open().
+base::Result<std::unique_ptr<ModelFiles>> open_gguf_model(const std::string& path);
+base::Result<std::unique_ptr<ModelFiles>> open_hugging_face_model(const std::string& folder);
+
+/// Everything of a card but the name clients use: reads configuration, tokenizer and template.
+base::Result<ModelCard> read_card(const ModelFiles& files, const std::string& path);
+
+}  // namespace tw::model

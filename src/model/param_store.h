@@ -1,0 +1,49 @@
+// The named parameters of a model: what each is, declared by the Transformer beside the op that uses it, and where
+// its values are, bound by the loader (and later by the optimizer and the checkpoint). Names are Hugging Face's.
+#pragma once
+
+#include <deque>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ops/ops.h"
+
+namespace tw::model {
+
+/// What a parameter is used for; a tied embedding is looked up and multiplied with.
+enum class Use { kVector, kMatrix, kTable, kTableAndMatrix };
+
+/// The axis along which tensor parallelism cuts a parameter.
+enum class Shard { kNone, kRows, kColumns };
+
+struct Param {
+  std::string name;
+  std::vector<std::int64_t> shape;  ///< outermost first: a linear layer's weight is {out, in}
+  Use use = Use::kVector;
+  Shard shard = Shard::kNone;
+  bool decay = false;               ///< weight decay applies (matrices)
+  bool bound = false;
+
+  tensor::PackedMatrix matrix;      ///< kMatrix, kTableAndMatrix
+  ops::EmbeddingTable table;        ///< kTable, kTableAndMatrix
+  tensor::Tensor vector;            ///< kVector, fp32
+  tensor::Buffer storage;           ///< what `vector` views
+
+  std::int64_t elements() const;
+};
+
+class ParamStore {
+ public:
+  /// Adds a parameter; the reference stays valid as long as the store. REQUIRES: the name is new.
+  Param& declare(std::string name, std::vector<std::int64_t> shape, Use use, Shard shard = Shard::kNone);
+
+  std::deque<Param>& params() { return params_; }
+  const std::deque<Param>& params() const { return params_; }
+  std::int64_t total_elements() const;
+
+ private:
+  std::deque<Param> params_;
+};
+
+}  // namespace tw::model
