@@ -1,0 +1,248 @@
+#include "http/server.h"
+
+#include <fmt/format.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+
+#include <thread>
+#include <unordered_set>
+#include <utility>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "http/asio.h"
+#include "http/context.h"
+#include "http/listener.h"
+#include "http/session.h"
+#include "http/text.h"
+
+namespace tw::http {
+namespace {
+
+constexpr std::chrono::milliseconds kSweepTime{200};
+constexpr std::chrono::milliseconds kAcceptPause{100};
+
+/// Small packets at once; a dead peer (power off, cable cut) is noticed within a minute.
+void tune(Tcp::socket& socket) {
+  error_code ignored;
+  socket.set_option(Tcp::no_delay(true), ignored);
+  socket.set_option(asio::socket_base::keep_alive(true), ignored);
+  const auto set = [&](int name, int value) {
+    return ::setsockopt(socket.native_handle(), IPPROTO_TCP, name, &value, sizeof(value));
+  };
+  set(TCP_KEEPIDLE, 30);
+  set(TCP_KEEPINTVL, 10);
+  set(TCP_KEEPCNT, 3);
+}
+
+std::string show(const Tcp::endpoint& endpoint) {
+  const std::string address = endpoint.address().to_string();
+  return fmt::format("{}:{}", endpoint.address().is_v6() ? "[" + address + "]" : address, endpoint.port());
+}
+
+}  // namespace
+
+class Server::Impl {
+ public:
+  explicit Impl(ServerOptions options) : context(std::make_shared<ServerContext>()) {
+    context->options = std::move(options);
+  }
+  ~Impl() { stop(); }
+
+  base::Status bind();
+  void start();
+  void stop_accepting();
+  void stop();
+  int port() const { return port_; }
+
+  const std::shared_ptr<ServerContext> context;
+
+ private:
+  void accept_next();
+  void accepted(error_code ec, Tcp::socket socket);
+  void admit(Tcp::socket socket);
+  bool make_room();
+  void refuse(Tcp::socket socket);
+  void sweep();
+  void drain();
+  void shut_down();
+
+  asio::io_context io_{1};
+  Tcp::acceptor acceptor_{io_};
+  asio::steady_timer sweep_timer_{io_};
+  asio::steady_timer accept_timer_{io_};
+  std::unique_ptr<TlsAcceptor> tls_;
+  int port_ = 0;
+  std::unordered_set<std::shared_ptr<Session>> sessions_;  // I/O thread only
+  bool stopping_ = false;                                  // I/O thread only
+  std::thread thread_;
+};
+
+base::Status Server::Impl::bind() {
+  const ServerOptions& options = context->options;
+  if (options.tls_cert.empty() != options.tls_key.empty()) {
+    return base::error(base::Code::kInvalidArgument, "TLS needs both --tls-cert and --tls-key");
+  }
+  if (!options.tls_cert.empty()) {
+    TW_ASSIGN_OR_RETURN(tls_, TlsAcceptor::create(options.tls_cert, options.tls_key));
+  }
+  TW_ASSIGN_OR_RETURN(acceptor_, listen_on(io_, options.host, options.port));
+  error_code ec;
+  port_ = acceptor_.local_endpoint(ec).port();
+  return base::Ok{};
+}
+
+void Server::Impl::start() {
+  TW_CHECK(!thread_.joinable(), "a server is started once");
+  context->gate.open([this](std::function<void()> work) { asio::post(io_, std::move(work)); });
+  accept_next();
+  sweep();
+  thread_ = std::thread([this] {
+    ::pthread_setname_np(::pthread_self(), "tw-http");
+    io_.run();
+  });
+}
+
+void Server::Impl::accept_next() {
+  if (!acceptor_.is_open()) return;
+  acceptor_.async_accept([this](error_code ec, Tcp::socket socket) { accepted(ec, std::move(socket)); });
+}
+
+void Server::Impl::accepted(error_code ec, Tcp::socket socket) {
+  if (!acceptor_.is_open()) return;
+  if (!ec) {
+    admit(std::move(socket));
+    return accept_next();
+  }
+  // Out of file descriptors, most likely: waiting lets some of them come free.
+  accept_timer_.expires_after(kAcceptPause);
+  accept_timer_.async_wait([this](error_code cancelled) {
+    if (!cancelled) accept_next();
+  });
+}
+
+void Server::Impl::admit(Tcp::socket socket) {
+  if (!make_room()) return refuse(std::move(socket));
+  tune(socket);
+  error_code ec;
+  const Tcp::endpoint remote = socket.remote_endpoint(ec);
+  if (ec) return;
+  auto transport = tls_ ? tls_->accept(std::move(socket)) : make_plain_transport(std::move(socket));
+  auto session = std::make_shared<Session>(std::move(transport), io_, context, show(remote));
+  sessions_.insert(session);
+  session->start(io_, [this, key = std::weak_ptr<Session>(session)] { sessions_.erase(key.lock()); });
+}
+
+/// True when one more connection may be held. The one that has been idle longest gives way.
+bool Server::Impl::make_room() {
+  if (sessions_.size() < static_cast<std::size_t>(context->options.max_connections)) return true;
+  std::shared_ptr<Session> oldest;
+  for (const auto& session : sessions_) {
+    if (session->idle() && (!oldest || session->idle_since() < oldest->idle_since())) oldest = session;
+  }
+  if (!oldest) return false;
+  oldest->close();
+  sessions_.erase(oldest);
+  return true;
+}
+
+void Server::Impl::refuse(Tcp::socket socket) {
+  if (tls_) return;
+  const Response response = context->error_response(503, "too many connections: try again later");
+  std::string text = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n";
+  append_header(text, "Content-Type", response.content_type);
+  text += fmt::format("Content-Length: {}\r\n\r\n{}", response.body.size(), response.body);
+  error_code ignored;
+  socket.non_blocking(true, ignored);
+  socket.write_some(asio::buffer(text), ignored);
+  socket.shutdown(Tcp::socket::shutdown_send, ignored);
+}
+
+void Server::Impl::sweep() {
+  if (stopping_) return;
+  const auto now = Session::Clock::now();
+  for (const auto& session : sessions_) session->check_deadlines(now);
+  sweep_timer_.expires_after(kSweepTime);
+  sweep_timer_.async_wait([this](error_code ec) {
+    if (!ec) sweep();
+  });
+}
+
+void Server::Impl::drain() {
+  error_code ignored;
+  acceptor_.close(ignored);
+  accept_timer_.cancel();
+  for (const auto& session : sessions_) {
+    if (session->idle()) session->close();
+  }
+}
+
+void Server::Impl::stop_accepting() {
+  context->draining = true;
+  if (thread_.joinable()) return context->gate.post([this] { drain(); });
+  error_code ignored;
+  acceptor_.close(ignored);
+}
+
+void Server::Impl::shut_down() {
+  stopping_ = true;
+  drain();
+  for (const auto& session : sessions_) session->close();
+  sweep_timer_.cancel();
+}
+
+void Server::Impl::stop() {
+  if (!thread_.joinable()) return stop_accepting();
+  TW_CHECK(std::this_thread::get_id() != thread_.get_id(),
+           "a server cannot be stopped by its own I/O thread");
+  context->draining = true;
+  context->gate.post([this] { shut_down(); });
+  thread_.join();  // run() returns when every connection's coroutine has ended
+  context->gate.close();
+}
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Server::~Server() = default;
+
+base::Result<std::unique_ptr<Server>> Server::create(ServerOptions options) {
+  auto impl = std::make_unique<Impl>(std::move(options));
+  TW_RETURN_IF_ERROR(impl->bind());
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+void Server::route(std::string method, std::string path, Handler handler) {
+  impl_->context->router.add(std::move(method), std::move(path), std::move(handler));
+}
+void Server::set_error_body(ErrorBody error_body) {
+  impl_->context->error_body = std::move(error_body);
+}
+void Server::set_before(Filter filter) {
+  impl_->context->filter = std::move(filter);
+}
+void Server::set_observer(Observer observer) {
+  impl_->context->observer = std::move(observer);
+}
+void Server::start() {
+  impl_->start();
+}
+int Server::port() const {
+  return impl_->port();
+}
+void Server::stop_accepting() {
+  impl_->stop_accepting();
+}
+bool Server::wait_idle(std::chrono::milliseconds timeout) {
+  return impl_->context->in_flight.wait_idle(timeout);
+}
+void Server::stop() {
+  impl_->stop();
+}
+
+std::string Server::url() const {
+  const ServerOptions& options = impl_->context->options;
+  const bool v6 = options.host.find(':') != std::string::npos;
+  return fmt::format("{}://{}{}{}:{}", options.tls_cert.empty() ? "http" : "https", v6 ? "[" : "",
+                     options.host, v6 ? "]" : "", port());
+}
+
+}  // namespace tw::http
