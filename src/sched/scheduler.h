@@ -1,6 +1,6 @@
-// The serving policy: which tokens of which requests run in the next step, and where their keys and values live.
-// Pure: no tensor, no clock, no thread; the same calls in the same order give the same plan. Not thread-safe: the
-// engine's thread owns it. `plan` runs the same class in its simulation.
+// The serving policy: which tokens of which requests run in the next step, and where their keys and values
+// live. Pure: no tensor, no clock, no thread; the same calls in the same order give the same plan. Not
+// thread-safe: the engine's thread owns it. `plan` runs the same class in its simulation.
 #pragma once
 
 #include <cstdint>
@@ -16,38 +16,43 @@ using RequestId = std::uint64_t;
 using TokenId = std::int32_t;
 using BlockId = std::int32_t;
 
-/// Which kernels a token's bits come from (DESIGN, Same bits): prompt tokens from prefill, generated ones from decode,
-/// also when they are computed again after a preemption.
+/// Which kernels a token's bits come from (DESIGN, Same bits): prompt tokens from prefill, generated ones
+/// from decode, also when they are computed again after a preemption.
 enum class Phase : std::uint8_t { kPrompt, kGenerated };
 
 struct SchedulerOptions {
-  std::int64_t blocks = 0;       ///< KV blocks in the pool
-  int block_tokens = 16;         ///< tokens a block holds
-  int max_running = 64;          ///< sequences with blocks at one time
-  int max_step_tokens = 512;     ///< tokens in one step, all sequences together
-  int max_waiting = 256;         ///< requests that wait for their first step
-  std::int64_t max_sequence = 0; ///< longest prompt + answer, tokens
+  std::int64_t blocks = 0;    ///< KV blocks in the pool
+  int block_tokens = 16;      ///< tokens a block holds
+  int max_running = 64;       ///< sequences with blocks at one time; never more than max_step_tokens count
+  int max_step_tokens = 512;  ///< tokens in one step, all sequences together
+  int max_waiting = 256;      ///< requests that wait for their first step
+  std::int64_t max_sequence = 0;  ///< longest prompt + answer, tokens; 0: what the pool holds
   bool prefix_cache = true;
   bool cache_generated = false;  ///< let prefix hits take blocks with generated tokens
 };
 
 struct Request {
   RequestId id = 0;
-  std::vector<TokenId> prompt;       ///< not empty
-  std::int64_t max_new_tokens = 0;   ///< 0: only the prompt is computed (embeddings, scoring)
-  bool all_prompt_rows = false;      ///< every prompt row's output is wanted: no prefix hit may skip one
-  std::uint64_t cache_salt = 0;      ///< requests share cached blocks only with an equal salt (tenant, adapter)
+  std::vector<TokenId> prompt;      ///< not empty
+  std::int64_t max_new_tokens = 0;  ///< 0: only the prompt is computed (embeddings, scoring)
+  bool all_prompt_rows = false;     ///< every prompt row's output is wanted: no prefix hit may skip one
+  std::uint64_t cache_salt = 0;  ///< requests share cached blocks only with an equal salt (tenant, adapter)
 };
 
-/// A run of consecutive tokens of one sequence, computed in this step.
+/// A run of consecutive tokens of one sequence, computed in this step. A sequence has at most one slice in a
+/// step, and a slice keeps to one phase. The spans are valid until the next call of any method that is not
+/// const.
 struct Slice {
   RequestId id = 0;
-  std::int64_t first = 0;               ///< position of its first token in the sequence
-  std::span<const TokenId> tokens;      ///< valid until the next call of any other method
-  std::span<const BlockId> blocks;      ///< the sequence's whole table: position p is in blocks[p / block_tokens]
+  std::int64_t first = 0;           ///< position of its first token in the sequence
+  std::span<const TokenId> tokens;  ///< at least one
+  std::span<const BlockId> blocks;  ///< the sequence's table up to this slice's end at least: position p is
+                                    ///< in blocks[p / block_tokens]; it may change from step to step
   Phase phase = Phase::kPrompt;
-  bool wants_output = false;            ///< ends at the sequence's last known token: sample the next one from it
-  bool all_rows = false;                ///< every row's output is wanted
+  bool wants_output = false;  ///< ends at the sequence's last known token: sample the next one from it (or,
+                              ///< with max_new_tokens 0, finish it); once for each token
+  bool all_rows = false;      ///< every row's output is wanted; each prompt row is asked for exactly once,
+                              ///< also when it is computed again after a preemption
 };
 
 struct Step {
@@ -58,7 +63,8 @@ struct Step {
 
 struct SchedulerStats {
   std::int64_t waiting = 0, running = 0;
-  std::int64_t blocks_used = 0, blocks_total = 0;  ///< used: held by a sequence (cached free ones do not count)
+  std::int64_t blocks_used = 0,
+               blocks_total = 0;  ///< used: held by a sequence (cached free ones do not count)
   std::uint64_t prefix_queries = 0, prefix_hits = 0;  ///< tokens asked for and found
   std::uint64_t preemptions = 0;
 };
@@ -68,15 +74,17 @@ class Scheduler {
   explicit Scheduler(const SchedulerOptions& options);
   ~Scheduler();
 
-  /// Queues a request. Errors: kResourceExhausted when the queue is full; kInvalidArgument when it can never run
-  /// (prompt + max_new_tokens above max_sequence, or more blocks than the pool has), naming both numbers.
+  /// Queues a request. Errors: kResourceExhausted when the queue is full; kInvalidArgument when it can never
+  /// run (prompt + max_new_tokens above max_sequence, or more blocks than the pool has), naming both numbers.
   base::Status add(Request request);
 
   /// Forgets the request at once and frees its blocks; unknown ids are ignored.
   void cancel(RequestId id);
 
-  /// Plans the next step: running sequences first (one token each, oldest first), then chunks of prompts in order of
-  /// arrival, within max_step_tokens, so that neither starves. Empty when nothing can or need be done.
+  /// Plans the next step: running sequences first (one token each, oldest first), then chunks of prompts in
+  /// order of arrival, within max_step_tokens, so that neither starves (the rule is in step.cc). Empty when
+  /// nothing can or need be done: every request waits for append() or finish(). Costs O(slices + blocks given
+  /// out or newly found).
   Step next();
 
   /// After the step ran: its tokens are computed (their full blocks become shareable).
@@ -87,13 +95,18 @@ class Scheduler {
   void append(RequestId id, TokenId token);
 
   /// The sequence is complete: its blocks become free (and stay findable by prefix until they are needed).
+  /// Unknown ids are ignored.
   void finish(RequestId id);
 
-  /// Tokens of the prompt that were found in the prefix cache when the request first ran.
+  /// Tokens of the prompt that were found in the prefix cache when the request first ran; 0 before and for
+  /// unknown ids.
   std::int64_t cached_tokens(RequestId id) const;
 
   bool idle() const;  ///< nothing waits, nothing runs
   SchedulerStats stats() const;
+
+  /// Checks all invariants by TW_CHECK. O(everything): for tests.
+  void verify() const;
 
  private:
   struct Impl;

@@ -1,0 +1,255 @@
+// For tests: an engine without a model that runs a Scheduler and checks each plan against what a cache of
+// keys and values must hold. A "key" is the hash of everything its real one depends on (salt, tokens so far,
+// their phases), and the next token is a function of the last key: one wrong or foreign block changes the
+// answer.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <optional>
+#include <random>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "sched/block_pool.h"
+#include "sched/scheduler.h"
+
+namespace tw::sched::testing {
+
+inline constexpr TokenId kVocabulary = 3;  // few, so that random prompts share prefixes
+
+/// The keys of a sequence whose first `prompt` tokens are its prompt.
+inline std::vector<std::uint64_t> keys_of(const std::vector<TokenId>& tokens, std::size_t prompt,
+                                          std::uint64_t salt, bool by_phase) {
+  std::vector<std::uint64_t> keys;
+  std::uint64_t key = root_hash(salt + 1000);
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const TokenId mixed[] = {tokens[i], by_phase && i >= prompt ? 1 : 0};
+    keys.push_back(key = chain_hash(key, mixed));
+  }
+  return keys;
+}
+
+class FakeEngine {
+ public:
+  explicit FakeEngine(const SchedulerOptions& options)
+      : options(options),
+        scheduler(options),
+        slots_(static_cast<std::size_t>(options.blocks * options.block_tokens)) {}
+
+  struct Job {
+    Request request;
+    std::vector<TokenId> tokens;
+    std::optional<std::int64_t> computed;  ///< nothing: it has no blocks
+    std::int64_t outputs = 0, rows = 0;
+    std::int64_t born = 0, first_token = -1;  ///< steps
+    bool late = false;                        ///< its sampled token is not yet appended
+    std::int64_t prompt() const { return std::ssize(request.prompt); }
+  };
+
+  base::Status add(const Request& request) {
+    base::Status status = scheduler.add(request);
+    if (!status.ok()) return status;
+    Job& job = jobs[request.id];
+    job.request = request;
+    job.tokens = request.prompt;
+    job.born = steps;
+    return status;
+  }
+
+  void cancel(RequestId id) {
+    scheduler.cancel(id);
+    jobs.erase(id);
+  }
+
+  /// One step. `interrupt` runs between planning and the results; `late_share` of the tokens are appended only
+  /// after the step that follows.
+  template <typename Interrupt>
+  void step(Interrupt interrupt, double late_share = 0) {
+    const Step plan = scheduler.next();
+    ++steps;
+    log += describe(plan);
+    check_plan(plan);
+    for (const Slice& slice : plan.slices) check_slice(slice);
+    scheduler.verify();
+    std::vector<Slice> kept = plan.slices;
+    interrupt();
+    scheduler.computed(plan);
+    scheduler.verify();
+    append_late();
+    for (const Slice& slice : kept) {
+      if (jobs.contains(slice.id)) take_result(slice, late_share);
+    }
+  }
+  void step() {
+    step([] {});
+  }
+
+  /// Runs until nothing is left. Fails when `limit` steps do not suffice.
+  void run(std::int64_t limit = 100000) {
+    for (const std::int64_t end = steps + limit; !scheduler.idle();) {
+      ASSERT_LT(steps, end) << "does not end";
+      step();
+      if (::testing::Test::HasFailure()) return;
+    }
+    EXPECT_EQ(scheduler.stats().blocks_used, 0);
+  }
+
+  /// What a request answers when it is alone in the world.
+  std::vector<TokenId> expected_answer(const Request& request) const {
+    std::vector<TokenId> tokens = request.prompt;
+    for (std::int64_t i = 0; i < request.max_new_tokens; ++i) tokens.push_back(next_token(tokens, request));
+    return {tokens.begin() + std::ssize(request.prompt), tokens.end()};
+  }
+
+  SchedulerOptions options;
+  Scheduler scheduler;
+  std::map<RequestId, Job> jobs;  ///< ids rise in order of arrival
+  std::map<RequestId, std::vector<TokenId>> answers;
+  std::map<RequestId, std::int64_t> cached, first_token_after;
+  std::int64_t steps = 0, preemptions = 0, hit_tokens = 0;
+  std::string log;  ///< everything that was planned
+
+ private:
+  std::vector<std::uint64_t> keys(const std::vector<TokenId>& tokens, const Request& request) const {
+    return keys_of(tokens, request.prompt.size(), request.cache_salt, !options.cache_generated);
+  }
+
+  TokenId next_token(const std::vector<TokenId>& tokens, const Request& request) const {
+    return static_cast<TokenId>(keys(tokens, request).back() % kVocabulary);
+  }
+
+  void append_late() {
+    for (auto& [id, job] : jobs) {
+      if (std::exchange(job.late, false)) scheduler.append(id, job.tokens.back());
+    }
+  }
+
+  static std::string describe(const Step& plan) {
+    std::string text;
+    for (const RequestId id : plan.preempted) text += fmt::format("-{} ", id);
+    for (const Slice& slice : plan.slices) {
+      text += fmt::format("{}@{}+{}:{} ", slice.id, slice.first, slice.tokens.size(), slice.blocks.back());
+    }
+    return text + "\n";
+  }
+
+  void check_plan(const Step& plan) {
+    std::int64_t tokens = 0;
+    std::set<RequestId> planned;
+    std::set<std::int64_t> written;
+    for (const RequestId id : plan.preempted) {
+      ASSERT_TRUE(jobs.at(id).computed.has_value());
+      jobs.at(id).computed.reset();
+      ++preemptions;
+    }
+    for (const Slice& slice : plan.slices) {
+      tokens += std::ssize(slice.tokens);
+      EXPECT_TRUE(planned.insert(slice.id).second) << "two slices of one sequence";
+      for (std::int64_t i = 0; i < std::ssize(slice.tokens); ++i) {
+        EXPECT_TRUE(written.insert(slot(slice, slice.first + i)).second) << "two writers";
+      }
+    }
+    EXPECT_EQ(tokens, plan.tokens);
+    EXPECT_LE(tokens, options.max_step_tokens);
+    EXPECT_LE(scheduler.stats().running, options.max_running);
+    check_progress(plan, planned);
+  }
+
+  void check_progress(const Step& plan, const std::set<RequestId>& planned) {
+    bool work = false;
+    for (const auto& [id, job] : jobs) {
+      if (job.late || (job.computed && *job.computed == std::ssize(job.tokens))) continue;
+      work = true;
+      if (!job.computed) continue;
+      EXPECT_TRUE(planned.contains(id)) << "the oldest running request stands still: " << id;
+      for (const RequestId victim : plan.preempted) EXPECT_GT(victim, id) << "the youngest must give way";
+      break;
+    }
+    EXPECT_TRUE(!work || !plan.slices.empty() || anyone_late()) << "a step wasted";
+  }
+
+  bool anyone_late() const {
+    return std::ranges::any_of(jobs, [](const auto& entry) { return entry.second.late; });
+  }
+
+  std::int64_t slot(const Slice& slice, std::int64_t position) const {
+    return slice.blocks[static_cast<std::size_t>(position / options.block_tokens)] *
+               std::int64_t{options.block_tokens} +
+           position % options.block_tokens;
+  }
+
+  void check_slice(const Slice& slice) {
+    ASSERT_TRUE(jobs.contains(slice.id));
+    Job& job = jobs.at(slice.id);
+    if (!job.computed) check_admission(slice, job);
+    ASSERT_EQ(slice.first, *job.computed) << "each token once, in order";
+    const std::int64_t end = slice.first + std::ssize(slice.tokens);
+    const std::int64_t known = std::ssize(job.tokens) - (job.late ? 1 : 0);
+    ASSERT_GT(std::ssize(slice.tokens), 0);
+    ASSERT_LE(end, known);
+    ASSERT_LE(end, std::ssize(slice.blocks) * options.block_tokens) << "the blocks cover the tokens";
+    EXPECT_TRUE(std::equal(slice.tokens.begin(), slice.tokens.end(), job.tokens.begin() + slice.first));
+    EXPECT_EQ(slice.phase, slice.first < job.prompt() ? Phase::kPrompt : Phase::kGenerated);
+    EXPECT_TRUE(slice.phase == Phase::kGenerated || end <= job.prompt()) << "one phase";
+    EXPECT_EQ(slice.wants_output, end == known && end > job.outputs);
+    check_keys(slice, job);
+    job.computed = end;
+    if (slice.wants_output) job.outputs = end;
+    if (slice.all_rows) {
+      EXPECT_TRUE(job.request.all_prompt_rows && slice.first == job.rows && end <= job.prompt());
+      job.rows = end;
+    }
+    EXPECT_TRUE(!job.request.all_prompt_rows || std::min(end, job.prompt()) <= job.rows)
+        << "a row is missing";
+  }
+
+  /// A sequence gets blocks: those before its first slice come from the cache.
+  void check_admission(const Slice& slice, Job& job) {
+    EXPECT_EQ(slice.first % options.block_tokens, 0) << "hits are full blocks";
+    EXPECT_TRUE(options.prefix_cache || slice.first == 0);
+    EXPECT_TRUE(options.cache_generated || slice.first <= job.prompt());
+    EXPECT_TRUE(!job.request.all_prompt_rows || slice.first <= job.rows);
+    if (!cached.contains(slice.id)) cached[slice.id] = slice.first;
+    EXPECT_EQ(cached[slice.id], scheduler.cached_tokens(slice.id));
+    hit_tokens += slice.first;
+    job.computed = slice.first;
+  }
+
+  /// Every key before the slice is what this sequence alone would have computed; then the slice writes its
+  /// own.
+  void check_keys(const Slice& slice, const Job& job) {
+    const std::vector<std::uint64_t> want = keys(job.tokens, job.request);
+    const std::int64_t end = slice.first + std::ssize(slice.tokens);
+    for (std::int64_t p = 0; p < end; ++p) {
+      std::uint64_t& key = slots_[static_cast<std::size_t>(slot(slice, p))];
+      if (p >= slice.first) key = want[static_cast<std::size_t>(p)];
+      ASSERT_EQ(key, want[static_cast<std::size_t>(p)]) << "request " << slice.id << " position " << p;
+    }
+  }
+
+  void take_result(const Slice& slice, double late_share) {
+    Job& job = jobs.at(slice.id);
+    if (!slice.wants_output) return;
+    if (job.first_token < 0) first_token_after[slice.id] = (job.first_token = steps) - job.born;
+    if (job.request.max_new_tokens > 0) job.tokens.push_back(next_token(job.tokens, job.request));
+    if (std::ssize(job.tokens) == job.prompt() + job.request.max_new_tokens) {
+      answers[slice.id] = {job.tokens.begin() + job.prompt(), job.tokens.end()};
+      EXPECT_EQ(job.rows, job.request.all_prompt_rows ? job.prompt() : 0);
+      scheduler.finish(slice.id);
+      jobs.erase(slice.id);
+    } else if (std::uniform_real_distribution<>()(random_) < late_share) {
+      job.late = true;
+    } else {
+      scheduler.append(slice.id, job.tokens.back());
+    }
+  }
+
+  std::vector<std::uint64_t> slots_;
+  std::mt19937 random_{7};
+};
+
+}  // namespace tw::sched::testing

@@ -1,0 +1,123 @@
+// Who runs in the next step. One token each for running answers, oldest first; the rest of the budget is for
+// prompts (and for what preempted sequences compute again), by halves:
+//   in order of age, each takes what it needs, but at most half of what is left (kMinChunk may always be
+//   taken); what is left after the youngest is then handed out once more, oldest first.
+// A lone prompt so gets everything, a huge one leaves half of the step to those behind it, and the oldest
+// always moves on.
+#include <algorithm>
+
+#include "base/check.h"
+#include "sched/scheduler_impl.h"
+
+namespace tw::sched {
+namespace {
+
+/// Chunks below this cost a step more than they bring.
+constexpr std::int64_t kMinChunk = 32;
+
+struct Chunk {
+  Sequence* sequence;
+  std::int64_t tokens;
+};
+
+/// The first round of the rule above. Returns the tokens taken.
+std::int64_t first_share(std::int64_t wanted, std::int64_t budget) {
+  return std::min({wanted, budget, std::max((budget + 1) / 2, kMinChunk)});
+}
+
+}  // namespace
+
+Step Scheduler::Impl::next() {
+  Step step;
+  plan_decodes(step);
+  plan_chunks(step);
+  return step;
+}
+
+void Scheduler::Impl::plan_decodes(Step& step) {
+  for (auto place = running.begin(); place != running.end();) {
+    Sequence& sequence = *place->second;
+    if (!sequence.decoding()) {
+      ++place;
+      continue;
+    }
+    // Making room ends sequences from the young end of the map, in the worst case with this one.
+    if (!make_room(sequence, step)) return;
+    add_slice(sequence, 1, step);
+    ++place;
+  }
+}
+
+/// Gives the sequence a block for its next token, if need be by preempting the youngest. False when the
+/// sequence was the youngest itself and waits now.
+bool Scheduler::Impl::make_room(Sequence& sequence, Step& step) {
+  if (sequence.slice_limit(options.block_tokens) > 0) return true;
+  while (pool.available() == 0) {
+    Sequence& youngest = *running.rbegin()->second;
+    preempt(youngest, step);
+    if (&youngest == &sequence) return false;
+  }
+  sequence.blocks.push_back(pool.allocate());
+  return true;
+}
+
+void Scheduler::Impl::preempt(Sequence& sequence, Step& step) {
+  release_blocks(sequence);
+  running.erase(sequence.order);
+  waiting.emplace(sequence.order, &sequence);
+  sequence.running = false;
+  ++counters.preemptions;
+  step.preempted.push_back(sequence.id);
+}
+
+void Scheduler::Impl::plan_chunks(Step& step) {
+  std::vector<Chunk> chunks;
+  std::int64_t budget = options.max_step_tokens - step.tokens;
+  in_progress.clear();
+  const auto share = [&](Sequence& sequence) {
+    const std::int64_t tokens = first_share(sequence.slice_limit(options.block_tokens), budget);
+    chunks.push_back({&sequence, tokens});
+    budget -= tokens;
+    const auto block = static_cast<std::size_t>(sequence.computed / options.block_tokens);
+    if (block < sequence.hashes.size()) in_progress.push_back(sequence.hashes[block]);
+  };
+  for (const auto& [order, sequence] : running) {
+    if (budget == 0) break;
+    if (!sequence->decoding() && sequence->left() > 0) share(*sequence);
+  }
+  // Who just lost its blocks would only take them back.
+  if (step.preempted.empty()) {
+    int looked_at = 0;
+    for (auto place = waiting.begin(); place != waiting.end() && budget > 0; ++looked_at) {
+      if (looked_at == options.max_running || std::ssize(running) == options.max_running) break;
+      Sequence& sequence = *(place++)->second;
+      const bool found_more = look_up(sequence);
+      if (computed_by_another(sequence)) continue;
+      if (!admit(sequence, found_more)) break;
+      share(sequence);
+    }
+  }
+  for (const Chunk& chunk : chunks) {
+    const std::int64_t more =
+        std::min(chunk.sequence->slice_limit(options.block_tokens) - chunk.tokens, budget);
+    budget -= more;
+    add_slice(*chunk.sequence, chunk.tokens + more, step);
+  }
+}
+
+void Scheduler::Impl::add_slice(Sequence& sequence, std::int64_t tokens, Step& step) const {
+  const std::int64_t end = sequence.computed + tokens;
+  Slice slice;
+  slice.id = sequence.id;
+  slice.first = sequence.computed;
+  slice.tokens = std::span(sequence.tokens)
+                     .subspan(static_cast<std::size_t>(sequence.computed), static_cast<std::size_t>(tokens));
+  slice.blocks = sequence.blocks;
+  slice.phase = sequence.computed < sequence.prompt_tokens ? Phase::kPrompt : Phase::kGenerated;
+  slice.wants_output = end == sequence.length() && end > sequence.outputs_done;
+  slice.all_rows = sequence.all_prompt_rows && slice.phase == Phase::kPrompt && end > sequence.rows_done;
+  step.tokens += tokens;
+  step.slices.push_back(slice);
+}
+
+}  // namespace tw::sched
