@@ -1,0 +1,112 @@
+#include "infer/active_request.h"
+
+namespace tw::infer {
+namespace {
+
+text::DetokenizerOptions detokenizer_options(const GenerateRequest& request) {
+  // The answer continues the prompt's text, so its own first space is part of it.
+  return {.skip_special = request.skip_special, .text_start = false};
+}
+
+}  // namespace
+
+ActiveRequest::ActiveRequest(Ticket ticket, GenerateRequest request, Sink sink, const text::Tokenizer& tokenizer,
+                             const std::shared_ptr<const text::TokenTrie>& trie)
+    : ticket_(ticket), request_(std::move(request)), sink_(std::move(sink)), tokenizer_(tokenizer),
+      detokenizer_(tokenizer, detokenizer_options(request_)), stop_(request_.stop) {
+  if (request_.grammar != nullptr) {
+    matcher_.emplace(request_.grammar, trie);
+    mask_.resize(trie->mask_words());
+  }
+  for (const std::int32_t token : request_.prompt) counts_.add_prompt(token);
+  if (request_.prompt_logprobs) prompt_logprobs_.resize(request_.prompt.size());
+}
+
+void ActiveRequest::sample(std::span<float> logits, SamplerWorkspace& workspace) {
+  logits = logits.first(tokenizer_.size());
+  if (matcher_) {
+    matcher_->fill_mask(mask_);
+    if (matcher_->can_end()) {
+      for (const std::int32_t token : tokenizer_.end_of_generation()) mask_[token / 32] |= 1U << (token % 32);
+    }
+  }
+  sampled_ = infer::sample({logits, &request_.sampling, &counts_, mask_, static_cast<std::uint64_t>(generated_), request_.logprobs},
+                           workspace);
+}
+
+void ActiveRequest::score(std::int64_t position, std::span<const float> logits, SamplerWorkspace& workspace) {
+  const SampleOutput scored = score_token(logits.first(tokenizer_.size()), request_.prompt[position], request_.logprobs, workspace);
+  prompt_logprobs_[position] = TokenLogprob{scored.token, scored.logprob, scored.top};
+}
+
+void ActiveRequest::add_hidden(std::span<const float> hidden) {
+  hidden_sum_.resize(hidden.size());
+  for (std::size_t i = 0; i < hidden.size(); ++i) hidden_sum_[i] += hidden[i];
+}
+
+std::optional<FinishReason> ActiveRequest::end_after(std::int32_t token) {
+  if (tokenizer_.is_end_of_generation(token) && (!request_.ignore_eos || matcher_)) return FinishReason::kStop;
+  counts_.add_answer(token);
+  if (matcher_) {
+    // Only a mask of zeros lets another token through: the grammar is at a dead end.
+    if (!matcher_->accept(token)) return FinishReason::kError;
+    if (matcher_->must_end()) return FinishReason::kStop;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::int32_t> ActiveRequest::take_sampled(std::int64_t cached_tokens) {
+  if (generated_++ == 0) timings_.first_token = Clock::now();
+  const std::int32_t token = sampled_.token;
+  const bool is_end = tokenizer_.is_end_of_generation(token) && (!request_.ignore_eos || matcher_);
+  std::optional<FinishReason> end = end_after(token);
+  Chunk chunk;
+  if (!is_end) {
+    chunk.tokens.push_back(token);
+    if (request_.logprobs >= 0) chunk.logprobs.push_back({token, sampled_.logprob, sampled_.top});
+    chunk.text = stop_.push(detokenizer_.push(token));
+  }
+  if (!stop_.stopped() && (end || generated_ >= request_.max_tokens)) {
+    chunk.text += stop_.push(detokenizer_.finish());
+    chunk.text += stop_.finish();
+  }
+  if (stop_.stopped()) {
+    chunk.stop_text = stop_.stop_text();
+    end = FinishReason::kStop;
+  } else if (!end && generated_ >= request_.max_tokens) {
+    end = FinishReason::kLength;
+  }
+  if (end == FinishReason::kError) chunk.error = "the grammar allows no token of this vocabulary here";
+  chunk.finish = end;
+  send(std::move(chunk), cached_tokens);
+  if (end) return std::nullopt;
+  return token;
+}
+
+void ActiveRequest::finish(FinishReason reason, std::int64_t cached_tokens, const std::string& error) {
+  if (finished_) return;
+  Chunk chunk;
+  chunk.finish = reason;
+  chunk.error = error;
+  if (reason == FinishReason::kAborted) chunk.text = stop_.finish();
+  if (request_.embed && !hidden_sum_.empty()) {
+    const auto rows = static_cast<double>(request_.prompt.size());
+    for (const double sum : hidden_sum_) chunk.embedding.push_back(static_cast<float>(sum / rows));
+  }
+  send(std::move(chunk), cached_tokens);
+}
+
+void ActiveRequest::send(Chunk chunk, std::int64_t cached_tokens) {
+  chunk.prompt_tokens = static_cast<std::int64_t>(request_.prompt.size());
+  chunk.generated_tokens = generated_;
+  chunk.cached_tokens = cached_tokens;
+  if (!prompt_logprobs_.empty()) chunk.prompt_logprobs = std::exchange(prompt_logprobs_, {});
+  if (chunk.finish) {
+    finished_ = true;
+    timings_.finished = Clock::now();
+    chunk.timings = timings_;
+  }
+  if (sink_) sink_(chunk);
+}
+
+}  // namespace tw::infer

@@ -1,0 +1,290 @@
+#include "infer/engine.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+
+#include "base/cpu.h"
+#include "base/log.h"
+#include "infer/step_runner.h"
+#include "sched/scheduler.h"
+
+namespace tw::infer {
+namespace {
+
+using base::Code;
+
+std::shared_ptr<const text::TokenTrie> make_trie(const text::Tokenizer& tokenizer) {
+  std::vector<std::string> pieces;
+  std::vector<bool> excluded;
+  for (std::size_t id = 0; id < tokenizer.size(); ++id) {
+    const auto token = static_cast<std::int32_t>(id);
+    pieces.push_back(tokenizer.piece(token));
+    excluded.push_back(tokenizer.is_control(token) || tokenizer.is_end_of_generation(token));
+  }
+  return std::make_shared<const text::TokenTrie>(pieces, excluded);
+}
+
+/// How long a sequence may be, and how many blocks the pool has.
+struct Capacity {
+  std::int64_t context = 0, blocks = 0;
+};
+
+base::Result<Capacity> plan_capacity(const spec::ModelConfig& config, const EngineOptions& options) {
+  const std::size_t block = PagedKv::block_bytes(config, options.kv_f32);
+  std::int64_t bytes = options.kv_bytes;
+  if (bytes == 0) bytes = static_cast<std::int64_t>(base::detect_machine().memory_available / 4);
+  const std::int64_t fits = bytes / static_cast<std::int64_t>(block);
+  Capacity capacity;
+  capacity.context = options.context > 0 ? options.context : std::min(config.context, fits * kBlockTokens);
+  const std::int64_t one_sequence = (capacity.context + kBlockTokens - 1) / kBlockTokens;
+  if (fits < 1 || fits < one_sequence) {
+    return base::error(Code::kResourceExhausted,
+                       "keys and values of one sequence of {} tokens need {:.2f} GiB, but only {:.2f} GiB are set aside: "
+                       "lower --ctx or raise --kv-memory",
+                       std::max<std::int64_t>(capacity.context, 1),
+                       static_cast<double>(std::max<std::int64_t>(one_sequence, 1) * static_cast<std::int64_t>(block)) / (1 << 30),
+                       static_cast<double>(bytes) / (1 << 30));
+  }
+  capacity.blocks = std::min(fits, one_sequence * options.max_running);
+  return capacity;
+}
+
+class EngineImpl : public Engine {
+ public:
+  EngineImpl(std::shared_ptr<const model::LoadedModel> model, const EngineOptions& options, Capacity capacity, PagedKv kv,
+             std::unique_ptr<StepRunner> runner, std::function<void(std::int64_t)> on_step)
+      : model_(std::move(model)), options_(options), capacity_(capacity), kv_(std::move(kv)), runner_(std::move(runner)),
+        on_step_(std::move(on_step)), trie_(make_trie(*model_->card().tokenizer)), scheduler_(scheduler_options()) {
+    thread_ = std::thread([this] { loop(); });
+  }
+  ~EngineImpl() override { stop(); }
+
+  base::Result<Ticket> submit(GenerateRequest request, Sink sink) override;
+  void cancel(Ticket ticket) override;
+  EngineStats stats() const override {
+    std::lock_guard lock(mutex_);
+    return stats_;
+  }
+  std::int64_t context() const override { return capacity_.context; }
+  std::string description() const override;
+  void stop() override;
+
+ private:
+  sched::SchedulerOptions scheduler_options() const {
+    return {.blocks = capacity_.blocks, .block_tokens = kBlockTokens, .max_running = options_.max_running,
+            .max_step_tokens = options_.max_step_tokens, .max_waiting = options_.max_waiting + options_.max_running,
+            .max_sequence = capacity_.context, .prefix_cache = options_.prefix_cache, .cache_generated = options_.cache_generated};
+  }
+  base::Status check(GenerateRequest& request) const;
+  void loop();
+  bool take_commands();
+  void admit(std::unique_ptr<ActiveRequest> request);
+  void drop(Ticket ticket, FinishReason reason, const std::string& error = {});
+  void run_step(const sched::Step& step);
+  void add_slice(const sched::Slice& slice);
+  void finish_slice(const sched::Slice& slice);
+  void update_stats();
+
+  std::shared_ptr<const model::LoadedModel> model_;
+  const EngineOptions options_;
+  const Capacity capacity_;
+  PagedKv kv_;
+  std::unique_ptr<StepRunner> runner_;
+  std::function<void(std::int64_t)> on_step_;
+  std::shared_ptr<const text::TokenTrie> trie_;
+
+  // Used by the engine's thread alone.
+  sched::Scheduler scheduler_;
+  std::unordered_map<Ticket, std::unique_ptr<ActiveRequest>> active_;
+  model::Batch batch_;
+  std::vector<OutputRow> outputs_, hidden_outputs_;
+
+  mutable std::mutex mutex_;  // guards all below
+  std::condition_variable wake_;
+  std::vector<std::unique_ptr<ActiveRequest>> submitted_;
+  std::vector<Ticket> cancelled_;
+  EngineStats stats_;
+  Ticket next_ticket_ = 1;
+  bool stopping_ = false;
+
+  std::thread thread_;
+};
+
+base::Status EngineImpl::check(GenerateRequest& request) const {
+  const auto length = static_cast<std::int64_t>(request.prompt.size());
+  if (length == 0) return base::error(Code::kInvalidArgument, "the prompt is empty");
+  const bool generates = request.max_tokens > 0 && !request.embed;
+  if (length + (generates ? 1 : 0) > capacity_.context) {
+    return base::error(Code::kInvalidArgument, "the prompt has {} tokens, but this server's context holds {} with the answer",
+                       length, capacity_.context);
+  }
+  const auto vocabulary = static_cast<std::int64_t>(model_->card().tokenizer->size());
+  for (const std::int32_t token : request.prompt) {
+    if (token < 0 || token >= vocabulary) {
+      return base::error(Code::kInvalidArgument, "token {} is outside the vocabulary of {}", token, vocabulary);
+    }
+  }
+  request.max_tokens = generates ? std::min(request.max_tokens, capacity_.context - length) : 0;
+  return base::Ok{};
+}
+
+base::Result<Ticket> EngineImpl::submit(GenerateRequest request, Sink sink) {
+  TW_RETURN_IF_ERROR(check(request));
+  std::lock_guard lock(mutex_);
+  if (stopping_) return base::error(Code::kUnavailable, "the server is stopping");
+  const auto queued = stats_.waiting + stats_.running;
+  if (queued >= options_.max_waiting + options_.max_running) {
+    return base::error(Code::kResourceExhausted, "the queue is full: {} requests are waiting or running; try again later", queued);
+  }
+  const Ticket ticket = next_ticket_++;
+  submitted_.push_back(std::make_unique<ActiveRequest>(ticket, std::move(request), std::move(sink), *model_->card().tokenizer, trie_));
+  submitted_.back()->timings().arrived = Clock::now();
+  ++stats_.waiting;
+  wake_.notify_one();
+  return ticket;
+}
+
+void EngineImpl::cancel(Ticket ticket) {
+  std::lock_guard lock(mutex_);
+  cancelled_.push_back(ticket);
+  wake_.notify_one();
+}
+
+void EngineImpl::stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+    wake_.notify_one();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+std::string EngineImpl::description() const {
+  return fmt::format("{} kernels, {} thread{}, context {}, {:.0f} MiB for keys and values, {:.0f} MiB for activations",
+                     model_->table().name, runner_->threads(), runner_->threads() == 1 ? "" : "s", capacity_.context,
+                     static_cast<double>(kv_.bytes()) / (1 << 20), static_cast<double>(runner_->activation_bytes()) / (1 << 20));
+}
+
+void EngineImpl::loop() {
+  while (take_commands()) {
+    const sched::Step step = scheduler_.next();
+    if (!step.slices.empty()) run_step(step);
+    update_stats();
+  }
+  for (auto& [ticket, request] : active_) request->finish(FinishReason::kAborted, scheduler_.cached_tokens(ticket));
+}
+
+/// Waits until there is work, moves submissions to the scheduler and carries out cancellations. False: stop.
+bool EngineImpl::take_commands() {
+  std::vector<std::unique_ptr<ActiveRequest>> submitted;
+  std::vector<Ticket> cancelled;
+  bool stopping = false;
+  {
+    std::unique_lock lock(mutex_);
+    wake_.wait(lock, [&] { return stopping_ || !submitted_.empty() || !cancelled_.empty() || !active_.empty(); });
+    submitted.swap(submitted_);
+    cancelled.swap(cancelled_);
+    stopping = stopping_;
+  }
+  for (auto& request : submitted) admit(std::move(request));
+  for (const Ticket ticket : cancelled) drop(ticket, FinishReason::kAborted);
+  return !stopping;
+}
+
+void EngineImpl::admit(std::unique_ptr<ActiveRequest> request) {
+  const GenerateRequest& r = request->request();
+  const Ticket ticket = request->ticket();
+  auto status = scheduler_.add({ticket, r.prompt, r.max_tokens, r.prompt_logprobs || r.embed, r.cache_salt});
+  ActiveRequest& added = *active_.emplace(ticket, std::move(request)).first->second;
+  if (status.ok()) return;
+  added.finish(FinishReason::kError, 0, status.error().text());
+  active_.erase(ticket);
+}
+
+void EngineImpl::drop(Ticket ticket, FinishReason reason, const std::string& error) {
+  const auto it = active_.find(ticket);
+  if (it == active_.end()) return;
+  const std::int64_t cached = scheduler_.cached_tokens(ticket);
+  scheduler_.cancel(ticket);
+  it->second->finish(reason, cached, error);
+  active_.erase(it);
+}
+
+void EngineImpl::run_step(const sched::Step& step) {
+  batch_.clear();
+  outputs_.clear();
+  hidden_outputs_.clear();
+  for (const sched::Slice& slice : step.slices) add_slice(slice);
+  outputs_.insert(outputs_.end(), hidden_outputs_.begin(), hidden_outputs_.end());
+  runner_->run(batch_, outputs_, kv_.view());
+  scheduler_.computed(step);
+  // Slices hold spans into the scheduler that the calls below end: only ids and flags are used from here on.
+  for (const sched::Slice& slice : step.slices) finish_slice(slice);
+  if (on_step_) on_step_(step.tokens);
+}
+
+void EngineImpl::add_slice(const sched::Slice& slice) {
+  ActiveRequest& request = *active_.at(slice.id);
+  if (request.timings().scheduled == Clock::time_point{}) request.timings().scheduled = Clock::now();
+  const std::int64_t row = batch_.rows();
+  batch_.add(slice.tokens, slice.first, slice.blocks.data(), slice.phase == sched::Phase::kGenerated);
+  const auto count = static_cast<std::int64_t>(slice.tokens.size());
+  const auto prompt = static_cast<std::int64_t>(request.request().prompt.size());
+  if (slice.all_rows) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int64_t next = slice.first + i + 1;
+      if (request.request().embed) hidden_outputs_.push_back({&request, OutputRow::Kind::kHidden, row + i, 0});
+      else if (next < prompt) outputs_.push_back({&request, OutputRow::Kind::kScore, row + i, next});
+    }
+  }
+  if (slice.wants_output && request.request().max_tokens > 0) {
+    outputs_.push_back({&request, OutputRow::Kind::kSample, row + count - 1, 0});
+  }
+}
+
+void EngineImpl::finish_slice(const sched::Slice& slice) {
+  if (!slice.wants_output) return;
+  const auto it = active_.find(slice.id);
+  if (it == active_.end()) return;
+  ActiveRequest& request = *it->second;
+  const std::int64_t cached = scheduler_.cached_tokens(slice.id);
+  if (request.request().max_tokens == 0) {
+    request.finish(FinishReason::kLength, cached);
+  } else if (const std::optional<std::int32_t> token = request.take_sampled(cached)) {
+    scheduler_.append(slice.id, *token);
+    std::lock_guard lock(mutex_);
+    ++stats_.generated_tokens;
+    return;
+  }
+  scheduler_.finish(slice.id);
+  active_.erase(it);
+}
+
+void EngineImpl::update_stats() {
+  const sched::SchedulerStats s = scheduler_.stats();
+  std::lock_guard lock(mutex_);
+  stats_.running = s.running;
+  stats_.waiting = s.waiting + static_cast<std::int64_t>(submitted_.size());
+  stats_.kv_usage = s.blocks_total == 0 ? 0 : static_cast<double>(s.blocks_used) / static_cast<double>(s.blocks_total);
+  stats_.prefix_queries = s.prefix_queries;
+  stats_.prefix_hits = s.prefix_hits;
+  stats_.preemptions = s.preemptions;
+  ++stats_.steps;
+}
+
+}  // namespace
+
+base::Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const model::LoadedModel> model, const EngineOptions& options,
+                                                     std::function<void(std::int64_t)> on_step) {
+  TW_ASSIGN_OR_RETURN(const Capacity capacity, plan_capacity(model->config(), options));
+  TW_ASSIGN_OR_RETURN(PagedKv kv, PagedKv::create(model->config(), capacity.blocks, capacity.context, options.kv_f32));
+  const int threads = options.threads > 0 ? options.threads : base::default_threads(base::detect_machine());
+  TW_ASSIGN_OR_RETURN(std::unique_ptr<StepRunner> runner, StepRunner::create(*model, kv, threads, options.max_step_tokens));
+  return std::unique_ptr<Engine>(std::make_unique<EngineImpl>(std::move(model), options, capacity, std::move(kv), std::move(runner),
+                                                              std::move(on_step)));
+}
+
+}  // namespace tw::infer

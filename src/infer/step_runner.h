@@ -1,0 +1,49 @@
+// Runs one step of the scheduler's plan over the model: batch, forward, logits, sampling.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/team.h"
+#include "infer/active_request.h"
+#include "infer/paged_kv.h"
+#include "model/loaded_model.h"
+
+namespace tw::infer {
+
+/// What is done with one row of the model's output.
+struct OutputRow {
+  enum class Kind { kSample, kScore, kHidden };
+  ActiveRequest* request = nullptr;
+  Kind kind = Kind::kSample;
+  std::int64_t batch_row = 0;
+  std::int64_t position = 0;  ///< kScore: the prompt position that this row predicts
+};
+
+/// Owns the workers and all memory of a step; nothing is allocated while a step runs. For one thread.
+class StepRunner {
+ public:
+  /// Traces the worst step (max_tokens rows over the longest context) and allocates what it needs.
+  static base::Result<std::unique_ptr<StepRunner>> create(const model::LoadedModel& model, const PagedKv& kv,
+                                                          int threads, int max_tokens);
+
+  /// REQUIRES: batch.rows() <= max_tokens; the rows of kind kHidden come after all others.
+  void run(model::Batch& batch, const std::vector<OutputRow>& outputs, const model::KvView& kv);
+
+  int threads() const { return team_.size(); }
+  std::size_t activation_bytes() const { return activations_.size(); }
+
+ private:
+  StepRunner(const model::LoadedModel& model, int threads);
+  void work(int worker, const model::Batch& batch, const std::vector<OutputRow>& outputs, const model::KvView& kv);
+  /// Logits and what follows from them, for output rows [begin, end).
+  void use_logits(ops::Exec& ex, ops::Tensor hidden, const std::vector<OutputRow>& outputs, std::int64_t begin, std::int64_t end);
+
+  const model::LoadedModel& model_;
+  base::Team team_;
+  tensor::Buffer activations_;
+  std::vector<tensor::Buffer> scratch_;            ///< one a worker
+  std::vector<SamplerWorkspace> workspaces_;       ///< one a worker
+};
+
+}  // namespace tw::infer
