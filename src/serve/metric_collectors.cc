@@ -1,0 +1,126 @@
+#include "serve/metric_collectors.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+namespace tw::serve {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+
+ClientMetric sample(MetricType type, double value, std::vector<ClientMetric::Label> labels) {
+  ClientMetric metric;
+  metric.label = std::move(labels);
+  (type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
+  return metric;
+}
+
+MetricFamily family(MetricType type, std::string name, std::string help, double value,
+                    std::vector<ClientMetric::Label> labels = {}) {
+  MetricFamily made;
+  made.name = std::move(name);
+  made.help = std::move(help);
+  made.type = type;
+  made.metric.push_back(sample(type, value, std::move(labels)));
+  return made;
+}
+
+/// Fields of /proc/self/stat from the third on: the name before them may hold spaces.
+std::vector<std::string> stat_fields() {
+  std::ifstream file("/proc/self/stat");
+  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  const std::size_t name_end = text.rfind(')');
+  std::istringstream rest(name_end == std::string::npos ? std::string() : text.substr(name_end + 1));
+  std::vector<std::string> fields;
+  for (std::string field; rest >> field;) fields.push_back(field);
+  return fields;
+}
+
+double number_at(const std::vector<std::string>& fields, std::size_t i) {
+  return i < fields.size() ? std::strtod(fields[i].c_str(), nullptr) : 0;
+}
+
+double open_files() {
+  std::error_code problem;
+  double count = 0;
+  for (auto it = std::filesystem::directory_iterator("/proc/self/fd", problem);
+       !problem && it != std::filesystem::directory_iterator(); it.increment(problem)) {
+    ++count;
+  }
+  return count;
+}
+
+/// Seconds since 1970 at which the machine started.
+double boot_time() {
+  std::ifstream file("/proc/stat");
+  for (std::string line; std::getline(file, line);) {
+    if (line.rfind("btime ", 0) == 0) return std::strtod(line.c_str() + 6, nullptr);
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::vector<MetricFamily> engine_families(const infer::EngineStats& s, const std::string& model_name) {
+  const std::vector<ClientMetric::Label> labels = {{"model_name", model_name}, {"engine", "0"}};
+  const auto count = [](std::uint64_t n) { return static_cast<double>(n); };
+  const auto gauge = [&](const char* name, const char* help, double value) {
+    return family(MetricType::Gauge, name, help, value, labels);
+  };
+  const auto counter = [&](const char* name, const char* help, std::uint64_t value) {
+    return family(MetricType::Counter, name, help, count(value), labels);
+  };
+  MetricFamily by_reason = gauge("vllm:num_requests_waiting_by_reason", "Sequences waiting, by what for.", 0);
+  by_reason.metric.clear();
+  for (const auto& [reason, value] :
+       {std::pair("capacity", s.waiting), std::pair("deferred", std::int64_t{0})}) {
+    auto with_reason = labels;
+    with_reason.push_back({"reason", reason});
+    by_reason.metric.push_back(sample(MetricType::Gauge, static_cast<double>(value), with_reason));
+  }
+  return {
+      gauge("vllm:num_requests_running", "Sequences in the running batch.", static_cast<double>(s.running)),
+      gauge("vllm:num_requests_waiting", "Sequences waiting for room.", static_cast<double>(s.waiting)),
+      by_reason,
+      gauge("vllm:kv_cache_usage_perc", "Share of the KV cache in use, 0 to 1.", s.kv_usage),
+      counter("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.",
+              s.prefix_queries),
+      counter("vllm:prefix_cache_hits_total", "Prompt tokens found in the prefix cache.", s.prefix_hits),
+      counter("vllm:prompt_tokens_cached_total", "Prompt tokens that were not computed again.",
+              s.prefix_hits),
+      counter("vllm:num_preemptions_total", "Sequences put back to make room.", s.preemptions),
+      counter("vllm:prompt_tokens_total", "Prompt tokens processed.", s.prompt_tokens),
+      counter("vllm:generation_tokens_total", "Tokens generated.", s.generated_tokens),
+      counter("tokenworks:steps_total", "Steps of the engine.", s.steps),
+  };
+}
+
+std::vector<MetricFamily> process_families() {
+  const std::vector<std::string> fields = stat_fields();
+  const double ticks = static_cast<double>(sysconf(_SC_CLK_TCK));
+  rlimit files{};
+  getrlimit(RLIMIT_NOFILE, &files);
+  // Numbers of proc(5), less the two fields before: utime 14, stime 15, starttime 22, vsize 23, rss 24.
+  const double cpu = (number_at(fields, 11) + number_at(fields, 12)) / ticks;
+  const double start = boot_time() + number_at(fields, 19) / ticks;
+  return {
+      family(MetricType::Counter, "process_cpu_seconds_total", "User and system time.", cpu),
+      family(MetricType::Gauge, "process_start_time_seconds", "Start, in seconds since 1970.", start),
+      family(MetricType::Gauge, "process_virtual_memory_bytes", "Virtual memory.", number_at(fields, 20)),
+      family(MetricType::Gauge, "process_resident_memory_bytes", "Resident memory, mapped weights included.",
+             number_at(fields, 21) * static_cast<double>(sysconf(_SC_PAGESIZE))),
+      family(MetricType::Gauge, "process_open_fds", "Open file descriptors.", open_files()),
+      family(MetricType::Gauge, "process_max_fds", "Most file descriptors allowed.",
+             static_cast<double>(files.rlim_cur)),
+  };
+}
+
+}  // namespace tw::serve
