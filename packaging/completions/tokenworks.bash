@@ -16,6 +16,7 @@ _tokenworks_models() { "$1" list 2>/dev/null | awk 'NR > 1 {print $1}'; }
 _tokenworks_values() {
   case $1 in
     --isa) echo "ref avx2 avx512" ;;
+    --kv-type) echo "f16 f32" ;;
     --log-format) echo "text json" ;;
     --log-level) echo "trace debug info warn error off" ;;
     --host) echo "127.0.0.1 0.0.0.0 ::1 ::" ;;
