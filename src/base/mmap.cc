@@ -45,7 +45,6 @@ Status write_all(int fd, std::string_view content, const std::string& path) {
     if (written < 0) return system_error(path, "write");
     content.remove_prefix(static_cast<std::size_t>(written));
   }
-  if (::fsync(fd) != 0) return system_error(path, "sync");
   return Ok{};
 }
 
@@ -90,11 +89,16 @@ Result<std::string> read_file(const std::string& path, std::size_t limit) {
 }
 
 Status write_file_atomically(const std::string& path, std::string_view content) {
+  return write_file_atomically(path, std::span(&content, 1));
+}
+
+Status write_file_atomically(const std::string& path, std::span<const std::string_view> parts) {
   const std::string temporary = path + ".partial";
   {
     const Descriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
     if (fd.get() < 0) return system_error(temporary, "create");
-    TW_RETURN_IF_ERROR(write_all(fd.get(), content, temporary));
+    for (const std::string_view part : parts) TW_RETURN_IF_ERROR(write_all(fd.get(), part, temporary));
+    if (::fsync(fd.get()) != 0) return system_error(temporary, "sync");
   }
   if (std::rename(temporary.c_str(), path.c_str()) != 0) return system_error(path, "rename into place");
   return Ok{};

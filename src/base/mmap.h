@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 
@@ -34,5 +35,7 @@ Result<std::string> read_file(const std::string& path, std::size_t limit = std::
 
 /// Writes the file so that a crash leaves the old or the new one, never half: temporary, fsync, rename.
 Status write_file_atomically(const std::string& path, std::string_view content);
+/// The same, of parts one after the other: for content that need not lie in one piece.
+Status write_file_atomically(const std::string& path, std::span<const std::string_view> parts);
 
 }  // namespace tw::base
