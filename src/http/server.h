@@ -41,8 +41,8 @@ struct Request {
 struct Response {
   int status = 200;
   std::string content_type = "application/json";  ///< empty: no Content-Type header
-  std::string body;
-  std::vector<Header> headers;  ///< more headers; CR, LF and NUL in them are replaced by spaces
+  std::string body{};
+  std::vector<Header> headers{};  ///< more headers; CR, LF and NUL in them are replaced by spaces
 };
 
 class ExchangeCore;
