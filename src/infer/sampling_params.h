@@ -9,7 +9,7 @@
 namespace tw::infer {
 
 struct SamplingParams {
-  float temperature = 1.0F;         ///< 0: the most likely token, and the fields below it play no part
+  float temperature = 1.0F;         ///< 0: the most likely token after bias and penalties; the filters play no part
   std::int32_t top_k = 0;           ///< 0: all
   float top_p = 1.0F;
   float min_p = 0.0F;               ///< keep tokens with probability >= min_p x the largest
@@ -17,7 +17,7 @@ struct SamplingParams {
   float repetition_penalty = 1.0F;  ///< over prompt and answer: positive logits are divided, negative multiplied
   float presence_penalty = 0.0F;    ///< over the answer, once per distinct token
   float frequency_penalty = 0.0F;   ///< over the answer, times the count
-  std::vector<std::pair<std::int32_t, float>> logit_bias;
+  std::vector<std::pair<std::int32_t, float>> logit_bias = {};
   std::uint64_t seed = 0;           ///< the draw at answer position i depends on (seed, i) alone
 };
 

@@ -65,8 +65,8 @@ class FakeEngine {
     jobs.erase(id);
   }
 
-  /// One step. `interrupt` runs between planning and the results; `late_share` of the tokens are appended only
-  /// after the step that follows.
+  /// One step. `interrupt` runs between planning and the results; `late_share` of the tokens are appended
+  /// only some steps later.
   template <typename Interrupt>
   void step(Interrupt interrupt, double late_share = 0) {
     const Step plan = scheduler.next();
@@ -124,7 +124,9 @@ class FakeEngine {
 
   void append_late() {
     for (auto& [id, job] : jobs) {
-      if (std::exchange(job.late, false)) scheduler.append(id, job.tokens.back());
+      if (!job.late || random_() % 2 == 0) continue;
+      job.late = false;
+      scheduler.append(id, job.tokens.back());
     }
   }
 
@@ -149,6 +151,8 @@ class FakeEngine {
     for (const Slice& slice : plan.slices) {
       tokens += std::ssize(slice.tokens);
       EXPECT_TRUE(planned.insert(slice.id).second) << "two slices of one sequence";
+      EXPECT_EQ(std::ranges::count(plan.preempted, slice.id), 0)
+          << "it cannot run in the step that it gives way in";
       for (std::int64_t i = 0; i < std::ssize(slice.tokens); ++i) {
         EXPECT_TRUE(written.insert(slot(slice, slice.first + i)).second) << "two writers";
       }

@@ -221,6 +221,17 @@ TEST(Scheduler, CancelFreesEverythingAtOnce) {
   EXPECT_TRUE(engine.scheduler.next().slices.empty());
 }
 
+TEST(Scheduler, AnIdMayComeAgainAfterACancel) {
+  Scheduler scheduler(small(40));
+  ASSERT_TRUE(scheduler.add(request(1, prompt(30), 9)).ok());
+  const Step step = scheduler.next();
+  scheduler.cancel(1);
+  ASSERT_TRUE(scheduler.add(request(1, prompt(5, 3), 9)).ok());
+  scheduler.computed(step);
+  scheduler.verify();
+  EXPECT_EQ(scheduler.next().tokens, 5) << "the results of the first request are not those of the second";
+}
+
 TEST(Scheduler, CountsQueriesAndHits) {
   FakeEngine engine(small(40));
   ASSERT_TRUE(engine.add(request(1, prompt(16), 1)).ok());

@@ -160,7 +160,7 @@ TEST(Simulation, RandomWorkloadsKeepEveryPromise) {
 }
 
 TEST(SlowSimulation, ManyRandomWorkloadsKeepEveryPromise) {
-  simulate_range(100000, 40000);
+  simulate_range(100000, 20000);
 }
 
 TEST(Simulation, TheSameCallsGiveTheSamePlans) {
