@@ -20,13 +20,14 @@ Result<T> get(const GgufFile& file, std::string_view key, Reader<T> read, const 
   const GgufValue* value = file.value(key);
   if (value == nullptr) {
     return Error{Code::kNotFound,
-                 fmt::format("has no key {}; it may be of another kind of model", quoted(key)), file.path()};
+                 fmt::format("has no key {}; it may be of another kind of model", quote_text(key)),
+                 file.path()};
   }
   std::optional<T> out = (value->*read)();
   if (!out) {
     return Error{Code::kInvalidArgument,
-                 fmt::format("key {} should be {} but is {} ({})", quoted(key), wanted, value->type_text(),
-                             value->to_text(4, 40)),
+                 fmt::format("key {} should be {} but is {} ({})", quote_text(key), wanted,
+                             value->type_text(), value->to_text(4, 40)),
                  file.path()};
   }
   return std::move(*out);

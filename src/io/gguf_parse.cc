@@ -99,7 +99,7 @@ Status GgufParser::check_magic() {
     return corrupt("is a Git LFS pointer, not the model itself; fetch it with 'git lfs pull' or download it");
   }
   return corrupt("is not a GGUF file: it starts with {} instead of 'GGUF'; give the path of a .gguf file",
-                 quoted(start));
+                 quote_text(start));
 }
 
 Status GgufParser::check_version(std::uint32_t version) const {
@@ -137,7 +137,7 @@ Status GgufParser::read_metadata() {
     if (key.empty()) return corrupt("key {} of {} at byte {} has no name", i + 1, key_count_, at);
     TW_ASSIGN_OR_RETURN(const GgufValue value, read_value(key));
     if (!contents_.key_index.emplace(key, contents_.metadata.size()).second) {
-      return corrupt("has the key {} twice, the second time at byte {}", quoted(key), at);
+      return corrupt("has the key {} twice, the second time at byte {}", quote_text(key), at);
     }
     contents_.metadata.push_back({key, value});
   }
@@ -147,9 +147,9 @@ Status GgufParser::read_metadata() {
 Result<GgufType> GgufParser::read_type(std::string_view key) {
   const std::size_t at = reader_.offset();
   std::uint32_t number = 0;
-  if (!reader_.read(number)) return cut_off(fmt::format("the type of key {}", quoted(key)));
+  if (!reader_.read(number)) return cut_off(fmt::format("the type of key {}", quote_text(key)));
   if (number >= kGgufTypeCount) {
-    return corrupt("key {} has the unknown value type {} at byte {}", quoted(key), number, at);
+    return corrupt("key {} has the unknown value type {} at byte {}", quote_text(key), number, at);
   }
   return static_cast<GgufType>(number);
 }
@@ -162,10 +162,10 @@ Result<GgufValue> GgufParser::read_value(std::string_view key) {
   if (value.type == GgufType::kArray) {
     TW_RETURN_IF_ERROR(read_array(key, value, 1));
   } else if (value.type == GgufType::kString) {
-    if (!reader_.read_string(text)) return cut_off(fmt::format("the string of key {}", quoted(key)));
+    if (!reader_.read_string(text)) return cut_off(fmt::format("the string of key {}", quote_text(key)));
     value.payload = {reinterpret_cast<const std::byte*>(text.data()), text.size()};
   } else if (!reader_.take(gguf_type_bytes(value.type), value.payload)) {
-    return cut_off(fmt::format("the value of key {}", quoted(key)));
+    return cut_off(fmt::format("the value of key {}", quote_text(key)));
   }
   TW_RETURN_IF_ERROR(check_bools(key, value));
   return value;
@@ -173,18 +173,18 @@ Result<GgufValue> GgufParser::read_value(std::string_view key) {
 
 Status GgufParser::read_array(std::string_view key, GgufValue& value, int depth) {
   if (depth > kMaxArrayDepth) {
-    return corrupt("key {} nests arrays deeper than {} levels at byte {}", quoted(key), kMaxArrayDepth,
+    return corrupt("key {} nests arrays deeper than {} levels at byte {}", quote_text(key), kMaxArrayDepth,
                    reader_.offset());
   }
   TW_ASSIGN_OR_RETURN(value.element_type, read_type(key));
-  if (!reader_.read(value.count)) return cut_off(fmt::format("the array length of key {}", quoted(key)));
+  if (!reader_.read(value.count)) return cut_off(fmt::format("the array length of key {}", quote_text(key)));
   const std::size_t start = reader_.offset();
   // The smallest string is its length alone; the smallest array is its type and its length.
   const std::size_t fixed = gguf_type_bytes(value.element_type);
   const std::size_t smallest = fixed > 0 ? fixed : value.element_type == GgufType::kString ? 8 : 12;
   if (value.count > reader_.remaining() / smallest) {
     return cut_off(fmt::format("the array of {} {} of key {}", value.count,
-                               gguf_type_name(value.element_type), quoted(key)));
+                               gguf_type_name(value.element_type), quote_text(key)));
   }
   if (fixed > 0) {
     reader_.take(value.count * fixed, value.payload);
@@ -205,7 +205,7 @@ Status GgufParser::read_array(std::string_view key, GgufValue& value, int depth)
 Status GgufParser::read_string_array(std::string_view key, std::uint64_t count) {
   std::string_view text;
   for (std::uint64_t i = 0; i < count; ++i) {
-    if (!reader_.read_string(text)) return cut_off(fmt::format("string {} of key {}", i, quoted(key)));
+    if (!reader_.read_string(text)) return cut_off(fmt::format("string {} of key {}", i, quote_text(key)));
   }
   return Ok{};
 }
@@ -213,7 +213,7 @@ Status GgufParser::read_string_array(std::string_view key, std::uint64_t count) 
 Status GgufParser::check_bools(std::string_view key, const GgufValue& value) const {
   if (value.element_type != GgufType::kBool) return Ok{};
   const bool fine = std::ranges::all_of(value.payload, [](std::byte b) { return b <= std::byte{1}; });
-  return fine ? Status(Ok{}) : Status(corrupt("key {} has a bool that is neither 0 nor 1", quoted(key)));
+  return fine ? Status(Ok{}) : Status(corrupt("key {} has a bool that is neither 0 nor 1", quote_text(key)));
 }
 
 Status GgufParser::read_alignment() {
@@ -235,7 +235,7 @@ Status GgufParser::read_tensor_list() {
   for (std::uint64_t i = 0; i < tensor_count_; ++i) {
     TW_ASSIGN_OR_RETURN(ListedTensor tensor, read_tensor());
     if (!contents_.tensor_index.emplace(tensor.entry.name, contents_.tensors.size()).second) {
-      return corrupt("has the tensor {} twice", quoted(tensor.entry.name));
+      return corrupt("has the tensor {} twice", quote_text(tensor.entry.name));
     }
     contents_.tensors.push_back(std::move(tensor.entry));
     offsets_.push_back(tensor.offset);
@@ -254,7 +254,7 @@ Result<ListedTensor> GgufParser::read_tensor() {
   tensor.entry.name = std::string(name);
   TW_RETURN_IF_ERROR(read_shape(tensor.entry));
   TW_RETURN_IF_ERROR(read_dtype(tensor.entry));
-  if (!reader_.read(tensor.offset)) return cut_off(fmt::format("the offset of tensor {}", quoted(name)));
+  if (!reader_.read(tensor.offset)) return cut_off(fmt::format("the offset of tensor {}", quote_text(name)));
   TW_RETURN_IF_ERROR(set_bytes(tensor.entry));
   return tensor;
 }
@@ -262,31 +262,32 @@ Result<ListedTensor> GgufParser::read_tensor() {
 Status GgufParser::read_shape(TensorEntry& entry) {
   const std::size_t at = reader_.offset();
   std::uint32_t dimensions = 0;
-  if (!reader_.read(dimensions)) return cut_off(fmt::format("the shape of tensor {}", quoted(entry.name)));
+  if (!reader_.read(dimensions))
+    return cut_off(fmt::format("the shape of tensor {}", quote_text(entry.name)));
   if (dimensions > kMaxDimensions) {
-    return corrupt("tensor {} has {} dimensions at byte {}; at most {} are possible", quoted(entry.name),
+    return corrupt("tensor {} has {} dimensions at byte {}; at most {} are possible", quote_text(entry.name),
                    dimensions, at, kMaxDimensions);
   }
   // The file lists the row length first. A scalar has no dimension there; here it is a row of one.
   entry.shape.assign(std::max(dimensions, 1U), 1);
   for (std::uint32_t i = 0; i < dimensions; ++i) {
     std::int64_t& size = entry.shape[dimensions - 1 - i];
-    if (!reader_.read(size)) return cut_off(fmt::format("the shape of tensor {}", quoted(entry.name)));
-    if (size < 1) return corrupt("tensor {} has a dimension of size {}", quoted(entry.name), size);
+    if (!reader_.read(size)) return cut_off(fmt::format("the shape of tensor {}", quote_text(entry.name)));
+    if (size < 1) return corrupt("tensor {} has a dimension of size {}", quote_text(entry.name), size);
   }
   return Ok{};
 }
 
 Status GgufParser::read_dtype(TensorEntry& entry) {
   std::uint32_t number = 0;
-  if (!reader_.read(number)) return cut_off(fmt::format("the type of tensor {}", quoted(entry.name)));
+  if (!reader_.read(number)) return cut_off(fmt::format("the type of tensor {}", quote_text(entry.name)));
   const auto dtype = dtype_of_ggml(number);
   if (!dtype) {
     return Error{
         Code::kUnsupported,
         fmt::format("tensor {} has the type {}, which cannot be read; use a file with F32, F16, BF16, Q8_0, "
                     "Q4_0, Q4_1, Q5_0, Q5_1 or Q2_K to Q6_K weights",
-                    quoted(entry.name), ggml_type_text(number)),
+                    quote_text(entry.name), ggml_type_text(number)),
         name_};
   }
   entry.dtype = *dtype;
@@ -296,7 +297,7 @@ Status GgufParser::read_dtype(TensorEntry& entry) {
 Status GgufParser::set_bytes(TensorEntry& entry) const {
   const base::DTypeInfo& info = base::dtype_info(entry.dtype);
   if (entry.shape.back() % info.block_elements != 0) {
-    return corrupt("tensor {} has rows of {} values, but {} stores blocks of {}", quoted(entry.name),
+    return corrupt("tensor {} has rows of {} values, but {} stores blocks of {}", quote_text(entry.name),
                    entry.shape.back(), info.name, info.block_elements);
   }
   std::int64_t blocks = entry.shape.back() / info.block_elements;
@@ -308,7 +309,7 @@ Status GgufParser::set_bytes(TensorEntry& entry) const {
   overflow |= __builtin_mul_overflow(blocks, static_cast<std::int64_t>(info.block_bytes), &total);
   overflow |= __builtin_mul_overflow(blocks, static_cast<std::int64_t>(info.block_elements), &blocks);
   if (overflow) {
-    return corrupt("tensor {} has the impossible shape {}", quoted(entry.name), shape_text(entry.shape));
+    return corrupt("tensor {} has the impossible shape {}", quote_text(entry.name), shape_text(entry.shape));
   }
   entry.bytes = static_cast<std::size_t>(total);
   return Ok{};
@@ -321,14 +322,14 @@ Status GgufParser::place_tensors() {
     TensorEntry& entry = contents_.tensors[i];
     const std::uint64_t offset = offsets_[i];
     if ((offset & mask) != 0) {
-      return corrupt("tensor {} lies at offset {}, not a multiple of the alignment {}", quoted(entry.name),
-                     offset, contents_.alignment);
+      return corrupt("tensor {} lies at offset {}, not a multiple of the alignment {}",
+                     quote_text(entry.name), offset, contents_.alignment);
     }
     std::uint64_t end = 0;
     if (__builtin_add_overflow(offset, data_start + entry.bytes, &end) || end > bytes_.size()) {
       return corrupt(
           "the file is cut off: tensor {} ends at byte {}, but the file has {} bytes; download it again",
-          quoted(entry.name), end, bytes_.size());
+          quote_text(entry.name), end, bytes_.size());
     }
     entry.data = bytes_.data() + data_start + offset;
   }
@@ -343,7 +344,7 @@ Status GgufParser::check_overlaps() const {
     const TensorEntry& before = contents_.tensors[order[i - 1]];
     const TensorEntry& entry = contents_.tensors[order[i]];
     if (offsets_[order[i]] - offsets_[order[i - 1]] < before.bytes) {
-      return corrupt("tensors {} and {} overlap at byte {}", quoted(before.name), quoted(entry.name),
+      return corrupt("tensors {} and {} overlap at byte {}", quote_text(before.name), quote_text(entry.name),
                      entry.data - bytes_.data());
     }
   }

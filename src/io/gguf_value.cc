@@ -80,7 +80,7 @@ std::string array_text(const GgufValue& array, std::size_t max_elements, std::si
     if (i > 0) out += ", ";
     std::string_view text;
     if (array.element_type == GgufType::kString) {
-      out += reader.read_string(text) ? quoted(text, max_string) : "";
+      out += reader.read_string(text) ? quote_text(text, max_string) : "";
     } else {
       out += scalar_text(array.element_type, array.payload.data() + i * step);
     }
@@ -167,7 +167,7 @@ std::string GgufValue::type_text() const {
 }
 
 std::string GgufValue::to_text(std::size_t max_elements, std::size_t max_string) const {
-  if (type == GgufType::kString) return quoted(*as_string(), max_string);
+  if (type == GgufType::kString) return quote_text(*as_string(), max_string);
   if (type != GgufType::kArray) return scalar_text(type, payload.data());
   if (element_type == GgufType::kArray) return fmt::format("[{} arrays]", count);
   return array_text(*this, max_elements, max_string);

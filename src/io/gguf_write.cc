@@ -87,7 +87,7 @@ Status check_metadata(const GgufWriteMetadata& metadata) {
     if (key == "general.alignment")
       return error(Code::kInvalidArgument, "the alignment is fixed: leave it out");
     if (!seen.insert(key).second)
-      return error(Code::kInvalidArgument, "the key {} is given twice", quoted(key));
+      return error(Code::kInvalidArgument, "the key {} is given twice", quote_text(key));
   }
   return Ok{};
 }
@@ -99,7 +99,7 @@ Status check_tensor(const TensorEntry& tensor) {
   fits = fits && tensor.shape.back() % info.block_elements == 0;
   if (!fits || base::row_bytes(tensor.dtype, tensor.elements()) != tensor.bytes) {
     return error(Code::kInvalidArgument, "tensor {} of type {} and shape {} cannot have {} bytes",
-                 quoted(tensor.name), info.name, shape_text(tensor.shape), tensor.bytes);
+                 quote_text(tensor.name), info.name, shape_text(tensor.shape), tensor.bytes);
   }
   return Ok{};
 }
@@ -109,7 +109,7 @@ Status check_tensors(std::span<const TensorEntry> tensors) {
   for (const TensorEntry& tensor : tensors) {
     if (tensor.name.empty()) return error(Code::kInvalidArgument, "a tensor has no name");
     if (!seen.insert(tensor.name).second) {
-      return error(Code::kInvalidArgument, "the tensor {} is given twice", quoted(tensor.name));
+      return error(Code::kInvalidArgument, "the tensor {} is given twice", quote_text(tensor.name));
     }
     TW_RETURN_IF_ERROR(check_tensor(tensor));
   }

@@ -7,7 +7,7 @@
 
 namespace tw::io {
 
-std::string quoted(std::string_view text, std::size_t limit) {
+std::string quote_text(std::string_view text, std::size_t limit) {
   const bool cut = text.size() > limit;
   if (cut) text = text.substr(0, base::complete_utf8_prefix(text.substr(0, limit)));
   const bool valid = base::is_valid_utf8(text);

@@ -30,7 +30,7 @@ struct TensorEntry {
 };
 
 /// Text of a file made fit for a message: quoted, control and invalid bytes as \xNN, cut after `limit` bytes.
-std::string quoted(std::string_view text, std::size_t limit = 80);
+std::string quote_text(std::string_view text, std::size_t limit = 80);
 
 /// "[32000, 2048]".
 std::string shape_text(const std::vector<std::int64_t>& shape);

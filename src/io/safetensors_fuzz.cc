@@ -1,0 +1,23 @@
+// Whatever the bytes, parsing ends in a file whose every tensor can be read, or in an error.
+#include <cstdint>
+#include <span>
+
+#include "base/check.h"
+#include "io/safetensors.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const auto file = tw::io::SafetensorsFile::parse(std::as_bytes(std::span(data, size)), "fuzz");
+  if (!file.ok()) {
+    TW_CHECK(file.error().where == "fuzz" && !file.error().message.empty(), "an error must name the file");
+    return 0;
+  }
+  std::size_t total = 0;
+  for (const auto& tensor : file->tensors()) {
+    TW_CHECK(file->find(tensor.name) == &tensor, "a tensor must be found");
+    TW_CHECK(
+        static_cast<std::size_t>(tensor.elements()) * tw::base::row_bytes(tensor.dtype, 1) == tensor.bytes,
+        "bytes follow from type and shape");
+    for (std::size_t i = 0; i < tensor.bytes; ++i) total += static_cast<std::size_t>(tensor.data[i]);
+  }
+  return total == ~std::size_t{0} ? 1 : 0;
+}
