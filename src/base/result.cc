@@ -15,6 +15,7 @@ std::string_view code_name(Code code) {
     case Code::kResourceExhausted: return "resource_exhausted";
     case Code::kCancelled: return "cancelled";
     case Code::kIo: return "io";
+    case Code::kInternal: return "internal";
   }
   return "unknown";
 }

@@ -23,6 +23,7 @@ enum class Code {
   kResourceExhausted,  ///< a limit (memory, queue, size) was met
   kCancelled,          ///< the caller gave up
   kIo,                 ///< the operating system or the network failed
+  kInternal,           ///< our own fault, found in time
 };
 
 /// The name of a code in lower case with underscores, such as "not_found".

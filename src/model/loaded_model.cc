@@ -22,7 +22,7 @@ base::Result<const io::TensorEntry*> entry_for(const ModelFiles& files, const Pa
     return base::Error{Code::kCorrupt, fmt::format("tensor {} is {}, but the configuration says {}", entry->name,
                                                    shape_text(entry->shape), shape_text(param.shape)), path};
   }
-  if (entry->dtype == DType::kI8 || entry->dtype == DType::kI32 || entry->dtype == DType::kI64) {
+  if (entry->dtype == base::DType::kI8 || entry->dtype == base::DType::kI32 || entry->dtype == base::DType::kI64) {
     return base::Error{Code::kUnsupported, fmt::format("tensor {} has integer type {}", entry->name, base::dtype_name(entry->dtype)), path};
   }
   return entry;
@@ -30,7 +30,7 @@ base::Result<const io::TensorEntry*> entry_for(const ModelFiles& files, const Pa
 
 base::Status bind_vector(Param& param, const io::TensorEntry& entry) {
   TW_ASSIGN_OR_RETURN(param.storage, tensor::Buffer::allocate(param.elements() * sizeof(float), "a parameter vector"));
-  param.vector = {DType::kF32, {param.elements()}, param.storage.data()};
+  param.vector = {base::DType::kF32, {param.elements()}, param.storage.data()};
   kernels::dequantize_row(entry.dtype, entry.data, param.vector.f32(), param.elements());
   return base::Ok{};
 }
