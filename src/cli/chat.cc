@@ -1,0 +1,88 @@
+#include "cli/chat.h"
+
+#include <condition_variable>
+#include <cstdio>
+#include <mutex>
+
+namespace tw::cli {
+namespace {
+
+/// Hands chunks from the engine's thread to the one that prints.
+class ChunkQueue {
+ public:
+  void push(const infer::Chunk& chunk) {
+    std::lock_guard lock(mutex_);
+    chunks_.push_back(chunk);
+    wake_.notify_one();
+  }
+  /// All chunks so far, or none after 50 ms, so that the caller can look at the keyboard.
+  std::vector<infer::Chunk> take() {
+    std::unique_lock lock(mutex_);
+    wake_.wait_for(lock, std::chrono::milliseconds(50), [&] { return !chunks_.empty(); });
+    return std::exchange(chunks_, {});
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::vector<infer::Chunk> chunks_;
+};
+
+double seconds_between(infer::Clock::time_point from, infer::Clock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
+}
+
+}  // namespace
+
+void Chat::clear() { messages_ = base::OrderedJson::array(); }
+
+base::Result<std::vector<std::int32_t>> Chat::prompt(const std::string& text) const {
+  const model::ModelCard& card = model_.card();
+  if (card.chat_template == nullptr) return card.tokenizer->encode(text, {.add_special = true, .parse_special = false});
+  base::OrderedJson context;
+  context["messages"] = base::OrderedJson::array();
+  if (!system_.empty()) context["messages"].push_back({{"role", "system"}, {"content", system_}});
+  for (const auto& message : messages_) context["messages"].push_back(message);
+  context["messages"].push_back({{"role", "user"}, {"content", text}});
+  context["add_generation_prompt"] = true;
+  const auto special = [&](std::optional<text::TokenId> id) { return id ? card.tokenizer->piece(*id) : std::string(); };
+  context["bos_token"] = special(card.tokenizer->bos());
+  context["eos_token"] = special(card.tokenizer->eos());
+  TW_ASSIGN_OR_RETURN(const std::string rendered, card.chat_template->render(context));
+  // A template that writes BOS itself must not get a second one.
+  const std::string bos = special(card.tokenizer->bos());
+  const bool has_bos = !bos.empty() && rendered.rfind(bos, 0) == 0;
+  return card.tokenizer->encode(rendered, {.add_special = !has_bos, .parse_special = true});
+}
+
+base::Status Chat::answer(const std::string& text, const std::function<bool()>& interrupted) {
+  infer::GenerateRequest request;
+  TW_ASSIGN_OR_RETURN(request.prompt, prompt(text));
+  request.sampling = sampling_;
+  request.max_tokens = max_tokens_ > 0 ? max_tokens_ : engine_.context();
+  auto queue = std::make_shared<ChunkQueue>();
+  TW_ASSIGN_OR_RETURN(const infer::Ticket ticket, engine_.submit(std::move(request), [queue](const infer::Chunk& c) { queue->push(c); }));
+  std::string answer, error;
+  last_ = {};
+  for (bool running = true; running;) {
+    for (const infer::Chunk& chunk : queue->take()) {
+      std::fwrite(chunk.text.data(), 1, chunk.text.size(), stdout);
+      std::fflush(stdout);
+      answer += chunk.text;
+      if (!chunk.finish) continue;
+      running = false;
+      error = chunk.error;
+      const infer::Timings& t = chunk.timings;
+      last_ = {chunk.prompt_tokens, chunk.cached_tokens, chunk.generated_tokens, seconds_between(t.arrived, t.first_token),
+               seconds_between(t.first_token, t.finished), *chunk.finish == infer::FinishReason::kAborted};
+    }
+    if (running && interrupted()) engine_.cancel(ticket);
+  }
+  std::printf("\n");
+  if (!error.empty()) return base::Error{base::Code::kInternal, error, {}};
+  messages_.push_back({{"role", "user"}, {"content", text}});
+  messages_.push_back({{"role", "assistant"}, {"content", answer}});
+  return base::Ok{};
+}
+
+}  // namespace tw::cli

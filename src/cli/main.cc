@@ -1,0 +1,31 @@
+#include <cstdio>
+
+#include "base/log.h"
+#include "cli/commands.h"
+
+int main(int argc, char** argv) {
+  tw::base::init_logging("info", tw::base::LogFormat::kText);
+  CLI::App app("Tokenworks serves, trains and plans open language models.", "tokenworks");
+  app.set_version_flag("--version", TW_VERSION);
+  app.require_subcommand(1);
+  app.footer("Start here:\n  tokenworks serve           serve the default model at http://127.0.0.1:8080\n"
+             "  tokenworks run             chat with it in this terminal\n"
+             "  tokenworks VERB --help     flags and examples of a verb");
+  int exit_code = 0;
+  tw::cli::add_serve(app, exit_code);
+  tw::cli::add_run(app, exit_code);
+  tw::cli::add_pull(app, exit_code);
+  tw::cli::add_list(app, exit_code);
+  tw::cli::add_rm(app, exit_code);
+  tw::cli::add_inspect(app, exit_code);
+  tw::cli::add_tokenize(app, exit_code);
+  tw::cli::add_info(app, exit_code);
+  tw::cli::add_bench(app, exit_code);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    // Help and version come this way too, with exit code 0; wrong usage is 2 for every verb.
+    return app.exit(e) == 0 ? 0 : 2;
+  }
+  return exit_code;
+}

@@ -1,0 +1,190 @@
+#include <pthread.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <thread>
+
+#include "base/env.h"
+#include "base/log.h"
+#include "base/mmap.h"
+#include "cli/commands.h"
+#include "cli/startup.h"
+#include "serve/api.h"
+#include "spec/serve_config.h"
+
+namespace tw::cli {
+namespace {
+
+using base::Code;
+
+base::Result<std::string> api_key(const spec::ServeConfig& config) {
+  if (config.api_key_file.empty()) return base::env::api_key().value_or("");
+  TW_ASSIGN_OR_RETURN(std::string text, base::read_file(config.api_key_file, 1 << 16));
+  text.resize(std::min(text.size(), text.find_first_of("\r\n")));
+  if (text.empty()) return base::Error{Code::kInvalidArgument, "the first line is empty, but should be the API key", config.api_key_file};
+  return text;
+}
+
+StartOptions start_options(const spec::ServeConfig& c) {
+  StartOptions options;
+  options.isa = c.isa.empty() ? base::env::isa().value_or("") : c.isa;
+  options.engine = {.threads = c.threads, .context = c.ctx, .kv_bytes = static_cast<std::int64_t>(c.kv_memory * (1 << 30)),
+                    .kv_f32 = c.kv_type == "f32", .max_running = c.max_batch, .max_waiting = c.max_queue,
+                    .max_step_tokens = c.max_step_tokens, .prefix_cache = c.prefix_cache, .cache_generated = c.cache_generated};
+  return options;
+}
+
+http::ServerOptions server_options(const spec::ServeConfig& c) {
+  http::ServerOptions options;
+  options.host = c.host;
+  options.port = c.port;
+  options.tls_cert = c.tls_cert;
+  options.tls_key = c.tls_key;
+  options.cors_origin = c.cors_origin;
+  options.server_name = "tokenworks/" TW_VERSION;
+  return options;
+}
+
+/// From here on SIGINT and SIGTERM come to wait_for_signal alone; threads started later inherit that.
+sigset_t block_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGTERM);
+  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  return set;
+}
+
+/// True when a signal came within the time.
+bool wait_for_signal(const sigset_t& set, std::chrono::milliseconds time) {
+  const timespec limit{time.count() / 1000, time.count() % 1000 * 1000000};
+  return ::sigtimedwait(&set, nullptr, &limit) > 0;
+}
+
+/// The model and engine of one server, loaded by a thread of their own so that the server answers "loading" at once
+/// and a signal is heard.
+class Loader {
+ public:
+  Loader(std::string path, const spec::ServeConfig& config, serve::Api& api, std::string address)
+      : path_(std::move(path)), config_(config), api_(api), address_(std::move(address)), thread_([this] { load(); }) {}
+  ~Loader() {
+    if (thread_.joinable()) thread_.join();
+  }
+  bool done() const { return done_; }
+  const std::optional<base::Error>& error() const { return error_; }
+  void stop_engine() {
+    if (thread_.joinable()) thread_.join();
+    if (started_.engine != nullptr) started_.engine->stop();
+  }
+
+ private:
+  void load();
+
+  std::string path_;
+  const spec::ServeConfig& config_;
+  serve::Api& api_;
+  std::string address_;
+  Started started_;
+  std::optional<base::Error> error_;
+  std::atomic<bool> done_{false};
+  std::thread thread_;
+};
+
+void Loader::load() {
+  StartOptions options = start_options(config_);
+  options.on_step = [this](std::int64_t tokens) { api_.record_step(tokens); };
+  auto started = start_engine(path_, options);
+  if (!started.ok()) {
+    error_ = started.error();
+    done_ = true;
+    return;
+  }
+  started_ = std::move(*started);
+  auto card = std::make_shared<model::ModelCard>(started_.model->card());
+  if (!config_.served_name.empty()) card->name = config_.served_name;
+  for (const std::string& warning : card->tokenizer->warnings()) spdlog::warn("{}: {}", path_, warning);
+  api_.attach(card, started_.engine.get());
+  spdlog::info("{}: {}", card->name, started_.engine->description());
+  std::printf("%s is ready at %s\n", card->name.c_str(), address_.c_str());
+  std::fflush(stdout);
+  done_ = true;
+}
+
+/// Until a signal comes, or loading fails.
+void wait_while_serving(const sigset_t& signals, const Loader& loader) {
+  while (!wait_for_signal(signals, std::chrono::milliseconds(200))) {
+    if (loader.done() && loader.error()) return;
+  }
+}
+
+void drain(const spec::ServeConfig& config, const sigset_t& signals, serve::Api& api, http::Server& server) {
+  api.begin_drain();
+  server.stop_accepting();
+  if (server.wait_idle(std::chrono::milliseconds(0))) return;
+  spdlog::info("stopping: running requests get {} seconds; a second Ctrl-C ends them at once", config.drain_seconds);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(config.drain_seconds);
+  while (std::chrono::steady_clock::now() < end && !server.wait_idle(std::chrono::milliseconds(50))) {
+    if (wait_for_signal(signals, std::chrono::milliseconds(0))) return;
+  }
+}
+
+int serve_model(const std::string& model, const spec::ServeConfig& config) {
+  if (auto status = config.validate(); !status.ok()) return fail(status.error());
+  base::init_logging(config.log_level, config.log_format == "json" ? base::LogFormat::kJson : base::LogFormat::kText);
+  auto key = api_key(config);
+  if (!key.ok()) return fail(key.error());
+  auto server = http::Server::create(server_options(config));  // first: a port in use should not cost a load
+  if (!server.ok()) return fail(server.error());
+  auto path = find_model(model, true);
+  if (!path.ok()) return fail(path.error());
+
+  const sigset_t signals = block_signals();
+  serve::Api api({config, *key, TW_VERSION});
+  api.mount(**server);
+  (*server)->start();
+  Loader loader(*path, config, api, (*server)->url());
+  wait_while_serving(signals, loader);
+  if (!loader.done()) {
+    // Loading cannot be interrupted and holds nothing that needs an orderly end.
+    (*server)->stop();
+    std::_Exit(0);
+  }
+  drain(config, signals, api, **server);
+  (*server)->stop();
+  loader.stop_engine();
+  if (loader.error()) return fail(*loader.error());
+  spdlog::info("stopped");
+  return 0;
+}
+
+/// One field of the list in spec/serve_config.h becomes one flag.
+struct FlagMaker {
+  CLI::App* verb;
+  template <typename T>
+  void operator()(const char* name, T& field, const char* help) const {
+    verb->add_option("--" + std::string(name), field, help)->capture_default_str();
+  }
+  void operator()(const char* name, bool& field, const char* help) const {
+    verb->add_flag("--" + std::string(name) + ",!--no-" + std::string(name), field, help);
+  }
+};
+
+}  // namespace
+
+void add_serve(CLI::App& app, int& exit_code) {
+  struct Options {
+    std::string model;
+    spec::ServeConfig config;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* verb = app.add_subcommand("serve", "Serve a model over HTTP: OpenAI's API, metrics, and a page to chat on.");
+  verb->add_option("model", options->model, "file, folder or name in the store (default: the default model, fetched if missing)");
+  spec::ServeConfig::visit(options->config, FlagMaker{verb});
+  verb->footer("Examples:\n  tokenworks serve\n  tokenworks serve model.gguf --port 9000 --ctx 4096\n"
+               "  TOKENWORKS_API_KEY=secret tokenworks serve model.gguf --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem");
+  verb->callback([options, &exit_code] { exit_code = serve_model(options->model, options->config); });
+}
+
+}  // namespace tw::cli

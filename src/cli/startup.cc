@@ -1,0 +1,77 @@
+#include "cli/startup.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+
+#include "base/cpu.h"
+#include "cli/models.h"
+
+namespace tw::cli {
+
+int fail(const base::Error& error) {
+  clear_progress();
+  std::fprintf(stderr, "tokenworks: %s\n", error.text().c_str());
+  return 1;
+}
+
+bool interactive() { return ::isatty(STDERR_FILENO) == 1; }
+
+void draw_progress(const std::string& label, double done) {
+  if (!interactive()) return;
+  constexpr int kWidth = 30;
+  const int filled = static_cast<int>(std::lround(std::min(std::max(done, 0.0), 1.0) * kWidth));
+  const std::string bar = std::string(filled, '#') + std::string(kWidth - filled, '.');
+  std::fprintf(stderr, "\r%s [%s] %3.0f %%\x1b[K", label.c_str(), bar.c_str(), done * 100);
+  std::fflush(stderr);
+}
+
+void clear_progress() {
+  if (interactive()) std::fprintf(stderr, "\r\x1b[K");
+}
+
+base::Result<std::string> find_model(const std::string& argument, bool fetch) {
+  struct stat info{};
+  if (!argument.empty() && ::stat(argument.c_str(), &info) == 0) return argument;
+  return find_in_store(argument, fetch);
+}
+
+base::Result<Started> start_engine(const std::string& path, const StartOptions& options) {
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point begin = Clock::now();
+  model::LoadOptions load;
+  load.isa = options.isa;
+  load.threads = options.engine.threads > 0 ? options.engine.threads : base::default_threads(base::detect_machine());
+  load.progress = [&](double done) {
+    if (Clock::now() - begin > std::chrono::milliseconds(300)) draw_progress("loading", done);
+  };
+  Started started;
+  TW_ASSIGN_OR_RETURN(started.model, model::LoadedModel::load(path, load));
+  clear_progress();
+  TW_ASSIGN_OR_RETURN(started.engine, infer::Engine::create(started.model, options.engine, options.on_step));
+  return started;
+}
+
+base::Result<StartOptions> EngineFlags::options() const {
+  using base::Code;
+  if (threads < 0 || threads > 1024) return base::error(Code::kInvalidArgument, "--threads is {}, but must be 0 to 1024", threads);
+  if (ctx < 0) return base::error(Code::kInvalidArgument, "--ctx is {}, but must be 0 or more", ctx);
+  if (!std::isfinite(kv_memory) || kv_memory < 0) {
+    return base::error(Code::kInvalidArgument, "--kv-memory is {}, but must be a number of GiB, 0 or more", kv_memory);
+  }
+  if (kv_type != "f16" && kv_type != "f32") {
+    return base::error(Code::kInvalidArgument, "--kv-type is \"{}\", but must be f16 or f32", kv_type);
+  }
+  StartOptions start;
+  start.isa = isa;
+  start.engine.threads = threads;
+  start.engine.context = ctx;
+  start.engine.kv_bytes = static_cast<std::int64_t>(kv_memory * (1 << 30));
+  start.engine.kv_f32 = kv_type == "f32";
+  return start;
+}
+
+}  // namespace tw::cli

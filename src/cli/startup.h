@@ -1,0 +1,53 @@
+// What several verbs share: finding a model, loading it with a progress bar, and reporting failure.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "infer/engine.h"
+#include "model/loaded_model.h"
+
+namespace tw::cli {
+
+/// Prints "tokenworks: ..." on standard error and returns the exit status 1.
+int fail(const base::Error& error);
+
+/// Whether standard error is a terminal: progress bars and colours only then.
+bool interactive();
+
+/// The file or folder behind a model argument: a path, a name in the store, or the default model when it is empty.
+/// With `fetch` the default model is pulled if it is missing.
+base::Result<std::string> find_model(const std::string& argument, bool fetch);
+
+/// Draws "label [#####.....] 42 %" on standard error, over itself; nothing when not interactive().
+void draw_progress(const std::string& label, double done);
+/// Erases it.
+void clear_progress();
+
+struct StartOptions {
+  std::string isa;
+  infer::EngineOptions engine;
+  std::function<void(std::int64_t tokens)> on_step;  ///< see infer::Engine::create
+};
+
+struct Started {
+  std::shared_ptr<const model::LoadedModel> model;
+  std::unique_ptr<infer::Engine> engine;
+};
+
+/// Loads the model (progress shown when it takes long) and starts an engine on it.
+base::Result<Started> start_engine(const std::string& path, const StartOptions& options);
+
+/// --threads, --isa, --ctx and --kv-memory, for the verbs that run a model.
+struct EngineFlags {
+  int threads = 0;
+  std::string isa;
+  std::int64_t ctx = 0;
+  double kv_memory = 0;
+  std::string kv_type = "f16";
+  base::Result<StartOptions> options() const;
+};
+
+}  // namespace tw::cli

@@ -1,0 +1,48 @@
+#include <cstdio>
+#include <iostream>
+#include <iterator>
+
+#include "cli/commands.h"
+#include "cli/startup.h"
+
+namespace tw::cli {
+namespace {
+
+struct Options {
+  std::string model, text;
+  bool ids_only = false, no_special = false, decode = false;
+};
+
+int tokenize(const Options& options) {
+  auto path = find_model(options.model, false);
+  if (!path.ok()) return fail(path.error());
+  auto files = model::ModelFiles::open(*path);
+  if (!files.ok()) return fail(files.error());
+  auto card = model::read_card(**files, *path);
+  if (!card.ok()) return fail(card.error());
+  const text::Tokenizer& tokenizer = *card->tokenizer;
+  std::string input = options.text;
+  if (input.empty()) input.assign(std::istreambuf_iterator<char>(std::cin), {});
+  const auto ids = tokenizer.encode(input, {.add_special = !options.no_special, .parse_special = true});
+  for (const std::int32_t id : ids) {
+    if (options.ids_only) std::printf("%d\n", id);
+    else std::printf("%8d  %s\n", id, base::dump_json(base::Json(tokenizer.piece(id))).c_str());
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_tokenize(CLI::App& app, int& exit_code) {
+  auto options = std::make_shared<Options>();
+  CLI::App* verb = app.add_subcommand("tokenize", "Show how a model cuts a text into tokens.");
+  verb->add_option("model", options->model, "file, folder or name in the store")->required();
+  verb->add_option("text", options->text, "the text (default: standard input)");
+  verb->add_flag("--ids", options->ids_only, "print the ids alone, one a line");
+  verb->add_flag("--no-special", options->no_special, "add no BOS or EOS");
+  verb->footer("Examples:\n  tokenworks tokenize smollm2-135m-instruct \"Hello world\"\n"
+               "  tokenworks tokenize model.gguf --ids < article.txt | wc -l");
+  verb->callback([options, &exit_code] { exit_code = tokenize(*options); });
+}
+
+}  // namespace tw::cli

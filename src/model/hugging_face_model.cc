@@ -1,0 +1,128 @@
+#include <filesystem>
+
+#include "base/mmap.h"
+#include "io/safetensors_folder.h"
+#include "model/families.h"
+#include "model/model_files.h"
+
+namespace tw::model {
+namespace {
+
+using base::Json;
+
+/// A JSON file of the folder; null when it is not there.
+base::Result<Json> read_json(const std::string& path) {
+  auto text = base::read_file(path);
+  if (!text.ok()) {
+    if (text.error().code == base::Code::kNotFound) return Json();
+    return text.error();
+  }
+  auto json = base::parse_json(*text);
+  if (!json.ok()) return base::Error{json.error().code, json.error().message, path};
+  return json;
+}
+
+/// A file's text; empty when it is not there.
+base::Result<std::string> read_optional(const std::string& path) {
+  auto text = base::read_file(path);
+  if (!text.ok() && text.error().code == base::Code::kNotFound) return std::string();
+  return text;
+}
+
+template <typename T>
+std::optional<T> number(const Json& json, const char* key) {
+  if (!json.is_object() || !json.contains(key) || !json[key].is_number()) return std::nullopt;
+  return json[key].get<T>();
+}
+
+/// "chat_template" is a string, or a list of named ones of which "default" is the chat's.
+std::string template_of(const Json& json) {
+  if (!json.is_object() || !json.contains("chat_template")) return {};
+  const Json& value = json["chat_template"];
+  if (value.is_string()) return value.get<std::string>();
+  if (!value.is_array()) return {};
+  for (const Json& entry : value) {
+    if (entry.is_object() && entry.value("name", Json()) == "default" && entry.contains("template") && entry["template"].is_string()) {
+      return entry["template"].get<std::string>();
+    }
+  }
+  return {};
+}
+
+class HuggingFaceModel : public ModelFiles {
+ public:
+  HuggingFaceModel(std::string folder, io::SafetensorsFolder tensors, spec::ModelConfig config, Json generation)
+      : folder_(std::move(folder)), tensors_(std::move(tensors)), config_(std::move(config)), generation_(std::move(generation)) {}
+
+  const char* format() const override { return "Hugging Face folder"; }
+  base::Result<spec::ModelConfig> config() const override { return config_; }
+  const io::TensorEntry* find(const std::string& parameter) const override { return tensors_.find(parameter); }
+  std::vector<const io::TensorEntry*> tensors() const override { return tensors_.tensors(); }
+
+  base::Result<text::TokenizerSpec> tokenizer() const override {
+    auto json = base::read_file(folder_ + "/tokenizer.json");
+    if (!json.ok()) return json.error();
+    TW_ASSIGN_OR_RETURN(const std::string config, read_optional(folder_ + "/tokenizer_config.json"));
+    auto spec = text::parse_tokenizer_json(*json, config);
+    if (!spec.ok()) return base::Error{spec.error().code, spec.error().text(), folder_ + "/tokenizer.json"};
+    return spec;
+  }
+
+  base::Result<std::string> chat_template() const override {
+    TW_ASSIGN_OR_RETURN(const std::string file, read_optional(folder_ + "/chat_template.jinja"));
+    if (!file.empty()) return file;
+    TW_ASSIGN_OR_RETURN(const Json config, read_json(folder_ + "/tokenizer_config.json"));
+    return template_of(config);
+  }
+
+  base::Result<GenerationDefaults> defaults() const override {
+    GenerationDefaults d;
+    const Json& g = generation_;
+    // Sampling fields count only where sampling is on: transformers ignores them otherwise.
+    if (g.is_object() && g.value("do_sample", Json(true)) == false) return d;
+    d.temperature = number<float>(g, "temperature");
+    d.top_p = number<float>(g, "top_p");
+    d.min_p = number<float>(g, "min_p");
+    d.repetition_penalty = number<float>(g, "repetition_penalty");
+    d.top_k = number<std::int32_t>(g, "top_k");
+    d.max_new_tokens = number<std::int64_t>(g, "max_new_tokens");
+    return d;
+  }
+
+  std::vector<std::int32_t> end_tokens() const override {
+    std::vector<std::int32_t> tokens;
+    if (!generation_.is_object() || !generation_.contains("eos_token_id")) return tokens;
+    const Json& eos = generation_["eos_token_id"];
+    if (eos.is_number_integer()) tokens.push_back(eos.get<std::int32_t>());
+    if (!eos.is_array()) return tokens;
+    for (const Json& token : eos) {
+      if (token.is_number_integer()) tokens.push_back(token.get<std::int32_t>());
+    }
+    return tokens;
+  }
+
+ private:
+  std::string folder_;
+  io::SafetensorsFolder tensors_;
+  spec::ModelConfig config_;
+  Json generation_;
+};
+
+}  // namespace
+
+base::Result<std::unique_ptr<ModelFiles>> open_hugging_face_model(const std::string& folder) {
+  const std::string config_path = folder + "/config.json";
+  TW_ASSIGN_OR_RETURN(const Json config_json, read_json(config_path));
+  if (config_json.is_null()) {
+    return base::Error{base::Code::kNotFound, "has no config.json: name a .gguf file or a Hugging Face model folder", folder};
+  }
+  TW_ASSIGN_OR_RETURN(spec::ModelConfig config, config_from_hugging_face(config_json, config_path));
+  TW_ASSIGN_OR_RETURN(io::SafetensorsFolder tensors, io::SafetensorsFolder::open(folder));
+  TW_ASSIGN_OR_RETURN(Json generation, read_json(folder + "/generation_config.json"));
+  // Some folders say untied but ship no head, or the other way round: what the files hold decides.
+  if (tensors.find("lm_head.weight") == nullptr) config.tied_embeddings = true;
+  return std::unique_ptr<ModelFiles>(
+      std::make_unique<HuggingFaceModel>(folder, std::move(tensors), std::move(config), std::move(generation)));
+}
+
+}  // namespace tw::model

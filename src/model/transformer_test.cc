@@ -1,0 +1,206 @@
+// The forward against llama2.c's published text and golden logits, on every kernel set of this machine, with every
+// way to cut the same work: workers, chunks, batches.
+#include "model/transformer.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/json.h"
+#include "base/mmap.h"
+#include "model/loaded_model.h"
+
+namespace tw::model {
+namespace {
+
+constexpr int kBlock = 16;
+const char* const kModel = TW_SOURCE_DIR "/tests/data/models/stories260K.gguf";
+const std::string kGolden = TW_SOURCE_DIR "/tests/golden/stories260K/";
+
+/// Runs batches of one or more sequences over a cache of its own.
+class Harness {
+ public:
+  Harness(const std::string& isa, int workers, int sequences = 1) : team_(workers) {
+    auto loaded = LoadedModel::load(kModel, {.isa = isa, .threads = workers, .progress = {}});
+    TW_CHECK(loaded.ok(), "the test model loads");
+    model_ = *loaded;
+    const spec::ModelConfig& c = model_->config();
+    const std::int64_t blocks_each = (c.context + kBlock - 1) / kBlock;
+    blocks_.resize(sequences);
+    // Interleaved on purpose: block b of sequence s is b * sequences + s, so that tables are not contiguous.
+    for (int s = 0; s < sequences; ++s) {
+      for (std::int64_t b = 0; b < blocks_each; ++b) blocks_[s].push_back(static_cast<std::int32_t>(b * sequences + s));
+    }
+    const std::size_t plane = static_cast<std::size_t>(blocks_each * sequences * kBlock * c.kv_width()) * sizeof(float);
+    cache_ = tensor::Buffer::allocate(plane * 2 * c.layers, "test").value();
+    view_.longest = c.context;
+    for (std::int64_t layer = 0; layer < c.layers; ++layer) {
+      std::byte* base = cache_.data() + layer * 2 * plane;
+      view_.layers.push_back({base, base + plane, base::DType::kF32, kBlock, c.kv_heads, c.head_dim});
+    }
+    arena_ = tensor::Buffer::allocate(std::size_t{64} << 20, "test").value();
+    for (int w = 0; w < workers; ++w) scratch_.push_back(tensor::Buffer::allocate(1 << 20, "test").value());
+  }
+
+  void add(int sequence, std::span<const std::int32_t> tokens, std::int64_t past, bool all_rows = false) {
+    const std::int64_t first = batch_.rows();
+    batch_.add(tokens, past, blocks_[sequence].data(), false);
+    for (std::int64_t row = all_rows ? first : batch_.rows() - 1; row < batch_.rows(); ++row) batch_.want(row);
+  }
+
+  /// Logits of the wanted rows, then the batch is empty again.
+  std::vector<std::vector<float>> run() {
+    std::vector<std::vector<float>> rows(batch_.output_rows().size());
+    team_.run([&](int worker) {
+      ops::Exec ex(model_->table(), team_.barrier(), worker, team_.size(), tensor::Arena(arena_.data(), arena_.size()),
+                   scratch_[worker].data(), scratch_[worker].size());
+      const ops::Tensor logits = model_->transformer().logits(ex, model_->transformer().forward(ex, batch_, view_));
+      ex.each(static_cast<std::int64_t>(rows.size()), [&](std::int64_t r) {
+        const float* row = logits.f32() + r * logits.row_stride();
+        rows[r].assign(row, row + logits.row_stride());
+      });
+    });
+    batch_.clear();
+    return rows;
+  }
+
+ private:
+  base::Team team_;
+  std::shared_ptr<const LoadedModel> model_;
+  std::vector<std::vector<std::int32_t>> blocks_;
+  tensor::Buffer cache_, arena_;
+  KvView view_;
+  std::vector<tensor::Buffer> scratch_;
+  Batch batch_;
+};
+
+std::int32_t argmax(const std::vector<float>& row) {
+  return static_cast<std::int32_t>(std::max_element(row.begin(), row.end()) - row.begin());
+}
+
+double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  double largest = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::fabs(static_cast<double>(a[i]) - b[i]));
+  return largest;
+}
+
+std::vector<std::int32_t> published_ids() {
+  const auto json = base::parse_json(base::read_file(kGolden + "greedy.json").value()).value();
+  return json["greedy_ids"].get<std::vector<std::int32_t>>();
+}
+
+std::vector<std::int32_t> with_bos(std::vector<std::int32_t> ids, std::size_t length) {
+  ids.insert(ids.begin(), 1);
+  ids.resize(std::min(ids.size(), length));
+  return ids;
+}
+
+class EverySet : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(EverySet, GreedyTextIsThePublishedOne) {
+  const std::vector<std::int32_t> published = published_ids();
+  Harness harness(GetParam(), 2);
+  std::int32_t token = 1;
+  for (std::size_t i = 0; i < published.size(); ++i) {
+    harness.add(0, std::vector<std::int32_t>{token}, static_cast<std::int64_t>(i));
+    token = argmax(harness.run()[0]);
+    ASSERT_EQ(token, published[i]) << "at step " << i;
+  }
+}
+
+TEST_P(EverySet, LogitsAreTheGoldenOnes) {
+  const auto json = base::parse_json(base::read_file(kGolden + "greedy.json").value()).value();
+  const auto columns = json["logits_columns"].get<std::size_t>();
+  const auto rows = std::min<std::size_t>(json["logits_rows"].get<std::size_t>(), 128);
+  const std::string bytes = base::read_file(kGolden + "logits.f32").value();
+  Harness harness(GetParam(), 2);
+  harness.add(0, with_bos(published_ids(), rows), 0, true);
+  const auto logits = harness.run();
+  ASSERT_EQ(logits.size(), rows);
+  for (std::size_t i = 0; i < rows; ++i) {
+    std::vector<float> golden(columns);
+    std::memcpy(golden.data(), bytes.data() + i * columns * sizeof(float), columns * sizeof(float));
+    EXPECT_LT(largest_difference(logits[i], golden), 2e-4) << "row " << i;
+  }
+}
+
+TEST_P(EverySet, BatchedEqualsAloneBitForBit) {
+  const std::vector<std::int32_t> long_prompt = with_bos(published_ids(), 70), short_prompt = with_bos(published_ids(), 9);
+  Harness together(GetParam(), 2, 3), alone(GetParam(), 2, 3);
+  together.add(0, long_prompt, 0, true);
+  together.add(1, short_prompt, 0, true);
+  together.add(2, std::span(long_prompt).first(33), 0, true);
+  const auto batched = together.run();
+  alone.add(1, short_prompt, 0, true);
+  const auto single = alone.run();
+  for (std::size_t i = 0; i < single.size(); ++i) EXPECT_EQ(single[i], batched[70 + i]) << "row " << i;
+}
+
+TEST_P(EverySet, ChunkedEqualsWholeBitForBitForAnyNumberOfWorkers) {
+  const std::vector<std::int32_t> prompt = with_bos(published_ids(), 100);
+  Harness whole(GetParam(), 1);
+  whole.add(0, prompt, 0, true);
+  const auto expected = whole.run();
+  for (const int workers : {1, 2, 3}) {
+    Harness chunked(GetParam(), workers);
+    std::size_t at = 0;
+    for (const std::size_t length : {1, 7, 33, 19, 40}) {
+      chunked.add(0, std::span(prompt).subspan(at, length), static_cast<std::int64_t>(at), true);
+      const auto rows = chunked.run();
+      for (std::size_t i = 0; i < rows.size(); ++i) ASSERT_EQ(rows[i], expected[at + i]) << "row " << at + i << ", " << workers << " workers";
+      at += length;
+    }
+  }
+}
+
+TEST_P(EverySet, EqualsTheReferenceWithinBound) {
+  const std::vector<std::int32_t> prompt = with_bos(published_ids(), 100);
+  Harness reference("ref", 1), other(GetParam(), 2);
+  reference.add(0, prompt, 0, true);
+  other.add(0, prompt, 0, true);
+  const auto expected = reference.run(), rows = other.run();
+  // fp32 weights on every set: only the order of additions differs.
+  for (std::size_t i = 0; i < rows.size(); ++i) EXPECT_LT(largest_difference(rows[i], expected[i]), 2e-4) << "row " << i;
+}
+
+INSTANTIATE_TEST_SUITE_P(Transformer, EverySet, ::testing::ValuesIn(kernels::available_sets(kernels::detect_features())),
+                         [](const auto& info) { return info.param; });
+
+TEST(Rope, ScalingFollowsLlama31) {
+  spec::ModelConfig c;
+  c.head_dim = 128;
+  c.rope_theta = 500000;
+  c.rope_scaling = {spec::RopeScalingKind::kLlama3, 8, 1, 4, 8192};
+  const std::vector<float> scaled = rope_inverse_frequencies(c);
+  c.rope_scaling = {};
+  const std::vector<float> plain = rope_inverse_frequencies(c);
+  EXPECT_EQ(scaled[0], plain[0]);                          // short wavelengths stay
+  EXPECT_FLOAT_EQ(scaled[63], plain[63] / 8);              // long ones are stretched by the factor
+  EXPECT_LT(scaled[32], plain[32]);                        // between: blended
+  EXPECT_GT(scaled[32], plain[32] / 8);
+}
+
+TEST(Trace, CountsEveryWeightOnce) {
+  auto model = LoadedModel::load(kModel, {.isa = "ref", .threads = 1, .progress = {}});
+  ASSERT_TRUE(model.ok()) << model.error().text();
+  ops::Trace trace;
+  ops::Exec ex((*model)->table(), trace);
+  Batch batch;
+  const std::int32_t block = 0, token = 1;
+  batch.add(std::span(&token, 1), 0, &block, false);
+  batch.want(0);
+  KvView kv;
+  kv.longest = 16;
+  kv.layers.assign((*model)->config().layers, {nullptr, nullptr, base::DType::kF32, kBlock, (*model)->config().kv_heads, (*model)->config().head_dim});
+  (*model)->transformer().logits(ex, (*model)->transformer().forward(ex, batch, kv));
+  double linear_flops = 0;
+  for (const ops::OpCost& op : trace.ops) {
+    if (op.name == "linear" || op.name == "linear_residual" || op.name == "qkv_rope" || op.name == "gate_up_silu") linear_flops += op.flops;
+  }
+  EXPECT_EQ(linear_flops, 2.0 * static_cast<double>((*model)->matmul_weights()));
+}
+
+}  // namespace
+}  // namespace tw::model
