@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "infer/philox.h"
+#include "infer/token_filters.h"
 
 namespace tw::infer {
 namespace {
@@ -21,9 +22,8 @@ float tamed(float x) {
 }
 
 void tame(std::span<float> logits) {
-  for (float& x : logits) {
-    if (!(x <= kLargest)) x = tamed(x);
-  }
+  if (all_below_infinity(logits)) return;
+  for (float& x : logits) x = tamed(x);
 }
 
 /// log of the sum of exp over the row; -infinity when every logit is.
@@ -43,10 +43,11 @@ void find_top(std::span<const float> logits, int count, double log_sum, SamplerW
               std::vector<std::pair<std::int32_t, float>>& top) {
   const std::size_t k = std::min(static_cast<std::size_t>(std::max(count, 0)), logits.size());
   if (k == 0) return;
-  const float cut = kth_largest(logits, k, workspace.select);
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    if (logits[i] >= cut) top.emplace_back(static_cast<std::int32_t>(i), logits[i]);
-  }
+  const Cut cut = kth_largest(logits, k, workspace.select);
+  for_each_at_least(logits, cut.value, [&](std::size_t i) {
+    top.emplace_back(static_cast<std::int32_t>(i), logits[i]);
+    return true;
+  });
   std::ranges::sort(top, [](const auto& a, const auto& b) {
     return a.second > b.second || (a.second == b.second && a.first < b.first);
   });
@@ -111,125 +112,23 @@ std::int32_t apply_mask(std::span<float> logits, std::span<const std::uint32_t> 
   return lowest;
 }
 
-/// Fills the candidates with the tokens above `cut`, and with as many at `cut` as `ties` says, lowest ids
-/// first.
-void collect(std::span<const float> logits, float cut, std::size_t ties, Candidates& candidates) {
-  candidates.tokens.resize(logits.size());
-  candidates.values.resize(logits.size());
-  std::size_t count = 0;
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    const float value = logits[i];
-    if (value < cut) continue;
-    if (value == cut) {
-      if (ties == 0) continue;
-      --ties;
-    }
-    candidates.tokens[count] = static_cast<std::int32_t>(i);
-    candidates.values[count++] = value;
-  }
-  candidates.tokens.resize(count);
-  candidates.values.resize(count);
-}
-
-/// Top-k, and whatever is certain to be dropped by min-p or by the size of a float.
-void collect_candidates(const SampleInput& input, float max, SamplerWorkspace& workspace) {
+/// Steps 5 to 10. REQUIRES: max is the largest logit, and finite.
+std::int32_t choose(const SampleInput& input, float max, SamplerWorkspace& workspace) {
   const SamplingParams& params = *input.params;
-  const std::size_t k = static_cast<std::size_t>(std::max(params.top_k, 0));
-  if (k > 0 && k < input.logits.size()) {
-    const float cut = kth_largest(input.logits, k, workspace.select);
-    const auto above = std::ranges::count_if(input.logits, [cut](float x) { return x > cut; });
-    // With a cut at -infinity fewer than k tokens can be drawn at all.
-    const bool all = cut == -kInfinity;
-    return collect(input.logits, all ? -kLargest : cut, all ? k : k - static_cast<std::size_t>(above),
-                   workspace.candidates);
-  }
-  // Probability below e^-88 of the largest; or below half of min_p of it, when nothing but min-p looks at the
-  // tail.
-  double range = 88;
-  if (params.min_p > 0 && !(params.top_p < 1))
-    range = std::min(range, 0.7 - std::log(std::min(static_cast<double>(params.min_p), 1.0)));
-  const double cut = static_cast<double>(max) - range * static_cast<double>(params.temperature);
-  collect(input.logits, static_cast<float>(std::max(cut, -static_cast<double>(kLargest))),
-          input.logits.size(), workspace.candidates);
-}
-
-void keep_top_p(float top_p, SamplerWorkspace& workspace) {
-  if (!(top_p < 1)) return;
-  const std::vector<float>& weights = workspace.candidates.weights;
-  std::vector<std::uint32_t>& keys = workspace.select.keys;
-  keys.resize(weights.size());
-  // Floats that are not negative are ordered as their bits are.
-  for (std::size_t i = 0; i < keys.size(); ++i) {
-    keys[i] = std::bit_cast<std::uint32_t>(1.0F) - std::bit_cast<std::uint32_t>(weights[i]);
-  }
-  keep_by_mass(workspace.candidates, std::max(static_cast<double>(top_p), 0.0), workspace.select);
-}
-
-void keep_min_p(float min_p, Candidates& candidates) {
-  if (!(min_p > 0)) return;
-  const float least = std::min(min_p, 1.0F);
-  candidates.filter([&](std::size_t i) { return candidates.weights[i] >= least; });
-}
-
-void keep_typical(float typical_p, SamplerWorkspace& workspace) {
-  if (!(typical_p < 1)) return;
-  const std::vector<float>& weights = workspace.candidates.weights;
-  const double total = sum(weights);
-  // -log p = log total - log w, so that entropy - (-log p) = log w - mean of log w: the constant cancels.
-  double mean = 0;
-  for (const float w : weights)
-    mean += w > 0 ? static_cast<double>(w) / total * std::log(static_cast<double>(w)) : 0;
-  std::vector<std::uint32_t>& keys = workspace.select.keys;
-  keys.resize(weights.size());
-  for (std::size_t i = 0; i < keys.size(); ++i) {
-    const auto distance = static_cast<float>(std::abs(std::log(static_cast<double>(weights[i])) - mean));
-    keys[i] = std::bit_cast<std::uint32_t>(distance);
-  }
-  keep_by_mass(workspace.candidates, std::max(static_cast<double>(typical_p), 0.0), workspace.select);
-}
-
-/// The token at which the cumulative weight passes u x the total. Skips whole groups of tokens by their sums.
-std::int32_t draw(const Candidates& candidates, double u) {
-  constexpr std::size_t kGroup = 256;
-  const std::span<const float> weights = candidates.weights;
-  const auto group_sum = [&](std::size_t first) {
-    return sum(weights.subspan(first, std::min(kGroup, weights.size() - first)));
-  };
-  double total = 0;
-  for (std::size_t first = 0; first < weights.size(); first += kGroup) total += group_sum(first);
-  const double target = u * total;
-  double reached = 0;
-  std::size_t first = 0;
-  while (first + kGroup < weights.size()) {
-    const double next = reached + group_sum(first);
-    if (next > target) break;
-    reached = next;
-    first += kGroup;
-  }
-  std::size_t chosen = first;
-  for (std::size_t i = first; i < weights.size(); ++i) {
-    if (weights[i] == 0) continue;
-    chosen = i;
-    reached += static_cast<double>(weights[i]);
-    if (reached > target) break;
-  }
-  return candidates.tokens[chosen];
-}
-
-std::int32_t choose(const SampleInput& input, SamplerWorkspace& workspace) {
-  const SamplingParams& params = *input.params;
-  const float max = max_value(input.logits);
   if (!(params.temperature >= kGreedyBelow)) {
-    return static_cast<std::int32_t>(std::ranges::find(input.logits, max) - input.logits.begin());
+    std::int32_t best = 0;
+    for_each_at_least(input.logits, max, [&](std::size_t i) {
+      best = static_cast<std::int32_t>(i);
+      return false;
+    });
+    return best;
   }
-  collect_candidates(input, max, workspace);
-  Candidates& candidates = workspace.candidates;
-  candidates.weights.resize(candidates.size());
-  relative_weights(candidates.values, max, 1.0F / params.temperature, candidates.weights);
-  keep_top_p(params.top_p, workspace);
-  keep_min_p(params.min_p, candidates);
-  keep_typical(params.typical_p, workspace);
-  return draw(candidates, uniform(params.seed, input.position));
+  FilterState state{input.logits, max, 1.0F / params.temperature, workspace.candidates, workspace.select};
+  keep_top_k(state, params.top_k);
+  keep_top_p(state, params.top_p);
+  keep_min_p(state, params.min_p);
+  keep_typical_p(state, params.typical_p);
+  return draw(workspace.candidates, uniform(params.seed, input.position));
 }
 
 }  // namespace
@@ -251,8 +150,8 @@ SampleOutput sample(const SampleInput& input, SamplerWorkspace& workspace) {
     output.dead_end = true;
     return output;
   }
-  const bool any = max_value(input.logits) > -kInfinity;
-  output.token = any ? choose(input, workspace) : lowest;
+  const float max = max_value(input.logits);
+  output.token = max > -kInfinity ? choose(input, max, workspace) : lowest;
   if (wants_logprobs)
     output.logprob = log_probability(original(input.logits, output.token, workspace), log_sum);
   return output;
@@ -262,7 +161,7 @@ SampleOutput score_token(std::span<const float> logits, std::int32_t token, int 
                          SamplerWorkspace& workspace) {
   TW_CHECK(token >= 0 && static_cast<std::size_t>(token) < logits.size(),
            "a token of the vocabulary is scored");
-  std::vector<float>& row = workspace.candidates.values;
+  std::vector<float>& row = workspace.row;
   row.assign(logits.begin(), logits.end());
   tame(row);
   SampleOutput output;

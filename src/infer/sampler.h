@@ -17,6 +17,7 @@ namespace tw::infer {
 struct SamplerWorkspace {
   Candidates candidates;
   SelectWorkspace select;
+  std::vector<float> row;      ///< a copy, where the caller's may not be changed
   std::vector<float> weights;  ///< of the whole row, for the logprobs
   std::vector<std::pair<std::int32_t, float>>
       originals;  ///< the model's own logits of tokens that were changed

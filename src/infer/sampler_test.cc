@@ -384,7 +384,7 @@ TEST(Sampler, SelectsTheKthLargest) {
     std::vector<float> sorted = values;
     std::ranges::sort(sorted, std::greater<>());
     for (std::size_t k = 1; k <= values.size(); ++k)
-      ASSERT_EQ(kth_largest(values, k, workspace), sorted[k - 1]) << k;
+      ASSERT_EQ(kth_largest(values, k, workspace).value, sorted[k - 1]) << k;
   }
 }
 
