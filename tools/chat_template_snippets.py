@@ -1,0 +1,2 @@
+def snippets():
+    return []
