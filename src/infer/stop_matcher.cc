@@ -1,38 +1,50 @@
 #include "infer/stop_matcher.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace tw::infer {
-namespace {
 
-/// Length of the longest suffix of `text` that is a proper prefix of `stop`.
-std::size_t partial_match(std::string_view text, std::string_view stop) {
-  for (std::size_t n = std::min(text.size(), stop.size() - 1); n > 0; --n) {
-    if (text.substr(text.size() - n) == stop.substr(0, n)) return n;
+StopMatcher::StopMatcher(std::vector<std::string> stops) {
+  for (std::string& stop : stops) {
+    if (stop.empty()) continue;
+    Pattern pattern{.text = std::move(stop), .border = {0}};
+    // The borders of a string are found by matching it against itself, one place behind.
+    for (const char c : std::string_view(pattern.text).substr(1)) {
+      advance(pattern, c);
+      pattern.border.push_back(pattern.matched);
+    }
+    pattern.matched = 0;
+    patterns_.push_back(std::move(pattern));
   }
-  return 0;
 }
 
-}  // namespace
+/// REQUIRES: the pattern is not complete, and the borders of the prefix that matches so far are known.
+void StopMatcher::advance(Pattern& pattern, char c) {
+  while (pattern.matched > 0 && pattern.text[pattern.matched] != c)
+    pattern.matched = pattern.border[pattern.matched - 1];
+  if (pattern.text[pattern.matched] == c) ++pattern.matched;
+}
+
+void StopMatcher::step(char c) {
+  for (std::size_t i = 0; i < patterns_.size(); ++i) {
+    Pattern& pattern = patterns_[i];
+    advance(pattern, c);
+    if (pattern.matched < pattern.text.size()) continue;
+    if (!stopped() || pattern.text.size() > patterns_[stopped_].text.size()) stopped_ = i;
+  }
+}
 
 std::string StopMatcher::push(std::string_view text) {
   if (stopped()) return {};
-  held_ += text;
-  std::size_t first = std::string::npos;
-  for (const std::string& stop : stops_) {
-    const std::size_t at = stop.empty() ? std::string::npos : held_.find(stop);
-    const bool earlier = at < first || (at == first && stopped() && stop.size() < stopped_->size());
-    if (at == std::string::npos || !earlier) continue;
-    first = at;
-    stopped_ = &stop;
-  }
+  std::size_t used = 0;
+  while (used < text.size() && !stopped()) step(text[used++]);
+  held_ += text.substr(0, used);
   std::size_t hold = 0;
-  if (!stopped()) {
-    for (const std::string& stop : stops_) hold = stop.empty() ? hold : std::max(hold, partial_match(held_, stop));
-    first = held_.size() - hold;
-  }
-  std::string out = held_.substr(0, first);
-  held_.erase(0, first);
+  for (const Pattern& pattern : patterns_) hold = std::max(hold, pattern.matched);
+  if (stopped()) hold = stop_text().size();
+  std::string out = held_.substr(0, held_.size() - hold);
+  held_.erase(0, out.size());
   return out;
 }
 
