@@ -2,9 +2,24 @@
 
 #include <fmt/format.h>
 
+#include <random>
+
 #include "http/text.h"
 
 namespace tw::http {
+
+ServerContext::ServerContext() {
+  std::random_device random;
+  next_id = (std::uint64_t{random()} << 32) | random();
+}
+
+/// A counter from a random start, its bits mixed one to one (the finalizer of splitmix64).
+std::string ServerContext::make_request_id() {
+  std::uint64_t x = next_id.fetch_add(0x9e3779b97f4a7c15);
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+  return fmt::format("{:016x}", x ^ (x >> 31));
+}
 
 Response ServerContext::error_response(int status, std::string_view message) const {
   Response response;

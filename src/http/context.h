@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <mutex>
 #include <string>
@@ -60,6 +61,8 @@ class InFlight {
 
 /// Everything but the atomics, the gate and in_flight is constant after start().
 struct ServerContext {
+  ServerContext();
+
   ServerOptions options;
   Router router;
   ErrorBody error_body;
@@ -68,7 +71,10 @@ struct ServerContext {
   std::atomic<bool> draining{false};
   Gate gate;
   InFlight in_flight;
+  std::atomic<std::uint64_t> next_id;
 
+  /// 16 hex digits, unique within this server and most likely among servers.
+  std::string make_request_id();
   Response error_response(int status, std::string_view message) const;
   /// The CORS header to answer this request's Origin with; empty: none.
   std::string allowed_origin(const Request& request) const;

@@ -66,7 +66,7 @@ std::string public_url(std::string_view url) {
 }
 
 CurlRequest::CurlRequest(const std::string& url, const ClientOptions& options)
-    : url_(url), cancel_(options.cancel), max_redirects_(options.max_redirects) {
+    : url_(url), cancel_(options.cancel) {
   TW_CHECK(curl_is_ready(), "libcurl starts");
   handle_.reset(curl_easy_init());
   TW_CHECK(handle_ != nullptr, "libcurl makes a handle");

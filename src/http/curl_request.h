@@ -52,7 +52,6 @@ class CurlRequest {
   std::unique_ptr<curl_slist, FreeList> header_list_;
   const std::string url_;
   const std::atomic<bool>* const cancel_;
-  const int max_redirects_;
   std::function<base::Status(std::string_view)> sink_;
   std::vector<Header> headers_;
   std::optional<base::Error> sink_error_;

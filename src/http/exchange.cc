@@ -108,14 +108,16 @@ bool ExchangeCore::write(std::string chunk) {
   bool accepted = true;
   {
     const std::lock_guard lock(mutex_);
-    if (cancelled_ || abort_) return false;
+    if (cancelled_ || overflowed_) return false;
     TW_CHECK(state_ == State::kStreaming, "write comes between begin_stream and end_stream");
     append_chunk(chunk);
     if (pending_.size() + in_flight_ > context_->options.max_backlog) {
-      abort_ = true;
+      overflowed_ = true;
       accepted = false;
     }
-    wake = wake_needed();
+    // A connection stuck in a write takes nothing, so an earlier wake may still stand; this one is heard
+    // anyway.
+    wake = wake_needed() || !accepted;
   }
   if (wake) wake_();
   return accepted;
@@ -125,7 +127,7 @@ void ExchangeCore::end_stream() {
   bool wake = false;
   {
     const std::lock_guard lock(mutex_);
-    if (cancelled_ || abort_) return;
+    if (cancelled_ || overflowed_) return;
     TW_CHECK(state_ == State::kStreaming, "end_stream comes once, after begin_stream");
     state_ = State::kEnded;
     if (chunked() && !traits_.head) pending_ += "0\r\n\r\n";
@@ -148,7 +150,7 @@ void ExchangeCore::on_cancel(std::function<void()> callback) {
 
 bool ExchangeCore::cancelled() const {
   const std::lock_guard lock(mutex_);
-  return cancelled_ || abort_;
+  return cancelled_ || overflowed_;
 }
 
 void ExchangeCore::abandon() {
@@ -162,7 +164,7 @@ void ExchangeCore::abandon() {
   bool wake = false;
   {
     const std::lock_guard lock(mutex_);
-    abort_ = true;
+    abandoned_ = true;
     wake = wake_needed();
   }
   if (wake) wake_();
@@ -172,7 +174,12 @@ ExchangeCore::Taken ExchangeCore::take() {
   const std::lock_guard lock(mutex_);
   wake_posted_ = false;
   in_flight_ += pending_.size();
-  return Taken{std::exchange(pending_, {}), state_ == State::kEnded, abort_};
+  return Taken{std::exchange(pending_, {}), state_ == State::kEnded, abandoned_};
+}
+
+bool ExchangeCore::overflowed() const {
+  const std::lock_guard lock(mutex_);
+  return overflowed_;
 }
 
 void ExchangeCore::sent(std::size_t n) {

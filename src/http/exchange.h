@@ -42,9 +42,11 @@ class ExchangeCore : public std::enable_shared_from_this<ExchangeCore> {
   struct Taken {
     std::string bytes;
     bool last = false;   ///< the answer ends with these bytes
-    bool abort = false;  ///< close the connection now: the backlog overflowed or the stream was abandoned
+    bool abort = false;  ///< close the connection after these bytes: the stream was abandoned
   };
   Taken take();
+  /// The client reads too slowly: close the connection at once.
+  bool overflowed() const;
   /// `n` of the taken bytes have left.
   void sent(std::size_t n);
   /// The client is gone: runs the cancel callback, unless the answer was complete. Idempotent.
@@ -73,7 +75,8 @@ class ExchangeCore : public std::enable_shared_from_this<ExchangeCore> {
   Traits traits_;
   State state_ = State::kWaiting;
   bool cancelled_ = false;
-  bool abort_ = false;
+  bool overflowed_ = false;
+  bool abandoned_ = false;
   bool completed_ = false;
   bool wake_posted_ = false;
   bool closes_ = false;

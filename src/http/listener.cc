@@ -2,7 +2,6 @@
 
 #include <sys/socket.h>
 
-#include <algorithm>
 #include <vector>
 
 namespace tw::http {
@@ -18,10 +17,11 @@ base::Result<std::vector<Tcp::endpoint>> resolve(asio::io_context& io, const std
   const auto found = resolver.resolve(host, std::to_string(port), Tcp::resolver::passive, ec);
   if (ec) return error(Code::kInvalidArgument, "cannot listen on '{}': {}: check --host", host, ec.message());
   std::vector<Tcp::endpoint> endpoints;
-  for (const auto& entry : found) endpoints.push_back(entry.endpoint());
-  std::stable_sort(endpoints.begin(), endpoints.end(), [](const Tcp::endpoint& a, const Tcp::endpoint& b) {
-    return a.address().is_v4() && !b.address().is_v4();
-  });
+  for (const bool v4 : {true, false}) {
+    for (const auto& entry : found) {
+      if (entry.endpoint().address().is_v4() == v4) endpoints.push_back(entry.endpoint());
+    }
+  }
   return endpoints;
 }
 

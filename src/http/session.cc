@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <random>
 #include <utility>
 
 #include "base/log.h"
@@ -15,11 +14,6 @@ namespace {
 constexpr std::size_t kReadBytes = std::size_t{16} << 10;
 constexpr std::chrono::seconds kLingerTime{2};
 constexpr std::chrono::milliseconds kPollTime{50};
-
-std::string make_request_id() {
-  thread_local std::mt19937_64 random{std::random_device{}()};
-  return fmt::format("{:016x}", random());
-}
 
 }  // namespace
 
@@ -131,7 +125,7 @@ void Session::prepare(RequestParser& parser) {
   Request& request = parser.request();
   request.remote = remote_;
   const std::string* id = request.header("X-Request-Id");
-  request.id = id != nullptr && is_sane_request_id(*id) ? *id : make_request_id();
+  request.id = id != nullptr && is_sane_request_id(*id) ? *id : context_->make_request_id();
 }
 
 /// One request from the first byte to the end of its answer. False when it was the connection's last.
@@ -267,13 +261,15 @@ asio::awaitable<void> Session::linger() {
 }
 
 void Session::pump() {
-  if (writing_ || !open_) return;
+  if (!open_) return;
+  if (exchange_ && exchange_->overflowed()) return close();
+  if (writing_) return;
   if (!prelude_.empty()) {
     out_ = std::exchange(prelude_, {});
     out_is_answer_ = out_is_last_ = false;
   } else if (exchange_) {
     ExchangeCore::Taken taken = exchange_->take();
-    if (taken.abort) return close();
+    if (taken.abort && taken.bytes.empty()) return close();
     if (taken.bytes.empty() && !taken.last) return;
     out_ = std::move(taken.bytes);
     out_is_answer_ = true;

@@ -41,13 +41,13 @@ class RawClient {
   }
 
   /// What came until `marker` appeared `times` times, the peer closed, or the time was up.
-  std::string read_until(std::string_view marker, int times = 1, int timeout_ms = 5000) {
+  std::string read_until(std::string_view marker, int times = 1, int timeout_ms = 30000) {
     while (count(marker) < times && read_once(timeout_ms)) {
     }
     return received_;
   }
   /// Everything up to the peer's close.
-  std::string read_all(int timeout_ms = 5000) {
+  std::string read_all(int timeout_ms = 30000) {
     while (read_once(timeout_ms)) {
     }
     return received_;
