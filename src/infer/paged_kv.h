@@ -8,7 +8,7 @@
 
 namespace tw::infer {
 
-inline constexpr int kBlockTokens = 16;
+inline constexpr int kBlockTokens = static_cast<int>(kernels::kKvBlock);
 
 class PagedKv {
  public:

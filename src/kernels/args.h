@@ -70,16 +70,20 @@ struct RopeArgs {
   bool interleaved;      ///< pairs (2i, 2i+1); else (i, i + d/2)
 };
 
-/// One layer's paged keys and values: position p of a sequence lies in block blocks[p / block_tokens], at
-/// base + ((block * kv_heads + head) * block_tokens + p % block_tokens) * d.
+inline constexpr std::int64_t kKvBlock = 16;
+
+/// One layer's paged keys and values. Position p of a sequence lies in block blocks[p / block_tokens]; with
+/// t = p % block_tokens, element i of a head's value is at ((block * kv_heads + head) * block_tokens + t) * d + i, and
+/// element i of its key at ((block * kv_heads + head) * d + i) * block_tokens + t: keys are transposed, so that the
+/// scores of a block's positions are lanes of a vector.
 struct KvLayer {
   void* keys;
   void* values;
   DType type;            ///< kF16 or kF32
-  std::int64_t block_tokens, kv_heads, head_dim;
+  std::int64_t block_tokens, kv_heads, head_dim;  ///< block_tokens is kKvBlock
 };
 
-/// Writes rows of keys and values to their places in the cache.
+/// Writes rows of keys and values to their places in the cache, held within fp16's finite range when it is kF16.
 struct StoreKvArgs {
   KvLayer kv;
   const float* keys;     ///< [T, kv_heads, d]
@@ -115,6 +119,28 @@ struct SiluMulArgs {
   float* out;            ///< may be gate
   std::int64_t row_begin, row_end, column_begin, column_end;
   std::int64_t stride;   ///< of all three
+};
+
+/// All that belongs to products with one weight type. Immutable.
+struct MatmulKernel {
+  const char* name;                  ///< "avx2 int8 panels of 8", for info and bench
+  std::int64_t panel_rows;           ///< slices of N are multiples of it
+  std::int64_t (*packed_bytes)(DType, std::int64_t n, std::int64_t k);  ///< null: the file's layout is used as it is
+  void (*pack)(const PackArgs&);     ///< null with packed_bytes
+  std::int64_t (*prepared_bytes)(std::int64_t k);  ///< of one row, a multiple of 64; null: fp32 rows are used
+  void (*prepare)(const PrepareArgs&);
+  std::int64_t (*scratch_bytes)(std::int64_t k);   ///< null: none needed
+  void (*run)(const MatmulArgs&);
+};
+
+/// What a set of kernels fills in. A null entry is taken from the next lower set.
+struct KernelSlots {
+  const MatmulKernel* matmul[base::kDTypeCount] = {};  ///< by weight type
+  void (*rms_norm)(const RmsNormArgs&) = nullptr;
+  void (*rope)(const RopeArgs&) = nullptr;
+  void (*store_kv)(const StoreKvArgs&) = nullptr;
+  void (*attention)(const AttentionArgs&) = nullptr;
+  void (*silu_mul)(const SiluMulArgs&) = nullptr;
 };
 
 }  // namespace tw::kernels

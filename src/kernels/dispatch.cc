@@ -1,5 +1,6 @@
 #include <cpuid.h>
 
+#include "kernels/avx2/avx2.h"
 #include "kernels/ref/ref.h"
 #include "kernels/table.h"
 
@@ -30,16 +31,30 @@ std::uint64_t saved_state(const CpuidLeaf& leaf1) {
 struct SetEntry {
   const char* name;
   bool (*supported)(const CpuFeatures&);
-  Table (*make)(const CpuFeatures&);
+  void (*fill)(const CpuFeatures&, KernelSlots&);
 };
 
+#if defined(__x86_64__)
+bool has_avx2(const CpuFeatures& f) { return f.avx2 && f.fma && f.f16c; }
+
+void fill_avx2(const CpuFeatures&, KernelSlots& slots) {
+  avx2_matmul_slots(slots);
+  avx2_float_matmul_slots(slots);
+  avx2_attention_slots(slots);
+  avx2_row_slots(slots);
+}
+#endif
+
 const SetEntry kSets[] = {
-    {"ref", [](const CpuFeatures&) { return true; }, ref_table},
+#if defined(__x86_64__)
+    {"avx2", has_avx2, fill_avx2},
+#endif
+    {"ref", [](const CpuFeatures&) { return true; }, ref_slots},
 };
 
 /// Takes every entry that `table` lacks from `lower`.
-void fill_from(Table& table, const Table& lower) {
-  for (std::size_t i = 0; i < table.matmul.size(); ++i) {
+void fill_from(Table& table, const KernelSlots& lower) {
+  for (int i = 0; i < base::kDTypeCount; ++i) {
     if (table.matmul[i] == nullptr) table.matmul[i] = lower.matmul[i];
   }
   if (table.rms_norm == nullptr) table.rms_norm = lower.rms_norm;
@@ -101,8 +116,9 @@ base::Result<Table> make_table(std::string_view isa, const CpuFeatures& features
       }
     }
     if (!reached || !set.supported(features)) continue;
-    const Table lower = set.make(features);
-    if (table.name.empty()) table.name = lower.name;
+    KernelSlots lower;
+    set.fill(features, lower);
+    if (table.name.empty()) table.name = set.name;
     fill_from(table, lower);
   }
   if (!known) {

@@ -15,7 +15,7 @@
 namespace tw::model {
 namespace {
 
-constexpr int kBlock = 16;
+constexpr int kBlock = static_cast<int>(kernels::kKvBlock);
 const char* const kModel = TW_SOURCE_DIR "/tests/data/models/stories260K.gguf";
 const std::string kGolden = TW_SOURCE_DIR "/tests/golden/stories260K/";
 

@@ -8,16 +8,15 @@
 namespace tw::kernels {
 namespace {
 
-/// Element i of the key or value vector that starts at element `at`.
-float load(const void* base, DType type, std::int64_t at, std::int64_t i) {
-  if (type == DType::kF32) return static_cast<const float*>(base)[at + i];
-  return half_to_float(static_cast<const std::uint16_t*>(base)[at + i]);
+float load(const void* base, DType type, std::int64_t at) {
+  if (type == DType::kF32) return static_cast<const float*>(base)[at];
+  return half_to_float(static_cast<const std::uint16_t*>(base)[at]);
 }
 
-std::int64_t place(const AttentionArgs& a, std::int64_t position) {
+/// Where the block of a position begins, for this head (the same for keys and values).
+std::int64_t block_at(const AttentionArgs& a, std::int64_t position) {
   const KvLayer& kv = a.kv;
-  const std::int64_t block = a.blocks[position / kv.block_tokens];
-  return ((block * kv.kv_heads + a.kv_head) * kv.block_tokens + position % kv.block_tokens) * kv.head_dim;
+  return (a.blocks[position / kv.block_tokens] * kv.kv_heads + a.kv_head) * kv.block_tokens * kv.head_dim;
 }
 
 /// Turns scores[begin, end) into probabilities.
@@ -30,21 +29,21 @@ void softmax(float* scores, std::int64_t begin, std::int64_t end) {
 }
 
 void one_row(const AttentionArgs& a, std::int64_t row, std::int64_t begin, std::int64_t end) {
-  const std::int64_t d = a.kv.head_dim;
+  const std::int64_t d = a.kv.head_dim, tokens = a.kv.block_tokens;
   const float* q = a.q + row * a.stride + a.head * d;
   float* out = a.out + row * a.stride + a.head * d;
   float* scores = a.scratch;
   for (std::int64_t p = begin; p < end; ++p) {
-    const std::int64_t at = place(a, p);
+    const std::int64_t at = block_at(a, p) + p % tokens;
     float score = 0;
-    for (std::int64_t i = 0; i < d; ++i) score += q[i] * load(a.kv.keys, a.kv.type, at, i);
+    for (std::int64_t i = 0; i < d; ++i) score += q[i] * load(a.kv.keys, a.kv.type, at + i * tokens);
     scores[p] = score * a.scale;
   }
   softmax(scores, begin, end);
   std::fill(out, out + d, 0.0F);
   for (std::int64_t p = begin; p < end; ++p) {
-    const std::int64_t at = place(a, p);
-    for (std::int64_t i = 0; i < d; ++i) out[i] += scores[p] * load(a.kv.values, a.kv.type, at, i);
+    const std::int64_t at = block_at(a, p) + p % tokens * d;
+    for (std::int64_t i = 0; i < d; ++i) out[i] += scores[p] * load(a.kv.values, a.kv.type, at + i);
   }
 }
 

@@ -1,5 +1,5 @@
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "kernels/ref/float16.h"
 #include "kernels/ref/ref.h"
@@ -33,23 +33,29 @@ void ref_rope(const RopeArgs& a) {
   }
 }
 
+namespace {
+
+void store_element(void* base, DType type, std::int64_t at, float value) {
+  if (type == DType::kF32) {
+    static_cast<float*>(base)[at] = value;
+  } else {
+    static_cast<std::uint16_t*>(base)[at] = float_to_half(std::min(std::max(value, -65504.0F), 65504.0F));
+  }
+}
+
+}  // namespace
+
 void ref_store_kv(const StoreKvArgs& a) {
-  const std::int64_t d = a.kv.head_dim;
-  const auto store = [&](void* base, std::int64_t at, const float* source) {
-    if (a.kv.type == DType::kF32) {
-      std::memcpy(static_cast<float*>(base) + at, source, d * sizeof(float));
-    } else {
-      auto* out = static_cast<std::uint16_t*>(base) + at;
-      for (std::int64_t i = 0; i < d; ++i) out[i] = float_to_half(source[i]);
-    }
-  };
+  const std::int64_t d = a.kv.head_dim, tokens = a.kv.block_tokens;
   for (std::int64_t t = a.row_begin; t < a.row_end; ++t) {
-    const std::int64_t position = a.positions[t];
-    const std::int64_t block = a.blocks[t][position / a.kv.block_tokens];
+    const std::int64_t place = a.positions[t] % tokens;
+    const std::int64_t block = a.blocks[t][a.positions[t] / tokens];
     for (std::int64_t h = 0; h < a.kv.kv_heads; ++h) {
-      const std::int64_t at = ((block * a.kv.kv_heads + h) * a.kv.block_tokens + position % a.kv.block_tokens) * d;
-      store(a.kv.keys, at, a.keys + t * a.stride + h * d);
-      store(a.kv.values, at, a.values + t * a.stride + h * d);
+      const std::int64_t base = (block * a.kv.kv_heads + h) * tokens * d;
+      for (std::int64_t i = 0; i < d; ++i) {
+        store_element(a.kv.keys, a.kv.type, base + i * tokens + place, a.keys[t * a.stride + h * d + i]);
+        store_element(a.kv.values, a.kv.type, base + place * d + i, a.values[t * a.stride + h * d + i]);
+      }
     }
   }
 }

@@ -43,16 +43,13 @@ void run(const MatmulArgs& a) {
 
 const MatmulKernel kRefMatmul = {"ref fp32", 1, nullptr, nullptr, nullptr, nullptr, scratch_bytes, run};
 
-Table ref_table(const CpuFeatures&) {
-  Table table;
-  table.name = "ref";
-  table.matmul.fill(&kRefMatmul);
-  table.rms_norm = ref_rms_norm;
-  table.rope = ref_rope;
-  table.store_kv = ref_store_kv;
-  table.attention = ref_attention;
-  table.silu_mul = ref_silu_mul;
-  return table;
+void ref_slots(const CpuFeatures&, KernelSlots& slots) {
+  for (const MatmulKernel*& kernel : slots.matmul) kernel = &kRefMatmul;
+  slots.rms_norm = ref_rms_norm;
+  slots.rope = ref_rope;
+  slots.store_kv = ref_store_kv;
+  slots.attention = ref_attention;
+  slots.silu_mul = ref_silu_mul;
 }
 
 }  // namespace tw::kernels

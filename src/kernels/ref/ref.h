@@ -1,12 +1,12 @@
 // The reference set: plain C++ in fp32, the oracle of every other set and the fallback of all.
 #pragma once
 
-#include "kernels/table.h"
+#include "kernels/args.h"
 
 namespace tw::kernels {
 
 /// Complete: every entry is set. Weights are used as they lie in the file, activations stay fp32.
-Table ref_table(const CpuFeatures& features);
+void ref_slots(const CpuFeatures& features, KernelSlots& slots);
 
 void ref_rms_norm(const RmsNormArgs& args);
 void ref_rope(const RopeArgs& args);

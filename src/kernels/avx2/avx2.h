@@ -1,0 +1,13 @@
+// The AVX2 set (with FMA and F16C). Each function lives in a file of its own and fills in the entries it has.
+#pragma once
+
+#include "kernels/args.h"
+
+namespace tw::kernels {
+
+void avx2_matmul_slots(KernelSlots& slots);        ///< quantized weights
+void avx2_float_matmul_slots(KernelSlots& slots);  ///< F32, F16 and BF16 weights
+void avx2_attention_slots(KernelSlots& slots);
+void avx2_row_slots(KernelSlots& slots);           ///< norm, rotation, cache, activation function
+
+}  // namespace tw::kernels

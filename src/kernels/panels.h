@@ -1,0 +1,67 @@
+// The packed layout of quantized weights: panels of R output rows (R lanes of a vector), so that one multiply-add works
+// on R outputs and no sum runs across lanes. Drawn in docs/kernels.md. Constants only: kernel files may include it.
+//
+// A panel is K/32 blocks one after the other. A block is its scales and then its weights:
+//   weights, nibbles:  for j in 0..3: R x 4 bytes; byte i of row r holds k = 4j+i low and k = 16+4j+i high
+//   weights, bytes:    for j in 0..7: R x 4 bytes; byte i of row r holds k = 4j+i
+//   scales, plain:     d[R] f16, then m[R] f16 if the type has minimums: value = d * (q - offset) + m
+//   scales, super:     s[R] int8 (twice for blocks of 16), then n[R] uint8 (twice) if it has minimums:
+//                      value = (d * s) * (q - offset) - (dmin * n)
+// Eight blocks of a super type follow a header d[R] f16 (and dmin[R] f16).
+// The scales are the file's own: nothing is rounded when packing.
+#pragma once
+
+#include <cstdint>
+
+#include "base/dtype_enum.h"
+
+namespace tw::kernels {
+
+struct PanelFormat {
+  bool bytes;       ///< a byte a weight; else a nibble
+  bool is_signed;   ///< bytes are int8 (Q8_0); else unsigned
+  int offset;       ///< subtracted from the stored number
+  bool super;       ///< scales of super-blocks
+  bool halves;      ///< scales for every 16 values; else for every 32
+  bool minimums;
+};
+
+/// REQUIRES: a quantized type.
+static constexpr PanelFormat panel_format(base::DType type) {
+  using base::DType;
+  switch (type) {
+    case DType::kQ4_0: return {false, false, 8, false, false, false};
+    case DType::kQ4_1: return {false, false, 0, false, false, true};
+    case DType::kQ5_0: return {true, false, 16, false, false, false};
+    case DType::kQ5_1: return {true, false, 0, false, false, true};
+    case DType::kQ2_K: return {false, false, 0, true, true, true};
+    case DType::kQ3_K: return {false, false, 4, true, true, false};
+    case DType::kQ4_K: return {false, false, 0, true, false, true};
+    case DType::kQ5_K: return {true, false, 0, true, false, true};
+    case DType::kQ6_K: return {true, false, 32, true, true, false};
+    default: return {true, true, 0, false, false, false};  // Q8_0
+  }
+}
+
+constexpr int kPanelBlock = 32;
+
+/// Bytes of one block's scales, for panels of `rows`.
+static constexpr std::int64_t panel_scale_bytes(PanelFormat f, int rows) {
+  const int pairs = f.minimums ? 2 : 1;
+  return f.super ? rows * pairs * (f.halves ? 2 : 1) : rows * pairs * 2;
+}
+static constexpr std::int64_t panel_weight_bytes(PanelFormat f, int rows) { return rows * kPanelBlock / (f.bytes ? 1 : 2); }
+static constexpr std::int64_t panel_header_bytes(PanelFormat f, int rows) { return f.super ? rows * 2 * (f.minimums ? 2 : 1) : 0; }
+/// Bytes of a panel of K columns.
+static constexpr std::int64_t panel_bytes(PanelFormat f, int rows, std::int64_t k) {
+  const std::int64_t blocks = k / kPanelBlock;
+  return blocks * (panel_scale_bytes(f, rows) + panel_weight_bytes(f, rows)) + blocks / 8 * panel_header_bytes(f, rows);
+}
+
+/// Activations for these kernels: int8[K], then a scale for every 32 (fp32), then the scaled sum of every 16 (fp32),
+/// padded to a multiple of 64 bytes.
+static constexpr std::int64_t q8_scales_at(std::int64_t k) { return k; }
+static constexpr std::int64_t q8_sums_at(std::int64_t k) { return k + k / 32 * 4; }
+static constexpr std::int64_t q8_row_bytes(std::int64_t k) { return (k + k / 32 * 4 + k / 16 * 4 + 63) / 64 * 64; }
+
+}  // namespace tw::kernels
