@@ -39,6 +39,7 @@ ApiError to_api_error(const base::Error& error) {
       return make(503, error, "unavailable", kRetrySeconds);
     case base::Code::kCancelled:
       return make(503, error, "aborted", kRetrySeconds);
+    case base::Code::kInternal:
     case base::Code::kIo:
       return make(500, error, "");
   }
