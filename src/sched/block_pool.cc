@@ -1,6 +1,8 @@
 #include "sched/block_pool.h"
 
 #include <algorithm>
+#include <limits>
+#include <utility>
 
 #include "base/check.h"
 
@@ -32,6 +34,7 @@ std::uint64_t root_hash(std::uint64_t salt) {
 BlockPool::BlockPool(std::int64_t blocks, int block_tokens)
     : block_tokens_(static_cast<std::size_t>(block_tokens)), entries_(static_cast<std::size_t>(blocks)) {
   TW_CHECK(blocks > 0 && block_tokens > 0, "a pool needs blocks, and each of them room for a token");
+  TW_CHECK(blocks <= std::numeric_limits<BlockId>::max(), "block ids have 31 bits");
   tokens_.resize(entries_.size() * block_tokens_);
   index_.reserve(entries_.size());
   for (BlockId block = 0; block < blocks; ++block) push_back(block);
