@@ -66,6 +66,7 @@ class AsciiScanner {
   template <int kMaxDigits>
   std::size_t next_cl100k(std::size_t p) const {
     const Class c = at(p);
+    if (c == kBeyond) return kUnknown;
     if (c == kLetter) return known(run(p, kLetter));
     if (c == kDigit) return digits(p, kMaxDigits);
     const Class after = p + 1 < text_.size() ? at(p + 1) : kNewline;

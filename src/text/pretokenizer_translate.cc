@@ -9,9 +9,10 @@ namespace {
 using base::Code;
 using base::error;
 
-/// Unicode's White_Space (PCRE2's own \s adds U+180E) and Oniguruma's word characters, without brackets.
+/// Unicode's White_Space (PCRE2's own \s adds U+180E) and Oniguruma's word characters (which take Latin-1's
+/// fractions and raised digits in), without brackets.
 constexpr std::string_view kSpace = "\\x09-\\x0d\\x{85}\\p{Z}";
-constexpr std::string_view kWord = "\\p{L}\\p{M}\\p{N}\\p{Pc}";
+constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}";
 /// Escapes of letters that mean the same in both.
 constexpr std::string_view kSameEscapes = "pPdDrntfabBAzZx";
 /// What may follow "(?".

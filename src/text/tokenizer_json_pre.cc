@@ -183,7 +183,11 @@ base::Status read_pre_step(const Json& step, TokenizerSpec& spec, Traits& traits
     return base::Ok{};
   }
   if (type == "Whitespace") {
-    spec.pre_steps.push_back({.pattern = R"(\w+|[^\w\s]+)", .behavior = Behavior::kRemoved, .invert = true});
+    spec.pre_steps.push_back(
+        {.pattern =
+             R"([\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]+|[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}\s]+)",
+         .behavior = Behavior::kRemoved,
+         .invert = true});
     return base::Ok{};
   }
   if (type != "Sequence" || depth > kMaxDepth) return unsupported("pre_tokenizer", type);
