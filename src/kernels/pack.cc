@@ -175,6 +175,6 @@ std::int64_t packed_bytes_8(DType type, std::int64_t n, std::int64_t k) { return
 std::int64_t packed_bytes_16(DType type, std::int64_t n, std::int64_t k) { return packed_bytes<16>(type, n, k); }
 void pack_8(const PackArgs& args) { pack<8>(args); }
 void pack_16(const PackArgs& args) { pack<16>(args); }
-std::int64_t q8_prepared_bytes(std::int64_t k) { return q8_row_bytes(k); }
+std::int64_t prepared_row_bytes(std::int64_t k) { return activation_row_bytes(k); }
 
 }  // namespace tw::kernels

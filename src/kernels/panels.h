@@ -58,10 +58,15 @@ static constexpr std::int64_t panel_bytes(PanelFormat f, int rows, std::int64_t 
   return blocks * (panel_scale_bytes(f, rows) + panel_weight_bytes(f, rows)) + blocks / 8 * panel_header_bytes(f, rows);
 }
 
-/// Activations for these kernels: int8[K], then a scale for every 32 (fp32), then the scaled sum of every 16 (fp32),
-/// padded to a multiple of 64 bytes.
-static constexpr std::int64_t q8_scales_at(std::int64_t k) { return k; }
-static constexpr std::int64_t q8_sums_at(std::int64_t k) { return k + k / 32 * 4; }
-static constexpr std::int64_t q8_row_bytes(std::int64_t k) { return (k + k / 32 * 4 + k / 16 * 4 + 63) / 64 * 64; }
+/// Activations for these kernels: 15-bit integers X, x = scale * X with one scale for every 32, each X as two int8:
+/// X = kPlaneBase * high + low. One int8 alone would be an error of 0.4 % of a block's largest value, which is enough to
+/// turn close decisions of small models; two cost nothing where reading the weights is what takes the time.
+/// A row: for every 32 values high[32], low[32]; then the scales (fp32); then the scaled sum of every 16 (fp32); padded
+/// to a multiple of 64 bytes.
+constexpr int kPlaneBase = 254;
+constexpr int kLargestActivation = kPlaneBase * 127;
+static constexpr std::int64_t activation_scales_at(std::int64_t k) { return 2 * k; }
+static constexpr std::int64_t activation_sums_at(std::int64_t k) { return 2 * k + k / 32 * 4; }
+static constexpr std::int64_t activation_row_bytes(std::int64_t k) { return (2 * k + k / 32 * 4 + k / 16 * 4 + 63) / 64 * 64; }
 
 }  // namespace tw::kernels

@@ -1,4 +1,5 @@
-// Products with quantized weights in panels of 8 rows (panels.h): lanes are output rows, activations are int8.
+// Products with quantized weights in panels of 8 rows (panels.h): lanes are output rows, activations are 15-bit
+// integers in two planes of int8.
 #include <immintrin.h>
 
 #include <cstdint>
@@ -16,14 +17,15 @@ constexpr int kTile = 4;
 
 /// A prepared row of activations (panels.h).
 struct Row {
-  const std::int8_t* q;
+  const std::int8_t* q;  ///< high and low planes of each block
   const float* scales;  ///< [K/32]
   const float* sums;    ///< [K/16], scaled
 };
 
 Row row_at(const MatmulArgs& a, std::int64_t t) {
   const auto* base = static_cast<const std::int8_t*>(a.x) + t * a.x_stride;
-  return {base, reinterpret_cast<const float*>(base + q8_scales_at(a.k)), reinterpret_cast<const float*>(base + q8_sums_at(a.k))};
+  return {base, reinterpret_cast<const float*>(base + activation_scales_at(a.k)),
+          reinterpret_cast<const float*>(base + activation_sums_at(a.k))};
 }
 
 __m256 load_halves(const std::uint8_t* p) { return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
@@ -76,7 +78,7 @@ void load_weights(const std::uint8_t* p, __m256i* w) {
 
 __m256i four(const std::int8_t* q) { return _mm256_set1_epi32(*reinterpret_cast<const std::int32_t*>(q)); }
 
-/// Sum of q * x over 16 values from group `begin` (of 4 values) on, for 8 rows.
+/// Sum of weight * q over 16 values of one plane from group `begin` (of 4 values) on, for 8 rows.
 /// 16-bit sums cannot overflow: nibbles give at most 4 * 2 * 15 * 127 = 15,240; bytes of up to 6 bits are widened
 /// after two steps, 2 * 2 * 63 * 127 = 32,004; signed bytes after each, 2 * 128 * 127 = 32,512.
 template <DType kType>
@@ -103,7 +105,7 @@ __m256i dot16(const __m256i* w, const std::int8_t* q, int begin) {
   }
 }
 
-/// Sum over all 32 values. Nibbles: 8 * 2 * 15 * 127 = 30,480 still fits 16 bits.
+/// Sum over all 32 values of one plane. Nibbles: 8 * 2 * 15 * 127 = 30,480 still fits 16 bits.
 template <DType kType>
 __m256i dot32(const __m256i* w, const std::int8_t* q) {
   if constexpr (!panel_format(kType).bytes) {
@@ -115,19 +117,24 @@ __m256i dot32(const __m256i* w, const std::int8_t* q) {
   }
 }
 
+/// high * kPlaneBase + low, as fp32. Below 2^24 for nibbles, so exact.
+__m256 join(__m256i high, __m256i low) {
+  return _mm256_cvtepi32_ps(_mm256_add_epi32(_mm256_mullo_epi32(high, _mm256_set1_epi32(kPlaneBase)), low));
+}
+
 /// One block of one activation row; the order of these additions is what makes a row's bits.
 template <DType kType>
 __m256 add_block(__m256 sum, const __m256i* w, const Scales& s, const Row& x, std::int64_t block) {
   constexpr PanelFormat f = panel_format(kType);
-  const std::int8_t* q = x.q + block * kPanelBlock;
+  const std::int8_t *high = x.q + block * 2 * kPanelBlock, *low = high + kPanelBlock;
   const __m256 dx = _mm256_broadcast_ss(x.scales + block);
   if constexpr (f.halves) {
-    sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot16<kType>(w, q, 0)), _mm256_mul_ps(s.scale[0], dx), sum);
-    sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot16<kType>(w, q, 4)), _mm256_mul_ps(s.scale[1], dx), sum);
+    sum = _mm256_fmadd_ps(join(dot16<kType>(w, high, 0), dot16<kType>(w, low, 0)), _mm256_mul_ps(s.scale[0], dx), sum);
+    sum = _mm256_fmadd_ps(join(dot16<kType>(w, high, 4), dot16<kType>(w, low, 4)), _mm256_mul_ps(s.scale[1], dx), sum);
     sum = _mm256_fmadd_ps(s.minimum[0], _mm256_broadcast_ss(x.sums + 2 * block), sum);
     sum = _mm256_fmadd_ps(s.minimum[1], _mm256_broadcast_ss(x.sums + 2 * block + 1), sum);
   } else {
-    sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot32<kType>(w, q)), _mm256_mul_ps(s.scale[0], dx), sum);
+    sum = _mm256_fmadd_ps(join(dot32<kType>(w, high), dot32<kType>(w, low)), _mm256_mul_ps(s.scale[0], dx), sum);
     if constexpr (f.minimums || f.offset != 0) {
       const __m256 total = _mm256_set1_ps(x.sums[2 * block] + x.sums[2 * block + 1]);
       sum = _mm256_fmadd_ps(s.minimum[0], total, sum);
@@ -205,42 +212,53 @@ float largest_magnitude(const float* x) {
   return _mm_cvtss_f32(_mm_max_ss(h, _mm_movehdup_ps(h)));
 }
 
-/// 16 values to int8; returns the sum of the integers.
-int quantize16(const float* x, __m256 inverse, std::int8_t* q) {
-  const __m256i a = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x), inverse));
-  const __m256i b = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8), inverse));
+__m128i narrow(__m256i a, __m256i b) {
   const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xD8);
-  const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(q), bytes);
-  const __m256i pairs = _mm256_madd_epi16(words, _mm256_set1_epi16(1));
-  __m128i s = _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
+  return _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+}
+
+/// 16 values to integers X, in two planes; returns the sum of X.
+int quantize16(const float* x, __m256 inverse, std::int8_t* high, std::int8_t* low) {
+  const __m256 to_high = _mm256_set1_ps(1.0F / kPlaneBase);
+  const __m256i base = _mm256_set1_epi32(kPlaneBase);
+  __m256i total = _mm256_setzero_si256(), h[2], l[2];
+  for (int i = 0; i < 2; ++i) {
+    const __m256i value = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), inverse));
+    h[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(value), to_high));
+    l[i] = _mm256_sub_epi32(value, _mm256_mullo_epi32(h[i], base));  // within +-127, since h is rounded to nearest
+    total = _mm256_add_epi32(total, value);
+  }
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(high), narrow(h[0], h[1]));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(low), narrow(l[0], l[1]));
+  __m128i s = _mm_add_epi32(_mm256_castsi256_si128(total), _mm256_extracti128_si256(total, 1));
   s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4E));
   return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xB1)));
 }
 
-/// Each 32 values: scale = largest magnitude / 127, rounded to nearest.
+/// Each 32 values: scale = largest magnitude / kLargestActivation, rounded to nearest.
 void prepare(const PrepareArgs& a) {
   for (std::int64_t t = a.row_begin; t < a.row_end; ++t) {
     const float* x = a.x + t * a.x_stride;
-    auto* q = static_cast<std::int8_t*>(a.prepared) + t * q8_row_bytes(a.k);
-    auto* scales = reinterpret_cast<float*>(q + q8_scales_at(a.k));
-    auto* sums = reinterpret_cast<float*>(q + q8_sums_at(a.k));
+    auto* q = static_cast<std::int8_t*>(a.prepared) + t * activation_row_bytes(a.k);
+    auto* scales = reinterpret_cast<float*>(q + activation_scales_at(a.k));
+    auto* sums = reinterpret_cast<float*>(q + activation_sums_at(a.k));
     for (std::int64_t block = 0; block < a.k / kPanelBlock; ++block) {
       const float largest = largest_magnitude(x + block * kPanelBlock);
-      const float scale = largest / 127.0F;
-      const __m256 inverse = _mm256_set1_ps(largest > 0 ? 127.0F / largest : 0.0F);
+      const float scale = largest / kLargestActivation;
+      const __m256 inverse = _mm256_set1_ps(largest > 0 ? kLargestActivation / largest : 0.0F);
       scales[block] = scale;
       for (int h = 0; h < 2; ++h) {
-        const std::int64_t at = block * kPanelBlock + h * 16;
-        sums[2 * block + h] = scale * static_cast<float>(quantize16(x + at, inverse, q + at));
+        std::int8_t* high = q + block * 2 * kPanelBlock + h * 16;
+        const int sum = quantize16(x + block * kPanelBlock + h * 16, inverse, high, high + kPanelBlock);
+        sums[2 * block + h] = scale * static_cast<float>(sum);
       }
     }
   }
 }
 
 template <DType kType>
-constexpr MatmulKernel kKernel = {panel_format(kType).bytes ? "avx2 int8 panels, bytes" : "avx2 int8 panels, nibbles",
-                                  kRows, packed_bytes_8, pack_8, q8_prepared_bytes, prepare, nullptr, run<kType>};
+constexpr MatmulKernel kKernel = {panel_format(kType).bytes ? "avx2 panels of 8, bytes" : "avx2 panels of 8, nibbles",
+                                  kRows, packed_bytes_8, pack_8, prepared_row_bytes, prepare, nullptr, run<kType>};
 
 }  // namespace
 
