@@ -85,7 +85,9 @@ TEST(Gbnf, NamesTheFaultAndItsPlace) {
   fails("root ::= \"a\"\nroot ::= \"b\"", "twice", Code::kInvalidArgument);
   fails("root = \"a\"", "'::='", Code::kInvalidArgument);
   fails("root ::= root \"a\"", "no text", Code::kInvalidArgument);
-  fails(std::string("root ::= ") + std::string(10'000, '('), "nested", Code::kResourceExhausted);
+  std::string nested = "root ::= ";
+  nested.append(10'000, '(');
+  fails(nested, "nested", Code::kResourceExhausted);
   fails("root ::= (((.{100}){100}){100}){100}", "too large", Code::kResourceExhausted);
   fails(std::string("root ::= \"\xFF\""), "UTF-8", Code::kInvalidArgument);
 }
