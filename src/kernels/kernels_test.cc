@@ -1,0 +1,333 @@
+// Every kernel of every set this machine has against the reference set, over odd sizes; and the rule that a row's bits
+// do not depend on how many rows run together or how the columns are cut.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <tuple>
+
+#include "base/dtype.h"
+#include "kernels/ref/dequantize.h"
+#include "kernels/table.h"
+
+namespace tw::kernels {
+namespace {
+
+constexpr DType kWeightTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1,
+                                  DType::kQ8_0, DType::kQ2_K, DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
+
+std::vector<float> normal(std::size_t n, unsigned seed) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> distribution;
+  std::vector<float> values(n);
+  for (float& value : values) value = distribution(generator);
+  return values;
+}
+
+/// Random valid weights of any type: random bytes with tame scales.
+std::vector<std::uint8_t> random_weights(DType type, std::int64_t n, std::int64_t k, unsigned seed) {
+  const base::DTypeInfo& info = base::dtype_info(type);
+  std::vector<std::uint8_t> bytes(base::row_bytes(type, k) * n);
+  std::mt19937 generator(seed);
+  if (!base::is_quantized(type)) {
+    const std::vector<float> values = normal(static_cast<std::size_t>(n * k), seed);
+    for (std::int64_t row = 0; row < n; ++row) quantize_row(type, values.data() + row * k, bytes.data() + row * base::row_bytes(type, k), k);
+    return bytes;
+  }
+  for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(generator());
+  // Where each format keeps its fp16 scales: replaced by numbers between 0.001 and 0.03 of either sign.
+  const auto places = [&]() -> std::vector<int> {
+    switch (type) {
+      case DType::kQ4_1: case DType::kQ5_1: case DType::kQ4_K: case DType::kQ5_K: return {0, 2};
+      case DType::kQ2_K: return {80, 82};
+      case DType::kQ3_K: return {108};
+      case DType::kQ6_K: return {208};
+      default: return {0};
+    }
+  }();
+  for (std::size_t block = 0; block < bytes.size(); block += info.block_bytes) {
+    for (const int place : places) {
+      const float scale = (0.001F + 0.029F * static_cast<float>(generator() % 1000) / 1000) * (generator() % 2 ? 1.0F : -1.0F);
+      quantize_row(DType::kF16, &scale, bytes.data() + block + place, 1);
+    }
+  }
+  return bytes;
+}
+
+/// A product by a kernel, packed and prepared as it asks.
+class Product {
+ public:
+  Product(const Table& table, DType type, const std::vector<std::uint8_t>& weights, std::int64_t n, std::int64_t k)
+      : kernel_(*table.matmul[static_cast<int>(type)]), type_(type), weights_(weights), n_(n), k_(k) {
+    if (kernel_.packed_bytes != nullptr) {
+      packed_.resize(kernel_.packed_bytes(type, n, k));
+      kernel_.pack({type, weights.data(), packed_.data(), 0, n, n, k});
+    }
+    scratch_.resize(kernel_.scratch_bytes == nullptr ? 0 : kernel_.scratch_bytes(k));
+  }
+
+  std::vector<float> run(const std::vector<float>& x, std::int64_t rows, const float* bias, const float* residual) {
+    std::vector<float> out(rows * n_, NAN);
+    run_columns(x, rows, 0, n_, bias, residual, out.data());
+    return out;
+  }
+
+  /// REQUIRES: begin is a multiple of panel_rows(); end too, or it is N.
+  void run_columns(const std::vector<float>& x, std::int64_t rows, std::int64_t begin, std::int64_t end, const float* bias,
+                   const float* residual, float* out) {
+    const void* input = x.data();
+    std::int64_t stride = k_ * static_cast<std::int64_t>(sizeof(float));
+    std::vector<std::uint8_t> prepared;
+    if (kernel_.prepare != nullptr) {
+      stride = kernel_.prepared_bytes(k_);
+      prepared.resize(stride * rows);
+      kernel_.prepare({x.data(), k_, prepared.data(), 0, rows, k_});
+      input = prepared.data();
+    }
+    const void* weight = packed_.empty() ? weights_.data() : packed_.data();
+    kernel_.run({type_, weight, begin, end, n_, k_, input, stride, rows, out, n_, bias, residual, scratch_.data()});
+  }
+  std::int64_t panel_rows() const { return kernel_.panel_rows; }
+
+ private:
+  const MatmulKernel& kernel_;
+  DType type_;
+  const std::vector<std::uint8_t>& weights_;
+  std::int64_t n_, k_;
+  std::vector<std::uint8_t> packed_, scratch_;
+};
+
+/// sum_k |x w| of each output: what rounding errors are measured against.
+std::vector<double> magnitudes(DType type, const std::vector<std::uint8_t>& weights, const std::vector<float>& x, std::int64_t rows,
+                               std::int64_t n, std::int64_t k) {
+  std::vector<double> result(rows * n);
+  std::vector<float> row(k);
+  for (std::int64_t j = 0; j < n; ++j) {
+    dequantize_row(type, weights.data() + j * base::row_bytes(type, k), row.data(), k);
+    for (std::int64_t t = 0; t < rows; ++t) {
+      for (std::int64_t i = 0; i < k; ++i) result[t * n + j] += std::fabs(static_cast<double>(x[t * k + i]) * row[i]);
+    }
+  }
+  return result;
+}
+
+using Case = std::tuple<std::string, DType>;
+
+class Matmul : public ::testing::TestWithParam<Case> {
+ protected:
+  const Table table_ = make_table(std::get<0>(GetParam()), detect_features()).value();
+  const Table reference_ = make_table("ref", detect_features()).value();
+  const DType type_ = std::get<1>(GetParam());
+  const std::int64_t block_ = base::dtype_info(type_).block_elements;
+};
+
+TEST_P(Matmul, EqualsTheReference) {
+  const std::int64_t widths[] = {block_ == 1 ? 37 : block_, block_ == 1 ? 100 : 3 * block_, 768};
+  for (const std::int64_t k : widths) {
+    for (const std::int64_t n : {1, 7, 8, 9, 31}) {
+      for (const std::int64_t rows : {1, 3, 4, 9}) {
+        const auto weights = random_weights(type_, n, k, static_cast<unsigned>(n + k));
+        const auto x = normal(rows * k, 7), bias = normal(n, 8), residual = normal(rows * n, 9);
+        const auto got = Product(table_, type_, weights, n, k).run(x, rows, bias.data(), residual.data());
+        const auto expected = Product(reference_, type_, weights, n, k).run(x, rows, bias.data(), residual.data());
+        const auto scale = magnitudes(type_, weights, x, rows, n, k);
+        // Activations of 15 bits are off by at most 1/64516 of the largest of 32, a few times a typical one; fp32 sums
+        // by less. Bias and residual add one rounding each.
+        for (std::size_t i = 0; i < got.size(); ++i) {
+          ASSERT_NEAR(got[i], expected[i], 5e-5 * scale[i] + 1e-5) << "k " << k << " n " << n << " rows " << rows << " at " << i;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Matmul, BitsDoNotDependOnCompanyOrCuts) {
+  const std::int64_t k = 512, n = 40, rows = 11;
+  const auto weights = random_weights(type_, n, k, 3);
+  const auto x = normal(rows * k, 4);
+  Product product(table_, type_, weights, n, k);
+  const auto together = product.run(x, rows, nullptr, nullptr);
+  std::vector<float> cut(rows * n, NAN);
+  const std::int64_t middle = (n / 2 + product.panel_rows() - 1) / product.panel_rows() * product.panel_rows();
+  product.run_columns(x, rows, 0, middle, nullptr, nullptr, cut.data());
+  product.run_columns(x, rows, middle, n, nullptr, nullptr, cut.data());
+  EXPECT_EQ(together, cut);
+  for (std::int64_t t = 0; t < rows; ++t) {
+    const std::vector<float> row(x.begin() + t * k, x.begin() + (t + 1) * k);
+    const auto alone = product.run(row, 1, nullptr, nullptr);
+    EXPECT_TRUE(std::equal(alone.begin(), alone.end(), together.begin() + t * n)) << "row " << t;
+  }
+}
+
+TEST_P(Matmul, ZeroAndHugeActivationsStayFinite) {
+  const std::int64_t k = 256, n = 9;
+  const auto weights = random_weights(type_, n, k, 5);
+  std::vector<float> x(2 * k, 0.0F);
+  for (std::int64_t i = k; i < 2 * k; ++i) x[i] = i % 2 ? 1e30F : -1e-30F;
+  for (const float y : Product(table_, type_, weights, n, k).run(x, 2, nullptr, nullptr)) EXPECT_TRUE(std::isfinite(y));
+}
+
+INSTANTIATE_TEST_SUITE_P(Sets, Matmul,
+                         ::testing::Combine(::testing::ValuesIn(available_sets(detect_features())), ::testing::ValuesIn(kWeightTypes)),
+                         [](const auto& info) {
+                           return std::get<0>(info.param) + "_" + std::string(base::dtype_name(std::get<1>(info.param)));
+                         });
+
+class Rows : public ::testing::TestWithParam<std::string> {
+ protected:
+  const Table table_ = make_table(GetParam(), detect_features()).value();
+  const Table reference_ = make_table("ref", detect_features()).value();
+};
+
+double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
+  double largest = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::fabs(static_cast<double>(a[i]) - b[i]));
+  return largest;
+}
+
+TEST_P(Rows, NormRotationAndActivationEqualTheReference) {
+  for (const std::int64_t width : {1, 7, 8, 33, 576}) {
+    const std::int64_t rows = 5;
+    const auto x = normal(rows * width, 1), weight = normal(width, 2), up = normal(rows * width, 3);
+    std::vector<float> a(x.size()), b(x.size());
+    table_.rms_norm({x.data(), a.data(), weight.data(), 0, rows, width, width, 1e-5F});
+    reference_.rms_norm({x.data(), b.data(), weight.data(), 0, rows, width, width, 1e-5F});
+    EXPECT_LT(largest_difference(a, b), 1e-5);
+    table_.silu_mul({x.data(), up.data(), a.data(), 0, rows, 0, width, width});
+    reference_.silu_mul({x.data(), up.data(), b.data(), 0, rows, 0, width, width});
+    EXPECT_LT(largest_difference(a, b), 1e-5);
+  }
+  for (const std::int64_t d : {2, 8, 12, 64, 80, 128}) {
+    for (const bool interleaved : {false, true}) {
+      const std::int64_t rows = 3, heads = 2;
+      std::vector<float> a = normal(rows * heads * d, 4), b = a;
+      std::vector<float> cos(rows * d / 2), sin(cos);
+      for (std::size_t i = 0; i < cos.size(); ++i) {
+        cos[i] = std::cos(static_cast<float>(i));
+        sin[i] = std::sin(static_cast<float>(i));
+      }
+      table_.rope({a.data(), heads * d, cos.data(), sin.data(), 0, rows, heads, d, interleaved});
+      reference_.rope({b.data(), heads * d, cos.data(), sin.data(), 0, rows, heads, d, interleaved});
+      EXPECT_LT(largest_difference(a, b), 1e-5) << d;
+    }
+  }
+}
+
+TEST_P(Rows, SiluIsExactFarOut) {
+  const std::vector<float> x = {-1000, -90, -87.4F, -20, -1e-8F, 0, 1e-8F, 20, 87.4F, 1000}, up(x.size(), 1);
+  std::vector<float> out(x.size());
+  const auto n = static_cast<std::int64_t>(x.size());
+  table_.silu_mul({x.data(), up.data(), out.data(), 0, 1, 0, n, n});
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double exact = x[i] / (1 + std::exp(-static_cast<double>(x[i])));
+    EXPECT_NEAR(out[i], exact, 1e-6 * std::fabs(exact) + 1e-30) << x[i];
+  }
+}
+
+/// A cache of one sequence whose blocks lie in shuffled order, and everything attention needs around it.
+struct Cache {
+  Cache(DType type_, std::int64_t length_, std::int64_t heads_, std::int64_t kv_heads_, std::int64_t d_)
+      : type(type_), length(length_), heads(heads_), kv_heads(kv_heads_), d(d_), keys(normal(length_ * kv_heads_ * d_, 1)),
+        values(normal(length_ * kv_heads_ * d_, 2)), q(normal(length_ * heads_ * d_, 3)) {
+    const std::int64_t count = (length + kKvBlock - 1) / kKvBlock;
+    for (std::int64_t i = 0; i < count; ++i) blocks.push_back(static_cast<std::int32_t>(i));
+    std::shuffle(blocks.begin(), blocks.end(), std::mt19937(5));
+    key_memory.assign(count * kKvBlock * kv_heads * d, 0);
+    value_memory = key_memory;
+    for (std::int64_t t = 0; t < length; ++t) {
+      positions.push_back(static_cast<std::int32_t>(t));
+      row_blocks.push_back(blocks.data());
+    }
+  }
+  KvLayer layer() { return {key_memory.data(), value_memory.data(), type, kKvBlock, kv_heads, d}; }
+
+  /// Attention of rows [begin, end) in tiles of at most `tile` rows.
+  std::vector<float> run(const Table& table, std::int64_t begin, std::int64_t end, std::int64_t tile, std::int64_t window) {
+    table.store_kv({layer(), keys.data(), values.data(), kv_heads * d, positions.data(), row_blocks.data(), 0, length});
+    std::vector<float> out(length * heads * d, 0), scratch(kAttentionRows * (length + kKvBlock));
+    for (std::int64_t row = begin; row < end; row += tile) {
+      for (std::int64_t head = 0; head < heads; ++head) {
+        table.attention({layer(), q.data(), out.data(), heads * d, blocks.data(), row, row, std::min(row + tile, end), head,
+                         head / (heads / kv_heads), window, 1.0F / std::sqrt(static_cast<float>(d)), scratch.data()});
+      }
+    }
+    return out;
+  }
+
+  DType type;
+  std::int64_t length, heads, kv_heads, d;
+  std::vector<float> keys, values, q;
+  std::vector<std::int32_t> blocks, positions;
+  std::vector<const std::int32_t*> row_blocks;
+  std::vector<float> key_memory, value_memory;  // large enough for either type
+};
+
+/// Causal attention of one row and head in double precision, straight from the definition.
+std::vector<double> brute_force(const Cache& c, std::int64_t row, std::int64_t head, std::int64_t window) {
+  const std::int64_t kv_head = head / (c.heads / c.kv_heads);
+  const std::int64_t begin = window > 0 ? std::max<std::int64_t>(0, row + 1 - window) : 0;
+  std::vector<double> weights, out(c.d);
+  double sum = 0;
+  for (std::int64_t p = begin; p <= row; ++p) {
+    double score = 0;
+    for (std::int64_t i = 0; i < c.d; ++i) score += static_cast<double>(c.q[(row * c.heads + head) * c.d + i]) * c.keys[(p * c.kv_heads + kv_head) * c.d + i];
+    weights.push_back(std::exp(score / std::sqrt(static_cast<double>(c.d))));
+    sum += weights.back();
+  }
+  for (std::int64_t p = begin; p <= row; ++p) {
+    for (std::int64_t i = 0; i < c.d; ++i) out[i] += weights[p - begin] / sum * c.values[(p * c.kv_heads + kv_head) * c.d + i];
+  }
+  return out;
+}
+
+TEST_P(Rows, AttentionEqualsItsDefinition) {
+  for (const DType type : {DType::kF32, DType::kF16}) {
+    for (const std::int64_t d : {8, 12, 64, 80}) {
+      for (const std::int64_t window : {0, 20}) {
+        Cache cache(type, 70, 4, 2, d);
+        const auto out = cache.run(table_, 0, cache.length, kAttentionRows, window);
+        for (const std::int64_t row : {0, 1, 15, 16, 17, 40, 69}) {
+          for (std::int64_t head = 0; head < cache.heads; ++head) {
+            const auto exact = brute_force(cache, row, head, window);
+            for (std::int64_t i = 0; i < d; ++i) {
+              // fp16 keys and values are off by 2^-11 each.
+              ASSERT_NEAR(out[(row * cache.heads + head) * d + i], exact[i], type == DType::kF32 ? 1e-5 : 6e-3)
+                  << "row " << row << " head " << head << " d " << d << " window " << window;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Rows, AttentionBitsDoNotDependOnTiles) {
+  for (const DType type : {DType::kF32, DType::kF16}) {
+    Cache cache(type, 50, 2, 1, 64);
+    const auto whole = cache.run(table_, 0, 50, kAttentionRows, 0);
+    for (const std::int64_t tile : {1, 3, 5}) EXPECT_EQ(cache.run(table_, 0, 50, tile, 0), whole) << tile;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Sets, Rows, ::testing::ValuesIn(available_sets(detect_features())), [](const auto& info) { return info.param; });
+
+TEST(Dispatch, ForcesAndRefuses) {
+  const CpuFeatures none{};
+  EXPECT_EQ(available_sets(none), std::vector<std::string>{"ref"});
+  EXPECT_EQ(make_table("", none).value().name, "ref");
+  EXPECT_EQ(make_table("avx2", none).error().code, base::Code::kUnsupported);
+  EXPECT_EQ(make_table("sse9", none).error().code, base::Code::kInvalidArgument);
+  for (const std::string& set : available_sets(detect_features())) {
+    const Table table = make_table(set, detect_features()).value();
+    EXPECT_EQ(table.name, set);
+    for (const DType type : kWeightTypes) {
+      const std::string kernel = table.matmul[static_cast<int>(type)]->name;
+      EXPECT_EQ(kernel.substr(0, set.size()), set) << "the forced set really runs";
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tw::kernels
