@@ -1,0 +1,350 @@
+// The engine on stories260K: answers that do not depend on company, memory or chunks; cancelling; stop strings;
+// log-probabilities; grammars; limits.
+#include "infer/engine.h"
+
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "base/json.h"
+#include "base/mmap.h"
+#include "infer/paged_kv.h"
+#include "model/loaded_model.h"
+
+namespace tw::infer {
+namespace {
+
+std::shared_ptr<const model::LoadedModel> stories() {
+  auto model = model::LoadedModel::load(TW_SOURCE_DIR "/tests/data/models/stories260K.gguf", {.isa = "", .threads = 2, .progress = {}});
+  TW_CHECK(model.ok(), "the test model loads");
+  return *model;
+}
+
+/// Collects an answer; wait() returns when its last chunk has come.
+class Answer {
+ public:
+  Sink sink() {
+    return [this](const Chunk& chunk) {
+      std::lock_guard lock(mutex_);
+      text += chunk.text;
+      tokens.insert(tokens.end(), chunk.tokens.begin(), chunk.tokens.end());
+      logprobs.insert(logprobs.end(), chunk.logprobs.begin(), chunk.logprobs.end());
+      if (!chunk.prompt_logprobs.empty()) prompt_logprobs = chunk.prompt_logprobs;
+      ++chunks;
+      if (chunk.finish) {
+        last = chunk;
+        done_ = true;
+      }
+      wake_.notify_all();
+    };
+  }
+  void wait() {
+    std::unique_lock lock(mutex_);
+    ASSERT_TRUE(wake_.wait_for(lock, std::chrono::seconds(60), [&] { return done_; })) << "no last chunk within a minute";
+  }
+  void wait_for_chunks(int count) {
+    std::unique_lock lock(mutex_);
+    wake_.wait_for(lock, std::chrono::seconds(60), [&] { return chunks >= count || done_; });
+  }
+
+  std::string text;
+  std::vector<std::int32_t> tokens;
+  std::vector<TokenLogprob> logprobs;
+  std::vector<std::optional<TokenLogprob>> prompt_logprobs;
+  Chunk last;
+  int chunks = 0;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool done_ = false;
+};
+
+class EngineTest : public ::testing::Test {
+ protected:
+  void start(EngineOptions options = {}) {
+    options.threads = 2;
+    auto engine = Engine::create(model_, options);
+    ASSERT_TRUE(engine.ok()) << engine.error().text();
+    engine_ = std::move(*engine);
+  }
+  /// Memory for so many tokens of keys and values.
+  std::int64_t kv_for(std::int64_t tokens) const {
+    return static_cast<std::int64_t>(PagedKv::block_bytes(model_->config(), false)) * (tokens / kBlockTokens);
+  }
+  GenerateRequest greedy(const std::string& prompt, std::int64_t max_tokens) const {
+    GenerateRequest request;
+    request.prompt = model_->card().tokenizer->encode(prompt);
+    request.sampling.temperature = 0;
+    request.max_tokens = max_tokens;
+    return request;
+  }
+  std::unique_ptr<Answer> ask(GenerateRequest request) {
+    auto answer = std::make_unique<Answer>();
+    auto ticket = engine_->submit(std::move(request), answer->sink());
+    EXPECT_TRUE(ticket.ok()) << ticket.error().text();
+    return answer;
+  }
+  std::unique_ptr<Answer> ask_and_wait(GenerateRequest request) {
+    auto answer = ask(std::move(request));
+    answer->wait();
+    return answer;
+  }
+  void wait_until_idle() {
+    for (int i = 0; i < 1000; ++i) {
+      const EngineStats stats = engine_->stats();
+      if (stats.running == 0 && stats.waiting == 0) return;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    FAIL() << "the engine does not become idle";
+  }
+
+  std::shared_ptr<const model::LoadedModel> model_ = stories();
+  std::unique_ptr<Engine> engine_;
+};
+
+TEST_F(EngineTest, GreedyTextIsThePublishedOne) {
+  start();
+  const auto json = base::parse_json(base::read_file(TW_SOURCE_DIR "/tests/golden/stories260K/greedy.json").value()).value();
+  auto request = greedy("", 255);
+  request.prompt = {1};
+  request.ignore_eos = true;
+  const auto answer = ask_and_wait(std::move(request));
+  const auto published = json["greedy_ids"].get<std::vector<std::int32_t>>();
+  EXPECT_EQ(answer->tokens, std::vector<std::int32_t>(published.begin(), published.begin() + 255));
+  EXPECT_EQ(*answer->last.finish, FinishReason::kLength);
+  EXPECT_NE(answer->text.find("Once upon a time, there was a little girl named Lily."), std::string::npos);
+}
+
+TEST_F(EngineTest, CompanyDoesNotChangeAnAnswer) {
+  const std::vector<std::string> prompts = {"Once upon a time", "Lily", "The dog", "One day, a big red ball", "Tom and his mom"};
+  start();
+  std::vector<std::vector<std::int32_t>> alone;
+  for (const std::string& prompt : prompts) alone.push_back(ask_and_wait(greedy(prompt, 60))->tokens);
+  start();
+  std::vector<std::unique_ptr<Answer>> together;
+  for (int round = 0; round < 4; ++round) {
+    for (const std::string& prompt : prompts) together.push_back(ask(greedy(prompt, 60)));
+  }
+  for (std::size_t i = 0; i < together.size(); ++i) {
+    together[i]->wait();
+    EXPECT_EQ(together[i]->tokens, alone[i % prompts.size()]) << prompts[i % prompts.size()];
+  }
+}
+
+TEST_F(EngineTest, PreemptionForWantOfMemoryDoesNotChangeAnAnswer) {
+  start();
+  const auto alone = ask_and_wait(greedy("Once upon a time", 150))->tokens;
+  EngineOptions small;
+  small.context = 192;
+  small.kv_bytes = kv_for(256);  // not enough for two long answers
+  small.prefix_cache = false;
+  start(small);
+  std::vector<std::unique_ptr<Answer>> answers;
+  for (int i = 0; i < 4; ++i) answers.push_back(ask(greedy("Once upon a time", 150)));
+  for (auto& answer : answers) {
+    answer->wait();
+    EXPECT_EQ(answer->tokens, alone);
+  }
+  EXPECT_GT(engine_->stats().preemptions, 0U);
+}
+
+TEST_F(EngineTest, PrefixHitsDoNotChangeAnAnswer) {
+  start();
+  const std::string prompt = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day";
+  const auto first = ask_and_wait(greedy(prompt, 40)), second = ask_and_wait(greedy(prompt, 40));
+  EXPECT_EQ(first->last.cached_tokens, 0);
+  EXPECT_GE(second->last.cached_tokens, 16);
+  EXPECT_EQ(first->tokens, second->tokens);
+}
+
+TEST_F(EngineTest, ChunksDoNotChangeAnAnswer) {
+  const std::string prompt = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day";
+  start();
+  const auto whole = ask_and_wait(greedy(prompt, 40))->tokens;
+  EngineOptions chunked;
+  chunked.max_step_tokens = 5;
+  start(chunked);
+  EXPECT_EQ(ask_and_wait(greedy(prompt, 40))->tokens, whole);
+}
+
+TEST_F(EngineTest, SameSeedSameAnswerWhateverElseRuns) {
+  start();
+  auto request = greedy("Once upon a time", 50);
+  request.sampling.temperature = 1.0F;
+  request.sampling.top_p = 0.9F;
+  request.sampling.seed = 1234;
+  const auto alone = ask_and_wait(request)->tokens;
+  std::vector<std::unique_ptr<Answer>> others;
+  for (int i = 0; i < 5; ++i) {
+    auto other = request;
+    other.sampling.seed = static_cast<std::uint64_t>(i);
+    others.push_back(ask(other));
+  }
+  const auto again = ask_and_wait(request);
+  for (auto& other : others) other->wait();
+  EXPECT_EQ(again->tokens, alone);
+  EXPECT_NE(others[0]->tokens, alone);
+}
+
+TEST_F(EngineTest, CancelFreesEverything) {
+  start();
+  auto request = greedy("Once upon a time", 400);
+  request.ignore_eos = true;
+  Answer answer;
+  const Ticket ticket = engine_->submit(request, answer.sink()).value();
+  answer.wait_for_chunks(3);
+  engine_->cancel(ticket);
+  answer.wait();
+  EXPECT_EQ(*answer.last.finish, FinishReason::kAborted);
+  wait_until_idle();
+  EXPECT_EQ(engine_->stats().kv_usage, 0);
+  engine_->cancel(ticket);  // a second time, and one that never was
+  engine_->cancel(99999);
+  EXPECT_EQ(ask_and_wait(greedy("Lily", 5))->tokens.size(), 5U);
+}
+
+TEST_F(EngineTest, StopStringsEndTheAnswerBeforeThem) {
+  start();
+  auto request = greedy("Once upon a time", 100);
+  const std::string full = ask_and_wait(request)->text;
+  request.stop = {"never said", "girl named"};
+  const auto answer = ask_and_wait(request);
+  EXPECT_EQ(answer->text, full.substr(0, full.find("girl named")));
+  EXPECT_EQ(answer->last.stop_text, "girl named");
+  EXPECT_EQ(*answer->last.finish, FinishReason::kStop);
+}
+
+TEST_F(EngineTest, PromptLogprobsAreThoseOfGenerating) {
+  start();
+  auto request = greedy("Once upon a time", 12);
+  request.logprobs = 3;
+  const auto generated = ask_and_wait(request);
+  ASSERT_EQ(generated->logprobs.size(), generated->tokens.size());
+  auto scored = request;
+  scored.prompt.insert(scored.prompt.end(), generated->tokens.begin(), generated->tokens.end());
+  scored.prompt_logprobs = true;
+  scored.max_tokens = 0;
+  const auto score = ask_and_wait(scored);
+  ASSERT_EQ(score->prompt_logprobs.size(), scored.prompt.size());
+  EXPECT_FALSE(score->prompt_logprobs[0].has_value());
+  for (std::size_t i = 0; i < generated->tokens.size(); ++i) {
+    const auto& entry = score->prompt_logprobs[request.prompt.size() + i];
+    ASSERT_TRUE(entry.has_value());
+    EXPECT_EQ(entry->token, generated->tokens[i]);
+    EXPECT_EQ(entry->logprob, generated->logprobs[i].logprob);
+    EXPECT_EQ(entry->top, generated->logprobs[i].top);
+    EXPECT_EQ(entry->top[0].first, entry->token);  // greedy: it was the likeliest
+  }
+  EXPECT_EQ(score->last.generated_tokens, 0);
+}
+
+TEST_F(EngineTest, EmbeddingsDoNotDependOnChunks) {
+  start();
+  auto request = greedy("Once upon a time, there was a little girl", 0);
+  request.embed = true;
+  const auto whole = ask_and_wait(request)->last.embedding;
+  EXPECT_EQ(static_cast<std::int64_t>(whole.size()), model_->config().width);
+  EngineOptions chunked;
+  chunked.max_step_tokens = 3;
+  start(chunked);
+  EXPECT_EQ(ask_and_wait(request)->last.embedding, whole);
+}
+
+TEST_F(EngineTest, GrammarHolds) {
+  start();
+  auto request = greedy("Once upon a time", 60);
+  request.grammar = text::compile_regex("(yes|no), [0-9]{3}").value();
+  const auto answer = ask_and_wait(request);
+  EXPECT_TRUE(answer->text == "yes, " + answer->text.substr(5) || answer->text == "no, " + answer->text.substr(4)) << answer->text;
+  EXPECT_EQ(answer->text.size(), answer->text[0] == 'y' ? 8U : 7U) << answer->text;
+  EXPECT_EQ(*answer->last.finish, FinishReason::kStop);
+}
+
+TEST_F(EngineTest, LimitsAreErrorsThatNameThem) {
+  EngineOptions options;
+  options.context = 64;
+  options.max_running = 1;
+  options.max_waiting = 1;
+  start(options);
+  auto request = greedy("Lily", 1000);
+  request.ignore_eos = true;
+  const auto refused = [&](std::vector<std::int32_t> prompt) {
+    GenerateRequest bad;
+    bad.prompt = std::move(prompt);
+    return engine_->submit(bad, {}).error();
+  };
+  const std::string too_long = refused(std::vector<std::int32_t>(64, 5)).message;
+  EXPECT_NE(too_long.find("64"), std::string::npos) << too_long;
+  EXPECT_EQ(refused({}).code, base::Code::kInvalidArgument);
+  EXPECT_EQ(refused({100000}).code, base::Code::kInvalidArgument);
+  std::vector<std::unique_ptr<Answer>> answers;
+  bool full = false;
+  for (int i = 0; i < 50 && !full; ++i) {
+    auto answer = std::make_unique<Answer>();
+    auto ticket = engine_->submit(request, answer->sink());
+    full = !ticket.ok();
+    if (full) {
+      EXPECT_EQ(ticket.error().code, base::Code::kResourceExhausted);
+    } else {
+      answers.push_back(std::move(answer));
+    }
+  }
+  EXPECT_TRUE(full);
+  for (auto& answer : answers) {
+    answer->wait();
+    EXPECT_EQ(*answer->last.finish, FinishReason::kLength);
+    EXPECT_EQ(answer->last.generated_tokens + answer->last.prompt_tokens, 64);
+  }
+}
+
+TEST_F(EngineTest, StopEndsRunningRequests) {
+  start();
+  auto request = greedy("Once upon a time", 400);
+  request.ignore_eos = true;
+  auto answer = ask(request);
+  answer->wait_for_chunks(2);
+  engine_->stop();
+  answer->wait();
+  EXPECT_EQ(*answer->last.finish, FinishReason::kAborted);
+  EXPECT_EQ(engine_->submit(request, {}).error().code, base::Code::kUnavailable);
+}
+
+TEST_F(EngineTest, TooLittleMemoryIsAnErrorThatSaysWhatToDo) {
+  EngineOptions options;
+  options.context = 512;
+  options.kv_bytes = kv_for(64);
+  const auto engine = Engine::create(model_, options);
+  ASSERT_FALSE(engine.ok());
+  EXPECT_NE(engine.error().message.find("--kv-memory"), std::string::npos);
+}
+
+TEST_F(EngineTest, ManyThreadsSubmitAndCancel) {
+  EngineOptions options;
+  options.max_running = 8;
+  options.kv_bytes = kv_for(1024);
+  start(options);
+  const auto expected = ask_and_wait(greedy("Once upon a time", 30))->tokens;
+  std::vector<std::thread> clients;
+  for (int c = 0; c < 8; ++c) {
+    clients.emplace_back([&, c] {
+      for (int i = 0; i < 6; ++i) {
+        Answer answer;
+        const Ticket ticket = engine_->submit(greedy("Once upon a time", 30), answer.sink()).value();
+        if ((c + i) % 3 == 0) engine_->cancel(ticket);
+        answer.wait();
+        if (*answer.last.finish != FinishReason::kAborted) {
+          EXPECT_EQ(answer.tokens, expected);
+        }
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  wait_until_idle();
+  EXPECT_EQ(engine_->stats().kv_usage, 0);
+}
+
+}  // namespace
+}  // namespace tw::infer
