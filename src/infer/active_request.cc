@@ -44,11 +44,15 @@ void ActiveRequest::add_hidden(std::span<const float> hidden) {
   for (std::size_t i = 0; i < hidden.size(); ++i) hidden_sum_[i] += hidden[i];
 }
 
+bool ActiveRequest::ends_answer(std::int32_t token) const {
+  return tokenizer_.is_end_of_generation(token) && (!request_.ignore_eos || matcher_);
+}
+
 std::optional<FinishReason> ActiveRequest::end_after(std::int32_t token) {
-  if (tokenizer_.is_end_of_generation(token) && (!request_.ignore_eos || matcher_)) return FinishReason::kStop;
+  if (sampled_.dead_end) return FinishReason::kError;
+  if (ends_answer(token)) return FinishReason::kStop;
   counts_.add_answer(token);
   if (matcher_) {
-    // Only a mask of zeros lets another token through: the grammar is at a dead end.
     if (!matcher_->accept(token)) return FinishReason::kError;
     if (matcher_->must_end()) return FinishReason::kStop;
   }
@@ -58,7 +62,7 @@ std::optional<FinishReason> ActiveRequest::end_after(std::int32_t token) {
 std::optional<std::int32_t> ActiveRequest::take_sampled(std::int64_t cached_tokens) {
   if (generated_++ == 0) timings_.first_token = Clock::now();
   const std::int32_t token = sampled_.token;
-  const bool is_end = tokenizer_.is_end_of_generation(token) && (!request_.ignore_eos || matcher_);
+  const bool is_end = sampled_.dead_end || ends_answer(token);
   std::optional<FinishReason> end = end_after(token);
   Chunk chunk;
   if (!is_end) {

@@ -39,6 +39,7 @@ class ActiveRequest {
 
  private:
   void send(Chunk chunk, std::int64_t cached_tokens);
+  bool ends_answer(std::int32_t token) const;
   /// Why the answer ends with this token, if it does; updates grammar and counts.
   std::optional<FinishReason> end_after(std::int32_t token);
 

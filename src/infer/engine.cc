@@ -101,6 +101,7 @@ class EngineImpl : public Engine {
   std::unordered_map<Ticket, std::unique_ptr<ActiveRequest>> active_;
   model::Batch batch_;
   std::vector<OutputRow> outputs_, hidden_outputs_;
+  std::uint64_t stats_prompt_tokens_ = 0, stats_generated_tokens_ = 0;
 
   mutable std::mutex mutex_;  // guards all below
   std::condition_variable wake_;
@@ -240,6 +241,7 @@ void EngineImpl::add_slice(const sched::Slice& slice) {
       else if (next < prompt) outputs_.push_back({&request, OutputRow::Kind::kScore, row + i, next});
     }
   }
+  stats_prompt_tokens_ += slice.phase == sched::Phase::kPrompt ? count : 0;
   if (slice.wants_output && request.request().max_tokens > 0) {
     outputs_.push_back({&request, OutputRow::Kind::kSample, row + count - 1, 0});
   }
@@ -251,12 +253,11 @@ void EngineImpl::finish_slice(const sched::Slice& slice) {
   if (it == active_.end()) return;
   ActiveRequest& request = *it->second;
   const std::int64_t cached = scheduler_.cached_tokens(slice.id);
+  if (request.request().max_tokens > 0) ++stats_generated_tokens_;
   if (request.request().max_tokens == 0) {
     request.finish(FinishReason::kLength, cached);
   } else if (const std::optional<std::int32_t> token = request.take_sampled(cached)) {
     scheduler_.append(slice.id, *token);
-    std::lock_guard lock(mutex_);
-    ++stats_.generated_tokens;
     return;
   }
   scheduler_.finish(slice.id);
@@ -272,6 +273,8 @@ void EngineImpl::update_stats() {
   stats_.prefix_queries = s.prefix_queries;
   stats_.prefix_hits = s.prefix_hits;
   stats_.preemptions = s.preemptions;
+  stats_.prompt_tokens = stats_prompt_tokens_;
+  stats_.generated_tokens = stats_generated_tokens_;
   ++stats_.steps;
 }
 
