@@ -24,7 +24,8 @@ std::string first_line(const std::string& path) {
 std::uint64_t proc_value(const std::string& path, const std::string& key) {
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {
-    if (line.rfind(key, 0) == 0 && line.size() > key.size() && (line[key.size()] == ':' || line[key.size()] == ' ')) {
+    if (line.rfind(key, 0) == 0 && line.size() > key.size() &&
+        (line[key.size()] == ':' || line[key.size()] == ' ')) {
       return std::strtoull(line.c_str() + key.size() + 1, nullptr, 10);
     }
   }
@@ -87,7 +88,8 @@ void read_cgroup(Machine& m) {
   std::istringstream quota(first_line(folder + "/cpu.max"));
   std::string limit;
   double period = 0;
-  if (quota >> limit >> period && limit != "max" && period > 0) m.cgroup_cpus = std::strtod(limit.c_str(), nullptr) / period;
+  if (quota >> limit >> period && limit != "max" && period > 0)
+    m.cgroup_cpus = std::strtod(limit.c_str(), nullptr) / period;
   const std::string memory = first_line(folder + "/memory.max");
   if (memory.empty() || memory == "max") return;
   m.memory_limit = std::strtoull(memory.c_str(), nullptr, 10);
@@ -118,7 +120,11 @@ int default_threads(const Machine& m) {
   return std::max(1, threads);
 }
 
-std::uint64_t resident_bytes() { return proc_value("/proc/self/status", "VmRSS") << 10; }
-std::uint64_t peak_resident_bytes() { return proc_value("/proc/self/status", "VmHWM") << 10; }
+std::uint64_t resident_bytes() {
+  return proc_value("/proc/self/status", "VmRSS") << 10;
+}
+std::uint64_t peak_resident_bytes() {
+  return proc_value("/proc/self/status", "VmHWM") << 10;
+}
 
 }  // namespace tw::base

@@ -1,4 +1,5 @@
-// The element types of tensors, with GGUF's block formats among them (sizes: ggml's public format description).
+// The element types of tensors, with GGUF's block formats among them (sizes: ggml's public format
+// description).
 #pragma once
 
 #include <cstddef>
@@ -17,8 +18,12 @@ struct DTypeInfo {
 };
 const DTypeInfo& dtype_info(DType type);
 
-inline std::string_view dtype_name(DType type) { return dtype_info(type).name; }
-inline bool is_quantized(DType type) { return type >= DType::kQ4_0; }
+inline std::string_view dtype_name(DType type) {
+  return dtype_info(type).name;
+}
+inline bool is_quantized(DType type) {
+  return type >= DType::kQ4_0;
+}
 
 /// Bytes of a row of n values. REQUIRES: n is a multiple of the block.
 inline std::size_t row_bytes(DType type, std::int64_t n) {

@@ -10,8 +10,10 @@ std::size_t offset_past_depth(std::string_view text, int limit) {
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (in_string) {
-      if (c == '\\') ++i;
-      else if (c == '"') in_string = false;
+      if (c == '\\')
+        ++i;
+      else if (c == '"')
+        in_string = false;
     } else if (c == '"') {
       in_string = true;
     } else if (c == '[' || c == '{') {
@@ -39,7 +41,9 @@ Result<J> parse(std::string_view text, int max_depth) {
 
 }  // namespace
 
-Result<Json> parse_json(std::string_view text, int max_depth) { return parse<Json>(text, max_depth); }
+Result<Json> parse_json(std::string_view text, int max_depth) {
+  return parse<Json>(text, max_depth);
+}
 
 Result<OrderedJson> parse_ordered_json(std::string_view text, int max_depth) {
   return parse<OrderedJson>(text, max_depth);

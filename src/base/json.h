@@ -13,8 +13,8 @@ using Json = nlohmann::json;
 /// Keeps the order of the keys as written (schemas, templates).
 using OrderedJson = nlohmann::ordered_json;
 
-/// Parses a whole document. Fails with kCorrupt, naming the byte offset, when the text is not JSON or is nested
-/// deeper than max_depth (the parser itself recurses nowhere, but users of the tree do).
+/// Parses a whole document. Fails with kCorrupt, naming the byte offset, when the text is not JSON or is
+/// nested deeper than max_depth (the parser itself recurses nowhere, but users of the tree do).
 Result<Json> parse_json(std::string_view text, int max_depth = 64);
 Result<OrderedJson> parse_ordered_json(std::string_view text, int max_depth = 64);
 

@@ -21,10 +21,12 @@ class JsonMessage : public spdlog::custom_flag_formatter {
 }  // namespace
 
 void init_logging(const std::string& level, LogFormat format) {
-  auto logger = std::make_shared<spdlog::logger>("tokenworks", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
+  auto logger =
+      std::make_shared<spdlog::logger>("tokenworks", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
   if (format == LogFormat::kJson) {
     auto formatter = std::make_unique<spdlog::pattern_formatter>();
-    formatter->add_flag<JsonMessage>('*').set_pattern(R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l","message":%*})");
+    formatter->add_flag<JsonMessage>('*').set_pattern(
+        R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l","message":%*})");
     logger->set_formatter(std::move(formatter));
   } else {
     logger->set_pattern("%H:%M:%S.%e %^%l%$ %v");

@@ -1,4 +1,5 @@
-// Logging by spdlog. Libraries log events that an operator wants; results go back by Result, never to the log alone.
+// Logging by spdlog. Libraries log events that an operator wants; results go back by Result, never to the log
+// alone.
 #pragma once
 
 #include <spdlog/spdlog.h>

@@ -19,7 +19,9 @@ class Descriptor {
   explicit Descriptor(int fd) : fd_(fd) {}
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() { if (fd_ >= 0) ::close(fd_); }
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
   int get() const { return fd_; }
 
  private:
@@ -66,7 +68,9 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
   return file;
 }
 
-MappedFile::MappedFile(MappedFile&& other) noexcept { *this = std::move(other); }
+MappedFile::MappedFile(MappedFile&& other) noexcept {
+  *this = std::move(other);
+}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(data_, other.data_);
@@ -83,7 +87,8 @@ Result<std::string> read_file(const std::string& path, std::size_t limit) {
   TW_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
   const auto bytes = file.bytes();
   if (bytes.size() > limit) {
-    return Error{Code::kResourceExhausted, fmt::format("has {} bytes, more than the limit of {}", bytes.size(), limit), path};
+    return Error{Code::kResourceExhausted,
+                 fmt::format("has {} bytes, more than the limit of {}", bytes.size(), limit), path};
   }
   return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }

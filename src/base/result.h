@@ -47,16 +47,25 @@ Error error(Code code, fmt::format_string<Args...> format, Args&&... args) {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}       // NOLINT: implicit on purpose
-  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}   // NOLINT
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT: implicit on purpose
+  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT
 
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
 
   /// REQUIRES: ok().
-  T& value() & { TW_CHECK(ok(), "value() of an error"); return *std::get_if<0>(&state_); }
-  const T& value() const& { TW_CHECK(ok(), "value() of an error"); return *std::get_if<0>(&state_); }
-  T&& value() && { TW_CHECK(ok(), "value() of an error"); return std::move(*std::get_if<0>(&state_)); }
+  T& value() & {
+    TW_CHECK(ok(), "value() of an error");
+    return *std::get_if<0>(&state_);
+  }
+  const T& value() const& {
+    TW_CHECK(ok(), "value() of an error");
+    return *std::get_if<0>(&state_);
+  }
+  T&& value() && {
+    TW_CHECK(ok(), "value() of an error");
+    return std::move(*std::get_if<0>(&state_));
+  }
   T& operator*() & { return value(); }
   const T& operator*() const& { return value(); }
   T&& operator*() && { return std::move(*this).value(); }
@@ -64,8 +73,14 @@ class [[nodiscard]] Result {
   const T* operator->() const { return &value(); }
 
   /// REQUIRES: !ok().
-  const Error& error() const& { TW_CHECK(!ok(), "error() of a value"); return *std::get_if<1>(&state_); }
-  Error&& error() && { TW_CHECK(!ok(), "error() of a value"); return std::move(*std::get_if<1>(&state_)); }
+  const Error& error() const& {
+    TW_CHECK(!ok(), "error() of a value");
+    return *std::get_if<1>(&state_);
+  }
+  Error&& error() && {
+    TW_CHECK(!ok(), "error() of a value");
+    return std::move(*std::get_if<1>(&state_));
+  }
 
  private:
   std::variant<T, Error> state_;

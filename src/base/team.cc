@@ -7,7 +7,8 @@
 namespace tw::base {
 namespace {
 
-// About 20 microseconds on current processors: longer than the imbalance of a small op, far shorter than a time slice.
+// About 20 microseconds on current processors: longer than the imbalance of a small op, far shorter than a
+// time slice.
 constexpr int kSpins = 500;
 
 void pause_briefly() {

@@ -9,8 +9,9 @@
 
 namespace tw::base {
 
-/// A reusable barrier for n threads. A waiter spins briefly (a step of a small model is microseconds) and then sleeps
-/// in the kernel, so that a busy neighbour on the same core is let in instead of being spun against.
+/// A reusable barrier for n threads. A waiter spins briefly (a step of a small model is microseconds) and
+/// then sleeps in the kernel, so that a busy neighbour on the same core is let in instead of being spun
+/// against.
 class Barrier {
  public:
   explicit Barrier(int threads) : threads_(threads) {}

@@ -16,15 +16,21 @@ int sequence_length(unsigned char lead) {
 /// (Unicode 15, table 3-7).
 bool second_byte_fits(unsigned char lead, unsigned char next) {
   switch (lead) {
-    case 0xE0: return next >= 0xA0 && next <= 0xBF;
-    case 0xED: return next >= 0x80 && next <= 0x9F;
-    case 0xF0: return next >= 0x90 && next <= 0xBF;
-    case 0xF4: return next >= 0x80 && next <= 0x8F;
-    default: return next >= 0x80 && next <= 0xBF;
+    case 0xE0:
+      return next >= 0xA0 && next <= 0xBF;
+    case 0xED:
+      return next >= 0x80 && next <= 0x9F;
+    case 0xF0:
+      return next >= 0x90 && next <= 0xBF;
+    case 0xF4:
+      return next >= 0x80 && next <= 0x8F;
+    default:
+      return next >= 0x80 && next <= 0xBF;
   }
 }
 
-/// Bytes of the valid prefix of a sequence at pos: `want` if it is whole, fewer if it breaks or the text ends.
+/// Bytes of the valid prefix of a sequence at pos: `want` if it is whole, fewer if it breaks or the text
+/// ends.
 int valid_bytes(std::string_view text, std::size_t pos, int want) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   int have = 1;
@@ -48,7 +54,8 @@ char32_t decode_utf8(std::string_view text, std::size_t& pos) {
     return kReplacement;
   }
   char32_t code_point = lead & (0xFF >> (want + 1));
-  for (int i = 1; i < want; ++i) code_point = code_point << 6 | (static_cast<unsigned char>(text[pos + i]) & 0x3F);
+  for (int i = 1; i < want; ++i)
+    code_point = code_point << 6 | (static_cast<unsigned char>(text[pos + i]) & 0x3F);
   pos += want;
   return code_point;
 }
@@ -79,7 +86,8 @@ std::size_t complete_utf8_prefix(std::string_view text) {
     const std::size_t pos = size - back;
     const int want = sequence_length(static_cast<unsigned char>(text[pos]));
     if (want == 0) continue;
-    const bool unfinished = want > static_cast<int>(back) && valid_bytes(text, pos, want) == static_cast<int>(back);
+    const bool unfinished =
+        want > static_cast<int>(back) && valid_bytes(text, pos, want) == static_cast<int>(back);
     return unfinished ? pos : size;
   }
   return size;

@@ -10,8 +10,8 @@ namespace tw::base {
 
 inline constexpr char32_t kReplacement = 0xFFFD;
 
-/// Decodes one code point at text[pos] and moves pos past it. An invalid byte gives U+FFFD and moves one byte.
-/// REQUIRES: pos < text.size().
+/// Decodes one code point at text[pos] and moves pos past it. An invalid byte gives U+FFFD and moves one
+/// byte. REQUIRES: pos < text.size().
 char32_t decode_utf8(std::string_view text, std::size_t& pos);
 
 /// Appends the UTF-8 form of a code point (U+FFFD if it is none).

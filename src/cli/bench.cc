@@ -32,7 +32,8 @@ struct Run {
 };
 
 /// `batch` requests together: until the last has its first token, and from there until the last has finished.
-base::Result<Run> one_run(infer::Engine& engine, const std::vector<std::vector<std::int32_t>>& prompts, int generate) {
+base::Result<Run> one_run(infer::Engine& engine, const std::vector<std::vector<std::int32_t>>& prompts,
+                          int generate) {
   std::vector<std::future<infer::Timings>> done;
   const infer::Clock::time_point begin = infer::Clock::now();
   for (const auto& prompt : prompts) {
@@ -74,7 +75,8 @@ base::Result<base::OrderedJson> measure(const Options& options) {
   std::vector<double> prefill, decode;
   for (int run = 0; run <= options.repeat; ++run) {  // the first is the warm-up
     std::vector<std::vector<std::int32_t>> prompts;
-    for (int i = 0; i < options.batch; ++i) prompts.push_back(random_prompt(options.prompt, model.card().tokenizer->size(), state));
+    for (int i = 0; i < options.batch; ++i)
+      prompts.push_back(random_prompt(options.prompt, model.card().tokenizer->size(), state));
     TW_ASSIGN_OR_RETURN(const Run times, one_run(*started.engine, prompts, options.generate));
     draw_progress("measuring", static_cast<double>(run + 1) / (options.repeat + 1));
     if (run == 0) continue;
@@ -82,7 +84,8 @@ base::Result<base::OrderedJson> measure(const Options& options) {
     decode.push_back(static_cast<double>(options.generate) * options.batch / times.decode_seconds);
   }
   started.engine->stop();
-  const int threads = start.engine.threads > 0 ? start.engine.threads : base::default_threads(base::detect_machine());
+  const int threads =
+      start.engine.threads > 0 ? start.engine.threads : base::default_threads(base::detect_machine());
   const kernels::Ceilings ceilings = kernels::probe_ceilings(threads, model.weight_bytes_per_token());
   clear_progress();
   base::OrderedJson j;
@@ -98,8 +101,11 @@ base::Result<base::OrderedJson> measure(const Options& options) {
   j["bandwidth_bytes_per_second"] = ceilings.bytes_per_second;
   j["matrix_flops_per_second"] = ceilings.flops_per_second;
   j["matrix_peak"] = ceilings.matrix_instruction;
-  j["decode_bandwidth_share"] = median(decode) / options.batch * static_cast<double>(model.weight_bytes_per_token()) / ceilings.bytes_per_second;
-  j["prefill_peak_share"] = median(prefill) * 2 * static_cast<double>(model.matmul_weights()) / ceilings.flops_per_second;
+  j["decode_bandwidth_share"] = median(decode) / options.batch *
+                                static_cast<double>(model.weight_bytes_per_token()) /
+                                ceilings.bytes_per_second;
+  j["prefill_peak_share"] =
+      median(prefill) * 2 * static_cast<double>(model.matmul_weights()) / ceilings.flops_per_second;
   return j;
 }
 
@@ -113,12 +119,14 @@ int bench(const Options& options) {
   }
   const auto number = [&](const char* key) { return j[key].get<double>(); };
   std::printf("%s, %s, %s kernels, %d threads, batch %d\n", j["model"].get<std::string>().c_str(),
-              j["quantization"].get<std::string>().c_str(), j["kernels"].get<std::string>().c_str(), j["threads"].get<int>(), options.batch);
-  std::printf("prefill %5d tokens  %9.1f tokens/s   %4.1f %% of the %s peak of %.0f GFLOP/s\n", options.prompt,
-              number("prefill_tokens_per_second"), 100 * number("prefill_peak_share"), j["matrix_peak"].get<std::string>().c_str(),
-              number("matrix_flops_per_second") / 1e9);
-  std::printf("decode  %5d tokens  %9.1f tokens/s   %4.1f %% of the read bandwidth of %.1f GB/s\n", options.generate,
-              number("decode_tokens_per_second"), 100 * number("decode_bandwidth_share"), number("bandwidth_bytes_per_second") / 1e9);
+              j["quantization"].get<std::string>().c_str(), j["kernels"].get<std::string>().c_str(),
+              j["threads"].get<int>(), options.batch);
+  std::printf("prefill %5d tokens  %9.1f tokens/s   %4.1f %% of the %s peak of %.0f GFLOP/s\n",
+              options.prompt, number("prefill_tokens_per_second"), 100 * number("prefill_peak_share"),
+              j["matrix_peak"].get<std::string>().c_str(), number("matrix_flops_per_second") / 1e9);
+  std::printf("decode  %5d tokens  %9.1f tokens/s   %4.1f %% of the read bandwidth of %.1f GB/s\n",
+              options.generate, number("decode_tokens_per_second"), 100 * number("decode_bandwidth_share"),
+              number("bandwidth_bytes_per_second") / 1e9);
   return 0;
 }
 
@@ -126,15 +134,26 @@ int bench(const Options& options) {
 
 void add_bench(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<Options>();
-  CLI::App* verb = app.add_subcommand("bench", "Measure prefill and decode, and what share of this machine they reach.");
+  CLI::App* verb =
+      app.add_subcommand("bench", "Measure prefill and decode, and what share of this machine they reach.");
   verb->add_option("model", options->model, "file, folder or name in the store (default: the default model)");
-  verb->add_option("--prompt,-p", options->prompt, "prompt tokens")->check(CLI::Range(1, 1 << 20))->capture_default_str();
-  verb->add_option("--generate,-n", options->generate, "tokens generated after the first")->check(CLI::Range(1, 1 << 20))->capture_default_str();
-  verb->add_option("--batch,-b", options->batch, "sequences together")->check(CLI::Range(1, 1024))->capture_default_str();
-  verb->add_option("--repeat,-r", options->repeat, "counted runs after one warm-up; the median is shown")->check(CLI::Range(1, 1000))->capture_default_str();
+  verb->add_option("--prompt,-p", options->prompt, "prompt tokens")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  verb->add_option("--generate,-n", options->generate, "tokens generated after the first")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  verb->add_option("--batch,-b", options->batch, "sequences together")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  verb->add_option("--repeat,-r", options->repeat, "counted runs after one warm-up; the median is shown")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
   verb->add_flag("--json", options->json, "one JSON document");
   add_engine_flags(*verb, options->engine);
-  verb->footer("Examples:\n  tokenworks bench\n  tokenworks bench model.gguf --threads 1 --json\n  tokenworks bench model.gguf --batch 16 --prompt 256 --generate 128");
+  verb->footer(
+      "Examples:\n  tokenworks bench\n  tokenworks bench model.gguf --threads 1 --json\n  tokenworks bench "
+      "model.gguf --batch 16 --prompt 256 --generate 128");
   verb->callback([options, &exit_code] { exit_code = bench(*options); });
 }
 

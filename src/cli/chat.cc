@@ -34,18 +34,23 @@ double seconds_between(infer::Clock::time_point from, infer::Clock::time_point t
 
 }  // namespace
 
-void Chat::clear() { messages_ = base::OrderedJson::array(); }
+void Chat::clear() {
+  messages_ = base::OrderedJson::array();
+}
 
 base::Result<std::vector<std::int32_t>> Chat::prompt(const std::string& text) const {
   const model::ModelCard& card = model_.card();
-  if (card.chat_template == nullptr) return card.tokenizer->encode(text, {.add_special = true, .parse_special = false});
+  if (card.chat_template == nullptr)
+    return card.tokenizer->encode(text, {.add_special = true, .parse_special = false});
   base::OrderedJson context;
   context["messages"] = base::OrderedJson::array();
   if (!system_.empty()) context["messages"].push_back({{"role", "system"}, {"content", system_}});
   for (const auto& message : messages_) context["messages"].push_back(message);
   context["messages"].push_back({{"role", "user"}, {"content", text}});
   context["add_generation_prompt"] = true;
-  const auto special = [&](std::optional<text::TokenId> id) { return id ? card.tokenizer->piece(*id) : std::string(); };
+  const auto special = [&](std::optional<text::TokenId> id) {
+    return id ? card.tokenizer->piece(*id) : std::string();
+  };
   context["bos_token"] = special(card.tokenizer->bos());
   context["eos_token"] = special(card.tokenizer->eos());
   TW_ASSIGN_OR_RETURN(const std::string rendered, card.chat_template->render(context));
@@ -61,7 +66,8 @@ base::Status Chat::answer(const std::string& text, const std::function<bool()>& 
   request.sampling = sampling_;
   request.max_tokens = max_tokens_ > 0 ? max_tokens_ : engine_.context();
   auto queue = std::make_shared<ChunkQueue>();
-  TW_ASSIGN_OR_RETURN(const infer::Ticket ticket, engine_.submit(std::move(request), [queue](const infer::Chunk& c) { queue->push(c); }));
+  TW_ASSIGN_OR_RETURN(const infer::Ticket ticket,
+                      engine_.submit(std::move(request), [queue](const infer::Chunk& c) { queue->push(c); }));
   std::string answer, error;
   last_ = {};
   for (bool running = true; running;) {
@@ -73,8 +79,12 @@ base::Status Chat::answer(const std::string& text, const std::function<bool()>& 
       running = false;
       error = chunk.error;
       const infer::Timings& t = chunk.timings;
-      last_ = {chunk.prompt_tokens, chunk.cached_tokens, chunk.generated_tokens, seconds_between(t.arrived, t.first_token),
-               seconds_between(t.first_token, t.finished), *chunk.finish == infer::FinishReason::kAborted};
+      last_ = {chunk.prompt_tokens,
+               chunk.cached_tokens,
+               chunk.generated_tokens,
+               seconds_between(t.arrived, t.first_token),
+               seconds_between(t.first_token, t.finished),
+               *chunk.finish == infer::FinishReason::kAborted};
     }
     if (running && interrupted()) engine_.cancel(ticket);
   }

@@ -24,8 +24,8 @@ class Chat {
   void set_system(std::string text) { system_ = std::move(text); }
   void clear();
 
-  /// Answers `text` and prints the answer on standard output as it comes. `interrupted` is asked now and then; true
-  /// stops the answer, which stays in the history as far as it came.
+  /// Answers `text` and prints the answer on standard output as it comes. `interrupted` is asked now and
+  /// then; true stops the answer, which stays in the history as far as it came.
   base::Status answer(const std::string& text, const std::function<bool()>& interrupted);
 
   const AnswerStats& last() const { return last_; }

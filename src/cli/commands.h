@@ -1,5 +1,5 @@
-// The verbs. Each add_ function declares one subcommand with its flags, help and examples; its callback does the work
-// and sets exit_code: 0 done, 1 failed (one clear line on standard error), 2 wrong usage.
+// The verbs. Each add_ function declares one subcommand with its flags, help and examples; its callback does
+// the work and sets exit_code: 0 done, 1 failed (one clear line on standard error), 2 wrong usage.
 #pragma once
 
 #include <CLI/CLI.hpp>

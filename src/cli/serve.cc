@@ -23,16 +23,24 @@ base::Result<std::string> api_key(const spec::ServeConfig& config) {
   if (config.api_key_file.empty()) return base::env::api_key().value_or("");
   TW_ASSIGN_OR_RETURN(std::string text, base::read_file(config.api_key_file, 1 << 16));
   text.resize(std::min(text.size(), text.find_first_of("\r\n")));
-  if (text.empty()) return base::Error{Code::kInvalidArgument, "the first line is empty, but should be the API key", config.api_key_file};
+  if (text.empty())
+    return base::Error{Code::kInvalidArgument, "the first line is empty, but should be the API key",
+                       config.api_key_file};
   return text;
 }
 
 StartOptions start_options(const spec::ServeConfig& c) {
   StartOptions options;
   options.isa = c.isa.empty() ? base::env::isa().value_or("") : c.isa;
-  options.engine = {.threads = c.threads, .context = c.ctx, .kv_bytes = static_cast<std::int64_t>(c.kv_memory * (1 << 30)),
-                    .kv_f32 = c.kv_type == "f32", .max_running = c.max_batch, .max_waiting = c.max_queue,
-                    .max_step_tokens = c.max_step_tokens, .prefix_cache = c.prefix_cache, .cache_generated = c.cache_generated};
+  options.engine = {.threads = c.threads,
+                    .context = c.ctx,
+                    .kv_bytes = static_cast<std::int64_t>(c.kv_memory * (1 << 30)),
+                    .kv_f32 = c.kv_type == "f32",
+                    .max_running = c.max_batch,
+                    .max_waiting = c.max_queue,
+                    .max_step_tokens = c.max_step_tokens,
+                    .prefix_cache = c.prefix_cache,
+                    .cache_generated = c.cache_generated};
   return options;
 }
 
@@ -63,12 +71,14 @@ bool wait_for_signal(const sigset_t& set, std::chrono::milliseconds time) {
   return ::sigtimedwait(&set, nullptr, &limit) > 0;
 }
 
-/// The model and engine of one server, loaded by a thread of their own so that the server answers "loading" at once
-/// and a signal is heard.
+/// The model and engine of one server, loaded by a thread of their own so that the server answers "loading"
+/// at once and a signal is heard.
 class Loader {
  public:
   Loader(std::string path, const spec::ServeConfig& config, serve::Api& api, std::string address)
-      : path_(std::move(path)), config_(config), api_(api), address_(std::move(address)), thread_([this] { load(); }) {}
+      : path_(std::move(path)), config_(config), api_(api), address_(std::move(address)), thread_([this] {
+          load();
+        }) {}
   ~Loader() {
     if (thread_.joinable()) thread_.join();
   }
@@ -123,7 +133,8 @@ void drain(const spec::ServeConfig& config, const sigset_t& signals, serve::Api&
   api.begin_drain();
   server.stop_accepting();
   if (server.wait_idle(std::chrono::milliseconds(0))) return;
-  spdlog::info("stopping: running requests get {} seconds; a second Ctrl-C ends them at once", config.drain_seconds);
+  spdlog::info("stopping: running requests get {} seconds; a second Ctrl-C ends them at once",
+               config.drain_seconds);
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(config.drain_seconds);
   while (std::chrono::steady_clock::now() < end && !server.wait_idle(std::chrono::milliseconds(50))) {
     if (wait_for_signal(signals, std::chrono::milliseconds(0))) return;
@@ -132,7 +143,8 @@ void drain(const spec::ServeConfig& config, const sigset_t& signals, serve::Api&
 
 int serve_model(const std::string& model, const spec::ServeConfig& config) {
   if (auto status = config.validate(); !status.ok()) return fail(status.error());
-  base::init_logging(config.log_level, config.log_format == "json" ? base::LogFormat::kJson : base::LogFormat::kText);
+  base::init_logging(config.log_level,
+                     config.log_format == "json" ? base::LogFormat::kJson : base::LogFormat::kText);
   auto key = api_key(config);
   if (!key.ok()) return fail(key.error());
   auto server = http::Server::create(server_options(config));  // first: a port in use should not cost a load
@@ -179,11 +191,15 @@ void add_serve(CLI::App& app, int& exit_code) {
     spec::ServeConfig config;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* verb = app.add_subcommand("serve", "Serve a model over HTTP: OpenAI's API, metrics, and a page to chat on.");
-  verb->add_option("model", options->model, "file, folder or name in the store (default: the default model, fetched if missing)");
+  CLI::App* verb =
+      app.add_subcommand("serve", "Serve a model over HTTP: OpenAI's API, metrics, and a page to chat on.");
+  verb->add_option("model", options->model,
+                   "file, folder or name in the store (default: the default model, fetched if missing)");
   spec::ServeConfig::visit(options->config, FlagMaker{verb});
-  verb->footer("Examples:\n  tokenworks serve\n  tokenworks serve model.gguf --port 9000 --ctx 4096\n"
-               "  TOKENWORKS_API_KEY=secret tokenworks serve model.gguf --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem");
+  verb->footer(
+      "Examples:\n  tokenworks serve\n  tokenworks serve model.gguf --port 9000 --ctx 4096\n"
+      "  TOKENWORKS_API_KEY=secret tokenworks serve model.gguf --host 0.0.0.0 --tls-cert cert.pem --tls-key "
+      "key.pem");
   verb->callback([options, &exit_code] { exit_code = serve_model(options->model, options->config); });
 }
 

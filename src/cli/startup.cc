@@ -18,7 +18,9 @@ int fail(const base::Error& error) {
   return 1;
 }
 
-bool interactive() { return ::isatty(STDERR_FILENO) == 1; }
+bool interactive() {
+  return ::isatty(STDERR_FILENO) == 1;
+}
 
 void draw_progress(const std::string& label, double done) {
   if (!interactive()) return;
@@ -44,7 +46,8 @@ base::Result<Started> start_engine(const std::string& path, const StartOptions& 
   const Clock::time_point begin = Clock::now();
   model::LoadOptions load;
   load.isa = options.isa;
-  load.threads = options.engine.threads > 0 ? options.engine.threads : base::default_threads(base::detect_machine());
+  load.threads =
+      options.engine.threads > 0 ? options.engine.threads : base::default_threads(base::detect_machine());
   load.progress = [&](double done) {
     if (Clock::now() - begin > std::chrono::milliseconds(300)) draw_progress("loading", done);
   };
@@ -57,10 +60,12 @@ base::Result<Started> start_engine(const std::string& path, const StartOptions& 
 
 base::Result<StartOptions> EngineFlags::options() const {
   using base::Code;
-  if (threads < 0 || threads > 1024) return base::error(Code::kInvalidArgument, "--threads is {}, but must be 0 to 1024", threads);
+  if (threads < 0 || threads > 1024)
+    return base::error(Code::kInvalidArgument, "--threads is {}, but must be 0 to 1024", threads);
   if (ctx < 0) return base::error(Code::kInvalidArgument, "--ctx is {}, but must be 0 or more", ctx);
   if (!std::isfinite(kv_memory) || kv_memory < 0) {
-    return base::error(Code::kInvalidArgument, "--kv-memory is {}, but must be a number of GiB, 0 or more", kv_memory);
+    return base::error(Code::kInvalidArgument, "--kv-memory is {}, but must be a number of GiB, 0 or more",
+                       kv_memory);
   }
   if (kv_type != "f16" && kv_type != "f32") {
     return base::error(Code::kInvalidArgument, "--kv-type is \"{}\", but must be f16 or f32", kv_type);

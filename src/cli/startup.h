@@ -17,8 +17,8 @@ int fail(const base::Error& error);
 /// Whether standard error is a terminal: progress bars and colours only then.
 bool interactive();
 
-/// The file or folder behind a model argument: a path, a name in the store, or the default model when it is empty.
-/// With `fetch` the default model is pulled if it is missing.
+/// The file or folder behind a model argument: a path, a name in the store, or the default model when it is
+/// empty. With `fetch` the default model is pulled if it is missing.
 base::Result<std::string> find_model(const std::string& argument, bool fetch);
 
 /// Draws "label [#####.....] 42 %" on standard error, over itself; nothing when not interactive().

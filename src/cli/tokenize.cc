@@ -25,8 +25,10 @@ int tokenize(const Options& options) {
   if (input.empty()) input.assign(std::istreambuf_iterator<char>(std::cin), {});
   const auto ids = tokenizer.encode(input, {.add_special = !options.no_special, .parse_special = true});
   for (const std::int32_t id : ids) {
-    if (options.ids_only) std::printf("%d\n", id);
-    else std::printf("%8d  %s\n", id, base::dump_json(base::Json(tokenizer.piece(id))).c_str());
+    if (options.ids_only)
+      std::printf("%d\n", id);
+    else
+      std::printf("%8d  %s\n", id, base::dump_json(base::Json(tokenizer.piece(id))).c_str());
   }
   return 0;
 }
@@ -40,8 +42,9 @@ void add_tokenize(CLI::App& app, int& exit_code) {
   verb->add_option("text", options->text, "the text (default: standard input)");
   verb->add_flag("--ids", options->ids_only, "print the ids alone, one a line");
   verb->add_flag("--no-special", options->no_special, "add no BOS or EOS");
-  verb->footer("Examples:\n  tokenworks tokenize smollm2-135m-instruct \"Hello world\"\n"
-               "  tokenworks tokenize model.gguf --ids < article.txt | wc -l");
+  verb->footer(
+      "Examples:\n  tokenworks tokenize smollm2-135m-instruct \"Hello world\"\n"
+      "  tokenworks tokenize model.gguf --ids < article.txt | wc -l");
   verb->callback([options, &exit_code] { exit_code = tokenize(*options); });
 }
 

@@ -10,10 +10,15 @@ text::DetokenizerOptions detokenizer_options(const GenerateRequest& request) {
 
 }  // namespace
 
-ActiveRequest::ActiveRequest(Ticket ticket, GenerateRequest request, Sink sink, const text::Tokenizer& tokenizer,
+ActiveRequest::ActiveRequest(Ticket ticket, GenerateRequest request, Sink sink,
+                             const text::Tokenizer& tokenizer,
                              const std::shared_ptr<const text::TokenTrie>& trie)
-    : ticket_(ticket), request_(std::move(request)), sink_(std::move(sink)), tokenizer_(tokenizer),
-      detokenizer_(tokenizer, detokenizer_options(request_)), stop_(request_.stop) {
+    : ticket_(ticket),
+      request_(std::move(request)),
+      sink_(std::move(sink)),
+      tokenizer_(tokenizer),
+      detokenizer_(tokenizer, detokenizer_options(request_)),
+      stop_(request_.stop) {
   if (request_.grammar != nullptr) {
     matcher_.emplace(request_.grammar, trie);
     mask_.resize(trie->mask_words());
@@ -30,12 +35,14 @@ void ActiveRequest::sample(std::span<float> logits, SamplerWorkspace& workspace)
       for (const std::int32_t token : tokenizer_.end_of_generation()) mask_[token / 32] |= 1U << (token % 32);
     }
   }
-  sampled_ = infer::sample({logits, &request_.sampling, &counts_, mask_, static_cast<std::uint64_t>(generated_), request_.logprobs},
+  sampled_ = infer::sample({logits, &request_.sampling, &counts_, mask_,
+                            static_cast<std::uint64_t>(generated_), request_.logprobs},
                            workspace);
 }
 
 void ActiveRequest::score(std::int64_t position, std::span<const float> logits, SamplerWorkspace& workspace) {
-  const SampleOutput scored = score_token(logits.first(tokenizer_.size()), request_.prompt[position], request_.logprobs, workspace);
+  const SampleOutput scored =
+      score_token(logits.first(tokenizer_.size()), request_.prompt[position], request_.logprobs, workspace);
   prompt_logprobs_[position] = TokenLogprob{scored.token, scored.logprob, scored.top};
 }
 

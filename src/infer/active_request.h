@@ -30,8 +30,8 @@ class ActiveRequest {
   /// Adds a row's hidden state [D] to the mean that `embed` asks for.
   void add_hidden(std::span<const float> hidden);
 
-  /// After a step: takes in the token that sample() drew. Returns it if the sequence goes on, or nothing when the
-  /// answer is complete and its last chunk was sent.
+  /// After a step: takes in the token that sample() drew. Returns it if the sequence goes on, or nothing when
+  /// the answer is complete and its last chunk was sent.
   std::optional<std::int32_t> take_sampled(std::int64_t cached_tokens);
   /// Sends the last chunk.
   void finish(FinishReason reason, std::int64_t cached_tokens, const std::string& error = {});

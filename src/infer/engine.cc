@@ -41,12 +41,14 @@ base::Result<Capacity> plan_capacity(const spec::ModelConfig& config, const Engi
   capacity.context = options.context > 0 ? options.context : std::min(config.context, fits * kBlockTokens);
   const std::int64_t one_sequence = (capacity.context + kBlockTokens - 1) / kBlockTokens;
   if (fits < 1 || fits < one_sequence) {
-    return base::error(Code::kResourceExhausted,
-                       "keys and values of one sequence of {} tokens need {:.2f} GiB, but only {:.2f} GiB are set aside: "
-                       "lower --ctx or raise --kv-memory",
-                       std::max<std::int64_t>(capacity.context, 1),
-                       static_cast<double>(std::max<std::int64_t>(one_sequence, 1) * static_cast<std::int64_t>(block)) / (1 << 30),
-                       static_cast<double>(bytes) / (1 << 30));
+    return base::error(
+        Code::kResourceExhausted,
+        "keys and values of one sequence of {} tokens need {:.2f} GiB, but only {:.2f} GiB are set aside: "
+        "lower --ctx or raise --kv-memory",
+        std::max<std::int64_t>(capacity.context, 1),
+        static_cast<double>(std::max<std::int64_t>(one_sequence, 1) * static_cast<std::int64_t>(block)) /
+            (1 << 30),
+        static_cast<double>(bytes) / (1 << 30));
   }
   capacity.blocks = std::min(fits, one_sequence * options.max_running);
   return capacity;
@@ -54,10 +56,16 @@ base::Result<Capacity> plan_capacity(const spec::ModelConfig& config, const Engi
 
 class EngineImpl : public Engine {
  public:
-  EngineImpl(std::shared_ptr<const model::LoadedModel> model, const EngineOptions& options, Capacity capacity, PagedKv kv,
-             std::unique_ptr<StepRunner> runner, std::function<void(std::int64_t)> on_step)
-      : model_(std::move(model)), options_(options), capacity_(capacity), kv_(std::move(kv)), runner_(std::move(runner)),
-        on_step_(std::move(on_step)), trie_(make_trie(*model_->card().tokenizer)), scheduler_(scheduler_options()) {
+  EngineImpl(std::shared_ptr<const model::LoadedModel> model, const EngineOptions& options, Capacity capacity,
+             PagedKv kv, std::unique_ptr<StepRunner> runner, std::function<void(std::int64_t)> on_step)
+      : model_(std::move(model)),
+        options_(options),
+        capacity_(capacity),
+        kv_(std::move(kv)),
+        runner_(std::move(runner)),
+        on_step_(std::move(on_step)),
+        trie_(make_trie(*model_->card().tokenizer)),
+        scheduler_(scheduler_options()) {
     thread_ = std::thread([this] { loop(); });
   }
   ~EngineImpl() override { stop(); }
@@ -74,9 +82,14 @@ class EngineImpl : public Engine {
 
  private:
   sched::SchedulerOptions scheduler_options() const {
-    return {.blocks = capacity_.blocks, .block_tokens = kBlockTokens, .max_running = options_.max_running,
-            .max_step_tokens = options_.max_step_tokens, .max_waiting = options_.max_waiting + options_.max_running,
-            .max_sequence = capacity_.context, .prefix_cache = options_.prefix_cache, .cache_generated = options_.cache_generated};
+    return {.blocks = capacity_.blocks,
+            .block_tokens = kBlockTokens,
+            .max_running = options_.max_running,
+            .max_step_tokens = options_.max_step_tokens,
+            .max_waiting = options_.max_waiting + options_.max_running,
+            .max_sequence = capacity_.context,
+            .prefix_cache = options_.prefix_cache,
+            .cache_generated = options_.cache_generated};
   }
   base::Status check(GenerateRequest& request) const;
   void loop();
@@ -119,13 +132,15 @@ base::Status EngineImpl::check(GenerateRequest& request) const {
   if (length == 0) return base::error(Code::kInvalidArgument, "the prompt is empty");
   const bool generates = request.max_tokens > 0 && !request.embed;
   if (length + (generates ? 1 : 0) > capacity_.context) {
-    return base::error(Code::kInvalidArgument, "the prompt has {} tokens, but this server's context holds {} with the answer",
-                       length, capacity_.context);
+    return base::error(Code::kInvalidArgument,
+                       "the prompt has {} tokens, but this server's context holds {} with the answer", length,
+                       capacity_.context);
   }
   const auto vocabulary = static_cast<std::int64_t>(model_->card().tokenizer->size());
   for (const std::int32_t token : request.prompt) {
     if (token < 0 || token >= vocabulary) {
-      return base::error(Code::kInvalidArgument, "token {} is outside the vocabulary of {}", token, vocabulary);
+      return base::error(Code::kInvalidArgument, "token {} is outside the vocabulary of {}", token,
+                         vocabulary);
     }
   }
   request.max_tokens = generates ? std::min(request.max_tokens, capacity_.context - length) : 0;
@@ -138,10 +153,12 @@ base::Result<Ticket> EngineImpl::submit(GenerateRequest request, Sink sink) {
   if (stopping_) return base::error(Code::kUnavailable, "the server is stopping");
   const auto queued = stats_.waiting + stats_.running;
   if (queued >= options_.max_waiting + options_.max_running) {
-    return base::error(Code::kResourceExhausted, "the queue is full: {} requests are waiting or running; try again later", queued);
+    return base::error(Code::kResourceExhausted,
+                       "the queue is full: {} requests are waiting or running; try again later", queued);
   }
   const Ticket ticket = next_ticket_++;
-  submitted_.push_back(std::make_unique<ActiveRequest>(ticket, std::move(request), std::move(sink), *model_->card().tokenizer, trie_));
+  submitted_.push_back(std::make_unique<ActiveRequest>(ticket, std::move(request), std::move(sink),
+                                                       *model_->card().tokenizer, trie_));
   submitted_.back()->timings().arrived = Clock::now();
   ++stats_.waiting;
   wake_.notify_one();
@@ -164,9 +181,11 @@ void EngineImpl::stop() {
 }
 
 std::string EngineImpl::description() const {
-  return fmt::format("{} kernels, {} thread{}, context {}, {:.0f} MiB for keys and values, {:.0f} MiB for activations",
-                     model_->table().name, runner_->threads(), runner_->threads() == 1 ? "" : "s", capacity_.context,
-                     static_cast<double>(kv_.bytes()) / (1 << 20), static_cast<double>(runner_->activation_bytes()) / (1 << 20));
+  return fmt::format(
+      "{} kernels, {} thread{}, context {}, {:.0f} MiB for keys and values, {:.0f} MiB for activations",
+      model_->table().name, runner_->threads(), runner_->threads() == 1 ? "" : "s", capacity_.context,
+      static_cast<double>(kv_.bytes()) / (1 << 20),
+      static_cast<double>(runner_->activation_bytes()) / (1 << 20));
 }
 
 void EngineImpl::loop() {
@@ -175,7 +194,8 @@ void EngineImpl::loop() {
     if (!step.slices.empty()) run_step(step);
     update_stats();
   }
-  for (auto& [ticket, request] : active_) request->finish(FinishReason::kAborted, scheduler_.cached_tokens(ticket));
+  for (auto& [ticket, request] : active_)
+    request->finish(FinishReason::kAborted, scheduler_.cached_tokens(ticket));
 }
 
 /// Waits until there is work, moves submissions to the scheduler and carries out cancellations. False: stop.
@@ -185,7 +205,8 @@ bool EngineImpl::take_commands() {
   bool stopping = false;
   {
     std::unique_lock lock(mutex_);
-    wake_.wait(lock, [&] { return stopping_ || !submitted_.empty() || !cancelled_.empty() || !active_.empty(); });
+    wake_.wait(lock,
+               [&] { return stopping_ || !submitted_.empty() || !cancelled_.empty() || !active_.empty(); });
     submitted.swap(submitted_);
     cancelled.swap(cancelled_);
     stopping = stopping_;
@@ -237,8 +258,10 @@ void EngineImpl::add_slice(const sched::Slice& slice) {
   if (slice.all_rows) {
     for (std::int64_t i = 0; i < count; ++i) {
       const std::int64_t next = slice.first + i + 1;
-      if (request.request().embed) hidden_outputs_.push_back({&request, OutputRow::Kind::kHidden, row + i, 0});
-      else if (next < prompt) outputs_.push_back({&request, OutputRow::Kind::kScore, row + i, next});
+      if (request.request().embed)
+        hidden_outputs_.push_back({&request, OutputRow::Kind::kHidden, row + i, 0});
+      else if (next < prompt)
+        outputs_.push_back({&request, OutputRow::Kind::kScore, row + i, next});
     }
   }
   stats_prompt_tokens_ += slice.phase == sched::Phase::kPrompt ? count : 0;
@@ -269,7 +292,8 @@ void EngineImpl::update_stats() {
   std::lock_guard lock(mutex_);
   stats_.running = s.running;
   stats_.waiting = s.waiting + static_cast<std::int64_t>(submitted_.size());
-  stats_.kv_usage = s.blocks_total == 0 ? 0 : static_cast<double>(s.blocks_used) / static_cast<double>(s.blocks_total);
+  stats_.kv_usage =
+      s.blocks_total == 0 ? 0 : static_cast<double>(s.blocks_used) / static_cast<double>(s.blocks_total);
   stats_.prefix_queries = s.prefix_queries;
   stats_.prefix_hits = s.prefix_hits;
   stats_.preemptions = s.preemptions;
@@ -280,14 +304,17 @@ void EngineImpl::update_stats() {
 
 }  // namespace
 
-base::Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const model::LoadedModel> model, const EngineOptions& options,
+base::Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const model::LoadedModel> model,
+                                                     const EngineOptions& options,
                                                      std::function<void(std::int64_t)> on_step) {
   TW_ASSIGN_OR_RETURN(const Capacity capacity, plan_capacity(model->config(), options));
-  TW_ASSIGN_OR_RETURN(PagedKv kv, PagedKv::create(model->config(), capacity.blocks, capacity.context, options.kv_f32));
+  TW_ASSIGN_OR_RETURN(PagedKv kv,
+                      PagedKv::create(model->config(), capacity.blocks, capacity.context, options.kv_f32));
   const int threads = options.threads > 0 ? options.threads : base::default_threads(base::detect_machine());
-  TW_ASSIGN_OR_RETURN(std::unique_ptr<StepRunner> runner, StepRunner::create(*model, kv, threads, options.max_step_tokens));
-  return std::unique_ptr<Engine>(std::make_unique<EngineImpl>(std::move(model), options, capacity, std::move(kv), std::move(runner),
-                                                              std::move(on_step)));
+  TW_ASSIGN_OR_RETURN(std::unique_ptr<StepRunner> runner,
+                      StepRunner::create(*model, kv, threads, options.max_step_tokens));
+  return std::unique_ptr<Engine>(std::make_unique<EngineImpl>(
+      std::move(model), options, capacity, std::move(kv), std::move(runner), std::move(on_step)));
 }
 
 }  // namespace tw::infer

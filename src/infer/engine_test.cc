@@ -1,5 +1,5 @@
-// The engine on stories260K: answers that do not depend on company, memory or chunks; cancelling; stop strings;
-// log-probabilities; grammars; limits.
+// The engine on stories260K: answers that do not depend on company, memory or chunks; cancelling; stop
+// strings; log-probabilities; grammars; limits.
 #include "infer/engine.h"
 
 #include <gtest/gtest.h>
@@ -17,7 +17,8 @@ namespace tw::infer {
 namespace {
 
 std::shared_ptr<const model::LoadedModel> stories() {
-  auto model = model::LoadedModel::load(TW_SOURCE_DIR "/tests/data/models/stories260K.gguf", {.isa = "", .threads = 2, .progress = {}});
+  auto model = model::LoadedModel::load(TW_SOURCE_DIR "/tests/data/models/stories260K.gguf",
+                                        {.isa = "", .threads = 2, .progress = {}});
   TW_CHECK(model.ok(), "the test model loads");
   return *model;
 }
@@ -42,7 +43,8 @@ class Answer {
   }
   void wait() {
     std::unique_lock lock(mutex_);
-    ASSERT_TRUE(wake_.wait_for(lock, std::chrono::seconds(60), [&] { return done_; })) << "no last chunk within a minute";
+    ASSERT_TRUE(wake_.wait_for(lock, std::chrono::seconds(60), [&] { return done_; }))
+        << "no last chunk within a minute";
   }
   void wait_for_chunks(int count) {
     std::unique_lock lock(mutex_);
@@ -107,7 +109,9 @@ class EngineTest : public ::testing::Test {
 
 TEST_F(EngineTest, GreedyTextIsThePublishedOne) {
   start();
-  const auto json = base::parse_json(base::read_file(TW_SOURCE_DIR "/tests/golden/stories260K/greedy.json").value()).value();
+  const auto json =
+      base::parse_json(base::read_file(TW_SOURCE_DIR "/tests/golden/stories260K/greedy.json").value())
+          .value();
   auto request = greedy("", 255);
   request.prompt = {1};
   request.ignore_eos = true;
@@ -119,7 +123,8 @@ TEST_F(EngineTest, GreedyTextIsThePublishedOne) {
 }
 
 TEST_F(EngineTest, CompanyDoesNotChangeAnAnswer) {
-  const std::vector<std::string> prompts = {"Once upon a time", "Lily", "The dog", "One day, a big red ball", "Tom and his mom"};
+  const std::vector<std::string> prompts = {"Once upon a time", "Lily", "The dog", "One day, a big red ball",
+                                            "Tom and his mom"};
   start();
   std::vector<std::vector<std::int32_t>> alone;
   for (const std::string& prompt : prompts) alone.push_back(ask_and_wait(greedy(prompt, 60))->tokens);
@@ -153,7 +158,8 @@ TEST_F(EngineTest, PreemptionForWantOfMemoryDoesNotChangeAnAnswer) {
 
 TEST_F(EngineTest, PrefixHitsDoNotChangeAnAnswer) {
   start();
-  const std::string prompt = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day";
+  const std::string prompt =
+      "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day";
   const auto first = ask_and_wait(greedy(prompt, 40)), second = ask_and_wait(greedy(prompt, 40));
   EXPECT_EQ(first->last.cached_tokens, 0);
   EXPECT_GE(second->last.cached_tokens, 16);
@@ -161,7 +167,8 @@ TEST_F(EngineTest, PrefixHitsDoNotChangeAnAnswer) {
 }
 
 TEST_F(EngineTest, ChunksDoNotChangeAnAnswer) {
-  const std::string prompt = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day";
+  const std::string prompt =
+      "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day";
   start();
   const auto whole = ask_and_wait(greedy(prompt, 40))->tokens;
   EngineOptions chunked;
@@ -258,7 +265,9 @@ TEST_F(EngineTest, GrammarHolds) {
   auto request = greedy("Once upon a time", 60);
   request.grammar = text::compile_regex("(yes|no), [0-9]{3}").value();
   const auto answer = ask_and_wait(request);
-  EXPECT_TRUE(answer->text == "yes, " + answer->text.substr(5) || answer->text == "no, " + answer->text.substr(4)) << answer->text;
+  EXPECT_TRUE(answer->text == "yes, " + answer->text.substr(5) ||
+              answer->text == "no, " + answer->text.substr(4))
+      << answer->text;
   EXPECT_EQ(answer->text.size(), answer->text[0] == 'y' ? 8U : 7U) << answer->text;
   EXPECT_EQ(*answer->last.finish, FinishReason::kStop);
 }

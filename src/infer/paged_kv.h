@@ -1,5 +1,5 @@
-// The pool of KV blocks: memory for the keys and values of all layers, cut into blocks of equal size. Which sequence
-// holds which block is sched's business.
+// The pool of KV blocks: memory for the keys and values of all layers, cut into blocks of equal size. Which
+// sequence holds which block is sched's business.
 #pragma once
 
 #include "model/batch.h"
@@ -16,7 +16,8 @@ class PagedKv {
   static std::size_t block_bytes(const spec::ModelConfig& config, bool f32);
 
   /// Reserves `blocks` blocks; pages are touched only as blocks are first used.
-  static base::Result<PagedKv> create(const spec::ModelConfig& config, std::int64_t blocks, std::int64_t longest, bool f32);
+  static base::Result<PagedKv> create(const spec::ModelConfig& config, std::int64_t blocks,
+                                      std::int64_t longest, bool f32);
 
   const model::KvView& view() const { return view_; }
   std::int64_t blocks() const { return blocks_; }

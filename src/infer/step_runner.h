@@ -35,15 +35,17 @@ class StepRunner {
 
  private:
   StepRunner(const model::LoadedModel& model, int threads);
-  void work(int worker, const model::Batch& batch, const std::vector<OutputRow>& outputs, const model::KvView& kv);
+  void work(int worker, const model::Batch& batch, const std::vector<OutputRow>& outputs,
+            const model::KvView& kv);
   /// Logits and what follows from them, for output rows [begin, end).
-  void use_logits(ops::Exec& ex, ops::Tensor hidden, const std::vector<OutputRow>& outputs, std::int64_t begin, std::int64_t end);
+  void use_logits(ops::Exec& ex, ops::Tensor hidden, const std::vector<OutputRow>& outputs,
+                  std::int64_t begin, std::int64_t end);
 
   const model::LoadedModel& model_;
   base::Team team_;
   tensor::Buffer activations_;
-  std::vector<tensor::Buffer> scratch_;            ///< one a worker
-  std::vector<SamplerWorkspace> workspaces_;       ///< one a worker
+  std::vector<tensor::Buffer> scratch_;       ///< one a worker
+  std::vector<SamplerWorkspace> workspaces_;  ///< one a worker
 };
 
 }  // namespace tw::infer

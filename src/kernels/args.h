@@ -1,6 +1,6 @@
 // What kernels are told: plain data, so that files built with wider instruction sets need no other header.
-// Shapes: T rows of a step, D width, N output features, K input features, H heads, d head size. All matrices are
-// row-major; strides count elements. A kernel computes exactly the slice it is given and keeps no state.
+// Shapes: T rows of a step, D width, N output features, K input features, H heads, d head size. All matrices
+// are row-major; strides count elements. A kernel computes exactly the slice it is given and keeps no state.
 #pragma once
 
 #include <cstdint>
@@ -13,102 +13,105 @@ using base::DType;
 
 struct CpuFeatures {
   bool avx2 = false, fma = false, f16c = false, avxvnni = false;
-  bool avx512f = false, avx512bw = false, avx512vl = false, avx512dq = false, avx512vnni = false, avx512bf16 = false;
+  bool avx512f = false, avx512bw = false, avx512vl = false, avx512dq = false, avx512vnni = false,
+       avx512bf16 = false;
   bool amx_int8 = false, amx_bf16 = false;
 };
 
 /// Rows [row_begin, row_end) of a weight matrix from the file's layout into the kernel's.
 struct PackArgs {
   DType type;
-  const void* source;  ///< [N, K] as in the file
-  void* packed;        ///< the whole packed matrix
+  const void* source;               ///< [N, K] as in the file
+  void* packed;                     ///< the whole packed matrix
   std::int64_t row_begin, row_end;  ///< multiples of the kernel's panel_rows (row_end may be N)
   std::int64_t n, k;
 };
 
 /// fp32 activations into the form a matmul kernel wants.
 struct PrepareArgs {
-  const float* x;       ///< [T, K]
+  const float* x;  ///< [T, K]
   std::int64_t x_stride;
-  void* prepared;       ///< T rows of prepared_bytes(k)
+  void* prepared;  ///< T rows of prepared_bytes(k)
   std::int64_t row_begin, row_end, k;
 };
 
-/// out[t, n] = sum_k x[t, k] * weight[n, k] (+ bias[n]) (+ residual[t, n]) for all T rows and n in [n_begin, n_end).
-/// The bits of a row do not depend on T, on the other rows, or on n_begin and n_end.
+/// out[t, n] = sum_k x[t, k] * weight[n, k] (+ bias[n]) (+ residual[t, n]) for all T rows and n in [n_begin,
+/// n_end). The bits of a row do not depend on T, on the other rows, or on n_begin and n_end.
 struct MatmulArgs {
   DType type;
-  const void* weight;    ///< packed, or as in the file when the kernel does not pack
+  const void* weight;                 ///< packed, or as in the file when the kernel does not pack
   std::int64_t n_begin, n_end, n, k;  ///< n_begin is a multiple of panel_rows; n_end too, or it is N
-  const void* x;         ///< [T, K] prepared, or fp32 when the kernel does not prepare
-  std::int64_t x_stride; ///< bytes from row to row
-  std::int64_t rows;     ///< T
-  float* out;            ///< [T, N]
+  const void* x;                      ///< [T, K] prepared, or fp32 when the kernel does not prepare
+  std::int64_t x_stride;              ///< bytes from row to row
+  std::int64_t rows;                  ///< T
+  float* out;                         ///< [T, N]
   std::int64_t out_stride;
-  const float* bias;     ///< [N] or null
-  const float* residual; ///< [T, N] with out_stride, or null; may be `out` itself
-  void* scratch;         ///< scratch_bytes(k) bytes of this worker's own, 64-byte aligned
+  const float* bias;      ///< [N] or null
+  const float* residual;  ///< [T, N] with out_stride, or null; may be `out` itself
+  void* scratch;          ///< scratch_bytes(k) bytes of this worker's own, 64-byte aligned
 };
 
 /// out[t, :] = x[t, :] / sqrt(mean(x[t, :]^2) + epsilon) * weight
 struct RmsNormArgs {
   const float* x;
-  float* out;            ///< may be x
-  const float* weight;   ///< [D]
+  float* out;           ///< may be x
+  const float* weight;  ///< [D]
   std::int64_t row_begin, row_end, width;
-  std::int64_t stride;   ///< of x and out
+  std::int64_t stride;  ///< of x and out
   float epsilon;
 };
 
 /// Rotates rows in place: pair i of each head by the angle whose cosine and sine are cos[t, i], sin[t, i].
 struct RopeArgs {
-  float* x;              ///< [T, heads, d]
-  std::int64_t stride;   ///< from row to row
-  const float* cos;      ///< [T, d/2]
+  float* x;             ///< [T, heads, d]
+  std::int64_t stride;  ///< from row to row
+  const float* cos;     ///< [T, d/2]
   const float* sin;
   std::int64_t row_begin, row_end, heads, head_dim;
-  bool interleaved;      ///< pairs (2i, 2i+1); else (i, i + d/2)
+  bool interleaved;  ///< pairs (2i, 2i+1); else (i, i + d/2)
 };
 
 inline constexpr std::int64_t kKvBlock = 16;
 
 /// One layer's paged keys and values. Position p of a sequence lies in block blocks[p / block_tokens]; with
-/// t = p % block_tokens, element i of a head's value is at ((block * kv_heads + head) * block_tokens + t) * d + i, and
-/// element i of its key at ((block * kv_heads + head) * d + i) * block_tokens + t: keys are transposed, so that the
-/// scores of a block's positions are lanes of a vector.
+/// t = p % block_tokens, element i of a head's value is at ((block * kv_heads + head) * block_tokens + t) * d
+/// + i, and element i of its key at ((block * kv_heads + head) * d + i) * block_tokens + t: keys are
+/// transposed, so that the scores of a block's positions are lanes of a vector.
 struct KvLayer {
   void* keys;
   void* values;
-  DType type;            ///< kF16 or kF32
+  DType type;                                     ///< kF16 or kF32
   std::int64_t block_tokens, kv_heads, head_dim;  ///< block_tokens is kKvBlock
 };
 
-/// Writes rows of keys and values to their places in the cache, held within fp16's finite range when it is kF16.
+/// Writes rows of keys and values to their places in the cache, held within fp16's finite range when it is
+/// kF16.
 struct StoreKvArgs {
   KvLayer kv;
-  const float* keys;     ///< [T, kv_heads, d]
+  const float* keys;  ///< [T, kv_heads, d]
   const float* values;
-  std::int64_t stride;   ///< of both
-  const std::int32_t* positions;         ///< [T]
-  const std::int32_t* const* blocks;     ///< [T]: the row's block table
+  std::int64_t stride;                ///< of both
+  const std::int32_t* positions;      ///< [T]
+  const std::int32_t* const* blocks;  ///< [T]: the row's block table
   std::int64_t row_begin, row_end;
 };
 
-/// Causal softmax attention of rows [row_begin, row_end), ALL of one sequence and at consecutive positions, at most
-/// kAttentionRows of them, for one query head.
-/// The bits of a row depend on its query and its sequence's cache alone.
+/// Causal softmax attention of rows [row_begin, row_end), ALL of one sequence and at consecutive positions,
+/// at most kAttentionRows of them, for one query head. The bits of a row depend on its query and its
+/// sequence's cache alone.
 struct AttentionArgs {
   KvLayer kv;
-  const float* q;        ///< [T, heads, d], rotated
-  float* out;            ///< [T, heads, d]
-  std::int64_t stride;   ///< of q and out
-  const std::int32_t* blocks;            ///< the sequence's block table
-  std::int64_t first_position;           ///< of row_begin; row r sees positions <= first_position + (r - row_begin)
+  const float* q;               ///< [T, heads, d], rotated
+  float* out;                   ///< [T, heads, d]
+  std::int64_t stride;          ///< of q and out
+  const std::int32_t* blocks;   ///< the sequence's block table
+  std::int64_t first_position;  ///< of row_begin; row r sees positions <= first_position + (r - row_begin)
   std::int64_t row_begin, row_end;
   std::int64_t head, kv_head;
-  std::int64_t sliding_window;           ///< 0: none
+  std::int64_t sliding_window;  ///< 0: none
   float scale;
-  float* scratch;        ///< kAttentionRows * (last position + 1, rounded up to a block) floats of this worker's own
+  float*
+      scratch;  ///< kAttentionRows * (last position + 1, rounded up to a block) floats of this worker's own
 };
 inline constexpr std::int64_t kAttentionRows = 8;
 
@@ -116,20 +119,21 @@ inline constexpr std::int64_t kAttentionRows = 8;
 struct SiluMulArgs {
   const float* gate;
   const float* up;
-  float* out;            ///< may be gate
+  float* out;  ///< may be gate
   std::int64_t row_begin, row_end, column_begin, column_end;
-  std::int64_t stride;   ///< of all three
+  std::int64_t stride;  ///< of all three
 };
 
 /// All that belongs to products with one weight type. Immutable.
 struct MatmulKernel {
-  const char* name;                  ///< "avx2 int8 panels of 8", for info and bench
-  std::int64_t panel_rows;           ///< slices of N are multiples of it
-  std::int64_t (*packed_bytes)(DType, std::int64_t n, std::int64_t k);  ///< null: the file's layout is used as it is
-  void (*pack)(const PackArgs&);     ///< null with packed_bytes
+  const char* name;         ///< "avx2 int8 panels of 8", for info and bench
+  std::int64_t panel_rows;  ///< slices of N are multiples of it
+  std::int64_t (*packed_bytes)(DType, std::int64_t n,
+                               std::int64_t k);    ///< null: the file's layout is used as it is
+  void (*pack)(const PackArgs&);                   ///< null with packed_bytes
   std::int64_t (*prepared_bytes)(std::int64_t k);  ///< of one row, a multiple of 64; null: fp32 rows are used
   void (*prepare)(const PrepareArgs&);
-  std::int64_t (*scratch_bytes)(std::int64_t k);   ///< null: none needed
+  std::int64_t (*scratch_bytes)(std::int64_t k);  ///< null: none needed
   void (*run)(const MatmulArgs&);
 };
 

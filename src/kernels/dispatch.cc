@@ -17,9 +17,12 @@ CpuidLeaf cpuid(unsigned leaf, unsigned subleaf) {
   return r;
 }
 
-bool bit(unsigned word, int n) { return (word >> n & 1U) != 0; }
+bool bit(unsigned word, int n) {
+  return (word >> n & 1U) != 0;
+}
 
-/// Which register files the operating system saves (xgetbv 0): without that an instruction set must not be used.
+/// Which register files the operating system saves (xgetbv 0): without that an instruction set must not be
+/// used.
 std::uint64_t saved_state(const CpuidLeaf& leaf1) {
   if (!bit(leaf1.c, 27)) return 0;  // OSXSAVE
   unsigned low = 0, high = 0;
@@ -35,7 +38,9 @@ struct SetEntry {
 };
 
 #if defined(__x86_64__)
-bool has_avx2(const CpuFeatures& f) { return f.avx2 && f.fma && f.f16c; }
+bool has_avx2(const CpuFeatures& f) {
+  return f.avx2 && f.fma && f.f16c;
+}
 
 void fill_avx2(const CpuFeatures&, KernelSlots& slots) {
   avx2_matmul_slots(slots);
@@ -111,8 +116,8 @@ base::Result<Table> make_table(std::string_view isa, const CpuFeatures& features
     if (isa == set.name) {
       known = reached = true;
       if (!set.supported(features)) {
-        return base::error(base::Code::kUnsupported, "this processor cannot run the kernel set \"{}\"; it has: {}", isa,
-                           joined(have));
+        return base::error(base::Code::kUnsupported,
+                           "this processor cannot run the kernel set \"{}\"; it has: {}", isa, joined(have));
       }
     }
     if (!reached || !set.supported(features)) continue;
@@ -122,7 +127,8 @@ base::Result<Table> make_table(std::string_view isa, const CpuFeatures& features
     fill_from(table, lower);
   }
   if (!known) {
-    return base::error(base::Code::kInvalidArgument, "unknown kernel set \"{}\"; this processor has: {}", isa, joined(have));
+    return base::error(base::Code::kInvalidArgument, "unknown kernel set \"{}\"; this processor has: {}", isa,
+                       joined(have));
   }
   return table;
 }

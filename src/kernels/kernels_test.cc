@@ -1,5 +1,5 @@
-// Every kernel of every set this machine has against the reference set, over odd sizes; and the rule that a row's bits
-// do not depend on how many rows run together or how the columns are cut.
+// Every kernel of every set this machine has against the reference set, over odd sizes; and the rule that a
+// row's bits do not depend on how many rows run together or how the columns are cut.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -15,8 +15,9 @@
 namespace tw::kernels {
 namespace {
 
-constexpr DType kWeightTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1,
-                                  DType::kQ8_0, DType::kQ2_K, DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
+constexpr DType kWeightTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ4_0, DType::kQ4_1,
+                                  DType::kQ5_0, DType::kQ5_1, DType::kQ8_0, DType::kQ2_K, DType::kQ3_K,
+                                  DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
 
 std::vector<float> normal(std::size_t n, unsigned seed) {
   std::mt19937 generator(seed);
@@ -33,23 +34,33 @@ std::vector<std::uint8_t> random_weights(DType type, std::int64_t n, std::int64_
   std::mt19937 generator(seed);
   if (!base::is_quantized(type)) {
     const std::vector<float> values = normal(static_cast<std::size_t>(n * k), seed);
-    for (std::int64_t row = 0; row < n; ++row) quantize_row(type, values.data() + row * k, bytes.data() + row * base::row_bytes(type, k), k);
+    for (std::int64_t row = 0; row < n; ++row)
+      quantize_row(type, values.data() + row * k, bytes.data() + row * base::row_bytes(type, k), k);
     return bytes;
   }
   for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(generator());
   // Where each format keeps its fp16 scales: replaced by numbers between 0.001 and 0.03 of either sign.
   const auto places = [&]() -> std::vector<int> {
     switch (type) {
-      case DType::kQ4_1: case DType::kQ5_1: case DType::kQ4_K: case DType::kQ5_K: return {0, 2};
-      case DType::kQ2_K: return {80, 82};
-      case DType::kQ3_K: return {108};
-      case DType::kQ6_K: return {208};
-      default: return {0};
+      case DType::kQ4_1:
+      case DType::kQ5_1:
+      case DType::kQ4_K:
+      case DType::kQ5_K:
+        return {0, 2};
+      case DType::kQ2_K:
+        return {80, 82};
+      case DType::kQ3_K:
+        return {108};
+      case DType::kQ6_K:
+        return {208};
+      default:
+        return {0};
     }
   }();
   for (std::size_t block = 0; block < bytes.size(); block += info.block_bytes) {
     for (const int place : places) {
-      const float scale = (0.001F + 0.029F * static_cast<float>(generator() % 1000) / 1000) * (generator() % 2 ? 1.0F : -1.0F);
+      const float scale = (0.001F + 0.029F * static_cast<float>(generator() % 1000) / 1000) *
+                          (generator() % 2 ? 1.0F : -1.0F);
       quantize_row(DType::kF16, &scale, bytes.data() + block + place, 1);
     }
   }
@@ -59,7 +70,8 @@ std::vector<std::uint8_t> random_weights(DType type, std::int64_t n, std::int64_
 /// A product by a kernel, packed and prepared as it asks.
 class Product {
  public:
-  Product(const Table& table, DType type, const std::vector<std::uint8_t>& weights, std::int64_t n, std::int64_t k)
+  Product(const Table& table, DType type, const std::vector<std::uint8_t>& weights, std::int64_t n,
+          std::int64_t k)
       : kernel_(*table.matmul[static_cast<int>(type)]), type_(type), weights_(weights), n_(n), k_(k) {
     if (kernel_.packed_bytes != nullptr) {
       packed_.resize(kernel_.packed_bytes(type, n, k));
@@ -68,15 +80,16 @@ class Product {
     scratch_.resize(kernel_.scratch_bytes == nullptr ? 0 : kernel_.scratch_bytes(k));
   }
 
-  std::vector<float> run(const std::vector<float>& x, std::int64_t rows, const float* bias, const float* residual) {
+  std::vector<float> run(const std::vector<float>& x, std::int64_t rows, const float* bias,
+                         const float* residual) {
     std::vector<float> out(rows * n_, NAN);
     run_columns(x, rows, 0, n_, bias, residual, out.data());
     return out;
   }
 
   /// REQUIRES: begin is a multiple of panel_rows(); end too, or it is N.
-  void run_columns(const std::vector<float>& x, std::int64_t rows, std::int64_t begin, std::int64_t end, const float* bias,
-                   const float* residual, float* out) {
+  void run_columns(const std::vector<float>& x, std::int64_t rows, std::int64_t begin, std::int64_t end,
+                   const float* bias, const float* residual, float* out) {
     const void* input = x.data();
     std::int64_t stride = k_ * static_cast<std::int64_t>(sizeof(float));
     std::vector<std::uint8_t> prepared;
@@ -87,7 +100,8 @@ class Product {
       input = prepared.data();
     }
     const void* weight = packed_.empty() ? weights_.data() : packed_.data();
-    kernel_.run({type_, weight, begin, end, n_, k_, input, stride, rows, out, n_, bias, residual, scratch_.data()});
+    kernel_.run(
+        {type_, weight, begin, end, n_, k_, input, stride, rows, out, n_, bias, residual, scratch_.data()});
   }
   std::int64_t panel_rows() const { return kernel_.panel_rows; }
 
@@ -100,14 +114,16 @@ class Product {
 };
 
 /// sum_k |x w| of each output: what rounding errors are measured against.
-std::vector<double> magnitudes(DType type, const std::vector<std::uint8_t>& weights, const std::vector<float>& x, std::int64_t rows,
-                               std::int64_t n, std::int64_t k) {
+std::vector<double> magnitudes(DType type, const std::vector<std::uint8_t>& weights,
+                               const std::vector<float>& x, std::int64_t rows, std::int64_t n,
+                               std::int64_t k) {
   std::vector<double> result(rows * n);
   std::vector<float> row(k);
   for (std::int64_t j = 0; j < n; ++j) {
     dequantize_row(type, weights.data() + j * base::row_bytes(type, k), row.data(), k);
     for (std::int64_t t = 0; t < rows; ++t) {
-      for (std::int64_t i = 0; i < k; ++i) result[t * n + j] += std::fabs(static_cast<double>(x[t * k + i]) * row[i]);
+      for (std::int64_t i = 0; i < k; ++i)
+        result[t * n + j] += std::fabs(static_cast<double>(x[t * k + i]) * row[i]);
     }
   }
   return result;
@@ -131,12 +147,14 @@ TEST_P(Matmul, EqualsTheReference) {
         const auto weights = random_weights(type_, n, k, static_cast<unsigned>(n + k));
         const auto x = normal(rows * k, 7), bias = normal(n, 8), residual = normal(rows * n, 9);
         const auto got = Product(table_, type_, weights, n, k).run(x, rows, bias.data(), residual.data());
-        const auto expected = Product(reference_, type_, weights, n, k).run(x, rows, bias.data(), residual.data());
+        const auto expected =
+            Product(reference_, type_, weights, n, k).run(x, rows, bias.data(), residual.data());
         const auto scale = magnitudes(type_, weights, x, rows, n, k);
-        // Activations of 15 bits are off by at most 1/64516 of the largest of 32, a few times a typical one; fp32 sums
-        // by less. Bias and residual add one rounding each.
+        // Activations of 15 bits are off by at most 1/64516 of the largest of 32, a few times a typical one;
+        // fp32 sums by less. Bias and residual add one rounding each.
         for (std::size_t i = 0; i < got.size(); ++i) {
-          ASSERT_NEAR(got[i], expected[i], 5e-5 * scale[i] + 1e-5) << "k " << k << " n " << n << " rows " << rows << " at " << i;
+          ASSERT_NEAR(got[i], expected[i], 5e-5 * scale[i] + 1e-5)
+              << "k " << k << " n " << n << " rows " << rows << " at " << i;
         }
       }
     }
@@ -150,7 +168,8 @@ TEST_P(Matmul, BitsDoNotDependOnCompanyOrCuts) {
   Product product(table_, type_, weights, n, k);
   const auto together = product.run(x, rows, nullptr, nullptr);
   std::vector<float> cut(rows * n, NAN);
-  const std::int64_t middle = (n / 2 + product.panel_rows() - 1) / product.panel_rows() * product.panel_rows();
+  const std::int64_t middle =
+      (n / 2 + product.panel_rows() - 1) / product.panel_rows() * product.panel_rows();
   product.run_columns(x, rows, 0, middle, nullptr, nullptr, cut.data());
   product.run_columns(x, rows, middle, n, nullptr, nullptr, cut.data());
   EXPECT_EQ(together, cut);
@@ -166,13 +185,16 @@ TEST_P(Matmul, ZeroAndHugeActivationsStayFinite) {
   const auto weights = random_weights(type_, n, k, 5);
   std::vector<float> x(2 * k, 0.0F);
   for (std::int64_t i = k; i < 2 * k; ++i) x[i] = i % 2 ? 1e30F : -1e-30F;
-  for (const float y : Product(table_, type_, weights, n, k).run(x, 2, nullptr, nullptr)) EXPECT_TRUE(std::isfinite(y));
+  for (const float y : Product(table_, type_, weights, n, k).run(x, 2, nullptr, nullptr))
+    EXPECT_TRUE(std::isfinite(y));
 }
 
 INSTANTIATE_TEST_SUITE_P(Sets, Matmul,
-                         ::testing::Combine(::testing::ValuesIn(available_sets(detect_features())), ::testing::ValuesIn(kWeightTypes)),
+                         ::testing::Combine(::testing::ValuesIn(available_sets(detect_features())),
+                                            ::testing::ValuesIn(kWeightTypes)),
                          [](const auto& info) {
-                           return std::get<0>(info.param) + "_" + std::string(base::dtype_name(std::get<1>(info.param)));
+                           return std::get<0>(info.param) + "_" +
+                                  std::string(base::dtype_name(std::get<1>(info.param)));
                          });
 
 class Rows : public ::testing::TestWithParam<std::string> {
@@ -183,7 +205,8 @@ class Rows : public ::testing::TestWithParam<std::string> {
 
 double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
   double largest = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::fabs(static_cast<double>(a[i]) - b[i]));
+  for (std::size_t i = 0; i < a.size(); ++i)
+    largest = std::max(largest, std::fabs(static_cast<double>(a[i]) - b[i]));
   return largest;
 }
 
@@ -229,8 +252,14 @@ TEST_P(Rows, SiluIsExactFarOut) {
 /// A cache of one sequence whose blocks lie in shuffled order, and everything attention needs around it.
 struct Cache {
   Cache(DType type_, std::int64_t length_, std::int64_t heads_, std::int64_t kv_heads_, std::int64_t d_)
-      : type(type_), length(length_), heads(heads_), kv_heads(kv_heads_), d(d_), keys(normal(length_ * kv_heads_ * d_, 1)),
-        values(normal(length_ * kv_heads_ * d_, 2)), q(normal(length_ * heads_ * d_, 3)) {
+      : type(type_),
+        length(length_),
+        heads(heads_),
+        kv_heads(kv_heads_),
+        d(d_),
+        keys(normal(length_ * kv_heads_ * d_, 1)),
+        values(normal(length_ * kv_heads_ * d_, 2)),
+        q(normal(length_ * heads_ * d_, 3)) {
     const std::int64_t count = (length + kKvBlock - 1) / kKvBlock;
     for (std::int64_t i = 0; i < count; ++i) blocks.push_back(static_cast<std::int32_t>(i));
     std::shuffle(blocks.begin(), blocks.end(), std::mt19937(5));
@@ -244,13 +273,16 @@ struct Cache {
   KvLayer layer() { return {key_memory.data(), value_memory.data(), type, kKvBlock, kv_heads, d}; }
 
   /// Attention of rows [begin, end) in tiles of at most `tile` rows.
-  std::vector<float> run(const Table& table, std::int64_t begin, std::int64_t end, std::int64_t tile, std::int64_t window) {
-    table.store_kv({layer(), keys.data(), values.data(), kv_heads * d, positions.data(), row_blocks.data(), 0, length});
+  std::vector<float> run(const Table& table, std::int64_t begin, std::int64_t end, std::int64_t tile,
+                         std::int64_t window) {
+    table.store_kv(
+        {layer(), keys.data(), values.data(), kv_heads * d, positions.data(), row_blocks.data(), 0, length});
     std::vector<float> out(length * heads * d, 0), scratch(kAttentionRows * (length + kKvBlock));
     for (std::int64_t row = begin; row < end; row += tile) {
       for (std::int64_t head = 0; head < heads; ++head) {
-        table.attention({layer(), q.data(), out.data(), heads * d, blocks.data(), row, row, std::min(row + tile, end), head,
-                         head / (heads / kv_heads), window, 1.0F / std::sqrt(static_cast<float>(d)), scratch.data()});
+        table.attention({layer(), q.data(), out.data(), heads * d, blocks.data(), row, row,
+                         std::min(row + tile, end), head, head / (heads / kv_heads), window,
+                         1.0F / std::sqrt(static_cast<float>(d)), scratch.data()});
       }
     }
     return out;
@@ -272,12 +304,15 @@ std::vector<double> brute_force(const Cache& c, std::int64_t row, std::int64_t h
   double sum = 0;
   for (std::int64_t p = begin; p <= row; ++p) {
     double score = 0;
-    for (std::int64_t i = 0; i < c.d; ++i) score += static_cast<double>(c.q[(row * c.heads + head) * c.d + i]) * c.keys[(p * c.kv_heads + kv_head) * c.d + i];
+    for (std::int64_t i = 0; i < c.d; ++i)
+      score += static_cast<double>(c.q[(row * c.heads + head) * c.d + i]) *
+               c.keys[(p * c.kv_heads + kv_head) * c.d + i];
     weights.push_back(std::exp(score / std::sqrt(static_cast<double>(c.d))));
     sum += weights.back();
   }
   for (std::int64_t p = begin; p <= row; ++p) {
-    for (std::int64_t i = 0; i < c.d; ++i) out[i] += weights[p - begin] / sum * c.values[(p * c.kv_heads + kv_head) * c.d + i];
+    for (std::int64_t i = 0; i < c.d; ++i)
+      out[i] += weights[p - begin] / sum * c.values[(p * c.kv_heads + kv_head) * c.d + i];
   }
   return out;
 }
@@ -293,7 +328,8 @@ TEST_P(Rows, AttentionEqualsItsDefinition) {
             const auto exact = brute_force(cache, row, head, window);
             for (std::int64_t i = 0; i < d; ++i) {
               // fp16 keys and values are off by 2^-11 each.
-              ASSERT_NEAR(out[(row * cache.heads + head) * d + i], exact[i], type == DType::kF32 ? 1e-5 : 6e-3)
+              ASSERT_NEAR(out[(row * cache.heads + head) * d + i], exact[i],
+                          type == DType::kF32 ? 1e-5 : 6e-3)
                   << "row " << row << " head " << head << " d " << d << " window " << window;
             }
           }
@@ -311,7 +347,8 @@ TEST_P(Rows, AttentionBitsDoNotDependOnTiles) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Sets, Rows, ::testing::ValuesIn(available_sets(detect_features())), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Sets, Rows, ::testing::ValuesIn(available_sets(detect_features())),
+                         [](const auto& info) { return info.param; });
 
 TEST(Dispatch, ForcesAndRefuses) {
   const CpuFeatures none{};

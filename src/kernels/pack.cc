@@ -13,8 +13,8 @@ using Bytes = const std::uint8_t*;
 /// 32 values of a row as stored: the numbers, and the scales they go with (see panels.h). fp16 stays as bits.
 struct Block {
   std::uint8_t q[kPanelBlock];
-  std::uint16_t d, m;         ///< d and m, or d and dmin of the super-block
-  std::uint8_t s[2], n[2];    ///< super types: of each 16 values, or [0] alone
+  std::uint16_t d, m;       ///< d and m, or d and dmin of the super-block
+  std::uint8_t s[2], n[2];  ///< super types: of each 16 values, or [0] alone
 };
 
 std::uint16_t half_at(Bytes p) {
@@ -54,11 +54,20 @@ void two_bits(Bytes p, int j, std::uint8_t* q) {
 void decode_plain(DType type, Bytes p, Block& b) {
   b.d = half_at(p);
   switch (type) {
-    case DType::kQ4_0: return nibbles(p + 2, b.q);
-    case DType::kQ4_1: b.m = half_at(p + 2); return nibbles(p + 4, b.q);
-    case DType::kQ5_0: nibbles(p + 6, b.q); return fifth_bits(p + 2, b.q);
-    case DType::kQ5_1: b.m = half_at(p + 2); nibbles(p + 8, b.q); return fifth_bits(p + 4, b.q);
-    default: std::memcpy(b.q, p + 2, 32);  // Q8_0
+    case DType::kQ4_0:
+      return nibbles(p + 2, b.q);
+    case DType::kQ4_1:
+      b.m = half_at(p + 2);
+      return nibbles(p + 4, b.q);
+    case DType::kQ5_0:
+      nibbles(p + 6, b.q);
+      return fifth_bits(p + 2, b.q);
+    case DType::kQ5_1:
+      b.m = half_at(p + 2);
+      nibbles(p + 8, b.q);
+      return fifth_bits(p + 4, b.q);
+    default:
+      std::memcpy(b.q, p + 2, 32);  // Q8_0
   }
 }
 
@@ -103,13 +112,15 @@ void decode_super(DType type, Bytes p, int j, Block& b) {
       b.m = half_at(p + 2);
       return;
     }
-    default: decode_q6(p, j, b);
+    default:
+      decode_q6(p, j, b);
   }
 }
 
 /// Lane `r` of a panel's block: its place among R rows.
 template <int R>
-void write_lane(const PanelFormat& f, const Block& b, int r, std::uint8_t* header, std::uint8_t* scales, std::uint8_t* weights) {
+void write_lane(const PanelFormat& f, const Block& b, int r, std::uint8_t* header, std::uint8_t* scales,
+                std::uint8_t* weights) {
   if (f.super) {
     std::memcpy(header + 2 * r, &b.d, 2);
     if (f.minimums) std::memcpy(header + 2 * (R + r), &b.m, 2);
@@ -147,8 +158,10 @@ void pack_panel(const PackArgs& a, std::int64_t first_row, std::uint8_t* out) {
       Block b{};  // rows past N: all zero
       if (first_row + r < a.n) {
         Bytes row = static_cast<Bytes>(a.source) + (first_row + r) * row_bytes;
-        if (f.super) decode_super(a.type, row + block / 8 * info.block_bytes, static_cast<int>(block % 8), b);
-        else decode_plain(a.type, row + block * info.block_bytes, b);
+        if (f.super)
+          decode_super(a.type, row + block / 8 * info.block_bytes, static_cast<int>(block % 8), b);
+        else
+          decode_plain(a.type, row + block * info.block_bytes, b);
       }
       write_lane<R>(f, b, r, header, out, out + scale_bytes);
     }
@@ -171,10 +184,20 @@ void pack(const PackArgs& a) {
 
 }  // namespace
 
-std::int64_t packed_bytes_8(DType type, std::int64_t n, std::int64_t k) { return packed_bytes<8>(type, n, k); }
-std::int64_t packed_bytes_16(DType type, std::int64_t n, std::int64_t k) { return packed_bytes<16>(type, n, k); }
-void pack_8(const PackArgs& args) { pack<8>(args); }
-void pack_16(const PackArgs& args) { pack<16>(args); }
-std::int64_t prepared_row_bytes(std::int64_t k) { return activation_row_bytes(k); }
+std::int64_t packed_bytes_8(DType type, std::int64_t n, std::int64_t k) {
+  return packed_bytes<8>(type, n, k);
+}
+std::int64_t packed_bytes_16(DType type, std::int64_t n, std::int64_t k) {
+  return packed_bytes<16>(type, n, k);
+}
+void pack_8(const PackArgs& args) {
+  pack<8>(args);
+}
+void pack_16(const PackArgs& args) {
+  pack<16>(args);
+}
+std::int64_t prepared_row_bytes(std::int64_t k) {
+  return activation_row_bytes(k);
+}
 
 }  // namespace tw::kernels

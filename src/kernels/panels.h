@@ -1,5 +1,6 @@
-// The packed layout of quantized weights: panels of R output rows (R lanes of a vector), so that one multiply-add works
-// on R outputs and no sum runs across lanes. Drawn in docs/kernels.md. Constants only: kernel files may include it.
+// The packed layout of quantized weights: panels of R output rows (R lanes of a vector), so that one
+// multiply-add works on R outputs and no sum runs across lanes. Drawn in docs/kernels.md. Constants only:
+// kernel files may include it.
 //
 // A panel is K/32 blocks one after the other. A block is its scales and then its weights:
 //   weights, nibbles:  for j in 0..3: R x 4 bytes; byte i of row r holds k = 4j+i low and k = 16+4j+i high
@@ -18,11 +19,11 @@
 namespace tw::kernels {
 
 struct PanelFormat {
-  bool bytes;       ///< a byte a weight; else a nibble
-  bool is_signed;   ///< bytes are int8 (Q8_0); else unsigned
-  int offset;       ///< subtracted from the stored number
-  bool super;       ///< scales of super-blocks
-  bool halves;      ///< scales for every 16 values; else for every 32
+  bool bytes;      ///< a byte a weight; else a nibble
+  bool is_signed;  ///< bytes are int8 (Q8_0); else unsigned
+  int offset;      ///< subtracted from the stored number
+  bool super;      ///< scales of super-blocks
+  bool halves;     ///< scales for every 16 values; else for every 32
   bool minimums;
 };
 
@@ -30,16 +31,26 @@ struct PanelFormat {
 static constexpr PanelFormat panel_format(base::DType type) {
   using base::DType;
   switch (type) {
-    case DType::kQ4_0: return {false, false, 8, false, false, false};
-    case DType::kQ4_1: return {false, false, 0, false, false, true};
-    case DType::kQ5_0: return {true, false, 16, false, false, false};
-    case DType::kQ5_1: return {true, false, 0, false, false, true};
-    case DType::kQ2_K: return {false, false, 0, true, true, true};
-    case DType::kQ3_K: return {false, false, 4, true, true, false};
-    case DType::kQ4_K: return {false, false, 0, true, false, true};
-    case DType::kQ5_K: return {true, false, 0, true, false, true};
-    case DType::kQ6_K: return {true, false, 32, true, true, false};
-    default: return {true, true, 0, false, false, false};  // Q8_0
+    case DType::kQ4_0:
+      return {false, false, 8, false, false, false};
+    case DType::kQ4_1:
+      return {false, false, 0, false, false, true};
+    case DType::kQ5_0:
+      return {true, false, 16, false, false, false};
+    case DType::kQ5_1:
+      return {true, false, 0, false, false, true};
+    case DType::kQ2_K:
+      return {false, false, 0, true, true, true};
+    case DType::kQ3_K:
+      return {false, false, 4, true, true, false};
+    case DType::kQ4_K:
+      return {false, false, 0, true, false, true};
+    case DType::kQ5_K:
+      return {true, false, 0, true, false, true};
+    case DType::kQ6_K:
+      return {true, false, 32, true, true, false};
+    default:
+      return {true, true, 0, false, false, false};  // Q8_0
   }
 }
 
@@ -50,23 +61,34 @@ static constexpr std::int64_t panel_scale_bytes(PanelFormat f, int rows) {
   const int pairs = f.minimums ? 2 : 1;
   return f.super ? rows * pairs * (f.halves ? 2 : 1) : rows * pairs * 2;
 }
-static constexpr std::int64_t panel_weight_bytes(PanelFormat f, int rows) { return rows * kPanelBlock / (f.bytes ? 1 : 2); }
-static constexpr std::int64_t panel_header_bytes(PanelFormat f, int rows) { return f.super ? rows * 2 * (f.minimums ? 2 : 1) : 0; }
+static constexpr std::int64_t panel_weight_bytes(PanelFormat f, int rows) {
+  return rows * kPanelBlock / (f.bytes ? 1 : 2);
+}
+static constexpr std::int64_t panel_header_bytes(PanelFormat f, int rows) {
+  return f.super ? rows * 2 * (f.minimums ? 2 : 1) : 0;
+}
 /// Bytes of a panel of K columns.
 static constexpr std::int64_t panel_bytes(PanelFormat f, int rows, std::int64_t k) {
   const std::int64_t blocks = k / kPanelBlock;
-  return blocks * (panel_scale_bytes(f, rows) + panel_weight_bytes(f, rows)) + blocks / 8 * panel_header_bytes(f, rows);
+  return blocks * (panel_scale_bytes(f, rows) + panel_weight_bytes(f, rows)) +
+         blocks / 8 * panel_header_bytes(f, rows);
 }
 
-/// Activations for these kernels: 15-bit integers X, x = scale * X with one scale for every 32, each X as two int8:
-/// X = kPlaneBase * high + low. One int8 alone would be an error of 0.4 % of a block's largest value, which is enough to
-/// turn close decisions of small models; two cost nothing where reading the weights is what takes the time.
-/// A row: for every 32 values high[32], low[32]; then the scales (fp32); then the scaled sum of every 16 (fp32); padded
-/// to a multiple of 64 bytes.
+/// Activations for these kernels: 15-bit integers X, x = scale * X with one scale for every 32, each X as two
+/// int8: X = kPlaneBase * high + low. One int8 alone would be an error of 0.4 % of a block's largest value,
+/// which is enough to turn close decisions of small models; two cost nothing where reading the weights is
+/// what takes the time. A row: for every 32 values high[32], low[32]; then the scales (fp32); then the scaled
+/// sum of every 16 (fp32); padded to a multiple of 64 bytes.
 constexpr int kPlaneBase = 254;
 constexpr int kLargestActivation = kPlaneBase * 127;
-static constexpr std::int64_t activation_scales_at(std::int64_t k) { return 2 * k; }
-static constexpr std::int64_t activation_sums_at(std::int64_t k) { return 2 * k + k / 32 * 4; }
-static constexpr std::int64_t activation_row_bytes(std::int64_t k) { return (2 * k + k / 32 * 4 + k / 16 * 4 + 63) / 64 * 64; }
+static constexpr std::int64_t activation_scales_at(std::int64_t k) {
+  return 2 * k;
+}
+static constexpr std::int64_t activation_sums_at(std::int64_t k) {
+  return 2 * k + k / 32 * 4;
+}
+static constexpr std::int64_t activation_row_bytes(std::int64_t k) {
+  return (2 * k + k / 32 * 4 + k / 16 * 4 + 63) / 64 * 64;
+}
 
 }  // namespace tw::kernels

@@ -22,8 +22,8 @@ CpuFeatures detect_features();
 /// The sets this processor can run, best first; "ref" is always the last.
 std::vector<std::string> available_sets(const CpuFeatures& features);
 
-/// The complete table of the named set, or of the best one when `isa` is empty. Fails with kInvalidArgument when the
-/// set is unknown, or kUnsupported when this processor lacks it, naming the sets it has.
+/// The complete table of the named set, or of the best one when `isa` is empty. Fails with kInvalidArgument
+/// when the set is unknown, or kUnsupported when this processor lacks it, naming the sets it has.
 base::Result<Table> make_table(std::string_view isa, const CpuFeatures& features);
 
 }  // namespace tw::kernels

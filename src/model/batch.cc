@@ -11,7 +11,8 @@ void Batch::add(std::span<const std::int32_t> tokens, std::int64_t past, const s
   for (std::int32_t i = 0; i < count; ++i) positions_.push_back(static_cast<std::int32_t>(past) + i);
   row_blocks_.insert(row_blocks_.end(), tokens.size(), blocks);
   constexpr auto kTile = static_cast<std::int32_t>(kernels::kAttentionRows);
-  for (std::int32_t i = 0; i < count; i += kTile) tiles_.push_back({first + i, first + std::min(i + kTile, count)});
+  for (std::int32_t i = 0; i < count; i += kTile)
+    tiles_.push_back({first + i, first + std::min(i + kTile, count)});
 }
 
 void Batch::clear() {

@@ -1,5 +1,5 @@
-// A step's input: a flat list of tokens. The serving scheduler and the training loader both make it: mixed prefill and
-// decode, packed documents and padding-free training are the same thing to the model.
+// A step's input: a flat list of tokens. The serving scheduler and the training loader both make it: mixed
+// prefill and decode, packed documents and padding-free training are the same thing to the model.
 #pragma once
 
 #include <cstdint>
@@ -18,9 +18,10 @@ struct KvView {
 
 class Batch {
  public:
-  /// Appends `tokens` of one sequence that has `past` tokens in the cache already. `blocks` is its block table and
-  /// must outlive the batch. `generated` says that decode's bits are wanted (DESIGN, Same bits).
-  void add(std::span<const std::int32_t> tokens, std::int64_t past, const std::int32_t* blocks, bool generated);
+  /// Appends `tokens` of one sequence that has `past` tokens in the cache already. `blocks` is its block
+  /// table and must outlive the batch. `generated` says that decode's bits are wanted (DESIGN, Same bits).
+  void add(std::span<const std::int32_t> tokens, std::int64_t past, const std::int32_t* blocks,
+           bool generated);
 
   /// Asks for the output of a row (an index into tokens()).
   void want(std::int64_t row) { output_rows_.push_back(static_cast<std::int32_t>(row)); }

@@ -10,9 +10,9 @@ using base::Code;
 using spec::ModelConfig;
 
 struct Family {
-  const char* gguf;          ///< general.architecture
-  const char* hugging_face;  ///< model_type
-  spec::RopeStyle gguf_rope; ///< files of the llama family are permuted by their converter, others are not
+  const char* gguf;           ///< general.architecture
+  const char* hugging_face;   ///< model_type
+  spec::RopeStyle gguf_rope;  ///< files of the llama family are permuted by their converter, others are not
   bool qkv_bias, qk_norm;
 };
 
@@ -45,12 +45,14 @@ base::Status read_rope_factors(const io::GgufFile& file, ModelConfig& c) {
   const io::TensorEntry* factors = file.find("rope_freqs.weight");
   if (factors == nullptr) return base::Ok{};
   if (factors->dtype != base::DType::kF32 || factors->elements() != c.head_dim / 2) {
-    return base::Error{Code::kCorrupt, fmt::format("rope_freqs.weight should be {} F32 values", c.head_dim / 2), file.path()};
+    return base::Error{Code::kCorrupt,
+                       fmt::format("rope_freqs.weight should be {} F32 values", c.head_dim / 2), file.path()};
   }
   const auto* values = reinterpret_cast<const float*>(factors->data);
   c.rope_factors.assign(values, values + c.head_dim / 2);
   for (const float value : c.rope_factors) {
-    if (!(value > 0)) return base::Error{Code::kCorrupt, "rope_freqs.weight holds a value that is not positive", file.path()};
+    if (!(value > 0))
+      return base::Error{Code::kCorrupt, "rope_freqs.weight holds a value that is not positive", file.path()};
   }
   return base::Ok{};
 }
@@ -59,16 +61,18 @@ base::Status read_gguf_rope(const io::GgufFile& file, const std::string& prefix,
   TW_ASSIGN_OR_RETURN(c.rope_theta, file.get_float(prefix + "rope.freq_base", 10000.0));
   TW_ASSIGN_OR_RETURN(const std::int64_t rotated, file.get_int(prefix + "rope.dimension_count", c.head_dim));
   if (rotated != c.head_dim) {
-    return base::Error{Code::kUnsupported,
-                       fmt::format("rotates {} of {} dimensions; only whole heads are supported", rotated, c.head_dim),
-                       file.path()};
+    return base::Error{
+        Code::kUnsupported,
+        fmt::format("rotates {} of {} dimensions; only whole heads are supported", rotated, c.head_dim),
+        file.path()};
   }
   TW_ASSIGN_OR_RETURN(const std::string_view scaling, file.get_string(prefix + "rope.scaling.type", "none"));
   if (scaling == "linear") {
     c.rope_scaling.kind = spec::RopeScalingKind::kLinear;
     TW_ASSIGN_OR_RETURN(c.rope_scaling.factor, file.get_float(prefix + "rope.scaling.factor", 1.0));
   } else if (scaling != "none") {
-    return base::Error{Code::kUnsupported, fmt::format("rope scaling \"{}\" is not supported", scaling), file.path()};
+    return base::Error{Code::kUnsupported, fmt::format("rope scaling \"{}\" is not supported", scaling),
+                       file.path()};
   }
   return read_rope_factors(file, c);
 }
@@ -107,11 +111,15 @@ base::Result<ModelConfig> config_from_gguf(const io::GgufFile& file) {
   TW_RETURN_IF_ERROR(read_gguf_sizes(file, prefix, c));
   if (file.has(prefix + "expert_count")) {
     TW_ASSIGN_OR_RETURN(const std::int64_t experts, file.get_int(prefix + "expert_count"));
-    if (experts > 0) return base::Error{Code::kUnsupported, "is a mixture of experts, which this version cannot run yet", file.path()};
+    if (experts > 0)
+      return base::Error{Code::kUnsupported, "is a mixture of experts, which this version cannot run yet",
+                         file.path()};
   }
   const io::TensorEntry* embedding = file.find("token_embd.weight");
   if (embedding == nullptr || embedding->shape.size() != 2) {
-    return base::Error{Code::kCorrupt, "has no matrix token_embd.weight: it is not a whole model (download it again)", file.path()};
+    return base::Error{Code::kCorrupt,
+                       "has no matrix token_embd.weight: it is not a whole model (download it again)",
+                       file.path()};
   }
   c.vocab = embedding->shape[0];
   c.tied_embeddings = file.find("output.weight") == nullptr;
@@ -148,10 +156,14 @@ class FieldReader {
  private:
   template <typename T>
   static bool fits(const base::Json& value) {
-    if constexpr (std::is_same_v<T, bool>) return value.is_boolean();
-    else if constexpr (std::is_same_v<T, std::string>) return value.is_string();
-    else if constexpr (std::is_integral_v<T>) return value.is_number_integer();
-    else return value.is_number();
+    if constexpr (std::is_same_v<T, bool>)
+      return value.is_boolean();
+    else if constexpr (std::is_same_v<T, std::string>)
+      return value.is_string();
+    else if constexpr (std::is_integral_v<T>)
+      return value.is_number_integer();
+    else
+      return value.is_number();
   }
   const base::Json& json_;
   std::string where_;
@@ -170,9 +182,12 @@ base::Status read_scaling(const base::Json& scaling, const std::string& where, M
   fields.read("high_freq_factor", s.high_frequency_factor);
   fields.read("original_max_position_embeddings", s.original_context);
   TW_RETURN_IF_ERROR(fields.status());
-  if (kind == "llama3") s.kind = spec::RopeScalingKind::kLlama3;
-  else if (kind == "linear") s.kind = spec::RopeScalingKind::kLinear;
-  else if (kind != "default") return base::Error{Code::kUnsupported, fmt::format("rope scaling \"{}\" is not supported", kind), where};
+  if (kind == "llama3")
+    s.kind = spec::RopeScalingKind::kLlama3;
+  else if (kind == "linear")
+    s.kind = spec::RopeScalingKind::kLinear;
+  else if (kind != "default")
+    return base::Error{Code::kUnsupported, fmt::format("rope scaling \"{}\" is not supported", kind), where};
   return base::Ok{};
 }
 
@@ -183,7 +198,9 @@ base::Status refuse_unknown_features(const base::Json& json, const std::string& 
   for (const auto& [key, expected] : kExpected) {
     const auto it = json.find(key);
     if (it == json.end() || it->is_null() || *it == expected) continue;
-    return base::Error{Code::kUnsupported, fmt::format("\"{}\" is {}, but only {} is supported", key, it->dump(), expected.dump()), where};
+    return base::Error{
+        Code::kUnsupported,
+        fmt::format("\"{}\" is {}, but only {} is supported", key, it->dump(), expected.dump()), where};
   }
   return base::Ok{};
 }
@@ -232,11 +249,20 @@ base::Result<ModelConfig> config_from_hugging_face(const base::Json& json, const
 
 std::string gguf_tensor_name(const std::string& parameter) {
   static constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kParts = {{
-      {"input_layernorm", "attn_norm"}, {"self_attn.q_proj", "attn_q"}, {"self_attn.k_proj", "attn_k"},
-      {"self_attn.v_proj", "attn_v"}, {"self_attn.o_proj", "attn_output"}, {"self_attn.q_norm", "attn_q_norm"},
-      {"self_attn.k_norm", "attn_k_norm"}, {"post_attention_layernorm", "ffn_norm"}, {"mlp.gate_proj", "ffn_gate"},
-      {"mlp.up_proj", "ffn_up"}, {"mlp.down_proj", "ffn_down"}, {"model.embed_tokens", "token_embd"},
-      {"model.norm", "output_norm"}, {"lm_head", "output"},
+      {"input_layernorm", "attn_norm"},
+      {"self_attn.q_proj", "attn_q"},
+      {"self_attn.k_proj", "attn_k"},
+      {"self_attn.v_proj", "attn_v"},
+      {"self_attn.o_proj", "attn_output"},
+      {"self_attn.q_norm", "attn_q_norm"},
+      {"self_attn.k_norm", "attn_k_norm"},
+      {"post_attention_layernorm", "ffn_norm"},
+      {"mlp.gate_proj", "ffn_gate"},
+      {"mlp.up_proj", "ffn_up"},
+      {"mlp.down_proj", "ffn_down"},
+      {"model.embed_tokens", "token_embd"},
+      {"model.norm", "output_norm"},
+      {"lm_head", "output"},
   }};
   constexpr std::string_view kLayers = "model.layers.";
   std::string prefix, rest = parameter;
@@ -246,7 +272,8 @@ std::string gguf_tensor_name(const std::string& parameter) {
     rest = parameter.substr(dot + 1);
   }
   for (const auto& [ours, theirs] : kParts) {
-    if (rest.rfind(std::string(ours) + ".", 0) == 0) return prefix + std::string(theirs) + rest.substr(ours.size());
+    if (rest.rfind(std::string(ours) + ".", 0) == 0)
+      return prefix + std::string(theirs) + rest.substr(ours.size());
   }
   return parameter;
 }

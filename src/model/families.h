@@ -1,5 +1,5 @@
-// The families this program knows: how a file's own names and keys become a ModelConfig and our parameter names.
-// A new family is a row in the table of families.cc, and at most a flag in ModelConfig and an op.
+// The families this program knows: how a file's own names and keys become a ModelConfig and our parameter
+// names. A new family is a row in the table of families.cc, and at most a flag in ModelConfig and an op.
 #pragma once
 
 #include <string>

@@ -8,7 +8,8 @@ namespace {
 
 class GgufModel : public ModelFiles {
  public:
-  explicit GgufModel(io::GgufFile file) : file_(std::move(file)), format_("GGUF v" + std::to_string(file_.version())) {}
+  explicit GgufModel(io::GgufFile file)
+      : file_(std::move(file)), format_("GGUF v" + std::to_string(file_.version())) {}
 
   const char* format() const override { return format_.c_str(); }
   base::Result<spec::ModelConfig> config() const override { return config_from_gguf(file_); }

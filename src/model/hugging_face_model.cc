@@ -42,7 +42,8 @@ std::string template_of(const Json& json) {
   if (value.is_string()) return value.get<std::string>();
   if (!value.is_array()) return {};
   for (const Json& entry : value) {
-    if (entry.is_object() && entry.value("name", Json()) == "default" && entry.contains("template") && entry["template"].is_string()) {
+    if (entry.is_object() && entry.value("name", Json()) == "default" && entry.contains("template") &&
+        entry["template"].is_string()) {
       return entry["template"].get<std::string>();
     }
   }
@@ -51,12 +52,18 @@ std::string template_of(const Json& json) {
 
 class HuggingFaceModel : public ModelFiles {
  public:
-  HuggingFaceModel(std::string folder, io::SafetensorsFolder tensors, spec::ModelConfig config, Json generation)
-      : folder_(std::move(folder)), tensors_(std::move(tensors)), config_(std::move(config)), generation_(std::move(generation)) {}
+  HuggingFaceModel(std::string folder, io::SafetensorsFolder tensors, spec::ModelConfig config,
+                   Json generation)
+      : folder_(std::move(folder)),
+        tensors_(std::move(tensors)),
+        config_(std::move(config)),
+        generation_(std::move(generation)) {}
 
   const char* format() const override { return "Hugging Face folder"; }
   base::Result<spec::ModelConfig> config() const override { return config_; }
-  const io::TensorEntry* find(const std::string& parameter) const override { return tensors_.find(parameter); }
+  const io::TensorEntry* find(const std::string& parameter) const override {
+    return tensors_.find(parameter);
+  }
   std::vector<const io::TensorEntry*> tensors() const override { return tensors_.tensors(); }
 
   base::Result<text::TokenizerSpec> tokenizer() const override {
@@ -114,15 +121,16 @@ base::Result<std::unique_ptr<ModelFiles>> open_hugging_face_model(const std::str
   const std::string config_path = folder + "/config.json";
   TW_ASSIGN_OR_RETURN(const Json config_json, read_json(config_path));
   if (config_json.is_null()) {
-    return base::Error{base::Code::kNotFound, "has no config.json: name a .gguf file or a Hugging Face model folder", folder};
+    return base::Error{base::Code::kNotFound,
+                       "has no config.json: name a .gguf file or a Hugging Face model folder", folder};
   }
   TW_ASSIGN_OR_RETURN(spec::ModelConfig config, config_from_hugging_face(config_json, config_path));
   TW_ASSIGN_OR_RETURN(io::SafetensorsFolder tensors, io::SafetensorsFolder::open(folder));
   TW_ASSIGN_OR_RETURN(Json generation, read_json(folder + "/generation_config.json"));
   // Some folders say untied but ship no head, or the other way round: what the files hold decides.
   if (tensors.find("lm_head.weight") == nullptr) config.tied_embeddings = true;
-  return std::unique_ptr<ModelFiles>(
-      std::make_unique<HuggingFaceModel>(folder, std::move(tensors), std::move(config), std::move(generation)));
+  return std::unique_ptr<ModelFiles>(std::make_unique<HuggingFaceModel>(
+      folder, std::move(tensors), std::move(config), std::move(generation)));
 }
 
 }  // namespace tw::model

@@ -13,23 +13,32 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
   return text;
 }
 
-base::Result<const io::TensorEntry*> entry_for(const ModelFiles& files, const Param& param, const std::string& path) {
+base::Result<const io::TensorEntry*> entry_for(const ModelFiles& files, const Param& param,
+                                               const std::string& path) {
   const io::TensorEntry* entry = files.find(param.name);
   if (entry == nullptr) {
-    return base::Error{Code::kCorrupt, fmt::format("has no tensor {}: it is not a whole model (download it again)", param.name), path};
+    return base::Error{
+        Code::kCorrupt,
+        fmt::format("has no tensor {}: it is not a whole model (download it again)", param.name), path};
   }
   if (entry->shape != param.shape) {
-    return base::Error{Code::kCorrupt, fmt::format("tensor {} is {}, but the configuration says {}", entry->name,
-                                                   shape_text(entry->shape), shape_text(param.shape)), path};
+    return base::Error{Code::kCorrupt,
+                       fmt::format("tensor {} is {}, but the configuration says {}", entry->name,
+                                   shape_text(entry->shape), shape_text(param.shape)),
+                       path};
   }
-  if (entry->dtype == base::DType::kI8 || entry->dtype == base::DType::kI32 || entry->dtype == base::DType::kI64) {
-    return base::Error{Code::kUnsupported, fmt::format("tensor {} has integer type {}", entry->name, base::dtype_name(entry->dtype)), path};
+  if (entry->dtype == base::DType::kI8 || entry->dtype == base::DType::kI32 ||
+      entry->dtype == base::DType::kI64) {
+    return base::Error{
+        Code::kUnsupported,
+        fmt::format("tensor {} has integer type {}", entry->name, base::dtype_name(entry->dtype)), path};
   }
   return entry;
 }
 
 base::Status bind_vector(Param& param, const io::TensorEntry& entry) {
-  TW_ASSIGN_OR_RETURN(param.storage, tensor::Buffer::allocate(param.elements() * sizeof(float), "a parameter vector"));
+  TW_ASSIGN_OR_RETURN(param.storage,
+                      tensor::Buffer::allocate(param.elements() * sizeof(float), "a parameter vector"));
   param.vector = {base::DType::kF32, {param.elements()}, param.storage.data()};
   kernels::dequantize_row(entry.dtype, entry.data, param.vector.f32(), param.elements());
   return base::Ok{};
@@ -37,7 +46,8 @@ base::Status bind_vector(Param& param, const io::TensorEntry& entry) {
 
 }  // namespace
 
-base::Result<std::shared_ptr<const LoadedModel>> LoadedModel::load(const std::string& path, const LoadOptions& options) {
+base::Result<std::shared_ptr<const LoadedModel>> LoadedModel::load(const std::string& path,
+                                                                   const LoadOptions& options) {
   std::shared_ptr<LoadedModel> model(new LoadedModel());
   TW_ASSIGN_OR_RETURN(model->table_, kernels::make_table(options.isa, kernels::detect_features()));
   TW_ASSIGN_OR_RETURN(model->files_, ModelFiles::open(path));
@@ -59,7 +69,8 @@ base::Status LoadedModel::bind_all(const LoadOptions& options) {
     }
     if (param.use == Use::kMatrix || param.use == Use::kTableAndMatrix) {
       const kernels::MatmulKernel& kernel = *table_.matmul[static_cast<std::size_t>(entry->dtype)];
-      TW_ASSIGN_OR_RETURN(param.matrix, tensor::PackedMatrix::create(kernel, entry->dtype, entry->data, param.shape[0], param.shape[1]));
+      TW_ASSIGN_OR_RETURN(param.matrix, tensor::PackedMatrix::create(kernel, entry->dtype, entry->data,
+                                                                     param.shape[0], param.shape[1]));
       team.run([&](int worker) {
         const std::int64_t panels = param.matrix.panels();
         param.matrix.pack_panels(panels * worker / team.size(), panels * (worker + 1) / team.size());

@@ -13,8 +13,8 @@
 namespace tw::model {
 
 struct LoadOptions {
-  std::string isa;                          ///< empty: the best kernel set of this machine
-  int threads = 1;                          ///< for packing
+  std::string isa;                            ///< empty: the best kernel set of this machine
+  int threads = 1;                            ///< for packing
   std::function<void(double done)> progress;  ///< 0 to 1, called from the loading thread; may be empty
 };
 
@@ -22,7 +22,8 @@ struct LoadOptions {
 class LoadedModel {
  public:
   /// Errors name the file and the tensor or key.
-  static base::Result<std::shared_ptr<const LoadedModel>> load(const std::string& path, const LoadOptions& options);
+  static base::Result<std::shared_ptr<const LoadedModel>> load(const std::string& path,
+                                                               const LoadOptions& options);
 
   const ModelCard& card() const { return card_; }
   const spec::ModelConfig& config() const { return card_.config; }

@@ -21,10 +21,10 @@ struct GenerationDefaults {
 
 /// Immutable after load, thread-safe, shared by the engine and the server.
 struct ModelCard {
-  std::string name;                       ///< as clients may call it
-  std::string path;                       ///< file or folder it came from
-  std::string quantization;               ///< the type most weights have, "Q4_1"
-  std::uint64_t bytes = 0;                ///< of all tensors in the file
+  std::string name;          ///< as clients may call it
+  std::string path;          ///< file or folder it came from
+  std::string quantization;  ///< the type most weights have, "Q4_1"
+  std::uint64_t bytes = 0;   ///< of all tensors in the file
   spec::ModelConfig config;
   std::shared_ptr<const text::Tokenizer> tokenizer;
   std::shared_ptr<const text::ChatTemplate> chat_template;  ///< null: the model has none

@@ -20,7 +20,8 @@ namespace {
 std::string main_type(const ModelFiles& files) {
   std::map<base::DType, std::size_t> bytes;
   for (const io::TensorEntry* tensor : files.tensors()) bytes[tensor->dtype] += tensor->bytes;
-  const auto largest = std::max_element(bytes.begin(), bytes.end(), [](auto& a, auto& b) { return a.second < b.second; });
+  const auto largest =
+      std::max_element(bytes.begin(), bytes.end(), [](auto& a, auto& b) { return a.second < b.second; });
   return largest == bytes.end() ? "none" : std::string(base::dtype_name(largest->first));
 }
 
@@ -31,7 +32,8 @@ base::Status read_text_parts(const ModelFiles& files, ModelCard& card) {
   TW_ASSIGN_OR_RETURN(std::unique_ptr<text::Tokenizer> tokenizer, text::Tokenizer::create(std::move(spec)));
   if (static_cast<std::int64_t>(tokenizer->size()) > card.config.vocab) {
     return base::Error{base::Code::kCorrupt,
-                       fmt::format("the tokenizer has {} tokens, but the embedding only {}", tokenizer->size(), card.config.vocab),
+                       fmt::format("the tokenizer has {} tokens, but the embedding only {}",
+                                   tokenizer->size(), card.config.vocab),
                        card.path};
   }
   card.tokenizer = std::move(tokenizer);

@@ -1,5 +1,6 @@
-// The named parameters of a model: what each is, declared by the Transformer beside the op that uses it, and where
-// its values are, bound by the loader (and later by the optimizer and the checkpoint). Names are Hugging Face's.
+// The named parameters of a model: what each is, declared by the Transformer beside the op that uses it, and
+// where its values are, bound by the loader (and later by the optimizer and the checkpoint). Names are
+// Hugging Face's.
 #pragma once
 
 #include <deque>
@@ -22,13 +23,13 @@ struct Param {
   std::vector<std::int64_t> shape;  ///< outermost first: a linear layer's weight is {out, in}
   Use use = Use::kVector;
   Shard shard = Shard::kNone;
-  bool decay = false;               ///< weight decay applies (matrices)
+  bool decay = false;  ///< weight decay applies (matrices)
   bool bound = false;
 
-  tensor::PackedMatrix matrix;      ///< kMatrix, kTableAndMatrix
-  ops::EmbeddingTable table;        ///< kTable, kTableAndMatrix
-  tensor::Tensor vector;            ///< kVector, fp32
-  tensor::Buffer storage;           ///< what `vector` views
+  tensor::PackedMatrix matrix;  ///< kMatrix, kTableAndMatrix
+  ops::EmbeddingTable table;    ///< kTable, kTableAndMatrix
+  tensor::Tensor vector;        ///< kVector, fp32
+  tensor::Buffer storage;       ///< what `vector` views
 
   std::int64_t elements() const;
 };

@@ -14,21 +14,25 @@ double llama3_scaled(double frequency, const spec::RopeScaling& s) {
   const double high = s.original_context / s.high_frequency_factor;
   if (wavelength < high) return frequency;
   if (wavelength > low) return frequency / s.factor;
-  const double smooth =
-      (s.original_context / wavelength - s.low_frequency_factor) / (s.high_frequency_factor - s.low_frequency_factor);
+  const double smooth = (s.original_context / wavelength - s.low_frequency_factor) /
+                        (s.high_frequency_factor - s.low_frequency_factor);
   return (1 - smooth) * frequency / s.factor + smooth * frequency;
 }
 
-ops::Tensor vector_of(const Param* param) { return param == nullptr ? ops::Tensor{} : param->vector; }
+ops::Tensor vector_of(const Param* param) {
+  return param == nullptr ? ops::Tensor{} : param->vector;
+}
 
 }  // namespace
 
 std::vector<float> rope_inverse_frequencies(const spec::ModelConfig& c) {
   std::vector<float> result;
   for (std::int64_t i = 0; i < c.head_dim / 2; ++i) {
-    double frequency = std::pow(c.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(c.head_dim));
+    double frequency =
+        std::pow(c.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(c.head_dim));
     if (c.rope_scaling.kind == spec::RopeScalingKind::kLinear) frequency /= c.rope_scaling.factor;
-    if (c.rope_scaling.kind == spec::RopeScalingKind::kLlama3) frequency = llama3_scaled(frequency, c.rope_scaling);
+    if (c.rope_scaling.kind == spec::RopeScalingKind::kLlama3)
+      frequency = llama3_scaled(frequency, c.rope_scaling);
     if (!c.rope_factors.empty()) frequency /= c.rope_factors[i];
     result.push_back(static_cast<float>(frequency));
   }
@@ -37,14 +41,19 @@ std::vector<float> rope_inverse_frequencies(const spec::ModelConfig& c) {
 
 Transformer::Transformer(const spec::ModelConfig& config, ParamStore& store)
     : config_(config), inverse_frequencies_(rope_inverse_frequencies(config)) {
-  attention_ = {config.heads, config.kv_heads, config.head_dim, config.sliding_window,
-                config.rope_style == spec::RopeStyle::kInterleaved, config.norm_epsilon};
+  attention_ = {config.heads,
+                config.kv_heads,
+                config.head_dim,
+                config.sliding_window,
+                config.rope_style == spec::RopeStyle::kInterleaved,
+                config.norm_epsilon};
   const bool tied = config.tied_embeddings;
   embedding_ = &store.declare("model.embed_tokens.weight", {config.vocab, config.width},
                               tied ? Use::kTableAndMatrix : Use::kTable, Shard::kRows);
   for (std::int64_t i = 0; i < config.layers; ++i) layers_.push_back(declare_layer(store, i));
   final_norm_ = &store.declare("model.norm.weight", {config.width}, Use::kVector);
-  head_ = tied ? embedding_ : &store.declare("lm_head.weight", {config.vocab, config.width}, Use::kMatrix, Shard::kRows);
+  head_ = tied ? embedding_
+               : &store.declare("lm_head.weight", {config.vocab, config.width}, Use::kMatrix, Shard::kRows);
 }
 
 Transformer::Layer Transformer::declare_layer(ParamStore& store, std::int64_t index) const {
@@ -93,8 +102,8 @@ ops::Tensor Transformer::forward(ops::Exec& ex, const Batch& batch, const KvView
   return ops::rms_norm(ex, rows, final_norm_->vector, config_.norm_epsilon);
 }
 
-void Transformer::run_layer(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor out, const ops::RopeTable& rope,
-                            const ops::AttentionPlace& place) const {
+void Transformer::run_layer(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor out,
+                            const ops::RopeTable& rope, const ops::AttentionPlace& place) const {
   tensor::Arena::Scope scope(ex.arena());
   const double epsilon = config_.norm_epsilon;
   const ops::QkvWeights qkv{&layer.q->matrix,        &layer.k->matrix,        &layer.v->matrix,

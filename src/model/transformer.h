@@ -15,8 +15,8 @@ class Transformer {
   /// Declares every parameter in `store`, which must outlive this. REQUIRES: config.validate() is ok.
   Transformer(const spec::ModelConfig& config, ParamStore& store);
 
-  /// Runs the batch and returns the final, normalised hidden states of its output rows: [R, D], R >= 1 or an empty
-  /// tensor. Keys and values of all its tokens are in the cache afterwards.
+  /// Runs the batch and returns the final, normalised hidden states of its output rows: [R, D], R >= 1 or an
+  /// empty tensor. Keys and values of all its tokens are in the cache afterwards.
   ops::Tensor forward(ops::Exec& ex, const Batch& batch, const KvView& kv) const;
 
   /// The vocabulary's logits for hidden states [R, D]: [R, V].
@@ -31,8 +31,8 @@ class Transformer {
     const Param *ffn_norm, *gate, *up, *down;
   };
   Layer declare_layer(ParamStore& store, std::int64_t index) const;
-  void run_layer(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor out, const ops::RopeTable& rope,
-                 const ops::AttentionPlace& place) const;
+  void run_layer(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor out,
+                 const ops::RopeTable& rope, const ops::AttentionPlace& place) const;
 
   spec::ModelConfig config_;
   ops::AttentionShape attention_;

@@ -1,5 +1,5 @@
-// The forward against llama2.c's published text and golden logits, on every kernel set of this machine, with every
-// way to cut the same work: workers, chunks, batches.
+// The forward against llama2.c's published text and golden logits, on every kernel set of this machine, with
+// every way to cut the same work: workers, chunks, batches.
 #include "model/transformer.h"
 
 #include <gtest/gtest.h>
@@ -31,9 +31,11 @@ class Harness {
     blocks_.resize(sequences);
     // Interleaved on purpose: block b of sequence s is b * sequences + s, so that tables are not contiguous.
     for (int s = 0; s < sequences; ++s) {
-      for (std::int64_t b = 0; b < blocks_each; ++b) blocks_[s].push_back(static_cast<std::int32_t>(b * sequences + s));
+      for (std::int64_t b = 0; b < blocks_each; ++b)
+        blocks_[s].push_back(static_cast<std::int32_t>(b * sequences + s));
     }
-    const std::size_t plane = static_cast<std::size_t>(blocks_each * sequences * kBlock * c.kv_width()) * sizeof(float);
+    const std::size_t plane =
+        static_cast<std::size_t>(blocks_each * sequences * kBlock * c.kv_width()) * sizeof(float);
     cache_ = tensor::Buffer::allocate(plane * 2 * c.layers, "test").value();
     view_.longest = c.context;
     for (std::int64_t layer = 0; layer < c.layers; ++layer) {
@@ -47,16 +49,19 @@ class Harness {
   void add(int sequence, std::span<const std::int32_t> tokens, std::int64_t past, bool all_rows = false) {
     const std::int64_t first = batch_.rows();
     batch_.add(tokens, past, blocks_[sequence].data(), false);
-    for (std::int64_t row = all_rows ? first : batch_.rows() - 1; row < batch_.rows(); ++row) batch_.want(row);
+    for (std::int64_t row = all_rows ? first : batch_.rows() - 1; row < batch_.rows(); ++row)
+      batch_.want(row);
   }
 
   /// Logits of the wanted rows, then the batch is empty again.
   std::vector<std::vector<float>> run() {
     std::vector<std::vector<float>> rows(batch_.output_rows().size());
     team_.run([&](int worker) {
-      ops::Exec ex(model_->table(), team_.barrier(), worker, team_.size(), tensor::Arena(arena_.data(), arena_.size()),
-                   scratch_[worker].data(), scratch_[worker].size());
-      const ops::Tensor logits = model_->transformer().logits(ex, model_->transformer().forward(ex, batch_, view_));
+      ops::Exec ex(model_->table(), team_.barrier(), worker, team_.size(),
+                   tensor::Arena(arena_.data(), arena_.size()), scratch_[worker].data(),
+                   scratch_[worker].size());
+      const ops::Tensor logits =
+          model_->transformer().logits(ex, model_->transformer().forward(ex, batch_, view_));
       ex.each(static_cast<std::int64_t>(rows.size()), [&](std::int64_t r) {
         const float* row = logits.f32() + r * logits.row_stride();
         rows[r].assign(row, row + logits.row_stride());
@@ -82,7 +87,8 @@ std::int32_t argmax(const std::vector<float>& row) {
 
 double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
   double largest = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::fabs(static_cast<double>(a[i]) - b[i]));
+  for (std::size_t i = 0; i < a.size(); ++i)
+    largest = std::max(largest, std::fabs(static_cast<double>(a[i]) - b[i]));
   return largest;
 }
 
@@ -127,7 +133,8 @@ TEST_P(EverySet, LogitsAreTheGoldenOnes) {
 }
 
 TEST_P(EverySet, BatchedEqualsAloneBitForBit) {
-  const std::vector<std::int32_t> long_prompt = with_bos(published_ids(), 70), short_prompt = with_bos(published_ids(), 9);
+  const std::vector<std::int32_t> long_prompt = with_bos(published_ids(), 70),
+                                  short_prompt = with_bos(published_ids(), 9);
   Harness together(GetParam(), 2, 3), alone(GetParam(), 2, 3);
   together.add(0, long_prompt, 0, true);
   together.add(1, short_prompt, 0, true);
@@ -149,7 +156,8 @@ TEST_P(EverySet, ChunkedEqualsWholeBitForBitForAnyNumberOfWorkers) {
     for (const std::size_t length : {1, 7, 33, 19, 40}) {
       chunked.add(0, std::span(prompt).subspan(at, length), static_cast<std::int64_t>(at), true);
       const auto rows = chunked.run();
-      for (std::size_t i = 0; i < rows.size(); ++i) ASSERT_EQ(rows[i], expected[at + i]) << "row " << at + i << ", " << workers << " workers";
+      for (std::size_t i = 0; i < rows.size(); ++i)
+        ASSERT_EQ(rows[i], expected[at + i]) << "row " << at + i << ", " << workers << " workers";
       at += length;
     }
   }
@@ -162,10 +170,12 @@ TEST_P(EverySet, EqualsTheReferenceWithinBound) {
   other.add(0, prompt, 0, true);
   const auto expected = reference.run(), rows = other.run();
   // fp32 weights on every set: only the order of additions differs.
-  for (std::size_t i = 0; i < rows.size(); ++i) EXPECT_LT(largest_difference(rows[i], expected[i]), 2e-4) << "row " << i;
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    EXPECT_LT(largest_difference(rows[i], expected[i]), 2e-4) << "row " << i;
 }
 
-INSTANTIATE_TEST_SUITE_P(Transformer, EverySet, ::testing::ValuesIn(kernels::available_sets(kernels::detect_features())),
+INSTANTIATE_TEST_SUITE_P(Transformer, EverySet,
+                         ::testing::ValuesIn(kernels::available_sets(kernels::detect_features())),
                          [](const auto& info) { return info.param; });
 
 TEST(Rope, ScalingFollowsLlama31) {
@@ -176,9 +186,9 @@ TEST(Rope, ScalingFollowsLlama31) {
   const std::vector<float> scaled = rope_inverse_frequencies(c);
   c.rope_scaling = {};
   const std::vector<float> plain = rope_inverse_frequencies(c);
-  EXPECT_EQ(scaled[0], plain[0]);                          // short wavelengths stay
-  EXPECT_FLOAT_EQ(scaled[63], plain[63] / 8);              // long ones are stretched by the factor
-  EXPECT_LT(scaled[32], plain[32]);                        // between: blended
+  EXPECT_EQ(scaled[0], plain[0]);              // short wavelengths stay
+  EXPECT_FLOAT_EQ(scaled[63], plain[63] / 8);  // long ones are stretched by the factor
+  EXPECT_LT(scaled[32], plain[32]);            // between: blended
   EXPECT_GT(scaled[32], plain[32] / 8);
 }
 
@@ -193,11 +203,14 @@ TEST(Trace, CountsEveryWeightOnce) {
   batch.want(0);
   KvView kv;
   kv.longest = 16;
-  kv.layers.assign((*model)->config().layers, {nullptr, nullptr, base::DType::kF32, kBlock, (*model)->config().kv_heads, (*model)->config().head_dim});
+  kv.layers.assign((*model)->config().layers, {nullptr, nullptr, base::DType::kF32, kBlock,
+                                               (*model)->config().kv_heads, (*model)->config().head_dim});
   (*model)->transformer().logits(ex, (*model)->transformer().forward(ex, batch, kv));
   double linear_flops = 0;
   for (const ops::OpCost& op : trace.ops) {
-    if (op.name == "linear" || op.name == "linear_residual" || op.name == "qkv_rope" || op.name == "gate_up_silu") linear_flops += op.flops;
+    if (op.name == "linear" || op.name == "linear_residual" || op.name == "qkv_rope" ||
+        op.name == "gate_up_silu")
+      linear_flops += op.flops;
   }
   EXPECT_EQ(linear_flops, 2.0 * static_cast<double>((*model)->matmul_weights()));
 }

@@ -27,13 +27,14 @@ void project(Exec& ex, Tensor x, const QkvWeights& w, const Projected& out) {
 }
 
 /// RMSNorm of each head, then the rotation, of rows [begin, end).
-void norm_and_rotate(Exec& ex, Tensor x, Tensor norm, const RopeTable& rope, const AttentionShape& s, std::int64_t heads,
-                     std::int64_t begin, std::int64_t end) {
+void norm_and_rotate(Exec& ex, Tensor x, Tensor norm, const RopeTable& rope, const AttentionShape& s,
+                     std::int64_t heads, std::int64_t begin, std::int64_t end) {
   if (norm.data != nullptr) {
     ex.table().rms_norm({x.f32(), x.f32(), norm.f32(), begin * heads, end * heads, s.head_dim, s.head_dim,
                          static_cast<float>(s.norm_epsilon)});
   }
-  ex.table().rope({x.f32(), x.row_stride(), rope.cos.f32(), rope.sin.f32(), begin, end, heads, s.head_dim, s.interleaved});
+  ex.table().rope({x.f32(), x.row_stride(), rope.cos.f32(), rope.sin.f32(), begin, end, heads, s.head_dim,
+                   s.interleaved});
 }
 
 }  // namespace
@@ -74,7 +75,8 @@ Tensor attention(Exec& ex, Tensor q, const AttentionShape& s, const AttentionPla
   const std::int64_t longest = (place.longest + block - 1) / block * block;
   auto* scratch = static_cast<float*>(ex.scratch(kernels::kAttentionRows * longest * sizeof(float)));
   if (ex.tracing()) {
-    // Every row against half of the longest context on average would flatter it: the worst step is what is traced.
+    // Every row against half of the longest context on average would flatter it: the worst step is what is
+    // traced.
     const double pairs = static_cast<double>(q.rows()) * s.heads * longest;
     ex.record({"attention", 4 * pairs * s.head_dim, 0,
                2.0 * static_cast<double>(q.bytes()) + 4.0 * pairs / (s.heads / s.kv_heads) * s.head_dim});

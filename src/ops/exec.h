@@ -19,8 +19,8 @@ using tensor::Tensor;
 /// What one op costs, as the planner wants it.
 struct OpCost {
   std::string name;
-  double flops = 0;          ///< multiply and add count two
-  double weight_bytes = 0;   ///< parameters read
+  double flops = 0;             ///< multiply and add count two
+  double weight_bytes = 0;      ///< parameters read
   double activation_bytes = 0;  ///< read and written, the KV cache included
 };
 
@@ -29,14 +29,21 @@ struct Trace {
   std::vector<OpCost> ops;
 };
 
-/// Rules for ops: shapes are checked; outputs come from the arena in the same order on every worker; each worker
-/// computes its slice; one barrier ends the op. While tracing nothing is computed and no data pointer is followed.
+/// Rules for ops: shapes are checked; outputs come from the arena in the same order on every worker; each
+/// worker computes its slice; one barrier ends the op. While tracing nothing is computed and no data pointer
+/// is followed.
 class Exec {
  public:
-  /// A worker's Exec. `scratch` is this worker's own memory for kernels, scratch_bytes long. All must outlive it.
+  /// A worker's Exec. `scratch` is this worker's own memory for kernels, scratch_bytes long. All must outlive
+  /// it.
   Exec(const kernels::Table& table, base::Barrier& barrier, int worker, int workers, tensor::Arena arena,
        std::byte* scratch, std::size_t scratch_bytes)
-      : table_(table), barrier_(&barrier), worker_(worker), workers_(workers), arena_(arena), scratch_(scratch),
+      : table_(table),
+        barrier_(&barrier),
+        worker_(worker),
+        workers_(workers),
+        arena_(arena),
+        scratch_(scratch),
         scratch_bytes_(scratch_bytes) {}
   /// A tracing Exec: shapes only. It also finds the arena's and the scratch's worst size.
   Exec(const kernels::Table& table, Trace& trace) : table_(table), trace_(&trace) {}
@@ -52,7 +59,8 @@ class Exec {
 
   void barrier() { barrier_->wait(); }
 
-  /// Calls f(begin, end) with this worker's part of [0, count), cut at multiples of `grain`. THE way to share work.
+  /// Calls f(begin, end) with this worker's part of [0, count), cut at multiples of `grain`. THE way to share
+  /// work.
   template <typename F>
   void slice(std::int64_t count, std::int64_t grain, F&& f) const {
     const std::int64_t grains = (count + grain - 1) / grain;
@@ -61,7 +69,8 @@ class Exec {
     if (begin < end) f(begin, end);
   }
 
-  /// Calls f(i) for this worker's items of [0, count): every workers()-th, so that costs that grow with i even out.
+  /// Calls f(i) for this worker's items of [0, count): every workers()-th, so that costs that grow with i
+  /// even out.
   template <typename F>
   void each(std::int64_t count, F&& f) const {
     for (std::int64_t i = worker_; i < count; i += workers_) f(i);

@@ -33,13 +33,14 @@ void matmul_slice(Exec& ex, const Prepared& x, std::int64_t rows, const PackedMa
                   const float* bias, const float* residual) {
   void* scratch = matmul_scratch(ex, weight);
   ex.slice(weight.n(), weight.kernel().panel_rows, [&](std::int64_t begin, std::int64_t end) {
-    weight.kernel().run({weight.type(), weight.data(), begin, end, weight.n(), weight.k(), x.data, x.stride, rows, out,
-                         weight.n(), bias, residual, scratch});
+    weight.kernel().run({weight.type(), weight.data(), begin, end, weight.n(), weight.k(), x.data, x.stride,
+                         rows, out, weight.n(), bias, residual, scratch});
   });
 }
 
 OpCost linear_cost(const char* name, std::int64_t rows, const PackedMatrix& weight) {
-  const auto n = static_cast<double>(weight.n()), k = static_cast<double>(weight.k()), t = static_cast<double>(rows);
+  const auto n = static_cast<double>(weight.n()), k = static_cast<double>(weight.k()),
+             t = static_cast<double>(rows);
   return {name, 2 * t * n * k, static_cast<double>(weight.bytes()), t * (n + k) * sizeof(float)};
 }
 

@@ -1,5 +1,5 @@
-// The fused ops a decoder is written with. T: rows of the step. Every op follows the rules in exec.h; inputs are
-// complete (a barrier lies behind them) and so is the output when the op returns.
+// The fused ops a decoder is written with. T: rows of the step. Every op follows the rules in exec.h; inputs
+// are complete (a barrier lies behind them) and so is the output when the op returns.
 #pragma once
 
 #include <cstdint>
@@ -42,18 +42,19 @@ struct RopeTable {
   Tensor cos, sin;
 };
 /// Angle of pair i at position p: p * inverse_frequencies[i].
-RopeTable rope_table(Exec& ex, std::span<const std::int32_t> positions, std::span<const float> inverse_frequencies);
+RopeTable rope_table(Exec& ex, std::span<const std::int32_t> positions,
+                     std::span<const float> inverse_frequencies);
 
 /// Where the rows of a step stand in their sequences, and where the keys and values live.
 struct AttentionPlace {
-  std::span<const std::int32_t> positions;           ///< [T]
-  std::span<const std::int32_t* const> row_blocks;   ///< [T]: block table of the row's sequence
+  std::span<const std::int32_t> positions;          ///< [T]
+  std::span<const std::int32_t* const> row_blocks;  ///< [T]: block table of the row's sequence
   struct Tile {
     std::int32_t row_begin, row_end;  ///< consecutive rows of one sequence, at most kernels::kAttentionRows
   };
-  std::span<const Tile> tiles;        ///< all rows, each once
-  kernels::KvLayer kv;                ///< this layer's cache
-  std::int64_t longest = 0;           ///< largest position + 1 that this engine will ever see
+  std::span<const Tile> tiles;  ///< all rows, each once
+  kernels::KvLayer kv;          ///< this layer's cache
+  std::int64_t longest = 0;     ///< largest position + 1 that this engine will ever see
 };
 
 struct AttentionShape {
@@ -68,14 +69,14 @@ struct QkvWeights {
   const PackedMatrix* q = nullptr;
   const PackedMatrix* k = nullptr;
   const PackedMatrix* v = nullptr;
-  Tensor q_bias, k_bias, v_bias;   ///< empty: none
-  Tensor q_norm, k_norm;           ///< [d], empty: none
+  Tensor q_bias, k_bias, v_bias;  ///< empty: none
+  Tensor q_norm, k_norm;          ///< [d], empty: none
 };
 
-/// q, k, v = x · Wᵀ + b, each head of q and k normalised if asked, rotated; k and v go to the cache, q [T, H * d] comes
-/// back. x [T, D].
-Tensor qkv_rope(Exec& ex, Tensor x, const QkvWeights& weights, const RopeTable& rope, const AttentionShape& shape,
-                const AttentionPlace& place);
+/// q, k, v = x · Wᵀ + b, each head of q and k normalised if asked, rotated; k and v go to the cache, q [T, H
+/// * d] comes back. x [T, D].
+Tensor qkv_rope(Exec& ex, Tensor x, const QkvWeights& weights, const RopeTable& rope,
+                const AttentionShape& shape, const AttentionPlace& place);
 
 /// softmax(q · Kᵀ / sqrt(d)) · V over the sequence's cache up to the row's own position: [T, H * d].
 Tensor attention(Exec& ex, Tensor q, const AttentionShape& shape, const AttentionPlace& place);

@@ -48,17 +48,20 @@ Tensor rms_norm(Exec& ex, Tensor x, Tensor weight, double epsilon) {
   TW_CHECK(rows == 0 || x.row_stride() == width, "rms_norm: the weight has another width than the rows");
   const Tensor out = ex.output(x.shape);
   if (ex.tracing()) {
-    ex.record({"rms_norm", 4.0 * rows * width, static_cast<double>(weight.bytes()), 2.0 * static_cast<double>(x.bytes())});
+    ex.record({"rms_norm", 4.0 * rows * width, static_cast<double>(weight.bytes()),
+               2.0 * static_cast<double>(x.bytes())});
     return out;
   }
   ex.slice(rows, 1, [&](std::int64_t begin, std::int64_t end) {
-    ex.table().rms_norm({x.f32(), out.f32(), weight.f32(), begin, end, width, width, static_cast<float>(epsilon)});
+    ex.table().rms_norm(
+        {x.f32(), out.f32(), weight.f32(), begin, end, width, width, static_cast<float>(epsilon)});
   });
   ex.barrier();
   return out;
 }
 
-RopeTable rope_table(Exec& ex, std::span<const std::int32_t> positions, std::span<const float> inverse_frequencies) {
+RopeTable rope_table(Exec& ex, std::span<const std::int32_t> positions,
+                     std::span<const float> inverse_frequencies) {
   const auto rows = static_cast<std::int64_t>(positions.size());
   const auto half = static_cast<std::int64_t>(inverse_frequencies.size());
   const RopeTable table{ex.output({rows, half}), ex.output({rows, half})};

@@ -1,5 +1,5 @@
-// What a decoder-only transformer looks like: read from a GGUF file's metadata or from config.json, checked once,
-// and from then on trusted by every folder above.
+// What a decoder-only transformer looks like: read from a GGUF file's metadata or from config.json, checked
+// once, and from then on trusted by every folder above.
 #pragma once
 
 #include <cstdint>
@@ -47,10 +47,10 @@ struct ModelConfig {
   RopeScaling rope_scaling;
   std::int64_t sliding_window = 0;  ///< tokens a query sees back, itself included; 0 = all
 
-  bool qkv_bias = false;         ///< Qwen 2
-  bool qk_norm = false;          ///< Qwen 3: RMSNorm over each head's query and key before the rotation
+  bool qkv_bias = false;            ///< Qwen 2
+  bool qk_norm = false;             ///< Qwen 3: RMSNorm over each head's query and key before the rotation
   std::vector<float> rope_factors;  ///< divide each pair's frequency (GGUF rope_freqs.weight); empty: none
-  bool tied_embeddings = false;  ///< the output head is the embedding table
+  bool tied_embeddings = false;     ///< the output head is the embedding table
 
   std::int64_t q_width() const { return heads * head_dim; }
   std::int64_t kv_width() const { return kv_heads * head_dim; }

@@ -7,7 +7,8 @@ namespace {
 
 base::Status in_range(const char* flag, std::int64_t value, std::int64_t low, std::int64_t high) {
   if (value >= low && value <= high) return base::Ok{};
-  return base::error(base::Code::kInvalidArgument, "--{} is {}, but must be {} to {}", flag, value, low, high);
+  return base::error(base::Code::kInvalidArgument, "--{} is {}, but must be {} to {}", flag, value, low,
+                     high);
 }
 
 base::Status one_of(const char* flag, const std::string& value, std::initializer_list<const char*> allowed) {
@@ -16,7 +17,8 @@ base::Status one_of(const char* flag, const std::string& value, std::initializer
     if (value == name) return base::Ok{};
     list += list.empty() ? name : std::string(", ") + name;
   }
-  return base::error(base::Code::kInvalidArgument, "--{} is \"{}\", but must be one of: {}", flag, value, list);
+  return base::error(base::Code::kInvalidArgument, "--{} is \"{}\", but must be one of: {}", flag, value,
+                     list);
 }
 
 }  // namespace
@@ -33,10 +35,12 @@ base::Status ServeConfig::validate() const {
   TW_RETURN_IF_ERROR(one_of("log-format", log_format, {"text", "json"}));
   TW_RETURN_IF_ERROR(one_of("log-level", log_level, {"trace", "debug", "info", "warn", "error", "off"}));
   if (!std::isfinite(kv_memory) || kv_memory < 0) {
-    return base::error(base::Code::kInvalidArgument, "--kv-memory is {}, but must be a number of GiB, 0 or more", kv_memory);
+    return base::error(base::Code::kInvalidArgument,
+                       "--kv-memory is {}, but must be a number of GiB, 0 or more", kv_memory);
   }
   if (tls_cert.empty() != tls_key.empty()) {
-    return base::error(base::Code::kInvalidArgument, "--tls-cert and --tls-key go together: give both or none");
+    return base::error(base::Code::kInvalidArgument,
+                       "--tls-cert and --tls-key go together: give both or none");
   }
   return base::Ok{};
 }

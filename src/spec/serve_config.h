@@ -1,4 +1,5 @@
-// Everything `tokenworks serve` can be told. ONE field list (visit) feeds the flags, --help and the docs table.
+// Everything `tokenworks serve` can be told. ONE field list (visit) feeds the flags, --help and the docs
+// table.
 #pragma once
 
 #include <cstdint>
@@ -12,22 +13,23 @@ namespace tw::spec {
 struct ServeConfig {
   std::string host = "127.0.0.1";
   int port = 8080;
-  std::string served_name;         ///< empty: the model's own name
-  std::int64_t ctx = 0;            ///< tokens a request may hold; 0: the model's own, as far as memory allows
-  double kv_memory = 0;            ///< GiB; 0: a share of the free memory
-  std::string kv_type = "f16";     ///< f16 or f32
-  int max_queue = 256;             ///< waiting requests before 429
-  int max_batch = 64;              ///< sequences that run together
-  int max_step_tokens = 512;       ///< tokens of one step; a prompt longer than this is cut into chunks
+  std::string served_name;      ///< empty: the model's own name
+  std::int64_t ctx = 0;         ///< tokens a request may hold; 0: the model's own, as far as memory allows
+  double kv_memory = 0;         ///< GiB; 0: a share of the free memory
+  std::string kv_type = "f16";  ///< f16 or f32
+  int max_queue = 256;          ///< waiting requests before 429
+  int max_batch = 64;           ///< sequences that run together
+  int max_step_tokens = 512;    ///< tokens of one step; a prompt longer than this is cut into chunks
   bool prefix_cache = true;
-  bool cache_generated = false;    ///< let prefix hits take generated blocks too (see docs/architecture.md, Same bits)
-  int threads = 0;                 ///< 0: what the machine and the cgroup allow
-  std::string isa;                 ///< force a kernel set
-  std::string api_key_file;        ///< first line is the key; else the environment's TOKENWORKS_API_KEY
-  std::string tls_cert, tls_key;   ///< PEM files; both or none
-  std::string cors_origin;         ///< empty: no CORS
+  bool cache_generated =
+      false;        ///< let prefix hits take generated blocks too (see docs/architecture.md, Same bits)
+  int threads = 0;  ///< 0: what the machine and the cgroup allow
+  std::string isa;  ///< force a kernel set
+  std::string api_key_file;       ///< first line is the key; else the environment's TOKENWORKS_API_KEY
+  std::string tls_cert, tls_key;  ///< PEM files; both or none
+  std::string cors_origin;        ///< empty: no CORS
   int drain_seconds = 30;
-  std::string log_format = "text"; ///< text or json
+  std::string log_format = "text";  ///< text or json
   std::string log_level = "info";
 
   /// Calls v(name, reference to the field, help) for each field, in the order people read them.
@@ -36,14 +38,18 @@ struct ServeConfig {
     v("host", c.host, "address to listen on; 0.0.0.0 makes it reachable from outside");
     v("port", c.port, "TCP port, 0 for any free one");
     v("served-name", c.served_name, "model name that clients use (default: the model's own)");
-    v("ctx", c.ctx, "longest sequence in tokens, prompt and answer (default: the model's, as far as memory allows)");
-    v("kv-memory", c.kv_memory, "GiB for keys and values (default: a quarter of the free memory, at most what ctx x max-batch needs)");
+    v("ctx", c.ctx,
+      "longest sequence in tokens, prompt and answer (default: the model's, as far as memory allows)");
+    v("kv-memory", c.kv_memory,
+      "GiB for keys and values (default: a quarter of the free memory, at most what ctx x max-batch needs)");
     v("kv-type", c.kv_type, "storage of keys and values: f16 or f32");
     v("max-queue", c.max_queue, "requests that may wait; one more is answered 429");
     v("max-batch", c.max_batch, "sequences that run together");
-    v("max-step-tokens", c.max_step_tokens, "tokens in one step; longer prompts are cut into chunks (at most 512)");
+    v("max-step-tokens", c.max_step_tokens,
+      "tokens in one step; longer prompts are cut into chunks (at most 512)");
     v("prefix-cache", c.prefix_cache, "reuse the keys and values of equal prompt beginnings");
-    v("cache-generated", c.cache_generated, "let the prefix cache reuse generated tokens too; answers may then differ in the last bits");
+    v("cache-generated", c.cache_generated,
+      "let the prefix cache reuse generated tokens too; answers may then differ in the last bits");
     v("threads", c.threads, "worker threads (default: what the machine and the cgroup allow)");
     v("isa", c.isa, "force a kernel set: ref, avx2, avx512 (default: the best this processor has)");
     v("api-key-file", c.api_key_file, "file whose first line every client must send as its Bearer key");

@@ -30,9 +30,9 @@ class Buffer {
   std::size_t size_ = 0;
 };
 
-/// A bump allocator over memory it does not own. Every worker has its own Arena over the SAME memory and makes the
-/// same calls, so all compute the same pointers without talking. Over no memory (data null) it only counts: that is
-/// how the worst step is sized.
+/// A bump allocator over memory it does not own. Every worker has its own Arena over the SAME memory and
+/// makes the same calls, so all compute the same pointers without talking. Over no memory (data null) it only
+/// counts: that is how the worst step is sized.
 class Arena {
  public:
   Arena() = default;

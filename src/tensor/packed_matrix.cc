@@ -4,8 +4,8 @@
 
 namespace tw::tensor {
 
-base::Result<PackedMatrix> PackedMatrix::create(const kernels::MatmulKernel& kernel, DType type, const void* source,
-                                                std::int64_t n, std::int64_t k) {
+base::Result<PackedMatrix> PackedMatrix::create(const kernels::MatmulKernel& kernel, DType type,
+                                                const void* source, std::int64_t n, std::int64_t k) {
   PackedMatrix matrix;
   matrix.kernel_ = &kernel;
   matrix.type_ = type;
@@ -13,7 +13,8 @@ base::Result<PackedMatrix> PackedMatrix::create(const kernels::MatmulKernel& ker
   matrix.n_ = n;
   matrix.k_ = k;
   if (kernel.packed_bytes != nullptr) {
-    TW_ASSIGN_OR_RETURN(matrix.copy_, Buffer::allocate(kernel.packed_bytes(type, n, k), "a packed weight matrix"));
+    TW_ASSIGN_OR_RETURN(matrix.copy_,
+                        Buffer::allocate(kernel.packed_bytes(type, n, k), "a packed weight matrix"));
   }
   return matrix;
 }

@@ -6,15 +6,15 @@
 
 namespace tw::tensor {
 
-/// W[N, K], used as x · Wᵀ. Either a view of the file's rows (the kernel takes them as they are; the file must
-/// outlive it) or a packed copy that it owns.
+/// W[N, K], used as x · Wᵀ. Either a view of the file's rows (the kernel takes them as they are; the file
+/// must outlive it) or a packed copy that it owns.
 class PackedMatrix {
  public:
   PackedMatrix() = default;
 
   /// Allocates the packed form; `pack_rows` then fills it, in any number of disjoint parts and threads.
-  static base::Result<PackedMatrix> create(const kernels::MatmulKernel& kernel, DType type, const void* source,
-                                           std::int64_t n, std::int64_t k);
+  static base::Result<PackedMatrix> create(const kernels::MatmulKernel& kernel, DType type,
+                                           const void* source, std::int64_t n, std::int64_t k);
   /// Packs panels [begin, end) of panels(). Thread-safe for disjoint ranges; nothing to do for a view.
   void pack_panels(std::int64_t begin, std::int64_t end);
 

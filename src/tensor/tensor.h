@@ -35,7 +35,8 @@ class Shape {
   int rank_ = 0;
 };
 
-/// A contiguous row-major view. data is null while tracing. Plain types only: quantized weights are a PackedMatrix.
+/// A contiguous row-major view. data is null while tracing. Plain types only: quantized weights are a
+/// PackedMatrix.
 struct Tensor {
   DType dtype = DType::kF32;
   Shape shape;
@@ -47,7 +48,9 @@ struct Tensor {
   }
   std::int64_t rows() const { return shape[0]; }
   /// Elements from one row (first extent) to the next.
-  std::int64_t row_stride() const { return shape.rank() == 0 || shape[0] == 0 ? 0 : shape.elements() / shape[0]; }
+  std::int64_t row_stride() const {
+    return shape.rank() == 0 || shape[0] == 0 ? 0 : shape.elements() / shape[0];
+  }
   std::size_t bytes() const { return base::row_bytes(dtype, shape.elements()); }
 };
 

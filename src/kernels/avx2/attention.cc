@@ -1,5 +1,5 @@
-// Attention over the paged cache: the positions of a block are lanes for the scores, the elements of a head for the
-// mix. Up to four rows share each load. A row's additions have the same order in any company.
+// Attention over the paged cache: the positions of a block are lanes for the scores, the elements of a head
+// for the mix. Up to four rows share each load. A row's additions have the same order in any company.
 #include <immintrin.h>
 
 #include <cstdint>
@@ -16,7 +16,8 @@ constexpr int kTile = 4;
 template <DType kType>
 __m256 load(const void* base, std::int64_t at) {
   if constexpr (kType == DType::kF32) return _mm256_loadu_ps(static_cast<const float*>(base) + at);
-  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(static_cast<const std::uint16_t*>(base) + at)));
+  return _mm256_cvtph_ps(
+      _mm_loadu_si128(reinterpret_cast<const __m128i*>(static_cast<const std::uint16_t*>(base) + at)));
 }
 
 template <DType kType>
@@ -41,7 +42,8 @@ Range range_of(const AttentionArgs& a, std::int64_t row) {
 
 /// Scores of kCount rows against blocks [first, last): 16 positions a block.
 template <DType kType, int kCount>
-void score_blocks(const AttentionArgs& a, std::int64_t row, std::int64_t first, std::int64_t last, float* const* scores) {
+void score_blocks(const AttentionArgs& a, std::int64_t row, std::int64_t first, std::int64_t last,
+                  float* const* scores) {
   const std::int64_t d = a.kv.head_dim;
   const float* q = a.q + row * a.stride + a.head * d;
   const __m256 scale = _mm256_set1_ps(a.scale);
@@ -50,7 +52,8 @@ void score_blocks(const AttentionArgs& a, std::int64_t row, std::int64_t first, 
     __m256 low[kCount], high[kCount];
     for (int r = 0; r < kCount; ++r) low[r] = high[r] = _mm256_setzero_ps();
     for (std::int64_t i = 0; i < d; ++i) {
-      const __m256 k0 = load<kType>(a.kv.keys, at + i * kKvBlock), k1 = load<kType>(a.kv.keys, at + i * kKvBlock + 8);
+      const __m256 k0 = load<kType>(a.kv.keys, at + i * kKvBlock),
+                   k1 = load<kType>(a.kv.keys, at + i * kKvBlock + 8);
       for (int r = 0; r < kCount; ++r) {
         const __m256 x = _mm256_broadcast_ss(q + r * a.stride + i);
         low[r] = _mm256_fmadd_ps(x, k0, low[r]);
@@ -70,7 +73,8 @@ void softmax(float* scores, Range range, std::int64_t first, std::int64_t last) 
   for (std::int64_t p = first * kKvBlock; p < range.begin; ++p) scores[p] = kNever;
   for (std::int64_t p = range.end; p < last * kKvBlock; ++p) scores[p] = kNever;
   __m256 largest = _mm256_set1_ps(kNever);
-  for (std::int64_t p = first * kKvBlock; p < last * kKvBlock; p += 8) largest = _mm256_max_ps(largest, _mm256_loadu_ps(scores + p));
+  for (std::int64_t p = first * kKvBlock; p < last * kKvBlock; p += 8)
+    largest = _mm256_max_ps(largest, _mm256_loadu_ps(scores + p));
   const __m256 top = _mm256_set1_ps(max_lanes(largest));
   __m256 sum = _mm256_setzero_ps();
   for (std::int64_t p = first * kKvBlock; p < last * kKvBlock; p += 8) {
@@ -86,7 +90,8 @@ void softmax(float* scores, Range range, std::int64_t first, std::int64_t last) 
 
 /// out = sum over positions [begin, end) of probability * value, elements [i, i + 16) of kCount rows.
 template <DType kType, int kCount>
-void mix16(const AttentionArgs& a, std::int64_t row, Range range, std::int64_t i, const float* const* scores) {
+void mix16(const AttentionArgs& a, std::int64_t row, Range range, std::int64_t i,
+           const float* const* scores) {
   const std::int64_t d = a.kv.head_dim;
   __m256 low[kCount], high[kCount];
   for (int r = 0; r < kCount; ++r) low[r] = high[r] = _mm256_setzero_ps();
@@ -108,7 +113,8 @@ void mix16(const AttentionArgs& a, std::int64_t row, Range range, std::int64_t i
 
 /// The elements past the last multiple of 16.
 template <DType kType>
-void mix_tail(const AttentionArgs& a, std::int64_t row, Range range, std::int64_t first, const float* scores) {
+void mix_tail(const AttentionArgs& a, std::int64_t row, Range range, std::int64_t first,
+              const float* scores) {
   const std::int64_t d = a.kv.head_dim;
   for (std::int64_t i = first; i < d; ++i) {
     float sum = 0;
@@ -124,7 +130,8 @@ void rows(const AttentionArgs& a, std::int64_t row) {
   const std::int64_t d = a.kv.head_dim;
   const Range seen = {range_of(a, row).begin, range_of(a, row + kCount - 1).end};
   const std::int64_t first = seen.begin / kKvBlock, last = (seen.end + kKvBlock - 1) / kKvBlock;
-  const std::int64_t length = (a.first_position + (a.row_end - a.row_begin) + kKvBlock - 1) / kKvBlock * kKvBlock;
+  const std::int64_t length =
+      (a.first_position + (a.row_end - a.row_begin) + kKvBlock - 1) / kKvBlock * kKvBlock;
   float* scores[kCount];
   for (int r = 0; r < kCount; ++r) scores[r] = a.scratch + r * length;
   score_blocks<kType, kCount>(a, row, first, last, scores);
@@ -144,12 +151,16 @@ void attention_of(const AttentionArgs& a) {
 }
 
 void attention(const AttentionArgs& a) {
-  if (a.kv.type == DType::kF32) attention_of<DType::kF32>(a);
-  else attention_of<DType::kF16>(a);
+  if (a.kv.type == DType::kF32)
+    attention_of<DType::kF32>(a);
+  else
+    attention_of<DType::kF16>(a);
 }
 
 }  // namespace
 
-void avx2_attention_slots(KernelSlots& slots) { slots.attention = attention; }
+void avx2_attention_slots(KernelSlots& slots) {
+  slots.attention = attention;
+}
 
 }  // namespace tw::kernels

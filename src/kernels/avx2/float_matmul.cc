@@ -23,7 +23,6 @@ __m256 load(const std::uint8_t* p) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
 }
 
-
 /// The last k % 8 weights and activations, filled up with zeros.
 template <DType kType>
 __m256 load_tail(const std::uint8_t* p, std::int64_t count) {
@@ -49,7 +48,8 @@ void dots(const std::uint8_t* w, const float* const* x, std::int64_t k, float* o
     const std::int64_t count = k - i < 8 ? k - i : 8;
     const __m256 w0 = load_tail<kType>(w + i * kBytes<kType>, count);
     for (int t = 0; t < kCount; ++t) {
-      even[t] = _mm256_fmadd_ps(w0, load_tail<DType::kF32>(reinterpret_cast<const std::uint8_t*>(x[t] + i), count), even[t]);
+      even[t] = _mm256_fmadd_ps(
+          w0, load_tail<DType::kF32>(reinterpret_cast<const std::uint8_t*>(x[t] + i), count), even[t]);
     }
   }
   for (int t = 0; t < kCount; ++t) out[t] = sum_lanes(_mm256_add_ps(even[t], odd[t]));
@@ -90,8 +90,10 @@ void run(const MatmulArgs& a) {
 }
 
 constexpr MatmulKernel kF32 = {"avx2 fp32", 1, nullptr, nullptr, nullptr, nullptr, nullptr, run<DType::kF32>};
-constexpr MatmulKernel kF16 = {"avx2 fp16 widened", 1, nullptr, nullptr, nullptr, nullptr, nullptr, run<DType::kF16>};
-constexpr MatmulKernel kBF16 = {"avx2 bf16 widened", 1, nullptr, nullptr, nullptr, nullptr, nullptr, run<DType::kBF16>};
+constexpr MatmulKernel kF16 = {"avx2 fp16 widened", 1, nullptr, nullptr, nullptr, nullptr, nullptr,
+                               run<DType::kF16>};
+constexpr MatmulKernel kBF16 = {"avx2 bf16 widened", 1, nullptr, nullptr, nullptr, nullptr, nullptr,
+                                run<DType::kBF16>};
 
 }  // namespace
 

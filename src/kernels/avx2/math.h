@@ -18,12 +18,13 @@ inline float max_lanes(__m256 v) {
   return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
 }
 
-/// exp(x), 0 below -87.3 and finite above. x = n ln 2 + r, |r| <= ln 2 / 2, and a Taylor polynomial of degree 7 whose
-/// remainder r^8 / 8! is below 6e-9: the error is that of fp32 rounding, about 1 ulp.
+/// exp(x), 0 below -87.3 and finite above. x = n ln 2 + r, |r| <= ln 2 / 2, and a Taylor polynomial of degree
+/// 7 whose remainder r^8 / 8! is below 6e-9: the error is that of fp32 rounding, about 1 ulp.
 inline __m256 exp_lanes(__m256 x) {
   const __m256 too_small = _mm256_cmp_ps(x, _mm256_set1_ps(-87.3F), _CMP_LT_OQ);
   x = _mm256_min_ps(_mm256_max_ps(x, _mm256_set1_ps(-87.3F)), _mm256_set1_ps(88.0F));
-  const __m256 n = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(1.44269504F)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m256 n = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(1.44269504F)),
+                                   _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   // ln 2 in two parts: the first has zeros at its end, so that n times it is exact.
   __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0.693359375F), x);
   r = _mm256_fnmadd_ps(n, _mm256_set1_ps(-2.12194440e-4F), r);
@@ -35,7 +36,8 @@ inline __m256 exp_lanes(__m256 x) {
   p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.5F));
   p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0F));
   p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0F));
-  const __m256i power = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
+  const __m256i power =
+      _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
   return _mm256_andnot_ps(too_small, _mm256_mul_ps(p, _mm256_castsi256_ps(power)));
 }
 

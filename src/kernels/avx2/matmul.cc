@@ -1,5 +1,5 @@
-// Products with quantized weights in panels of 8 rows (panels.h): lanes are output rows, activations are 15-bit
-// integers in two planes of int8.
+// Products with quantized weights in panels of 8 rows (panels.h): lanes are output rows, activations are
+// 15-bit integers in two planes of int8.
 #include <immintrin.h>
 
 #include <cstdint>
@@ -12,14 +12,15 @@ namespace tw::kernels {
 namespace {
 
 constexpr int kRows = 8;
-// Activation rows that share one unpacking of the weights. 8 unpacked vectors + 4 sums + temporaries fill 16 registers.
+// Activation rows that share one unpacking of the weights. 8 unpacked vectors + 4 sums + temporaries fill 16
+// registers.
 constexpr int kTile = 4;
 
 /// A prepared row of activations (panels.h).
 struct Row {
   const std::int8_t* q;  ///< high and low planes of each block
-  const float* scales;  ///< [K/32]
-  const float* sums;    ///< [K/16], scaled
+  const float* scales;   ///< [K/32]
+  const float* sums;     ///< [K/16], scaled
 };
 
 Row row_at(const MatmulArgs& a, std::int64_t t) {
@@ -28,7 +29,9 @@ Row row_at(const MatmulArgs& a, std::int64_t t) {
           reinterpret_cast<const float*>(base + activation_sums_at(a.k))};
 }
 
-__m256 load_halves(const std::uint8_t* p) { return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
+__m256 load_halves(const std::uint8_t* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
 
 __m256 load_signed_bytes(const std::uint8_t* p) {
   return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
@@ -51,7 +54,8 @@ Scales load_scales(const std::uint8_t* p, __m256 d, __m256 dmin) {
   for (int h = 0; h < kParts; ++h) {
     s.scale[h] = f.super ? _mm256_mul_ps(d, load_signed_bytes(p + h * kRows)) : load_halves(p);
     if constexpr (f.minimums && f.super) {
-      s.minimum[h] = _mm256_sub_ps(_mm256_setzero_ps(), _mm256_mul_ps(dmin, load_bytes(p + (kParts + h) * kRows)));
+      s.minimum[h] =
+          _mm256_sub_ps(_mm256_setzero_ps(), _mm256_mul_ps(dmin, load_bytes(p + (kParts + h) * kRows)));
     } else if constexpr (f.minimums) {
       s.minimum[h] = load_halves(p + 2 * kRows);
     } else if constexpr (f.offset != 0) {
@@ -76,11 +80,13 @@ void load_weights(const std::uint8_t* p, __m256i* w) {
   }
 }
 
-__m256i four(const std::int8_t* q) { return _mm256_set1_epi32(*reinterpret_cast<const std::int32_t*>(q)); }
+__m256i four(const std::int8_t* q) {
+  return _mm256_set1_epi32(*reinterpret_cast<const std::int32_t*>(q));
+}
 
 /// Sum of weight * q over 16 values of one plane from group `begin` (of 4 values) on, for 8 rows.
-/// 16-bit sums cannot overflow: nibbles give at most 4 * 2 * 15 * 127 = 15,240; bytes of up to 6 bits are widened
-/// after two steps, 2 * 2 * 63 * 127 = 32,004; signed bytes after each, 2 * 128 * 127 = 32,512.
+/// 16-bit sums cannot overflow: nibbles give at most 4 * 2 * 15 * 127 = 15,240; bytes of up to 6 bits are
+/// widened after two steps, 2 * 2 * 63 * 127 = 32,004; signed bytes after each, 2 * 128 * 127 = 32,512.
 template <DType kType>
 __m256i dot16(const __m256i* w, const std::int8_t* q, int begin) {
   constexpr PanelFormat f = panel_format(kType);
@@ -88,7 +94,8 @@ __m256i dot16(const __m256i* w, const std::int8_t* q, int begin) {
   if constexpr (f.is_signed) {
     __m256i sum = _mm256_setzero_si256();
     for (int j = begin; j < begin + 4; ++j) {
-      const __m256i product = _mm256_maddubs_epi16(_mm256_abs_epi8(w[j]), _mm256_sign_epi8(four(q + 4 * j), w[j]));
+      const __m256i product =
+          _mm256_maddubs_epi16(_mm256_abs_epi8(w[j]), _mm256_sign_epi8(four(q + 4 * j), w[j]));
       sum = _mm256_add_epi32(sum, _mm256_madd_epi16(product, ones));
     }
     return sum;
@@ -100,7 +107,8 @@ __m256i dot16(const __m256i* w, const std::int8_t* q, int begin) {
     return _mm256_add_epi32(_mm256_madd_epi16(a, ones), _mm256_madd_epi16(b, ones));
   } else {
     __m256i sum = _mm256_maddubs_epi16(w[begin], four(q + 4 * begin));
-    for (int j = begin + 1; j < begin + 4; ++j) sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(w[j], four(q + 4 * j)));
+    for (int j = begin + 1; j < begin + 4; ++j)
+      sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(w[j], four(q + 4 * j)));
     return _mm256_madd_epi16(sum, ones);
   }
 }
@@ -129,12 +137,15 @@ __m256 add_block(__m256 sum, const __m256i* w, const Scales& s, const Row& x, st
   const std::int8_t *high = x.q + block * 2 * kPanelBlock, *low = high + kPanelBlock;
   const __m256 dx = _mm256_broadcast_ss(x.scales + block);
   if constexpr (f.halves) {
-    sum = _mm256_fmadd_ps(join(dot16<kType>(w, high, 0), dot16<kType>(w, low, 0)), _mm256_mul_ps(s.scale[0], dx), sum);
-    sum = _mm256_fmadd_ps(join(dot16<kType>(w, high, 4), dot16<kType>(w, low, 4)), _mm256_mul_ps(s.scale[1], dx), sum);
+    sum = _mm256_fmadd_ps(join(dot16<kType>(w, high, 0), dot16<kType>(w, low, 0)),
+                          _mm256_mul_ps(s.scale[0], dx), sum);
+    sum = _mm256_fmadd_ps(join(dot16<kType>(w, high, 4), dot16<kType>(w, low, 4)),
+                          _mm256_mul_ps(s.scale[1], dx), sum);
     sum = _mm256_fmadd_ps(s.minimum[0], _mm256_broadcast_ss(x.sums + 2 * block), sum);
     sum = _mm256_fmadd_ps(s.minimum[1], _mm256_broadcast_ss(x.sums + 2 * block + 1), sum);
   } else {
-    sum = _mm256_fmadd_ps(join(dot32<kType>(w, high), dot32<kType>(w, low)), _mm256_mul_ps(s.scale[0], dx), sum);
+    sum = _mm256_fmadd_ps(join(dot32<kType>(w, high), dot32<kType>(w, low)), _mm256_mul_ps(s.scale[0], dx),
+                          sum);
     if constexpr (f.minimums || f.offset != 0) {
       const __m256 total = _mm256_set1_ps(x.sums[2 * block] + x.sums[2 * block + 1]);
       sum = _mm256_fmadd_ps(s.minimum[0], total, sum);
@@ -147,7 +158,8 @@ __m256 add_block(__m256 sum, const __m256i* w, const Scales& s, const Row& x, st
 template <DType kType, int kCount>
 void tile(const std::uint8_t* panel, const Row* x, std::int64_t blocks, __m256* sums) {
   constexpr PanelFormat f = panel_format(kType);
-  constexpr std::int64_t kScaleBytes = panel_scale_bytes(f, kRows), kWeightBytes = panel_weight_bytes(f, kRows);
+  constexpr std::int64_t kScaleBytes = panel_scale_bytes(f, kRows),
+                         kWeightBytes = panel_weight_bytes(f, kRows);
   __m256 d = _mm256_setzero_ps(), dmin = _mm256_setzero_ps(), sum[kCount];
   for (int t = 0; t < kCount; ++t) sum[t] = _mm256_setzero_ps();
   for (std::int64_t block = 0; block < blocks; ++block) {
@@ -206,7 +218,8 @@ void run(const MatmulArgs& a) {
 float largest_magnitude(const float* x) {
   const __m256 sign = _mm256_set1_ps(-0.0F);
   __m256 m = _mm256_andnot_ps(sign, _mm256_loadu_ps(x));
-  for (int i = 8; i < kPanelBlock; i += 8) m = _mm256_max_ps(m, _mm256_andnot_ps(sign, _mm256_loadu_ps(x + i)));
+  for (int i = 8; i < kPanelBlock; i += 8)
+    m = _mm256_max_ps(m, _mm256_andnot_ps(sign, _mm256_loadu_ps(x + i)));
   __m128 h = _mm_max_ps(_mm256_castps256_ps128(m), _mm256_extractf128_ps(m, 1));
   h = _mm_max_ps(h, _mm_movehl_ps(h, h));
   return _mm_cvtss_f32(_mm_max_ss(h, _mm_movehdup_ps(h)));
@@ -225,7 +238,8 @@ int quantize16(const float* x, __m256 inverse, std::int8_t* high, std::int8_t* l
   for (int i = 0; i < 2; ++i) {
     const __m256i value = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), inverse));
     h[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(value), to_high));
-    l[i] = _mm256_sub_epi32(value, _mm256_mullo_epi32(h[i], base));  // within +-127, since h is rounded to nearest
+    l[i] = _mm256_sub_epi32(value,
+                            _mm256_mullo_epi32(h[i], base));  // within +-127, since h is rounded to nearest
     total = _mm256_add_epi32(total, value);
   }
   _mm_storeu_si128(reinterpret_cast<__m128i*>(high), narrow(h[0], h[1]));
@@ -257,13 +271,22 @@ void prepare(const PrepareArgs& a) {
 }
 
 template <DType kType>
-constexpr MatmulKernel kKernel = {panel_format(kType).bytes ? "avx2 panels of 8, bytes" : "avx2 panels of 8, nibbles",
-                                  kRows, packed_bytes_8, pack_8, prepared_row_bytes, prepare, nullptr, run<kType>};
+constexpr MatmulKernel kKernel = {
+    panel_format(kType).bytes ? "avx2 panels of 8, bytes" : "avx2 panels of 8, nibbles",
+    kRows,
+    packed_bytes_8,
+    pack_8,
+    prepared_row_bytes,
+    prepare,
+    nullptr,
+    run<kType>};
 
 }  // namespace
 
 void avx2_matmul_slots(KernelSlots& slots) {
-  const auto set = [&](DType type, const MatmulKernel& kernel) { slots.matmul[static_cast<int>(type)] = &kernel; };
+  const auto set = [&](DType type, const MatmulKernel& kernel) {
+    slots.matmul[static_cast<int>(type)] = &kernel;
+  };
   set(DType::kQ4_0, kKernel<DType::kQ4_0>);
   set(DType::kQ4_1, kKernel<DType::kQ4_1>);
   set(DType::kQ5_0, kKernel<DType::kQ5_0>);

@@ -26,11 +26,13 @@ void rms_norm(const RmsNormArgs& a) {
     }
     double total = sum_lanes(squares);
     for (; i < a.width; ++i) total += static_cast<double>(x[i]) * x[i];
-    const double root = _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(total / static_cast<double>(a.width) + a.epsilon)));
+    const double root =
+        _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(total / static_cast<double>(a.width) + a.epsilon)));
     const auto scale = static_cast<float>(1.0 / root);
     const __m256 scales = _mm256_set1_ps(scale);
     for (i = 0; i + 8 <= a.width; i += 8) {
-      _mm256_storeu_ps(out + i, _mm256_mul_ps(_mm256_mul_ps(_mm256_loadu_ps(x + i), scales), _mm256_loadu_ps(a.weight + i)));
+      _mm256_storeu_ps(out + i, _mm256_mul_ps(_mm256_mul_ps(_mm256_loadu_ps(x + i), scales),
+                                              _mm256_loadu_ps(a.weight + i)));
     }
     for (; i < a.width; ++i) out[i] = x[i] * scale * a.weight[i];
   }
@@ -75,8 +77,10 @@ void rope(const RopeArgs& a) {
   for (std::int64_t t = a.row_begin; t < a.row_end; ++t) {
     for (std::int64_t h = 0; h < a.heads; ++h) {
       float* x = a.x + t * a.stride + h * a.head_dim;
-      if (a.interleaved) rotate_interleaved(x, a.cos + t * half, a.sin + t * half, half);
-      else rotate_halves(x, a.cos + t * half, a.sin + t * half, half);
+      if (a.interleaved)
+        rotate_interleaved(x, a.cos + t * half, a.sin + t * half, half);
+      else
+        rotate_halves(x, a.cos + t * half, a.sin + t * half, half);
     }
   }
 }
@@ -116,10 +120,12 @@ void silu_mul(const SiluMulArgs& a) {
     const std::int64_t row = t * a.stride;
     std::int64_t i = a.column_begin;
     for (; i + 8 <= a.column_end; i += 8) {
-      _mm256_storeu_ps(a.out + row + i, _mm256_mul_ps(silu(_mm256_loadu_ps(a.gate + row + i)), _mm256_loadu_ps(a.up + row + i)));
+      _mm256_storeu_ps(a.out + row + i, _mm256_mul_ps(silu(_mm256_loadu_ps(a.gate + row + i)),
+                                                      _mm256_loadu_ps(a.up + row + i)));
     }
     for (; i < a.column_end; ++i) {
-      // The same arithmetic as above on one lane, so that a column's bits do not depend on where the slice ends.
+      // The same arithmetic as above on one lane, so that a column's bits do not depend on where the slice
+      // ends.
       const __m256 y = _mm256_mul_ps(silu(_mm256_set1_ps(a.gate[row + i])), _mm256_set1_ps(a.up[row + i]));
       a.out[row + i] = _mm256_cvtss_f32(y);
     }

@@ -12,7 +12,8 @@ void ref_rms_norm(const RmsNormArgs& a) {
     float* out = a.out + t * a.stride;
     double squares = 0;
     for (std::int64_t i = 0; i < a.width; ++i) squares += static_cast<double>(x[i]) * x[i];
-    const float scale = static_cast<float>(1.0 / std::sqrt(squares / static_cast<double>(a.width) + a.epsilon));
+    const float scale =
+        static_cast<float>(1.0 / std::sqrt(squares / static_cast<double>(a.width) + a.epsilon));
     for (std::int64_t i = 0; i < a.width; ++i) out[i] = x[i] * scale * a.weight[i];
   }
 }

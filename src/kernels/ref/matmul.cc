@@ -22,7 +22,9 @@ float dot(const float* a, const float* b, std::int64_t n) {
   return partial[0] + tail;
 }
 
-std::int64_t scratch_bytes(std::int64_t k) { return (k + kLanes) * static_cast<std::int64_t>(sizeof(float)); }
+std::int64_t scratch_bytes(std::int64_t k) {
+  return (k + kLanes) * static_cast<std::int64_t>(sizeof(float));
+}
 
 void run(const MatmulArgs& a) {
   auto* weight_row = static_cast<float*>(a.scratch);
