@@ -32,9 +32,7 @@ std::size_t offset_past_members(std::string_view text) {
 }
 
 std::string number_text(double value) {
-  if (value == std::floor(value) && std::fabs(value) < 9e15)
-    return fmt::format("{}", static_cast<std::int64_t>(value));
-  return fmt::format("{}", value);
+  return value == std::floor(value) ? fmt::format("{:.0f}", value) : fmt::format("{}", value);
 }
 
 std::string range_text(const FieldRule& rule, std::string_view unit) {
