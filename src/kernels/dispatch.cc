@@ -47,6 +47,7 @@ void fill_avx2(const CpuFeatures&, KernelSlots& slots) {
   avx2_float_matmul_slots(slots);
   avx2_attention_slots(slots);
   avx2_row_slots(slots);
+  avx2_probe_slots(slots);
 }
 #endif
 
@@ -67,6 +68,8 @@ void fill_from(Table& table, const KernelSlots& lower) {
   if (table.store_kv == nullptr) table.store_kv = lower.store_kv;
   if (table.attention == nullptr) table.attention = lower.attention;
   if (table.silu_mul == nullptr) table.silu_mul = lower.silu_mul;
+  if (table.read_sum == nullptr) table.read_sum = lower.read_sum;
+  if (table.peak == nullptr) table.peak = lower.peak;
 }
 
 std::string joined(const std::vector<std::string>& names) {

@@ -52,6 +52,8 @@ void ref_slots(const CpuFeatures&, KernelSlots& slots) {
   slots.store_kv = ref_store_kv;
   slots.attention = ref_attention;
   slots.silu_mul = ref_silu_mul;
+  slots.read_sum = ref_read_sum;
+  slots.peak = ref_peak;
 }
 
 }  // namespace tw::kernels

@@ -13,6 +13,8 @@ void ref_rope(const RopeArgs& args);
 void ref_store_kv(const StoreKvArgs& args);
 void ref_attention(const AttentionArgs& args);
 void ref_silu_mul(const SiluMulArgs& args);
+std::uint64_t ref_read_sum(const ReadArgs& args);
+PeakResult ref_peak(const PeakArgs& args);
 extern const MatmulKernel kRefMatmul;
 
 }  // namespace tw::kernels
