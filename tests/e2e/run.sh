@@ -39,7 +39,7 @@ for ((i = 0; ; ++i)); do
 done
 
 status=0
-TW_BASE_URL="http://127.0.0.1:$port" npm test --silent || status=$?
+TW_BASE_URL="http://127.0.0.1:$port" npm run --silent "${TW_SCRIPT:-test}" || status=$?
 
 kill -TERM "$server"
 server_status=0
