@@ -65,11 +65,11 @@ double median(std::vector<double> values) {
 }
 
 base::Result<base::OrderedJson> measure(const Options& options) {
-  TW_ASSIGN_OR_RETURN(const std::string path, find_model(options.model, true));
+  TW_ASSIGN_OR_RETURN(const FoundModel found, find_model(options.model, true));
   TW_ASSIGN_OR_RETURN(StartOptions start, options.engine.options());
   start.engine.max_running = options.batch;
   if (start.engine.context == 0) start.engine.context = options.prompt + options.generate + 1;
-  TW_ASSIGN_OR_RETURN(Started started, start_engine(path, start));
+  TW_ASSIGN_OR_RETURN(Started started, start_engine(found, start));
   const model::LoadedModel& model = *started.model;
   std::uint64_t state = 42;
   std::vector<double> prefill, decode;
@@ -89,7 +89,7 @@ base::Result<base::OrderedJson> measure(const Options& options) {
   const kernels::Ceilings ceilings = kernels::probe_ceilings(threads, model.weight_bytes_per_token());
   clear_progress();
   base::OrderedJson j;
-  j["model"] = model.card().name;
+  j["model"] = started.card->name;
   j["quantization"] = model.card().quantization;
   j["kernels"] = model.table().name;
   j["threads"] = threads;

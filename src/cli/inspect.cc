@@ -91,11 +91,11 @@ void print(const model::ModelFiles& files, const model::ModelCard& card, bool te
 }
 
 int inspect(const Options& options) {
-  auto path = find_model(options.model, false);
-  if (!path.ok()) return fail(path.error());
-  auto files = model::ModelFiles::open(*path);
+  auto found = find_model(options.model, false);
+  if (!found.ok()) return fail(found.error());
+  auto files = model::ModelFiles::open(found->path);
   if (!files.ok()) return fail(files.error());
-  auto card = model::read_card(**files, *path);
+  auto card = model::read_card(**files, found->path);
   if (!card.ok()) return fail(card.error());
   if (options.json)
     std::printf("%s\n", base::dump_json(describe(**files, *card)).c_str());

@@ -114,17 +114,24 @@ int remove(const std::string& name) {
 
 }  // namespace
 
-base::Result<std::string> find_in_store(const std::string& name, bool fetch) {
+base::Result<FoundModel> find_in_store(const std::string& name, bool fetch) {
   TW_ASSIGN_OR_RETURN(const hub::Store store, hub::Store::open_default());
   const std::string wanted = name.empty() ? std::string(hub::kDefaultModelName) : name;
   auto manifest = store.find(wanted);
-  if (manifest.ok()) return store.load_path(*manifest);
-  if (!name.empty() || !fetch || manifest.error().code != base::Code::kNotFound) return manifest.error();
-  hub::PullOptions options;
-  options.name = wanted;
-  TW_ASSIGN_OR_RETURN(const hub::Manifest pulled,
-                      pull_shown(store, std::string(hub::kDefaultModelSource), options));
-  return store.load_path(pulled);
+  const bool missing = !manifest.ok() && manifest.error().code == base::Code::kNotFound;
+  if (missing && name.empty() && fetch) {
+    hub::PullOptions options;
+    options.name = wanted;
+    manifest = pull_shown(store, std::string(hub::kDefaultModelSource), options);
+  }
+  if (!manifest.ok()) return manifest.error();
+  FoundModel found{store.load_path(*manifest), manifest->name, {}};
+  if (manifest->source == hub::kDefaultModelSource) {
+    // SmolLM2's model card recommends these for chat; at OpenAI's default of 1 so small a model rambles.
+    found.defaults.temperature = 0.2F;
+    found.defaults.top_p = 0.9F;
+  }
+  return found;
 }
 
 void add_pull(CLI::App& app, int& exit_code) {

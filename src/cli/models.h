@@ -4,11 +4,17 @@
 #include <string>
 
 #include "base/result.h"
+#include "model/model_card.h"
 
 namespace tw::cli {
 
-/// The path of a stored model by its name; of the default model when `name` is empty, pulled first if `fetch`
-/// and missing.
-base::Result<std::string> find_in_store(const std::string& name, bool fetch);
+struct FoundModel {
+  std::string path;                    ///< file or folder
+  std::string name;                    ///< in the store; empty for a path
+  model::GenerationDefaults defaults;  ///< what its makers recommend and its file does not say
+};
+
+/// A stored model by its name; the default model when `name` is empty, pulled first if `fetch` and missing.
+base::Result<FoundModel> find_in_store(const std::string& name, bool fetch);
 
 }  // namespace tw::cli

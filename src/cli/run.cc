@@ -110,14 +110,14 @@ int converse(Chat& chat) {
 }
 
 int run(const Options& options) {
-  auto path = find_model(options.model, true);
-  if (!path.ok()) return fail(path.error());
+  auto found = find_model(options.model, true);
+  if (!found.ok()) return fail(found.error());
   auto start = options.engine.options();
   if (!start.ok()) return fail(start.error());
   start->engine.max_running = 1;
-  auto started = start_engine(*path, *start);
+  auto started = start_engine(*found, *start);
   if (!started.ok()) return fail(started.error());
-  Chat chat(*started, sampling_of(options, started->model->card().defaults), options.max_tokens);
+  Chat chat(*started, sampling_of(options, started->card->defaults), options.max_tokens);
   chat.set_system(options.system);
   const bool piped = ::isatty(STDIN_FILENO) == 0;
   std::string prompt = options.prompt;

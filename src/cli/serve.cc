@@ -75,8 +75,8 @@ bool wait_for_signal(const sigset_t& set, std::chrono::milliseconds time) {
 /// at once and a signal is heard.
 class Loader {
  public:
-  Loader(std::string path, const spec::ServeConfig& config, serve::Api& api, std::string address)
-      : path_(std::move(path)), config_(config), api_(api), address_(std::move(address)), thread_([this] {
+  Loader(FoundModel found, const spec::ServeConfig& config, serve::Api& api, std::string address)
+      : found_(std::move(found)), config_(config), api_(api), address_(std::move(address)), thread_([this] {
           load();
         }) {}
   ~Loader() {
@@ -92,7 +92,7 @@ class Loader {
  private:
   void load();
 
-  std::string path_;
+  FoundModel found_;
   const spec::ServeConfig& config_;
   serve::Api& api_;
   std::string address_;
@@ -105,16 +105,16 @@ class Loader {
 void Loader::load() {
   StartOptions options = start_options(config_);
   options.on_step = [this](std::int64_t tokens) { api_.record_step(tokens); };
-  auto started = start_engine(path_, options);
+  auto started = start_engine(found_, options);
   if (!started.ok()) {
     error_ = started.error();
     done_ = true;
     return;
   }
   started_ = std::move(*started);
-  auto card = std::make_shared<model::ModelCard>(started_.model->card());
+  const std::shared_ptr<model::ModelCard>& card = started_.card;
   if (!config_.served_name.empty()) card->name = config_.served_name;
-  for (const std::string& warning : card->tokenizer->warnings()) spdlog::warn("{}: {}", path_, warning);
+  for (const std::string& warning : card->tokenizer->warnings()) spdlog::warn("{}: {}", found_.path, warning);
   api_.attach(card, started_.engine.get());
   spdlog::info("{}: {}", card->name, started_.engine->description());
   std::printf("%s is ready at %s\n", card->name.c_str(), address_.c_str());
@@ -149,14 +149,14 @@ int serve_model(const std::string& model, const spec::ServeConfig& config) {
   if (!key.ok()) return fail(key.error());
   auto server = http::Server::create(server_options(config));  // first: a port in use should not cost a load
   if (!server.ok()) return fail(server.error());
-  auto path = find_model(model, true);
-  if (!path.ok()) return fail(path.error());
+  auto found = find_model(model, true);
+  if (!found.ok()) return fail(found.error());
 
   const sigset_t signals = block_signals();
   serve::Api api({config, *key, TW_VERSION});
   api.mount(**server);
   (*server)->start();
-  Loader loader(*path, config, api, (*server)->url());
+  Loader loader(*found, config, api, (*server)->url());
   wait_while_serving(signals, loader);
   if (!loader.done()) {
     // Loading cannot be interrupted and holds nothing that needs an orderly end.

@@ -8,7 +8,6 @@
 #include <cstdio>
 
 #include "base/cpu.h"
-#include "cli/models.h"
 
 namespace tw::cli {
 
@@ -35,13 +34,26 @@ void clear_progress() {
   if (interactive()) std::fprintf(stderr, "\r\x1b[K");
 }
 
-base::Result<std::string> find_model(const std::string& argument, bool fetch) {
+base::Result<FoundModel> find_model(const std::string& argument, bool fetch) {
   struct stat info{};
-  if (!argument.empty() && ::stat(argument.c_str(), &info) == 0) return argument;
+  if (!argument.empty() && ::stat(argument.c_str(), &info) == 0) return FoundModel{argument, {}, {}};
   return find_in_store(argument, fetch);
 }
 
-base::Result<Started> start_engine(const std::string& path, const StartOptions& options) {
+namespace {
+
+/// The file's own word goes before the recommendation.
+std::shared_ptr<model::ModelCard> card_of(const model::LoadedModel& model, const FoundModel& found) {
+  auto card = std::make_shared<model::ModelCard>(model.card());
+  if (!found.name.empty()) card->name = found.name;
+  if (!card->defaults.temperature) card->defaults.temperature = found.defaults.temperature;
+  if (!card->defaults.top_p) card->defaults.top_p = found.defaults.top_p;
+  return card;
+}
+
+}  // namespace
+
+base::Result<Started> start_engine(const FoundModel& found, const StartOptions& options) {
   using Clock = std::chrono::steady_clock;
   const Clock::time_point begin = Clock::now();
   model::LoadOptions load;
@@ -52,8 +64,9 @@ base::Result<Started> start_engine(const std::string& path, const StartOptions& 
     if (Clock::now() - begin > std::chrono::milliseconds(300)) draw_progress("loading", done);
   };
   Started started;
-  TW_ASSIGN_OR_RETURN(started.model, model::LoadedModel::load(path, load));
+  TW_ASSIGN_OR_RETURN(started.model, model::LoadedModel::load(found.path, load));
   clear_progress();
+  started.card = card_of(*started.model, found);
   TW_ASSIGN_OR_RETURN(started.engine, infer::Engine::create(started.model, options.engine, options.on_step));
   return started;
 }

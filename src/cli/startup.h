@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "cli/models.h"
 #include "infer/engine.h"
 #include "model/loaded_model.h"
 
@@ -17,9 +18,9 @@ int fail(const base::Error& error);
 /// Whether standard error is a terminal: progress bars and colours only then.
 bool interactive();
 
-/// The file or folder behind a model argument: a path, a name in the store, or the default model when it is
-/// empty. With `fetch` the default model is pulled if it is missing.
-base::Result<std::string> find_model(const std::string& argument, bool fetch);
+/// What is behind a model argument: a path, a name in the store, or the default model when it is empty. With
+/// `fetch` the default model is pulled if it is missing.
+base::Result<FoundModel> find_model(const std::string& argument, bool fetch);
 
 /// Draws "label [#####.....] 42 %" on standard error, over itself; nothing when not interactive().
 void draw_progress(const std::string& label, double done);
@@ -34,11 +35,12 @@ struct StartOptions {
 
 struct Started {
   std::shared_ptr<const model::LoadedModel> model;
+  std::shared_ptr<model::ModelCard> card;  ///< the model's, with the store's name and defaults
   std::unique_ptr<infer::Engine> engine;
 };
 
 /// Loads the model (progress shown when it takes long) and starts an engine on it.
-base::Result<Started> start_engine(const std::string& path, const StartOptions& options);
+base::Result<Started> start_engine(const FoundModel& found, const StartOptions& options);
 
 /// --threads, --isa, --ctx and --kv-memory, for the verbs that run a model.
 struct EngineFlags {

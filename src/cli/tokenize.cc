@@ -14,11 +14,11 @@ struct Options {
 };
 
 int tokenize(const Options& options) {
-  auto path = find_model(options.model, false);
-  if (!path.ok()) return fail(path.error());
-  auto files = model::ModelFiles::open(*path);
+  auto found = find_model(options.model, false);
+  if (!found.ok()) return fail(found.error());
+  auto files = model::ModelFiles::open(found->path);
   if (!files.ok()) return fail(files.error());
-  auto card = model::read_card(**files, *path);
+  auto card = model::read_card(**files, found->path);
   if (!card.ok()) return fail(card.error());
   const text::Tokenizer& tokenizer = *card->tokenizer;
   std::string input = options.text;
