@@ -1,6 +1,7 @@
 #include <cpuid.h>
 
 #include "kernels/avx2/avx2.h"
+#include "kernels/avx512/avx512.h"
 #include "kernels/ref/ref.h"
 #include "kernels/table.h"
 
@@ -42,17 +43,33 @@ bool has_avx2(const CpuFeatures& f) {
   return f.avx2 && f.fma && f.f16c;
 }
 
-void fill_avx2(const CpuFeatures&, KernelSlots& slots) {
-  avx2_matmul_slots(slots);
+bool has_avx512(const CpuFeatures& f) {
+  return has_avx2(f) && f.avx512f && f.avx512bw && f.avx512vl && f.avx512dq;
+}
+
+void fill_avx2(const CpuFeatures& features, KernelSlots& slots) {
+  if (features.avxvnni) avxvnni_matmul_slots(slots);
+  else avx2_matmul_slots(slots);
   avx2_float_matmul_slots(slots);
   avx2_attention_slots(slots);
   avx2_row_slots(slots);
   avx2_probe_slots(slots);
 }
+
+void fill_avx512(const CpuFeatures& features, KernelSlots& slots) {
+  avx512_probe_slots(slots);
+  if (features.avx512vnni) {
+    avx512vnni_matmul_slots(slots);
+    avx512vnni_probe_slots(slots);
+  } else {
+    avx512_matmul_slots(slots);
+  }
+}
 #endif
 
 const SetEntry kSets[] = {
 #if defined(__x86_64__)
+    {"avx512", has_avx512, fill_avx512},
     {"avx2", has_avx2, fill_avx2},
 #endif
     {"ref", [](const CpuFeatures&) { return true; }, ref_slots},

@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "base/dtype.h"
+#include "kernels/avx512/avx512.h"
 #include "kernels/ref/dequantize.h"
 #include "kernels/table.h"
 
@@ -129,11 +130,42 @@ std::vector<double> magnitudes(DType type, const std::vector<std::uint8_t>& weig
   return result;
 }
 
+#ifdef TW_HAVE_EMULATED
+/// The sets this processor may lack, on imitated instructions. Only their products: the rest is the AVX2
+/// set's.
+const std::pair<std::string, void (*)(KernelSlots&)> kEmulated[] = {
+    {"avx512 emulated", emulated::avx512_matmul_slots},
+    {"avx512vnni emulated", emulated::avx512vnni_matmul_slots},
+    {"avxvnni emulated", emulated::avxvnni_matmul_slots}};
+#endif
+
+std::vector<std::string> product_sets() {
+  std::vector<std::string> names = available_sets(detect_features());
+#ifdef TW_HAVE_EMULATED
+  if (std::find(names.begin(), names.end(), "avx2") != names.end()) {
+    for (const auto& [name, fill] : kEmulated) names.push_back(name);
+  }
+#endif
+  return names;
+}
+
+Table product_table(const std::string& set) {
+#ifdef TW_HAVE_EMULATED
+  for (const auto& [name, fill] : kEmulated) {
+    if (set != name) continue;
+    Table table = make_table("avx2", detect_features()).value();
+    fill(table);
+    return table;
+  }
+#endif
+  return make_table(set, detect_features()).value();
+}
+
 using Case = std::tuple<std::string, DType>;
 
 class Matmul : public ::testing::TestWithParam<Case> {
  protected:
-  const Table table_ = make_table(std::get<0>(GetParam()), detect_features()).value();
+  const Table table_ = product_table(std::get<0>(GetParam()));
   const Table reference_ = make_table("ref", detect_features()).value();
   const DType type_ = std::get<1>(GetParam());
   const std::int64_t block_ = base::dtype_info(type_).block_elements;
@@ -142,7 +174,7 @@ class Matmul : public ::testing::TestWithParam<Case> {
 TEST_P(Matmul, EqualsTheReference) {
   const std::int64_t widths[] = {block_ == 1 ? 37 : block_, block_ == 1 ? 100 : 3 * block_, 768};
   for (const std::int64_t k : widths) {
-    for (const std::int64_t n : {1, 7, 8, 9, 31}) {
+    for (const std::int64_t n : {1, 7, 8, 9, 16, 31}) {
       for (const std::int64_t rows : {1, 3, 4, 9}) {
         const auto weights = random_weights(type_, n, k, static_cast<unsigned>(n + k));
         const auto x = normal(rows * k, 7), bias = normal(n, 8), residual = normal(rows * n, 9);
@@ -190,11 +222,12 @@ TEST_P(Matmul, ZeroAndHugeActivationsStayFinite) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Sets, Matmul,
-                         ::testing::Combine(::testing::ValuesIn(available_sets(detect_features())),
+                         ::testing::Combine(::testing::ValuesIn(product_sets()),
                                             ::testing::ValuesIn(kWeightTypes)),
                          [](const auto& info) {
-                           return std::get<0>(info.param) + "_" +
-                                  std::string(base::dtype_name(std::get<1>(info.param)));
+                           std::string set = std::get<0>(info.param);
+                           std::replace(set.begin(), set.end(), ' ', '_');
+                           return set + "_" + std::string(base::dtype_name(std::get<1>(info.param)));
                          });
 
 class Rows : public ::testing::TestWithParam<std::string> {
@@ -360,11 +393,44 @@ TEST(Dispatch, ForcesAndRefuses) {
     const Table table = make_table(set, detect_features()).value();
     EXPECT_EQ(table.name, set);
     for (const DType type : kWeightTypes) {
+      if (!base::is_quantized(type)) continue;  // may be the next lower set's
       const std::string kernel = table.matmul[static_cast<int>(type)]->name;
       EXPECT_EQ(kernel.substr(0, set.size()), set) << "the forced set really runs";
     }
   }
 }
+
+#if defined(__x86_64__)
+TEST(Dispatch, ASetNeedsAllItsFeatures) {
+  CpuFeatures f;
+  f.avx2 = f.fma = true;
+  EXPECT_EQ(available_sets(f), (std::vector<std::string>{"ref"})) << "f16c is missing";
+  f.f16c = f.avx512f = f.avx512bw = f.avx512vl = true;
+  EXPECT_EQ(available_sets(f), (std::vector<std::string>{"avx2", "ref"})) << "dq is missing";
+  f.avx512dq = true;
+  EXPECT_EQ(available_sets(f), (std::vector<std::string>{"avx512", "avx2", "ref"}));
+}
+
+/// Features are only taken away here: filling in a table runs code of its set.
+TEST(Dispatch, TakesDotProductsWhereTheProcessorHasThem) {
+  const CpuFeatures real = detect_features();
+  const auto kernel = [&](const char* set, const CpuFeatures& f) {
+    return std::string(make_table(set, f).value().matmul[static_cast<int>(DType::kQ4_K)]->name);
+  };
+  for (const bool dots : {false, true}) {
+    CpuFeatures f = real;
+    f.avxvnni = f.avxvnni && dots;
+    f.avx512vnni = f.avx512vnni && dots;
+    const auto expect = [&](const std::string& set, const char* name) {
+      if (make_table(set, f).ok()) {
+        EXPECT_EQ(kernel(set.c_str(), f), name);
+      }
+    };
+    expect("avx2", f.avxvnni ? "avx2 vnni panels of 8, nibbles" : "avx2 panels of 8, nibbles");
+    expect("avx512", f.avx512vnni ? "avx512 vnni panels of 16, nibbles" : "avx512 panels of 16, nibbles");
+  }
+}
+#endif
 
 }  // namespace
 }  // namespace tw::kernels

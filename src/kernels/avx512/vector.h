@@ -1,0 +1,52 @@
+// The vector policy of panel_matmul.h for 512 bits: panels of 16 rows.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/avx512/intrinsics.h"
+
+namespace tw::kernels {
+namespace {
+
+struct Avx512Vector {
+  using Floats = __m512;
+  using Ints = __m512i;
+  static constexpr int kRows = 16;
+  // 8 unpacked vectors, 8 sums, 4 scales and temporaries fit the 32 registers.
+  static constexpr int kTile = 8;
+  static constexpr bool kDot = false;
+  static constexpr const char* kBytesName = "avx512 panels of 16, bytes";
+  static constexpr const char* kNibblesName = "avx512 panels of 16, nibbles";
+
+  static Floats zeros() { return _mm512_setzero_ps(); }
+  static Floats all(float x) { return _mm512_set1_ps(x); }
+  static Floats mul(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
+  static Floats sub(Floats a, Floats b) { return _mm512_sub_ps(a, b); }
+  static Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
+  static void store(float* p, Floats v) { _mm512_storeu_ps(p, v); }
+  static Floats to_floats(Ints v) { return floats_of(v); }
+  static Floats halves(const std::uint8_t* p) { return floats_of_halves(p); }
+  static Floats signed_bytes(const std::uint8_t* p) { return floats_of_signed_bytes(p); }
+  static Floats bytes(const std::uint8_t* p) { return floats_of_bytes(p); }
+
+  static Ints zero_ints() { return _mm512_setzero_si512(); }
+  static Ints load(const std::uint8_t* p) { return _mm512_loadu_si512(p); }
+  static Ints four(const std::int8_t* q) {
+    return _mm512_set1_epi32(*reinterpret_cast<const std::int32_t*>(q));
+  }
+  static Ints low_nibbles(Ints v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
+  static Ints high_nibbles(Ints v) { return low_nibbles(_mm512_srli_epi16(v, 4)); }
+  static Ints flip_signs(Ints v) { return _mm512_xor_si512(v, _mm512_set1_epi8(-128)); }
+  static Ints add16(Ints a, Ints b) { return _mm512_add_epi16(a, b); }
+  static Ints add32(Ints a, Ints b) { return _mm512_add_epi32(a, b); }
+  static Ints pairs(Ints v) { return add_pairs(v); }
+  static Ints maddubs(Ints w, Ints q) { return _mm512_maddubs_epi16(w, q); }
+  /// |w| times q with w's sign: |-128| is 128 as an unsigned byte.
+  static Ints maddubs_signed(Ints w, Ints q) {
+    const Ints signed_q = _mm512_mask_sub_epi8(q, _mm512_movepi8_mask(w), _mm512_setzero_si512(), q);
+    return _mm512_maddubs_epi16(_mm512_abs_epi8(w), signed_q);
+  }
+};
+
+}  // namespace
+}  // namespace tw::kernels

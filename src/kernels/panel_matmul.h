@@ -1,0 +1,241 @@
+// Products with quantized weights in panels (panels.h), once for all vector widths: lanes are output rows,
+// activations are 15-bit integers in two planes of int8. Everything is internal to the including file, so
+// that no two sets share a symbol. The including file brings the intrinsics and a vector policy V:
+//   kRows             rows of a panel, lanes of its vectors
+//   kTile             activation rows that share one unpacking of the weights, a multiple of 2
+//   kDot              true: dot(sum, w, q) adds 4 products of unsigned and signed bytes to each 32-bit lane;
+//                     false: maddubs, maddubs_signed, add16 and pairs do it by way of 16 bits
+//   Floats, Ints      the vector types, and the few operations on them used below
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/args.h"
+#include "kernels/pack.h"
+#include "kernels/panel_prepare.h"
+#include "kernels/panels.h"
+
+namespace tw::kernels {
+namespace {
+
+/// A prepared row of activations (panels.h).
+struct Row {
+  const std::int8_t* q;  ///< high and low planes of each block
+  const float* scales;   ///< [K/32]
+  const float* sums;     ///< [K/16], scaled
+};
+
+inline Row row_at(const MatmulArgs& a, std::int64_t t) {
+  const auto* base = static_cast<const std::int8_t*>(a.x) + t * a.x_stride;
+  return {base, reinterpret_cast<const float*>(base + activation_scales_at(a.k)),
+          reinterpret_cast<const float*>(base + activation_sums_at(a.k))};
+}
+
+/// What the stored numbers are above the weights' own. dot() takes unsigned bytes: int8 is moved up by 128
+/// for it.
+template <typename V>
+constexpr int offset_of(PanelFormat f) {
+  return f.is_signed && V::kDot ? 128 : f.offset;
+}
+
+/// The scales of a block, as factors of (sum of q * x) and of (sum of x): value = scale * q + minimum.
+template <typename V>
+struct Scales {
+  typename V::Floats scale[2], minimum[2];  ///< [1] only for types with halves
+};
+
+template <typename V, DType kType>
+Scales<V> load_scales(const std::uint8_t* p, typename V::Floats d, typename V::Floats dmin) {
+  constexpr PanelFormat f = panel_format(kType);
+  constexpr int kParts = f.halves ? 2 : 1;
+  Scales<V> s{};
+  for (int h = 0; h < kParts; ++h) {
+    s.scale[h] = f.super ? V::mul(d, V::signed_bytes(p + h * V::kRows)) : V::halves(p);
+    if constexpr (f.minimums && f.super) {
+      s.minimum[h] = V::sub(V::zeros(), V::mul(dmin, V::bytes(p + (kParts + h) * V::kRows)));
+    } else if constexpr (f.minimums) {
+      s.minimum[h] = V::halves(p + 2 * V::kRows);
+    } else if constexpr (offset_of<V>(f) != 0) {
+      s.minimum[h] = V::mul(s.scale[h], V::all(-static_cast<float>(offset_of<V>(f))));
+    }
+  }
+  return s;
+}
+
+/// The 32 weights of each row: w[j] holds k = 4j .. 4j+3 of each.
+template <typename V, DType kType>
+void load_weights(const std::uint8_t* p, typename V::Ints* w) {
+  constexpr PanelFormat f = panel_format(kType);
+  for (int j = 0; j < (f.bytes ? 8 : 4); ++j) {
+    const typename V::Ints v = V::load(p + j * V::kRows * 4);
+    if constexpr (!f.bytes) {
+      w[j] = V::low_nibbles(v);
+      w[j + 4] = V::high_nibbles(v);
+    } else if constexpr (f.is_signed && V::kDot) {
+      w[j] = V::flip_signs(v);
+    } else {
+      w[j] = v;
+    }
+  }
+}
+
+/// Sum of weight * q over 4 * kCount values of one plane, from group `begin` of 4 values on.
+/// Without dot(), 16-bit sums cannot overflow: nibbles give at most 8 * 2 * 15 * 127 = 30,480; bytes of up to
+/// 6 bits are widened after two steps, 2 * 2 * 63 * 127 = 32,004; signed bytes after each, 2 * 128 * 127 =
+/// 32,512.
+template <typename V, DType kType, int kCount>
+typename V::Ints dot(const typename V::Ints* w, const std::int8_t* q, int begin) {
+  constexpr PanelFormat f = panel_format(kType);
+  using Ints = typename V::Ints;
+  w += begin;
+  q += 4 * begin;
+  if constexpr (V::kDot) {
+    Ints sum = V::zero_ints();
+    for (int j = 0; j < kCount; ++j) sum = V::dot(sum, w[j], V::four(q + 4 * j));
+    return sum;
+  } else if constexpr (f.is_signed) {
+    Ints sum = V::zero_ints();
+    for (int j = 0; j < kCount; ++j)
+      sum = V::add32(sum, V::pairs(V::maddubs_signed(w[j], V::four(q + 4 * j))));
+    return sum;
+  } else if constexpr (f.bytes) {
+    Ints sum = V::zero_ints();
+    for (int j = 0; j < kCount; j += 2) {
+      const Ints a = V::maddubs(w[j], V::four(q + 4 * j)), b = V::maddubs(w[j + 1], V::four(q + 4 * j + 4));
+      sum = V::add32(sum, V::pairs(V::add16(a, b)));
+    }
+    return sum;
+  } else {
+    Ints sum = V::maddubs(w[0], V::four(q));
+    for (int j = 1; j < kCount; ++j) sum = V::add16(sum, V::maddubs(w[j], V::four(q + 4 * j)));
+    return V::pairs(sum);
+  }
+}
+
+/// high * kPlaneBase + low over part of a block, in fp32: both are below 2^24, so that only the sum is
+/// rounded.
+template <typename V, DType kType, int kCount>
+typename V::Floats joined(const typename V::Ints* w, const std::int8_t* q, int begin) {
+  const typename V::Floats high = V::to_floats(dot<V, kType, kCount>(w, q, begin));
+  const typename V::Floats low = V::to_floats(dot<V, kType, kCount>(w, q + kPanelBlock, begin));
+  return V::fma(high, V::all(static_cast<float>(kPlaneBase)), low);
+}
+
+/// One block of one activation row; the order of these additions is what makes a row's bits.
+template <typename V, DType kType>
+typename V::Floats add_block(typename V::Floats sum, const typename V::Ints* w, const Scales<V>& s,
+                             const Row& x, std::int64_t block) {
+  constexpr PanelFormat f = panel_format(kType);
+  const std::int8_t* q = x.q + block * 2 * kPanelBlock;
+  const typename V::Floats dx = V::all(x.scales[block]);
+  if constexpr (f.halves) {
+    sum = V::fma(joined<V, kType, 4>(w, q, 0), V::mul(s.scale[0], dx), sum);
+    sum = V::fma(joined<V, kType, 4>(w, q, 4), V::mul(s.scale[1], dx), sum);
+    sum = V::fma(s.minimum[0], V::all(x.sums[2 * block]), sum);
+    sum = V::fma(s.minimum[1], V::all(x.sums[2 * block + 1]), sum);
+  } else {
+    sum = V::fma(joined<V, kType, 8>(w, q, 0), V::mul(s.scale[0], dx), sum);
+    if constexpr (f.minimums || offset_of<V>(f) != 0) {
+      sum = V::fma(s.minimum[0], V::all(x.sums[2 * block] + x.sums[2 * block + 1]), sum);
+    }
+  }
+  return sum;
+}
+
+/// kCount activation rows times one panel.
+template <typename V, DType kType, int kCount>
+void multiply(const std::uint8_t* panel, const Row* x, std::int64_t blocks, typename V::Floats* sums) {
+  constexpr PanelFormat f = panel_format(kType);
+  constexpr std::int64_t kScaleBytes = panel_scale_bytes(f, V::kRows);
+  constexpr std::int64_t kBlockBytes = kScaleBytes + panel_weight_bytes(f, V::kRows);
+  typename V::Floats d = V::zeros(), dmin = V::zeros(), sum[kCount];
+  for (int t = 0; t < kCount; ++t) sum[t] = V::zeros();
+  for (std::int64_t block = 0; block < blocks; ++block) {
+    if constexpr (f.super) {
+      if (block % 8 == 0) {
+        d = V::halves(panel);
+        if constexpr (f.minimums) dmin = V::halves(panel + 2 * V::kRows);
+        panel += panel_header_bytes(f, V::kRows);
+      }
+    }
+    for (int line = 0; line < V::kRows * 16; line += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(panel + 128 * V::kRows + line), _MM_HINT_T0);
+    }
+    const Scales<V> scales = load_scales<V, kType>(panel, d, dmin);
+    typename V::Ints w[8];
+    load_weights<V, kType>(panel + kScaleBytes, w);
+    for (int t = 0; t < kCount; ++t) sum[t] = add_block<V, kType>(sum[t], w, scales, x[t], block);
+    panel += kBlockBytes;
+  }
+  for (int t = 0; t < kCount; ++t) sums[t] = sum[t];
+}
+
+/// Bias and residual, then out: up to kRows columns from n on.
+template <typename V>
+void store(const MatmulArgs& a, std::int64_t t, std::int64_t n, typename V::Floats sum) {
+  alignas(64) float values[V::kRows];
+  V::store(values, sum);
+  const std::int64_t count = a.n_end - n < V::kRows ? a.n_end - n : V::kRows;
+  float* out = a.out + t * a.out_stride + n;
+  for (std::int64_t i = 0; i < count; ++i) {
+    float y = values[i];
+    if (a.bias != nullptr) y += a.bias[n + i];
+    if (a.residual != nullptr) y += a.residual[t * a.out_stride + n + i];
+    out[i] = y;
+  }
+}
+
+/// Rows from t on against one panel, kCount at a time; returns the first row that is left over.
+template <typename V, DType kType, int kCount>
+std::int64_t run_tiles(const MatmulArgs& a, const std::uint8_t* panel, std::int64_t n, std::int64_t t) {
+  for (; t + kCount <= a.rows; t += kCount) {
+    Row x[kCount];
+    typename V::Floats sums[kCount];
+    for (int i = 0; i < kCount; ++i) x[i] = row_at(a, t + i);
+    multiply<V, kType, kCount>(panel, x, a.k / kPanelBlock, sums);
+    for (int i = 0; i < kCount; ++i) store<V>(a, t + i, n, sums[i]);
+  }
+  return t;
+}
+
+template <typename V, DType kType>
+void run(const MatmulArgs& a) {
+  const std::int64_t bytes = panel_bytes(panel_format(kType), V::kRows, a.k);
+  for (std::int64_t n = a.n_begin; n < a.n_end; n += V::kRows) {
+    const auto* panel = static_cast<const std::uint8_t*>(a.weight) + n / V::kRows * bytes;
+    std::int64_t t = run_tiles<V, kType, V::kTile>(a, panel, n, 0);
+    t = run_tiles<V, kType, V::kTile / 2>(a, panel, n, t);
+    run_tiles<V, kType, 1>(a, panel, n, t);
+  }
+}
+
+template <typename V, DType kType>
+constexpr MatmulKernel kKernel = {panel_format(kType).bytes ? V::kBytesName : V::kNibblesName,
+                                  V::kRows,
+                                  V::kRows == 8 ? packed_bytes_8 : packed_bytes_16,
+                                  V::kRows == 8 ? pack_8 : pack_16,
+                                  prepared_row_bytes,
+                                  prepare,
+                                  nullptr,
+                                  run<V, kType>};
+
+/// Enters the kernels of all quantized types.
+template <typename V>
+void fill_slots(KernelSlots& slots) {
+  const auto set = [&](DType type, const MatmulKernel& kernel) {
+    slots.matmul[static_cast<int>(type)] = &kernel;
+  };
+  set(DType::kQ4_0, kKernel<V, DType::kQ4_0>);
+  set(DType::kQ4_1, kKernel<V, DType::kQ4_1>);
+  set(DType::kQ5_0, kKernel<V, DType::kQ5_0>);
+  set(DType::kQ5_1, kKernel<V, DType::kQ5_1>);
+  set(DType::kQ8_0, kKernel<V, DType::kQ8_0>);
+  set(DType::kQ2_K, kKernel<V, DType::kQ2_K>);
+  set(DType::kQ3_K, kKernel<V, DType::kQ3_K>);
+  set(DType::kQ4_K, kKernel<V, DType::kQ4_K>);
+  set(DType::kQ5_K, kKernel<V, DType::kQ5_K>);
+  set(DType::kQ6_K, kKernel<V, DType::kQ6_K>);
+}
+
+}  // namespace
+}  // namespace tw::kernels
