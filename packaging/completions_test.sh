@@ -25,7 +25,7 @@ expect() {
 
 expect '' : serve run pull list rm inspect tokenize info bench
 expect se : serve
-expect serve -- : --port --host --ctx --kv-memory --max-queue --threads --api-key
+expect serve -- : --port --host --ctx --kv-memory --max-queue --threads --api-key-file
 expect serve --po : --port
 expect serve --host 127 : 127.0.0.1
 expect bench -- : --json --threads
