@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/basic_parser.hpp>
+#include <boost/none.hpp>
 #include <cstdint>
+#include <optional>
 
+#include "http/chunked.h"
 #include "http/text.h"
 
 namespace tw::http {
@@ -16,6 +19,7 @@ namespace beast_http = boost::beast::http;
 using boost::beast::string_view;
 using BeastError = boost::beast::error_code;
 constexpr std::size_t kMaxHeaders = 256;
+constexpr const char* kBodyTooLarge = "the request's body is larger than this server accepts";
 
 std::string to_string(string_view text) {
   return std::string(text.data(), text.size());
@@ -28,6 +32,9 @@ class RequestParser::Impl : public beast_http::basic_parser<true> {
   Request request;
   std::string target;
   int version = 11;
+  std::uint64_t body_left = 0;           // by Content-Length
+  std::optional<ChunkedDecoder> chunks;  // or by chunks
+  bool done = false;
 
  private:
   void on_request_impl(beast_http::verb, string_view method, string_view path, int v, BeastError&) override {
@@ -44,23 +51,20 @@ class RequestParser::Impl : public beast_http::basic_parser<true> {
   }
   void on_header_impl(BeastError&) override {}
   void on_body_init_impl(boost::optional<std::uint64_t> const&, BeastError&) override {}
-  std::size_t on_body_impl(string_view bytes, BeastError&) override { return append(bytes); }
+  // Beast ends at the header (skip): these are never called.
+  std::size_t on_body_impl(string_view bytes, BeastError&) override { return bytes.size(); }
   void on_chunk_header_impl(std::uint64_t, string_view, BeastError&) override {}
   std::size_t on_chunk_body_impl(std::uint64_t, string_view bytes, BeastError&) override {
-    return append(bytes);
-  }
-  void on_finish_impl(BeastError&) override {}
-
-  std::size_t append(string_view bytes) {
-    request.body.append(bytes.data(), bytes.size());
     return bytes.size();
   }
+  void on_finish_impl(BeastError&) override {}
 };
 
 RequestParser::RequestParser(std::size_t max_header_bytes, std::size_t max_body_bytes)
-    : impl_(std::make_unique<Impl>()) {
+    : max_header_bytes_(max_header_bytes), max_body_bytes_(max_body_bytes), impl_(std::make_unique<Impl>()) {
   impl_->header_limit(static_cast<std::uint32_t>(std::min<std::size_t>(max_header_bytes, UINT32_MAX)));
-  impl_->body_limit(max_body_bytes);
+  impl_->body_limit(boost::none);
+  impl_->skip(true);
 }
 
 RequestParser::~RequestParser() = default;
@@ -69,7 +73,7 @@ bool RequestParser::header_done() const {
   return impl_->is_header_done() && error_status_ == 0;
 }
 bool RequestParser::done() const {
-  return impl_->is_done() && error_status_ == 0;
+  return impl_->done && error_status_ == 0;
 }
 Request& RequestParser::request() {
   return impl_->request;
@@ -82,9 +86,7 @@ bool RequestParser::keep_alive() const {
 }
 
 bool RequestParser::has_body() const {
-  if (impl_->chunked()) return true;
-  const auto length = impl_->content_length();
-  return length && *length > 0;
+  return impl_->chunks || impl_->content_length().value_or(0) > 0;
 }
 
 bool RequestParser::expects_continue() const {
@@ -103,7 +105,6 @@ std::pair<int, std::string> explain(const BeastError& ec) {
   using beast_http::error;
   if (ec == error::header_limit)
     return {431, "the request's headers are too large: send fewer or shorter ones"};
-  if (ec == error::body_limit) return {413, "the request's body is larger than this server accepts"};
   if (ec == error::bad_version) return {505, "this server speaks HTTP/1.0 and HTTP/1.1"};
   return {400, fmt::format("malformed HTTP request: {}", ec.message())};
 }
@@ -111,29 +112,58 @@ std::pair<int, std::string> explain(const BeastError& ec) {
 }  // namespace
 
 std::size_t RequestParser::feed(std::string_view bytes) {
-  std::size_t consumed = 0;
+  if (error_status_ != 0 || impl_->done) return 0;
+  std::string_view rest = bytes;
+  if (impl_->is_header_done())
+    feed_body(rest);
+  else
+    feed_header(rest);
+  return bytes.size() - rest.size();
+}
+
+void RequestParser::feed_header(std::string_view& bytes) {
   // RFC 9112, 2.2: empty lines before a request are skipped.
-  while (!impl_->got_some() && bytes.substr(consumed).starts_with("\r\n")) consumed += 2;
-  if (bytes.substr(consumed) == "\r") return consumed;
-  while (error_status_ == 0 && !impl_->is_done() && consumed < bytes.size()) {
-    const bool in_header = !impl_->is_header_done();
-    BeastError ec;
-    const std::size_t n =
-        impl_->put(boost::asio::buffer(bytes.data() + consumed, bytes.size() - consumed), ec);
-    consumed += n;
-    if (ec == beast_http::error::need_more) break;
-    if (ec) {
-      auto [status, message] = explain(ec);
-      fail(status, std::move(message));
-    } else if (in_header && impl_->is_header_done()) {
-      impl_->eager(true);
-      check_header();
-      break;
-    } else if (n == 0) {
-      break;
-    }
+  while (!impl_->got_some() && bytes.starts_with("\r\n")) bytes.remove_prefix(2);
+  if (bytes.empty() || (!impl_->got_some() && bytes == "\r")) return;
+  BeastError ec;
+  for (std::size_t n = 1; n > 0 && !ec && !impl_->is_header_done() && !bytes.empty();) {
+    n = impl_->put(boost::asio::buffer(bytes.data(), bytes.size()), ec);
+    bytes.remove_prefix(n);
   }
-  return consumed;
+  if (ec == beast_http::error::need_more) return;
+  if (ec) {
+    auto [status, message] = explain(ec);
+    fail(status, std::move(message));
+  } else if (impl_->is_header_done()) {
+    check_header();
+    if (error_status_ == 0) begin_body();
+  }
+}
+
+void RequestParser::begin_body() {
+  if (impl_->chunked()) {
+    impl_->chunks.emplace(max_body_bytes_, max_header_bytes_);
+    return;
+  }
+  impl_->body_left = impl_->content_length().value_or(0);
+  impl_->done = impl_->body_left == 0;
+  if (impl_->body_left > max_body_bytes_) fail(413, kBodyTooLarge);
+}
+
+void RequestParser::feed_body(std::string_view& bytes) {
+  std::string& body = impl_->request.body;
+  if (impl_->chunks) {
+    const ChunkedDecoder::Status status = impl_->chunks->feed(bytes, body);
+    if (status == ChunkedDecoder::Status::kMalformed) fail(400, "malformed HTTP request: bad chunk");
+    if (status == ChunkedDecoder::Status::kBodyTooLarge) fail(413, kBodyTooLarge);
+    impl_->done = status == ChunkedDecoder::Status::kDone;
+    return;
+  }
+  const std::size_t n = static_cast<std::size_t>(std::min<std::uint64_t>(impl_->body_left, bytes.size()));
+  body.append(bytes.substr(0, n));
+  bytes.remove_prefix(n);
+  impl_->body_left -= n;
+  impl_->done = impl_->body_left == 0;
 }
 
 /// What the grammar allows but this server must not: no Host, hidden lengths, escapes it cannot decode.

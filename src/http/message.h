@@ -1,4 +1,4 @@
-// Parsing of one HTTP/1.x request from bytes, by Boost.Beast, which stays inside message.cc.
+// Parsing of one HTTP/1.x request from bytes. Boost.Beast parses the header, and stays inside message.cc.
 // Internal to src/http.
 #pragma once
 
@@ -18,7 +18,7 @@ class RequestParser {
   RequestParser(std::size_t max_header_bytes, std::size_t max_body_bytes);
   ~RequestParser();
 
-  /// Takes bytes until the end of the header (the first time it is complete) or of the request.
+  /// Takes bytes until the end of the header (the first time), and then until the end of the request.
   /// Returns how many bytes it consumed.
   std::size_t feed(std::string_view bytes);
 
@@ -39,8 +39,13 @@ class RequestParser {
 
  private:
   class Impl;
+  void feed_header(std::string_view& bytes);
   void check_header();
+  void begin_body();
+  void feed_body(std::string_view& bytes);
   void fail(int status, std::string message);
+  const std::size_t max_header_bytes_;
+  const std::size_t max_body_bytes_;
   std::unique_ptr<Impl> impl_;
   int error_status_ = 0;
   std::string error_message_;

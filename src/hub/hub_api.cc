@@ -106,9 +106,10 @@ std::string join(const std::vector<HubFile>& files) {
 }
 
 bool is_gguf_model(const HubFile& file) {
-  const std::string name = upper(file.path.substr(file.path.rfind('/') + 1));
-  return name.ends_with(".GGUF") && name.find("-OF-0") == std::string::npos &&
-         name.find("MMPROJ") == std::string::npos;
+  const std::string name = file.path.substr(file.path.rfind('/') + 1);
+  const std::string capitals = upper(name);
+  return is_safe_file_name(name) && name.ends_with(".gguf") && capitals.find("-OF-0") == std::string::npos &&
+         capitals.find("MMPROJ") == std::string::npos;
 }
 
 Result<std::vector<HubFile>> choose_gguf(const std::vector<HubFile>& ggufs, const std::string& repo) {
@@ -122,7 +123,9 @@ Result<std::vector<HubFile>> choose_gguf(const std::vector<HubFile>& ggufs, cons
                join(ggufs));
 }
 
+/// Only what lies at the top of the repository: the model's folder has no subfolders.
 bool belongs_to_folder(std::string_view name) {
+  if (!is_safe_file_name(name)) return false;
   if (name.ends_with(".safetensors")) return !name.starts_with("consolidated");
   constexpr std::array<std::string_view, 10> kNames = {"config.json",
                                                        "generation_config.json",

@@ -106,7 +106,8 @@ TEST_F(PullTest, FetchesASafetensorsFolder) {
   hub_.put_model_file("o/r", "model-00001-of-00002.safetensors", "weights1");
   hub_.put_model_file("o/r", "model-00002-of-00002.safetensors", "weights2");
   for (const char* file :
-       {".gitattributes", "README.md", "consolidated.safetensors", "onnx/model.onnx", "pytorch_model.bin"}) {
+       {".gitattributes", "README.md", "consolidated.safetensors", "onnx/model.onnx", "other/config.json",
+        "other/x.safetensors", ".x.safetensors", "pytorch_model.bin"}) {
     hub_.put_model_file("o/r", file, "not wanted");
   }
   const auto result = get("hf:o/r");

@@ -73,6 +73,10 @@ Result<Source> parse_hub(std::string_view text, Source source) {
   if (!is_word(source.owner, "._-") || !is_word(source.repo, "._-") || !is_word(source.revision, "._-"))
     return wrong;
   if (next != std::string_view::npos && !is_safe_path(source.file)) return wrong;
+  if (!source.file.empty() && !source.file.ends_with(".gguf")) {
+    return error(Code::kInvalidArgument,
+                 "FILE in '{}' must be a .gguf file; leave it out for a safetensors model", source.text);
+  }
   source.kind = Source::Kind::kHub;
   source.name = name_from_file(source.file.empty() ? source.repo : source.file);
   return source;

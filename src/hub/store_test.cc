@@ -118,6 +118,7 @@ TEST(Source, KnowsItsForms) {
                            "hf:a/b/.git",
                            "hf:a/b//c",
                            "hf:a/b@",
+                           "hf:a/b/model.safetensors",
                            "http://h/",
                            "http://h/x.bin",
                            "http://h/x.gguf#md5=1",
