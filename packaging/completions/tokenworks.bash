@@ -11,7 +11,7 @@ _tokenworks_flags() {
   "$program" "$@" --help 2>/dev/null | grep -oE -e '(^|[ ,[])--[a-z][a-z0-9-]*' | grep -oE -e '--[a-z][a-z0-9-]*' | sort -u
 }
 
-_tokenworks_models() { "$1" list 2>/dev/null | awk 'NR > 1 {print $1}'; }
+_tokenworks_models() { "$1" list 2>/dev/null | awk '$3 == "MB" {print $1}'; }
 
 _tokenworks_values() {
   case $1 in
