@@ -4,6 +4,9 @@ import json
 import sys
 
 RATES = {"bytes_per_second": "bytes/s", "items_per_second": "items/s"}
+# What Google Benchmark says of every run; all else are counters of the program's own, and are passed on.
+STANDARD = {*RATES, "name", "run_name", "run_type", "family_index", "per_family_instance_index", "repetitions",
+            "repetition_index", "threads", "iterations", "real_time", "cpu_time", "time_unit", "label"}
 
 
 def line(bench, entry):
@@ -14,7 +17,9 @@ def line(bench, entry):
             break
     else:
         value, unit = entry["real_time"], entry["time_unit"]
-    return {"bench": bench, "name": entry["name"], "value": value, "unit": unit, "iterations": entry["iterations"]}
+    counters = {key: counter for key, counter in entry.items() if key not in STANDARD}
+    return {"bench": bench, "name": entry["name"], "value": value, "unit": unit, "iterations": entry["iterations"],
+            **counters}
 
 
 for benchmark in json.load(sys.stdin)["benchmarks"]:

@@ -1,0 +1,114 @@
+// Products of each kernel set this machine has with each weight type, on one thread: bytes of packed weights
+// a second (what bounds T = 1) and floating-point operations a second (what bounds T = 64). The shapes are
+// SmolLM2-135M's up-projection (K = 576) and down-projection (K = 1536). The weights are larger than most
+// nearest caches, but not than all: the bandwidth of memory is what `tokenworks bench` measures.
+#include <benchmark/benchmark.h>
+
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/dtype.h"
+#include "kernels/table.h"
+
+namespace {
+
+using tw::base::DType;
+
+struct Free {
+  void operator()(void* p) const { std::free(p); }
+};
+using Buffer = std::unique_ptr<std::uint8_t, Free>;
+
+Buffer allocate(std::int64_t bytes) {
+  return Buffer(static_cast<std::uint8_t*>(std::aligned_alloc(64, (bytes + 4096 + 63) / 64 * 64)));
+}
+
+/// Random bytes, any two of which are a normal fp16 number below 2: no scale is infinite, none so small that
+/// it is slow.
+Buffer random_weights(std::int64_t bytes) {
+  Buffer buffer = allocate(bytes);
+  std::mt19937 generator(1);
+  for (std::int64_t i = 0; i < bytes; ++i)
+    buffer.get()[i] = static_cast<std::uint8_t>((generator() & 0xBF) | 0x20);
+  return buffer;
+}
+
+/// One product, packed and prepared once.
+struct Product {
+  Product(const tw::kernels::MatmulKernel& kernel_, DType type, std::int64_t rows, std::int64_t n,
+          std::int64_t k)
+      : kernel(kernel_),
+        x(static_cast<std::size_t>(rows * k)),
+        out(static_cast<std::size_t>(rows * n)),
+        bytes(static_cast<std::int64_t>(tw::base::row_bytes(type, k)) * n) {
+    std::mt19937 generator(2);
+    std::normal_distribution<float> distribution;
+    for (float& value : x) value = distribution(generator);
+    weight = random_weights(bytes);
+    if (kernel.packed_bytes != nullptr) {
+      bytes = kernel.packed_bytes(type, n, k);
+      Buffer packed = allocate(bytes);
+      kernel.pack({type, weight.get(), packed.get(), 0, n, n, k});
+      weight = std::move(packed);
+    }
+    const std::int64_t fp32_bytes = k * static_cast<std::int64_t>(sizeof(float));
+    const std::int64_t stride = kernel.prepare == nullptr ? fp32_bytes : kernel.prepared_bytes(k);
+    if (kernel.prepare != nullptr) {
+      prepared = allocate(stride * rows);
+      kernel.prepare({x.data(), k, prepared.get(), 0, rows, k});
+    }
+    if (kernel.scratch_bytes != nullptr) scratch = allocate(kernel.scratch_bytes(k));
+    const void* input = prepared == nullptr ? static_cast<const void*>(x.data()) : prepared.get();
+    args = {type,   weight.get(), 0,          n, n,       k,       input,
+            stride, rows,         out.data(), n, nullptr, nullptr, scratch.get()};
+  }
+
+  const tw::kernels::MatmulKernel& kernel;
+  std::vector<float> x, out;
+  std::int64_t bytes;  ///< of the weights as the kernel reads them
+  Buffer weight, prepared, scratch;
+  tw::kernels::MatmulArgs args{};
+};
+
+void matmul(benchmark::State& state, const std::string& set, DType type, std::int64_t n, std::int64_t k) {
+  const std::int64_t rows = state.range(0);
+  const auto table = tw::kernels::make_table(set, tw::kernels::detect_features()).value();
+  const Product product(*table.matmul[static_cast<int>(type)], type, rows, n, k);
+  for (auto _ : state) {
+    product.kernel.run(product.args);
+    benchmark::ClobberMemory();
+  }
+  state.SetBytesProcessed(state.iterations() * product.bytes);
+  state.counters["T"] = static_cast<double>(rows);
+  state.counters["N"] = static_cast<double>(n);
+  state.counters["K"] = static_cast<double>(k);
+  state.counters["flops_per_second"] =
+      benchmark::Counter(2.0 * static_cast<double>(rows * n * k) * static_cast<double>(state.iterations()),
+                         benchmark::Counter::kIsRate);
+}
+
+const bool kRegistered = [] {
+  constexpr DType kTypes[] = {DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ8_0,
+                              DType::kQ2_K, DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K,
+                              DType::kF16,  DType::kBF16, DType::kF32};
+  for (const std::string& set : tw::kernels::available_sets(tw::kernels::detect_features())) {
+    for (const DType type : kTypes) {
+      for (const auto& [n, k] : {std::pair<std::int64_t, std::int64_t>{1536, 576}, {576, 1536}}) {
+        if (k % tw::base::dtype_info(type).block_elements != 0)
+          continue;  // 576 is no whole number of super-blocks
+        const std::string name = "matmul/" + set + "/" + std::string(tw::base::dtype_name(type)) + "/" +
+                                 std::to_string(n) + "x" + std::to_string(k);
+        benchmark::RegisterBenchmark(
+            name.c_str(), [=, n = n, k = k](benchmark::State& state) { matmul(state, set, type, n, k); })
+            ->Arg(1)
+            ->Arg(64);
+      }
+    }
+  }
+  return true;
+}();
+
+}  // namespace
