@@ -1,6 +1,6 @@
 // Products with quantized weights in panels (panels.h), once for all vector widths: lanes are output rows,
 // activations are 15-bit integers in two planes of int8. Everything is internal to the including file, so
-// that no two sets share a symbol. The including file brings the intrinsics and a vector policy V:
+// that no two sets share a symbol. The including file brings a vector policy V:
 //   kRows             rows of a panel, lanes of its vectors
 //   kTile             activation rows that share one unpacking of the weights, a multiple of 2
 //   kDot              true: dot(sum, w, q) adds 4 products of unsigned and signed bytes to each 32-bit lane;

@@ -1,7 +1,8 @@
-// fp32 activations into 15-bit integers in two planes (panels.h), with 256-bit vectors: AVX2 and F16C sets
-// and all above them include it. The includer brings the intrinsics. Everything is internal to the including
-// file.
+// fp32 activations into 15-bit integers in two planes (panels.h), with 256-bit vectors; needs AVX2 and FMA. Everything is
+// internal to the including file.
 #pragma once
+
+#include <immintrin.h>
 
 #include <cstdint>
 

@@ -1,5 +1,7 @@
-// The vector policy of panel_matmul.h for 256 bits: panels of 8 rows. The includer brings the intrinsics.
+// The vector policy of panel_matmul.h for 256 bits: panels of 8 rows.
 #pragma once
+
+#include <immintrin.h>
 
 #include <cstdint>
 
