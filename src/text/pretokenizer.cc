@@ -69,11 +69,12 @@ base::Result<PreTokenizer> PreTokenizer::create(const std::vector<PreTokenizerSt
   }
   PreTokenizer result;
   for (const PreTokenizerStep& step : steps) {
-    Step made{step.behavior, step.invert, step.pattern, std::nullopt};
+    Step made{step.behavior, step.invert, step.pattern, std::nullopt, std::nullopt};
     if (step.pattern.empty())
       return base::error(base::Code::kCorrupt, "a pre-tokenizer step has an empty pattern");
     if (!step.is_literal) {
       TW_ASSIGN_OR_RETURN(made.regex, Regex::compile(step.pattern));
+      made.required = required_ascii(step.pattern, *made.regex);
     }
     result.steps_.push_back(std::move(made));
   }
@@ -107,30 +108,34 @@ void PreTokenizer::split_generic(std::string_view text, std::size_t base, Scratc
   split_valid(text.substr(begin), base + begin, scratch, pieces);
 }
 
+/// Appends the parts of one piece to scratch.next.
+void PreTokenizer::cut(const Step& step, std::string_view text, Span piece, Scratch& scratch) {
+  const std::string_view subject = text.substr(piece.begin, piece.end - piece.begin);
+  Joiner joiner(step.behavior, scratch.next);
+  const auto add = [&](std::size_t begin, std::size_t end, bool is_match) {
+    joiner.add({piece.begin + begin, piece.begin + end}, is_match != step.invert);
+  };
+  std::size_t from = 0;
+  std::size_t search = step.required && !may_match(*step.required, subject) ? subject.size() + 1 : 0;
+  while (search <= subject.size()) {
+    const auto match = step.regex ? step.regex->find(subject, search, scratch.regex)
+                                  : find_literal(subject, search, step.literal);
+    if (!match) break;
+    add(from, match->begin, false);
+    add(match->begin, match->end, true);
+    from = match->end;
+    search = match->end > match->begin ? match->end : next_char(subject, match->end);
+  }
+  add(from, subject.size(), false);
+}
+
 void PreTokenizer::split_valid(std::string_view text, std::size_t base, Scratch& scratch,
                                std::vector<Span>& pieces) const {
   if (text.empty()) return;
   scratch.now.assign(1, Span{0, text.size()});
   for (const Step& step : steps_) {
     scratch.next.clear();
-    for (const Span piece : scratch.now) {
-      const std::string_view subject = text.substr(piece.begin, piece.end - piece.begin);
-      Joiner joiner(step.behavior, scratch.next);
-      std::size_t from = 0;
-      const auto add = [&](Span span, bool is_match) {
-        joiner.add({piece.begin + span.begin, piece.begin + span.end}, is_match != step.invert);
-      };
-      for (std::size_t search = 0; search <= subject.size();) {
-        const auto match = step.regex ? step.regex->find(subject, search, scratch.regex)
-                                      : find_literal(subject, search, step.literal);
-        if (!match) break;
-        add({from, match->begin}, false);
-        add(*match, true);
-        from = match->end;
-        search = match->end > match->begin ? match->end : next_char(subject, match->end);
-      }
-      add({from, subject.size()}, false);
-    }
+    for (const Span piece : scratch.now) cut(step, text, piece, scratch);
     scratch.now.swap(scratch.next);
   }
   for (const Span piece : scratch.now) pieces.push_back({base + piece.begin, base + piece.end});

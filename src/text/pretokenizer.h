@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "text/pretokenizer_ascii.h"
+#include "text/pretokenizer_filter.h"
 #include "text/pretokenizer_regex.h"
 #include "text/tokenizer.h"
 
@@ -22,7 +23,7 @@ class PreTokenizer {
 
   struct Scratch {
     RegexScratch regex;
-    std::vector<Span> now, next, matches;
+    std::vector<Span> now, next;
   };
   /// Appends the pieces in order. Bytes that are no UTF-8 make pieces of their own.
   void split(std::string_view text, Scratch& scratch, std::vector<Span>& pieces) const;
@@ -33,7 +34,9 @@ class PreTokenizer {
     bool invert;
     std::string literal;  ///< used if there is no regex
     std::optional<Regex> regex;
+    std::optional<AsciiSet> required;
   };
+  static void cut(const Step& step, std::string_view text, Span piece, Scratch& scratch);
   PreTokenizer() = default;
   void split_generic(std::string_view text, std::size_t base, Scratch& scratch,
                      std::vector<Span>& pieces) const;

@@ -66,7 +66,7 @@ base::Result<Regex> Regex::compile(std::string_view pattern) {
     return error(Code::kCorrupt, "the pre-tokenizer pattern \"{}\" does not compile: {} at byte {}",
                  base::sanitize_utf8(translated), error_text(number), offset);
   }
-  pcre2_jit_compile(regex.code_.get(), PCRE2_JIT_COMPLETE);  // without JIT it runs interpreted
+  regex.has_jit_ = pcre2_jit_compile(regex.code_.get(), PCRE2_JIT_COMPLETE) == 0;  // else it runs interpreted
   regex.limits_.reset(pcre2_match_context_create(nullptr));
   TW_CHECK(regex.limits_ != nullptr, "memory for a PCRE2 match context");
   pcre2_set_match_limit(regex.limits_.get(), kMatchLimit);
@@ -75,12 +75,15 @@ base::Result<Regex> Regex::compile(std::string_view pattern) {
 }
 
 std::optional<Span> Regex::find(std::string_view subject, std::size_t from, RegexScratch& scratch) const {
-  const auto run = [&](std::uint32_t flags) {
-    return pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(subject.data()), subject.size(), from,
-                       flags | PCRE2_NO_UTF_CHECK, scratch.match_, limits_.get());
-  };
-  int found = run(0);
-  if (found == PCRE2_ERROR_JIT_STACKLIMIT) found = run(PCRE2_NO_JIT);
+  const auto text = reinterpret_cast<PCRE2_SPTR>(subject.data());
+  int found = PCRE2_ERROR_JIT_STACKLIMIT;
+  if (has_jit_) {
+    found = pcre2_jit_match(code_.get(), text, subject.size(), from, 0, scratch.match_, limits_.get());
+  }
+  if (found == PCRE2_ERROR_JIT_STACKLIMIT) {
+    constexpr std::uint32_t kFlags = PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT;
+    found = pcre2_match(code_.get(), text, subject.size(), from, kFlags, scratch.match_, limits_.get());
+  }
   if (found < 0) return std::nullopt;
   const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(scratch.match_);
   // \K and look-behind tricks could start a match before `from`; translate_regex refuses \K.

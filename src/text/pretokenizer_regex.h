@@ -53,6 +53,7 @@ class Regex {
   Regex() = default;
   std::unique_ptr<pcre2_real_code_8, FreeCode> code_;
   std::unique_ptr<pcre2_real_match_context_8, FreeContext> limits_;
+  bool has_jit_ = false;
 };
 
 /// What matching writes to: one for each thread at work.

@@ -90,6 +90,21 @@ INSTANTIATE_TEST_SUITE_P(
       return std::string(info.param[0] == 'g' ? "gpt2" : info.param[0] == 'l' ? "llama3" : info.param);
     });
 
+TEST(FilterTest, KnowsWhatAMatchMustHold) {
+  const auto required = [](const char* pattern) {
+    return required_ascii(pattern, Regex::compile(pattern).value());
+  };
+  EXPECT_FALSE(may_match(required(R"(\s?\p{P}+)").value(), " word"));
+  EXPECT_TRUE(may_match(required(R"(\s?\p{P}+)").value(), " word."));
+  EXPECT_TRUE(may_match(required(R"(\p{N}{1,3})").value(), "a1"));
+  EXPECT_TRUE(may_match(required(R"([^\]a]+)").value(), "a b"));
+  EXPECT_FALSE(may_match(required(R"([^\]a]+)").value(), "a]"));
+  EXPECT_TRUE(may_match(required(R"(\p{N})").value(), "é"));
+  EXPECT_EQ(required(R"(\p{N}*)"), std::nullopt);
+  EXPECT_EQ(required(R"([a]|b)"), std::nullopt);
+  EXPECT_EQ(required(R"(ab)"), std::nullopt);
+}
+
 TEST(RegexTest, TranslatesWhatMeansSomethingElse) {
   const auto translated = [](std::string_view pattern) { return translate_regex(pattern).value(); };
   EXPECT_EQ(translated(R"(\p{L}+| ?x{1,3})"), R"(\p{L}+| ?x{1,3})");
