@@ -1,3 +1,11 @@
+# With TW_PCH: what most files include in the end and what takes longest to parse.
+function(tw_precompile target)
+  if(TW_PCH)
+    target_precompile_headers(${target} PRIVATE <functional> <map> <memory> <optional> <string> <vector>
+                              ${CMAKE_SOURCE_DIR}/src/base/json.h ${ARGN})
+  endif()
+endfunction()
+
 # tw_folder(NAME [DEPS other folders or libraries...])
 # Makes the static library tw_NAME from every .cc in this folder, and the test program NAME_test from
 # every _test.cc. A test suite whose name starts with "Slow" gets the ctest label "slow". Every *_fuzz.cc
@@ -14,6 +22,7 @@ function(tw_folder name)
   set_target_properties(tw_${name} PROPERTIES LINKER_LANGUAGE CXX)
   target_include_directories(tw_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src)
   target_link_libraries(tw_${name} PUBLIC ${ARG_DEPS})
+  tw_precompile(tw_${name})
   if(TW_TESTS AND tests)
     tw_test(${name}_test SOURCES ${tests} DEPS tw_${name})
   endif()
@@ -34,6 +43,7 @@ function(tw_test name)
   add_executable(${name} ${ARG_SOURCES})
   target_compile_definitions(${name} PRIVATE TW_SOURCE_DIR="${CMAKE_SOURCE_DIR}" TW_BINARY_DIR="${CMAKE_BINARY_DIR}")
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest GTest::gtest_main)
+  tw_precompile(${name} <gtest/gtest.h>)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST TEST_PREFIX ${name}. TEST_FILTER "-Slow*.*"
                        TEST_LIST ${name}_fast PROPERTIES TIMEOUT 300)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST TEST_PREFIX ${name}. TEST_FILTER "Slow*.*"
