@@ -1,10 +1,11 @@
 // Products with quantized weights in panels (panels.h), once for all vector widths: lanes are output rows,
-// activations are 15-bit integers in two planes of int8. Everything is internal to the including file, so
+// activations are 15-bit integers. Everything is internal to the including file, so
 // that no two sets share a symbol. The including file brings a vector policy V:
 //   kRows             rows of a panel, lanes of its vectors
 //   kTile             activation rows that share one unpacking of the weights, a multiple of 2
 //   kDot              true: dot(sum, w, q) adds 4 products of unsigned and signed bytes to each 32-bit lane;
-//                     false: maddubs, maddubs_signed, add16 and pairs do it by way of 16 bits
+//   false:
+//                     maddubs does it for nibbles by way of 16 bits, and madd for bytes widened to words
 //   Floats, Ints      the vector types, and the few operations on them used below
 #pragma once
 
@@ -20,7 +21,7 @@ namespace {
 
 /// A prepared row of activations (panels.h).
 struct Row {
-  const std::int8_t* q;  ///< high and low planes of each block
+  const std::int8_t* q;  ///< planes or words of each block
   const float* scales;   ///< [K/32]
   const float* sums;     ///< [K/16], scaled
 };
@@ -36,6 +37,13 @@ inline Row row_at(const MatmulArgs& a, std::int64_t t) {
 template <typename V>
 constexpr int offset_of(PanelFormat f) {
   return f.is_signed && V::kDot ? 128 : f.offset;
+}
+
+/// Whether activations are words: bytes times bytes overflow 16 bits, and two steps to 32 cost more than
+/// words do. Nibbles are faster in planes, since they need not be widened.
+template <typename V>
+constexpr bool uses_words(PanelFormat f) {
+  return f.bytes && !V::kDot;
 }
 
 /// The scales of a block, as factors of (sum of q * x) and of (sum of x): value = scale * q + minimum.
@@ -62,7 +70,7 @@ Scales<V> load_scales(const std::uint8_t* p, typename V::Floats d, typename V::F
   return s;
 }
 
-/// The 32 weights of each row: w[j] holds k = 4j .. 4j+3 of each.
+/// The 32 weights of each row as bytes: w[j] holds k = 4j .. 4j+3 of each.
 template <typename V, DType kType>
 void load_weights(const std::uint8_t* p, typename V::Ints* w) {
   constexpr PanelFormat f = panel_format(kType);
@@ -71,7 +79,7 @@ void load_weights(const std::uint8_t* p, typename V::Ints* w) {
     if constexpr (!f.bytes) {
       w[j] = V::low_nibbles(v);
       w[j + 4] = V::high_nibbles(v);
-    } else if constexpr (f.is_signed && V::kDot) {
+    } else if constexpr (f.is_signed) {
       w[j] = V::flip_signs(v);
     } else {
       w[j] = v;
@@ -79,67 +87,111 @@ void load_weights(const std::uint8_t* p, typename V::Ints* w) {
   }
 }
 
-/// Sum of weight * q over 4 * kCount values of one plane, from group `begin` of 4 values on.
-/// Without dot(), 16-bit sums cannot overflow: nibbles give at most 8 * 2 * 15 * 127 = 30,480; bytes of up to
-/// 6 bits are widened after two steps, 2 * 2 * 63 * 127 = 32,004; signed bytes after each, 2 * 128 * 127 =
-/// 32,512.
-template <typename V, DType kType, int kCount>
+/// Sum of weight * q over 4 * kCount values of one plane, from group `begin` of 4 values on. Without dot()
+/// they are nibbles, whose sums fit 16 bits: 8 * 2 * 15 * 127 = 30,480.
+template <typename V, int kCount>
 typename V::Ints dot(const typename V::Ints* w, const std::int8_t* q, int begin) {
-  constexpr PanelFormat f = panel_format(kType);
-  using Ints = typename V::Ints;
   w += begin;
   q += 4 * begin;
   if constexpr (V::kDot) {
-    Ints sum = V::zero_ints();
+    typename V::Ints sum = V::zero_ints();
     for (int j = 0; j < kCount; ++j) sum = V::dot(sum, w[j], V::four(q + 4 * j));
     return sum;
-  } else if constexpr (f.is_signed) {
-    Ints sum = V::zero_ints();
-    for (int j = 0; j < kCount; ++j)
-      sum = V::add32(sum, V::pairs(V::maddubs_signed(w[j], V::four(q + 4 * j))));
-    return sum;
-  } else if constexpr (f.bytes) {
-    Ints sum = V::zero_ints();
-    for (int j = 0; j < kCount; j += 2) {
-      const Ints a = V::maddubs(w[j], V::four(q + 4 * j)), b = V::maddubs(w[j + 1], V::four(q + 4 * j + 4));
-      sum = V::add32(sum, V::pairs(V::add16(a, b)));
-    }
-    return sum;
   } else {
-    Ints sum = V::maddubs(w[0], V::four(q));
+    typename V::Ints sum = V::maddubs(w[0], V::four(q));
     for (int j = 1; j < kCount; ++j) sum = V::add16(sum, V::maddubs(w[j], V::four(q + 4 * j)));
-    return V::pairs(sum);
+    return V::madd(sum, V::ones16());
   }
 }
 
 /// high * kPlaneBase + low over part of a block, in fp32: both are below 2^24, so that only the sum is
 /// rounded.
-template <typename V, DType kType, int kCount>
+template <typename V, int kCount>
 typename V::Floats joined(const typename V::Ints* w, const std::int8_t* q, int begin) {
-  const typename V::Floats high = V::to_floats(dot<V, kType, kCount>(w, q, begin));
-  const typename V::Floats low = V::to_floats(dot<V, kType, kCount>(w, q + kPanelBlock, begin));
+  const typename V::Floats high = V::to_floats(dot<V, kCount>(w, q, begin));
+  const typename V::Floats low = V::to_floats(dot<V, kCount>(w, q + kPanelBlock, begin));
   return V::fma(high, V::all(static_cast<float>(kPlaneBase)), low);
 }
 
-/// One block of one activation row; the order of these additions is what makes a row's bits.
+/// Adds the products of part h of a block with one activation row, given their integer sum.
+template <typename V>
+typename V::Floats add_part(typename V::Floats sum, typename V::Floats products, const Scales<V>& s,
+                            const Row& x, std::int64_t block, int h) {
+  return V::fma(products, V::mul(s.scale[h], V::all(x.scales[block])), sum);
+}
+
+/// Adds what minimums and offsets make of one activation row's block.
 template <typename V, DType kType>
-typename V::Floats add_block(typename V::Floats sum, const typename V::Ints* w, const Scales<V>& s,
-                             const Row& x, std::int64_t block) {
+typename V::Floats add_minimums(typename V::Floats sum, const Scales<V>& s, const Row& x,
+                                std::int64_t block) {
   constexpr PanelFormat f = panel_format(kType);
-  const std::int8_t* q = x.q + block * 2 * kPanelBlock;
-  const typename V::Floats dx = V::all(x.scales[block]);
   if constexpr (f.halves) {
-    sum = V::fma(joined<V, kType, 4>(w, q, 0), V::mul(s.scale[0], dx), sum);
-    sum = V::fma(joined<V, kType, 4>(w, q, 4), V::mul(s.scale[1], dx), sum);
     sum = V::fma(s.minimum[0], V::all(x.sums[2 * block]), sum);
     sum = V::fma(s.minimum[1], V::all(x.sums[2 * block + 1]), sum);
-  } else {
-    sum = V::fma(joined<V, kType, 8>(w, q, 0), V::mul(s.scale[0], dx), sum);
-    if constexpr (f.minimums || offset_of<V>(f) != 0) {
-      sum = V::fma(s.minimum[0], V::all(x.sums[2 * block] + x.sums[2 * block + 1]), sum);
-    }
+  } else if constexpr (f.minimums || offset_of<V>(f) != 0) {
+    sum = V::fma(s.minimum[0], V::all(x.sums[2 * block] + x.sums[2 * block + 1]), sum);
   }
   return sum;
+}
+
+/// One block against kCount activation rows in planes; the order of these additions is what makes a row's
+/// bits.
+template <typename V, DType kType, int kCount>
+void add_planes(typename V::Floats* sum, const std::uint8_t* weights, const Scales<V>& s, const Row* x,
+                std::int64_t block) {
+  typename V::Ints w[8];
+  load_weights<V, kType>(weights, w);
+  for (int t = 0; t < kCount; ++t) {
+    const std::int8_t* q = x[t].q + block * 2 * kPanelBlock;
+    if constexpr (panel_format(kType).halves) {
+      sum[t] = add_part<V>(sum[t], joined<V, 4>(w, q, 0), s, x[t], block, 0);
+      sum[t] = add_part<V>(sum[t], joined<V, 4>(w, q, 4), s, x[t], block, 1);
+    } else {
+      sum[t] = add_part<V>(sum[t], joined<V, 8>(w, q, 0), s, x[t], block, 0);
+    }
+    sum[t] = add_minimums<V, kType>(sum[t], s, x[t], block);
+  }
+}
+
+/// Four weights of each row as words: k = 4j and 4j+2 of each, and k = 4j+1 and 4j+3.
+template <typename V>
+struct Words {
+  typename V::Ints even, odd;
+};
+
+template <typename V, DType kType>
+Words<V> load_words(const std::uint8_t* p, int j) {
+  const typename V::Ints v = V::load(p + j * V::kRows * 4);
+  if constexpr (panel_format(kType).is_signed)
+    return {V::even_signed(v), V::odd_signed(v)};
+  else
+    return {V::even_bytes(v), V::odd_bytes(v)};
+}
+
+/// The same with activations in words.
+template <typename V, DType kType, int kCount>
+void add_words(typename V::Floats* sum, const std::uint8_t* weights, const Scales<V>& s, const Row* x,
+               std::int64_t block) {
+  typename V::Ints total[kCount];
+  for (int h = 0; h < 2; ++h) {
+    if (h == 0 || panel_format(kType).halves) {
+      for (int t = 0; t < kCount; ++t) total[t] = V::zero_ints();
+    }
+    for (int j = 4 * h; j < 4 * h + 4; ++j) {
+      const Words<V> w = load_words<V, kType>(weights, j);
+      for (int t = 0; t < kCount; ++t) {
+        const std::int8_t* q = x[t].q + block * 2 * kPanelBlock + 8 * j;
+        total[t] = V::add(total[t], V::madd(w.even, V::four(q)));
+        total[t] = V::add(total[t], V::madd(w.odd, V::four(q + 4)));
+      }
+    }
+    if (h == 1 || panel_format(kType).halves) {
+      const int part = panel_format(kType).halves ? h : 0;
+      for (int t = 0; t < kCount; ++t)
+        sum[t] = add_part<V>(sum[t], V::to_floats(total[t]), s, x[t], block, part);
+    }
+  }
+  for (int t = 0; t < kCount; ++t) sum[t] = add_minimums<V, kType>(sum[t], s, x[t], block);
 }
 
 /// kCount activation rows times one panel.
@@ -162,9 +214,10 @@ void multiply(const std::uint8_t* panel, const Row* x, std::int64_t blocks, type
       _mm_prefetch(reinterpret_cast<const char*>(panel + 128 * V::kRows + line), _MM_HINT_T0);
     }
     const Scales<V> scales = load_scales<V, kType>(panel, d, dmin);
-    typename V::Ints w[8];
-    load_weights<V, kType>(panel + kScaleBytes, w);
-    for (int t = 0; t < kCount; ++t) sum[t] = add_block<V, kType>(sum[t], w, scales, x[t], block);
+    if constexpr (uses_words<V>(f))
+      add_words<V, kType, kCount>(sum, panel + kScaleBytes, scales, x, block);
+    else
+      add_planes<V, kType, kCount>(sum, panel + kScaleBytes, scales, x, block);
     panel += kBlockBytes;
   }
   for (int t = 0; t < kCount; ++t) sums[t] = sum[t];
@@ -215,7 +268,7 @@ constexpr MatmulKernel kKernel = {panel_format(kType).bytes ? V::kBytesName : V:
                                   V::kRows == 8 ? packed_bytes_8 : packed_bytes_16,
                                   V::kRows == 8 ? pack_8 : pack_16,
                                   prepared_row_bytes,
-                                  prepare,
+                                  prepare<!uses_words<V>(panel_format(kType))>,
                                   nullptr,
                                   run<V, kType>};
 

@@ -43,14 +43,15 @@ struct Avx2Vector {
   static Ints low_nibbles(Ints v) { return _mm256_and_si256(v, _mm256_set1_epi8(15)); }
   static Ints high_nibbles(Ints v) { return low_nibbles(_mm256_srli_epi16(v, 4)); }
   static Ints flip_signs(Ints v) { return _mm256_xor_si256(v, _mm256_set1_epi8(-128)); }
+  static Ints add(Ints a, Ints b) { return _mm256_add_epi32(a, b); }
+  static Ints madd(Ints a, Ints b) { return _mm256_madd_epi16(a, b); }
   static Ints add16(Ints a, Ints b) { return _mm256_add_epi16(a, b); }
-  static Ints add32(Ints a, Ints b) { return _mm256_add_epi32(a, b); }
-  static Ints pairs(Ints v) { return _mm256_madd_epi16(v, _mm256_set1_epi16(1)); }
   static Ints maddubs(Ints w, Ints q) { return _mm256_maddubs_epi16(w, q); }
-  /// |w| times q with w's sign: |-128| is 128 as an unsigned byte.
-  static Ints maddubs_signed(Ints w, Ints q) {
-    return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(q, w));
-  }
+  static Ints ones16() { return _mm256_set1_epi16(1); }
+  static Ints even_bytes(Ints v) { return _mm256_and_si256(v, _mm256_set1_epi16(0xFF)); }
+  static Ints odd_bytes(Ints v) { return _mm256_srli_epi16(v, 8); }
+  static Ints even_signed(Ints v) { return _mm256_srai_epi16(_mm256_slli_epi16(v, 8), 8); }
+  static Ints odd_signed(Ints v) { return _mm256_srai_epi16(v, 8); }
 };
 
 }  // namespace

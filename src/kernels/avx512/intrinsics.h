@@ -41,8 +41,8 @@ inline __m512 floats_of_bytes(const std::uint8_t* p) {
   return join_halves(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(v)),
                      _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(v, 8))));
 }
-inline __m512i add_pairs(__m512i v) {
-  return simde_mm512_madd_epi16(v, _mm512_set1_epi16(1));
+inline __m512i multiply_words(__m512i a, __m512i b) {
+  return simde_mm512_madd_epi16(a, b);
 }
 #else
 inline __m512 floats_of(__m512i v) {
@@ -57,8 +57,8 @@ inline __m512 floats_of_signed_bytes(const std::uint8_t* p) {
 inline __m512 floats_of_bytes(const std::uint8_t* p) {
   return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 }
-inline __m512i add_pairs(__m512i v) {
-  return _mm512_madd_epi16(v, _mm512_set1_epi16(1));
+inline __m512i multiply_words(__m512i a, __m512i b) {
+  return _mm512_madd_epi16(a, b);
 }
 #endif
 

@@ -37,15 +37,15 @@ struct Avx512Vector {
   static Ints low_nibbles(Ints v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
   static Ints high_nibbles(Ints v) { return low_nibbles(_mm512_srli_epi16(v, 4)); }
   static Ints flip_signs(Ints v) { return _mm512_xor_si512(v, _mm512_set1_epi8(-128)); }
+  static Ints add(Ints a, Ints b) { return _mm512_add_epi32(a, b); }
+  static Ints madd(Ints a, Ints b) { return multiply_words(a, b); }
   static Ints add16(Ints a, Ints b) { return _mm512_add_epi16(a, b); }
-  static Ints add32(Ints a, Ints b) { return _mm512_add_epi32(a, b); }
-  static Ints pairs(Ints v) { return add_pairs(v); }
   static Ints maddubs(Ints w, Ints q) { return _mm512_maddubs_epi16(w, q); }
-  /// |w| times q with w's sign: |-128| is 128 as an unsigned byte.
-  static Ints maddubs_signed(Ints w, Ints q) {
-    const Ints signed_q = _mm512_mask_sub_epi8(q, _mm512_movepi8_mask(w), _mm512_setzero_si512(), q);
-    return _mm512_maddubs_epi16(_mm512_abs_epi8(w), signed_q);
-  }
+  static Ints ones16() { return _mm512_set1_epi16(1); }
+  static Ints even_bytes(Ints v) { return _mm512_and_si512(v, _mm512_set1_epi16(0xFF)); }
+  static Ints odd_bytes(Ints v) { return _mm512_srli_epi16(v, 8); }
+  static Ints even_signed(Ints v) { return _mm512_srai_epi16(_mm512_slli_epi16(v, 8), 8); }
+  static Ints odd_signed(Ints v) { return _mm512_srai_epi16(v, 8); }
 };
 
 }  // namespace
