@@ -196,7 +196,7 @@ TEST(MetricsPage, CountsRequests) {
            R"(vllm:request_params_n_sum{engine="0",model_name="fake-model"} 2)",
            R"(vllm:request_params_max_tokens_bucket{engine="0",model_name="fake-model",le="5"} 1)",
            R"(vllm:iteration_tokens_total_bucket{engine="0",model_name="fake-model",le="8"} 1)",
-           R"(vllm:kv_cache_usage_perc{model_name="fake-model",engine="0"} 0)",
+           R"(vllm:kv_cache_usage_perc{engine="0",model_name="fake-model"} 0)",
            R"(http_requests_total{handler="/v1/chat/completions",method="POST",status="2xx"} 1)",
            R"(http_requests_total{handler="/v1/chat/completions",method="POST",status="4xx"} 1)",
            R"(tokenworks:build_info{version="0"} 1)",

@@ -244,7 +244,7 @@ TEST(Chat, NamesBothLengthsOfALongPrompt) {
   const Json error = parse(response.body)["error"];
   EXPECT_EQ(error["code"], "context_length_exceeded");
   EXPECT_THAT(error["message"].get<std::string>(), HasSubstr("50"));
-  EXPECT_THAT(error["message"].get<std::string>(), HasSubstr("128 tokens"));
+  EXPECT_THAT(error["message"].get<std::string>(), HasSubstr("119 tokens"));
 }
 
 TEST(Chat, TellsWhatItIgnored) {

@@ -78,7 +78,7 @@ constexpr std::array kCompletionRows = {
     CompletionRow{{"logprobs", FieldType::kInteger, 0, kMaxLogprobs,
                    "natural logarithms of the tokens' probabilities, and of the k most likely"},
                   store_logprobs},
-    CompletionRow{{"suffix", FieldType::kString, 0, 0, "not supported"}, store_suffix},
+    CompletionRow{{"suffix", FieldType::kString, 0, 1048576, "not supported"}, store_suffix},
 };
 
 using EmbeddingRow = Field<EmbeddingRequest>;

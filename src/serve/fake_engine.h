@@ -26,8 +26,9 @@ inline constexpr std::string_view kFakeTemplate =
     "{%- endfor %}{{- '<|im_end|>\\n' }}{%- endif %}"
     "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\\n' + message.content }}"
     "{%- if message.tool_calls %}{%- for call in message.tool_calls %}{{- '<tool_call>\\n' }}"
-    "{{- {'name': call.function.name, 'arguments': call.function.arguments} | tojson }}{{- '\\n</tool_call>' "
+    "{{- '{\"name\": \"' + call.function.name + '\", \"arguments\": ' }}{{- call.function.arguments | tojson "
     "}}"
+    "{{- '}\\n</tool_call>' }}"
     "{%- endfor %}{%- endif %}{{- '<|im_end|>\\n' }}{%- endfor %}"
     "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}";
 

@@ -70,7 +70,7 @@ double boot_time() {
 }  // namespace
 
 std::vector<MetricFamily> engine_families(const infer::EngineStats& s, const std::string& model_name) {
-  const std::vector<ClientMetric::Label> labels = {{"model_name", model_name}, {"engine", "0"}};
+  const std::vector<ClientMetric::Label> labels = {{"engine", "0"}, {"model_name", model_name}};
   const auto count = [](std::uint64_t n) { return static_cast<double>(n); };
   const auto gauge = [&](const char* name, const char* help, double value) {
     return family(MetricType::Gauge, name, help, value, labels);

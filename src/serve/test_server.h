@@ -106,6 +106,6 @@ inline std::vector<std::string> sse_data(const std::string& body) {
   return events;
 }
 
-inline constexpr std::string_view kGauge = "{model_name=\"fake-model\",engine=\"0\"}";
+inline constexpr std::string_view kGauge = "{engine=\"0\",model_name=\"fake-model\"}";
 
 }  // namespace tw::serve

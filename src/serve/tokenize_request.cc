@@ -9,7 +9,7 @@ namespace {
 
 using Row = Field<TokenizeRequest>;
 constexpr std::array kRows = {
-    Row{{"prompt", FieldType::kString, 0, 1e12, "text to tokenize"},
+    Row{{"prompt", FieldType::kString, 0, 8388608, "text to tokenize"},
         [](TokenizeRequest& r, const Value& v) -> base::Status {
           r.prompt = v.get<std::string>();
           r.has_prompt = true;
@@ -35,7 +35,7 @@ constexpr std::array kRows = {
 
 using IdsRow = Field<DetokenizeRequest>;
 constexpr std::array kIdsRows = {
-    IdsRow{{"tokens", FieldType::kArray, 0, 1e9, "token ids"},
+    IdsRow{{"tokens", FieldType::kArray, 0, 4194304, "token ids"},
            [](DetokenizeRequest& r, const Value& v) -> base::Status {
              if (v.empty()) return base::Ok{};
              TW_ASSIGN_OR_RETURN(auto prompts, parse_prompts("tokens", v));
