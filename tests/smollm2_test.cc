@@ -100,7 +100,7 @@ TEST_P(SlowSmolLM2, LogProbabilitiesAreTheGoldenOnes) {
   EXPECT_LT(largest, 0.02);
 }
 
-INSTANTIATE_TEST_SUITE_P(Sets, SlowSmolLM2,
+INSTANTIATE_TEST_SUITE_P(Slow, SlowSmolLM2,
                          ::testing::ValuesIn(kernels::available_sets(kernels::detect_features())),
                          [](const auto& info) { return info.param; });
 
