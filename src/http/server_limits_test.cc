@@ -117,10 +117,12 @@ TEST_F(LimitsTest, MalformedRequestsGet400AndAreClosed) {
            post + "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
            post + "Transfer-Encoding: chunked\r\n\r\nxyz\r\n",
            post + "Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n",
-           post + "Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFFF\r\n",
        }) {
     EXPECT_THAT(ask(request), StartsWith("HTTP/1.1 400 ")) << testing::PrintToString(request);
   }
+  // A chunk of 2^72 bytes is well-formed, and too large.
+  EXPECT_THAT(ask(post + "Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFFF\r\n"),
+              StartsWith("HTTP/1.1 413 "));
   EXPECT_THAT(ask("GET /hello HTTP/2.0\r\nHost: x\r\n\r\n"), testing::ContainsRegex("^HTTP/1.1 (400|505) "));
   EXPECT_THAT(ask(post + "Transfer-Encoding: gzip\r\n\r\n"), testing::ContainsRegex("^HTTP/1.1 (400|501) "));
   EXPECT_THAT(ask("GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),

@@ -43,8 +43,9 @@ base::Status check_tools_offered(const ServedModel& model, const ChatRequest& re
 base::Result<text::GrammarPtr> answer_grammar(const ServedModel& model, const ChatRequest& request) {
   const bool forced = request.uses_tools() && request.tool_choice != ToolChoice::kAuto;
   if (!forced) return compile_constraint(request.constraint);
-  auto grammar = text::tool_call_grammar(text::detect_tool_style(model.card->chat_template_source),
-                                         request.tools, true, request.tool_name);
+  const std::optional<std::string> name =
+      request.tool_name.empty() ? std::nullopt : std::optional(request.tool_name);
+  auto grammar = text::tool_call_grammar(model.tool_style, request.tools, true, name);
   if (grammar.ok()) return grammar;
   return base::Error{base::Code::kUnsupported, "tools cannot be enforced: " + grammar.error().text(),
                      "tools"};
