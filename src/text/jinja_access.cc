@@ -19,7 +19,7 @@ Result<std::vector<Value>> characters(Runtime& runtime, const Value& value) {
   for (std::size_t pos = 0; pos < string.text.size();) {
     std::size_t end = pos + 1;
     while (end < string.text.size() && (static_cast<unsigned char>(string.text[end]) & 0xC0) == 0x80) ++end;
-    out.push_back(runtime.string(string.text.substr(pos, end - pos), string.markup));
+    out.push_back(runtime.string(string.text.substr(pos, end - pos)));
     pos = end;
   }
   return out;

@@ -4,17 +4,24 @@
 #include "text/jinja_ops.h"
 
 // Recursion passes through eval() alone; kept out of line, each case costs stack only for itself.
-
 namespace tw::text::jinja {
 
 using base::Result;
 using base::Status;
+
+namespace {
+
+/// Looking a name up passes the variables of its scopes one by one; so many cost a step.
+constexpr std::size_t kVariablesPerStep = 16;
+
+}  // namespace
 
 Result<Value> Interpreter::eval(const Expr& node) {
   ++levels_;
   Status entered = enter();
   Result<Value> value = entered.ok() ? dispatch(node) : Result<Value>(std::move(entered).error());
   --levels_;
+  if (value.ok() && runtime_.spent()) value = runtime_.step().error();
   if (value.ok() || !value.error().where.empty()) return value;
   base::Error error = std::move(value).error();
   error.where = "line " + std::to_string(node.line);
@@ -69,9 +76,15 @@ Result<Value> Interpreter::eval_optional(const ExprPtr& node) {
 }
 
 Result<Value> Interpreter::lookup(int slot) {
+  std::size_t passed = 0;
   for (const Scope* scope = scope_.get(); scope != nullptr; scope = scope->parent.get()) {
-    if (const Value* found = scope->find(slot); found != nullptr) return *found;
+    passed += 1 + scope->variables.size();
+    const Value* found = scope->find(slot);
+    if (found == nullptr) continue;
+    TW_RETURN_IF_ERROR(runtime_.step(passed / kVariablesPerStep));
+    return *found;
   }
+  TW_RETURN_IF_ERROR(runtime_.step(passed / kVariablesPerStep));
   std::optional<Value>& known = outside_[static_cast<std::size_t>(slot)];
   if (known) return *known;
   TW_ASSIGN_OR_RETURN(Value value, look_outside(slot));

@@ -1,4 +1,6 @@
 // The statements of a template.
+#include <algorithm>
+
 #include "text/jinja_interpreter.h"
 #include "text/jinja_ops.h"
 
@@ -10,8 +12,8 @@ using base::Status;
 
 namespace {
 
-/// How often eval and exec may nest, as a multiple of max_depth: a macro call takes about ten levels.
-constexpr int kLevelsPerDepth = 20;
+/// How often eval and exec may nest, as a multiple of max_depth: a macro call takes four and more.
+constexpr int kLevelsPerDepth = 10;
 
 int slot_or_none(const Program& program, std::string_view name) {
   const auto at = program.slots.find(name);
@@ -157,7 +159,9 @@ Result<Flow> Interpreter::exec(const Body& body, std::string& out) {
 
 [[gnu::noinline]] Result<Flow> Interpreter::exec_turns(const Stmt& stmt, std::vector<Value> items,
                                                        bool test_now, std::string& out, bool& any) {
-  const auto loop = std::make_shared<Loop>(&runtime_.heap(), std::move(items));
+  int depth = 1;
+  for (const Value& item : items) depth = std::max(depth, item.depth() + 1);
+  const auto loop = std::make_shared<Loop>(&runtime_.heap(), std::move(items), depth);
   const Value loop_value = Value::object(Kind::kOther, loop);
   for (std::size_t i = 0; i < loop->items.size(); ++i) {
     TW_RETURN_IF_ERROR(runtime_.step());
@@ -165,12 +169,13 @@ Result<Flow> Interpreter::exec(const Body& body, std::string& out) {
       TW_ASSIGN_OR_RETURN(const bool pass, passes_test(stmt, loop->items[i]));
       if (!pass) continue;
     }
-    any = true;
     loop->index = i;
     const ScopeGuard guard(*this, inner_scope());
     if (loop_slot_ >= 0) scope_->set(loop_slot_, loop_value);
     TW_RETURN_IF_ERROR(assign(stmt.target, loop->items[i]));
     TW_ASSIGN_OR_RETURN(const Flow flow, exec(stmt.body, out));
+    // As in jinja2, a turn that ends by break or continue does not keep `else` from being rendered.
+    if (flow == Flow::kNormal) any = true;
     if (flow == Flow::kBreak) break;
   }
   return Flow::kNormal;
@@ -202,6 +207,7 @@ Status Interpreter::assign(const Target& target, const Value& value) {
     return base::Ok{};
   }
   if (target.attribute.empty()) {
+    TW_RETURN_IF_ERROR(runtime_.step(scope_->variables.size() / 16));
     scope_->set(target.slot, value);
     return base::Ok{};
   }
@@ -247,8 +253,8 @@ Result<std::pair<std::string, Flow>> Interpreter::captured(const Body& body) {
   Result<Value> filtered = eval(*stmt.expr);
   piped_.pop_back();
   TW_ASSIGN_OR_RETURN(const Value value, std::move(filtered));
-  TW_ASSIGN_OR_RETURN(const std::string text, to_text(runtime_, value));
-  TW_RETURN_IF_ERROR(emit(out, text));
+  if (!value.is_string()) return template_error("a filter block must give text, not {}", value.type_name());
+  TW_RETURN_IF_ERROR(emit(out, value.text()));
   return Flow::kNormal;
 }
 
@@ -269,8 +275,8 @@ Result<std::pair<std::string, Flow>> Interpreter::captured(const Body& body) {
 
 [[gnu::noinline]] Result<Flow> Interpreter::exec_call(const Stmt& stmt, std::string& out) {
   TW_ASSIGN_OR_RETURN(const Value value, call_with(*stmt.expr, make_macro(*stmt.macro)));
-  TW_ASSIGN_OR_RETURN(const std::string text, to_text(runtime_, value));
-  TW_RETURN_IF_ERROR(emit(out, text));
+  if (!value.is_string()) return template_error("a call block must give text, not {}", value.type_name());
+  TW_RETURN_IF_ERROR(emit(out, value.text()));
   return Flow::kNormal;
 }
 

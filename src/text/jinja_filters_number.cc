@@ -58,7 +58,9 @@ Result<Value> absolute(Runtime& runtime, const Value& value, const Args& args) {
 
 /// round() of an integer to tens, hundreds, ...: half to even.
 Int round_to_tens(Int value, Int places) {
+  constexpr Int kLarge = static_cast<Int>(1) << 125;
   if (places > 37) return 0;
+  if (value > kLarge || value < -kLarge) return value;
   Int unit = 1;
   for (Int i = 0; i < places; ++i) unit *= 10;
   const Int rest = (value % unit + unit) % unit;

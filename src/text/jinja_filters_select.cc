@@ -5,6 +5,7 @@
 #include "text/jinja_filter_tables.h"
 #include "text/jinja_getter.h"
 #include "text/jinja_ops.h"
+#include "text/jinja_sort.h"
 
 namespace tw::text::jinja {
 namespace {
@@ -115,15 +116,9 @@ struct Keyed {
 
 /// Stable, by Python's order of the keys.
 base::Status sort_keyed(Runtime& runtime, std::vector<Keyed>& items, bool reverse) {
-  std::optional<Error> failure;
-  std::stable_sort(items.begin(), items.end(), [&](const Keyed& a, const Keyed& b) {
-    if (failure) return false;
-    const Result<bool> before = reverse ? less(runtime, b.key, a.key) : less(runtime, a.key, b.key);
-    if (!before.ok()) failure = before.error();
-    return before.ok() && *before;
+  return merge_sort(items, [&](const Keyed& a, const Keyed& b) {
+    return reverse ? less(runtime, b.key, a.key) : less(runtime, a.key, b.key);
   });
-  if (failure) return *failure;
-  return base::Ok{};
 }
 
 Result<std::vector<Keyed>> keyed(Runtime& runtime, const Value& value, const Getter& getter, bool fold) {

@@ -104,6 +104,7 @@ Result<Value> indent(Runtime& runtime, const Value& value, const Args& args) {
   if (!value.is_string()) return template_error("indent: unsupported operand type '{}'", value.type_name());
   const bool blank = bound.flag(2, false);
   const std::string text = value.text() + "\n";
+  TW_RETURN_IF_ERROR(runtime.reserve(most_pieces(text) * sizeof(std::string_view)));
   const std::vector<std::string_view> lines = split_lines(text, false);
   TW_RETURN_IF_ERROR(runtime.reserve(text.size() + lines.size() * (margin.size() + 16)));
   std::string out = bound.flag(1, false) ? margin : "";
@@ -171,8 +172,9 @@ Result<Value> truncate(Runtime& runtime, const Value& value, const Args& args) {
   const Int keep = length - static_cast<Int>(code_points(end));
   if (keep < 0 || leeway < 0)
     return template_error("truncate: length is less than that of the end mark, or leeway below 0");
+  const std::optional<std::size_t> size = length_of(value);
+  if (size && static_cast<Int>(*size) <= length + leeway) return value;
   if (!value.is_string()) return template_error("truncate: '{}' is not text", value.type_name());
-  if (static_cast<Int>(value.as<String>().length) <= length + leeway) return value;
   std::string kept = value.text().substr(0, byte_offset(value.text(), static_cast<std::size_t>(keep)));
   if (!bound.flag(1, false)) kept = kept.substr(0, kept.rfind(' '));
   return runtime.string(kept + end, value.is_markup());

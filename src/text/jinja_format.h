@@ -11,7 +11,8 @@ namespace tw::text::jinja {
 /// [[fill]align][sign][#][0][width][grouping][.precision][type]
 struct FormatSpec {
   std::string fill = " ";
-  char align = 0;  ///< '<', '>', '^', '=', or 0 for the type's own
+  bool zero = false;  ///< numbers without an alignment are padded after their sign
+  char align = 0;     ///< '<', '>', '^', '=', or 0 for the type's own
   char sign = '-';
   bool alternate = false;
   Int width = 0;

@@ -37,18 +37,22 @@ Int take_number(std::string_view& text) {
   return out;
 }
 
-void take_alignment(std::string_view& text, FormatSpec& out) {
-  if (text.empty()) return;
+/// Returns whether a fill character was given.
+bool take_alignment(std::string_view& text, FormatSpec& out) {
+  if (text.empty()) return false;
   std::size_t first = 0;
   base::decode_utf8(text, first);
   if (first < text.size() && is_align(text[first])) {
     out.fill = std::string(text.substr(0, first));
     out.align = text[first];
     text.remove_prefix(first + 1);
-  } else if (is_align(text[0])) {
+    return true;
+  }
+  if (is_align(text[0])) {
     out.align = text[0];
     text.remove_prefix(1);
   }
+  return false;
 }
 
 /// Puts a separator between groups of digits before the decimal point.
@@ -98,17 +102,14 @@ Result<std::string> format_string(Runtime& runtime, const FormatSpec& spec, cons
 Result<FormatSpec> parse_format_spec(std::string_view spec) {
   FormatSpec out;
   std::string_view rest = spec;
-  take_alignment(rest, out);
+  const bool filled = take_alignment(rest, out);
   if (!rest.empty() && (rest[0] == '+' || rest[0] == '-' || rest[0] == ' ')) {
     out.sign = rest[0];
     rest.remove_prefix(1);
   }
   out.alternate = take(rest, '#');
-  if (rest.starts_with('0') && out.align == 0) {
-    out.fill = "0";
-    out.align = '=';
-  }
-  take(rest, '0');
+  out.zero = take(rest, '0') && !filled;
+  if (out.zero) out.fill = "0";
   out.width = std::max<Int>(take_number(rest), 0);
   if (take(rest, ','))
     out.grouping = ',';
@@ -144,7 +145,8 @@ Result<std::string> pad_text(Runtime& runtime, const FormatSpec& spec, char alig
 Result<std::string> pad_number(Runtime& runtime, const FormatSpec& spec, std::string_view sign,
                                std::string_view prefix, std::string digits) {
   std::string head = std::string(sign) + std::string(prefix);
-  if (spec.align != '=') return pad_text(runtime, spec, '>', head + digits);
+  const bool after_sign = spec.align == '=' || (spec.align == 0 && spec.zero);
+  if (!after_sign) return pad_text(runtime, spec, '>', head + digits);
   FormatSpec inner = spec;
   inner.align = '>';
   inner.width = std::max<Int>(spec.width - static_cast<Int>(head.size()), 0);

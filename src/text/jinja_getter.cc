@@ -9,6 +9,18 @@ namespace tw::text::jinja {
 
 using base::Result;
 
+namespace {
+
+constexpr std::size_t kMaxAttribute = 1000;
+
+base::Status check_length(const Value& attribute) {
+  if (attribute.text().size() <= kMaxAttribute) return base::Ok{};
+  return base::error(base::Code::kResourceExhausted, "an attribute name has more than {} bytes",
+                     kMaxAttribute);
+}
+
+}  // namespace
+
 Result<Getter> Getter::make(const Value& attribute, const Value& fallback) {
   Getter out;
   out.fallback_ = fallback;
@@ -17,6 +29,7 @@ Result<Getter> Getter::make(const Value& attribute, const Value& fallback) {
     out.path_.push_back(attribute);
     return out;
   }
+  TW_RETURN_IF_ERROR(check_length(attribute));
   for (const std::string_view part : split_at(attribute.text(), ".", -1, false)) {
     const std::optional<Int> index = all_have(part, kDigit) ? read_int(part, 10) : std::nullopt;
     out.path_.push_back(
@@ -33,6 +46,7 @@ Result<std::vector<Getter>> Getter::make_several(const Value& attribute) {
     out.push_back(std::move(one));
     return out;
   }
+  TW_RETURN_IF_ERROR(check_length(attribute));
   for (const std::string_view part : split_at(attribute.text(), ",", -1, false)) {
     TW_ASSIGN_OR_RETURN(
         Getter one,

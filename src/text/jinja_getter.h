@@ -12,6 +12,7 @@ class Getter {
  public:
   /// `attribute`: text, an integer, or none for the item itself. `fallback` stands for undefined parts,
   /// unless none.
+  /// Fails for a text of more than 1000 bytes.
   static base::Result<Getter> make(const Value& attribute, const Value& fallback = Value::none());
   /// As make(), for "a,b" too: one getter each.
   static base::Result<std::vector<Getter>> make_several(const Value& attribute);

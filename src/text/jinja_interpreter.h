@@ -30,8 +30,8 @@ struct Scope final : Object {
 
 /// `loop` inside a for.
 struct Loop final : Object {
-  Loop(Heap* heap, std::vector<Value> items_in)
-      : Object(heap, sizeof(Loop) + items_in.size() * sizeof(Value), 0), items(std::move(items_in)) {}
+  Loop(Heap* heap, std::vector<Value> items_in, int depth)
+      : Object(heap, sizeof(Loop) + items_in.size() * sizeof(Value), depth), items(std::move(items_in)) {}
   std::string_view type_name() const override { return "LoopContext"; }
   std::string spelling() const override;
   std::optional<Value> attribute(Runtime& runtime, const Value& self, std::string_view name) override;

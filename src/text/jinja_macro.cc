@@ -40,7 +40,7 @@ namespace {
 class LoopMethod final : public Callable {
  public:
   LoopMethod(Heap* heap, Value loop, bool cycles)
-      : Callable(heap, sizeof(LoopMethod), 0), loop_(std::move(loop)), cycles_(cycles) {}
+      : Callable(heap, sizeof(LoopMethod), loop.depth() + 1), loop_(std::move(loop)), cycles_(cycles) {}
   std::string_view type_name() const override { return "method"; }
   Result<Value> call(Runtime& runtime, Args& args) override {
     if (!args.named.empty()) return template_error("loop methods take no named arguments");
@@ -48,6 +48,12 @@ class LoopMethod final : public Callable {
     if (cycles_) {
       if (args.positional.empty()) return template_error("no items for cycling given");
       return args.positional[loop.index % args.positional.size()];
+    }
+    for (const Value& value : args.positional) {
+      if (value.depth() > 0 || value.is(Kind::kCallable) || value.is(Kind::kNamespace)) {
+        // The loop keeps what it saw: a value that holds the loop again would never be freed.
+        return base::error(base::Code::kUnsupported, "loop.changed() takes text and numbers only");
+      }
     }
     bool same =
         std::exchange(loop.changed_called, true) && args.positional.size() == loop.last_changed.size();

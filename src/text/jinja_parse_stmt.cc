@@ -134,7 +134,9 @@ Result<StmtPtr> Parser::if_statement() {
 Result<StmtPtr> Parser::for_statement() {
   StmtPtr stmt = make_stmt(StmtKind::kFor);
   next();
+  ++all_loops_;
   TW_ASSIGN_OR_RETURN(stmt->target, target_tuple(false, "in"));
+  --all_loops_;
   if (!take_name("in")) return unexpected("'in'");
   TW_ASSIGN_OR_RETURN(stmt->expr, tuple(false, false, "recursive"));
   if (take_name("if")) {
@@ -147,7 +149,9 @@ Result<StmtPtr> Parser::for_statement() {
   }
   TW_RETURN_IF_ERROR(end_tag("for"));
   ++loops_;
+  ++all_loops_;
   TW_ASSIGN_OR_RETURN(stmt->body, body({"endfor", "else"}));
+  --all_loops_;
   --loops_;
   if (next().text == "else") {
     TW_RETURN_IF_ERROR(end_tag("else"));
@@ -282,6 +286,7 @@ Result<StmtPtr> Parser::loop_control(StmtKind kind) {
 
 Result<Target> Parser::target_name(bool with_namespace) {
   TW_ASSIGN_OR_RETURN(const std::string name, expect_name());
+  if (name == "loop" && all_loops_ > 0) return fail("cannot assign to 'loop' inside a for loop");
   if (is_constant_name(name)) return fail("cannot assign to '" + name + "'");
   Target target;
   target.slot = slot_of(name);

@@ -99,7 +99,8 @@ class Parser {
   int caller_reads_ = 0;  // how often the names that macros get by themselves were read so far
   int varargs_reads_ = 0;
   int kwargs_reads_ = 0;
-  int loops_ = 0;  // enclosing for loops within the current macro
+  int all_loops_ = 0;  // enclosing for loops
+  int loops_ = 0;      // enclosing for loops within the current macro
   Program program_;
 };
 

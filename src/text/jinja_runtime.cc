@@ -41,6 +41,10 @@ Error Runtime::out_of_budget() const {
     return error(Code::kResourceExhausted, "the template needs more than {} bytes of memory",
                  limits_.max_memory_bytes);
   }
+  if (oversized_) {
+    return error(Code::kResourceExhausted, "the template makes a text longer than {} bytes",
+                 limits_.max_output_bytes);
+  }
   return error(Code::kResourceExhausted, "the template needs more than {} steps", limits_.max_steps);
 }
 
@@ -62,6 +66,8 @@ Value Runtime::undefined(std::string message) {
 Value Runtime::string(std::string text, bool markup) {
   if (!base::is_valid_utf8(text)) text = base::sanitize_utf8(text);
   steps_ += text.size() / kBytesPerStep;
+  // Everything that works on one text may take a few times its size while it does: this bounds that.
+  oversized_ = oversized_ || text.size() > limits_.max_output_bytes;
   return Value::object(Kind::kString, std::make_shared<String>(&heap_, std::move(text), markup));
 }
 

@@ -31,12 +31,13 @@ class Runtime {
 
   /// Counts work; kResourceExhausted once the steps or the memory are used up.
   base::Status step(std::size_t count = 1) {
-    if (steps_ + count <= limits_.max_steps && heap_.fits(0)) {
-      steps_ += count;
-      return base::Ok{};
-    }
+    steps_ += count;
+    if (!spent()) return base::Ok{};
     return out_of_budget();
   }
+  /// Whether step() would fail: the budget is used up, or a text was made that is longer than all output may
+  /// be.
+  bool spent() const { return steps_ > limits_.max_steps || oversized_ || !heap_.fits(0); }
   /// Asked before text or lists of a size that the template chooses are made.
   base::Status reserve(std::size_t bytes);
   /// Whether text under construction may be this long; counts no work.
@@ -60,6 +61,7 @@ class Runtime {
   const TemplateLimits limits_;
   Heap heap_;
   std::size_t steps_ = 0;
+  bool oversized_ = false;
   std::optional<std::int64_t> now_;
   std::vector<std::shared_ptr<Namespace>> namespaces_;
 };

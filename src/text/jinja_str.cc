@@ -45,7 +45,7 @@ std::vector<std::string_view> split_space_left(std::string_view text, std::int64
   text = strip(text, Side::kLeft);
   while (!text.empty()) {
     if (limit >= 0 && static_cast<std::int64_t>(out.size()) == limit) {
-      out.push_back(strip(text, Side::kRight));
+      out.push_back(text);
       break;
     }
     std::size_t end = 0;
@@ -62,7 +62,7 @@ std::vector<std::string_view> split_space_right(std::string_view text, std::int6
   text = strip(text, Side::kRight);
   while (!text.empty()) {
     if (static_cast<std::int64_t>(out.size()) == limit) {
-      out.push_back(strip(text, Side::kLeft));
+      out.push_back(text);
       break;
     }
     std::size_t start = text.size();
@@ -178,6 +178,13 @@ std::vector<std::string_view> split_at(std::string_view text, std::string_view s
   }
   out.push_back(text.substr(start));
   return out;
+}
+
+std::size_t most_pieces(std::string_view text) {
+  const auto may_separate = [](char c) {
+    return static_cast<unsigned char>(c) <= ' ' || static_cast<unsigned char>(c) >= 0x80;
+  };
+  return 1 + static_cast<std::size_t>(std::count_if(text.begin(), text.end(), may_separate));
 }
 
 std::vector<std::string_view> split_lines(std::string_view text, bool keep_ends) {

@@ -44,6 +44,8 @@ std::size_t byte_offset(std::string_view text, std::size_t index);
 std::vector<std::string_view> split_space(std::string_view text, std::int64_t limit, bool from_right);
 std::vector<std::string_view> split_at(std::string_view text, std::string_view separator, std::int64_t limit,
                                        bool from_right);
+/// At least as many pieces as split_space() and split_lines() give.
+std::size_t most_pieces(std::string_view text);
 /// str.splitlines().
 std::vector<std::string_view> split_lines(std::string_view text, bool keep_ends);
 

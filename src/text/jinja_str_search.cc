@@ -108,16 +108,21 @@ Result<Value> split(Runtime& runtime, const Value& self, const Args& args) {
   TW_ASSIGN_OR_RETURN(const Bound bound, bind(kRight ? "rsplit" : "split", args, {"sep", "maxsplit"}, 0));
   TW_ASSIGN_OR_RETURN(const Int most, bound.integer(1, -1));
   const auto limit = static_cast<std::int64_t>(std::clamp<Int>(most, -1, INT64_MAX));
-  TW_RETURN_IF_ERROR(runtime.reserve(self.text().size()));
+  TW_RETURN_IF_ERROR(
+      runtime.reserve(self.text().size() + most_pieces(self.text()) * sizeof(std::string_view)));
   if (!bound.given(0)) return strings(runtime, self, split_space(self.text(), limit, kRight));
   TW_ASSIGN_OR_RETURN(const std::string separator, bound.text(0, ""));
   if (separator.empty()) return template_error("empty separator");
+  const std::size_t growth =
+      replaced_size(self.text(), separator, separator + std::string(sizeof(Value), ' '), limit);
+  TW_RETURN_IF_ERROR(runtime.reserve(growth));
   return strings(runtime, self, split_at(self.text(), separator, limit, kRight));
 }
 
 Result<Value> splitlines(Runtime& runtime, const Value& self, const Args& args) {
   TW_ASSIGN_OR_RETURN(const Bound bound, bind("splitlines", args, {"keepends"}, 0));
-  TW_RETURN_IF_ERROR(runtime.reserve(self.text().size()));
+  TW_RETURN_IF_ERROR(
+      runtime.reserve(self.text().size() + most_pieces(self.text()) * sizeof(std::string_view)));
   return strings(runtime, self, split_lines(self.text(), bound.flag(0, false)));
 }
 

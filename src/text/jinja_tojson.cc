@@ -6,6 +6,7 @@
 #include "text/jinja_filter_tables.h"
 #include "text/jinja_number.h"
 #include "text/jinja_ops.h"
+#include "text/jinja_sort.h"
 
 namespace tw::text::jinja {
 namespace {
@@ -107,13 +108,8 @@ class JsonWriter {
   Result<std::vector<DictItems::Item>> ordered(const DictItems& items) {
     std::vector<DictItems::Item> entries = items.all();
     if (!style_.sort_keys) return entries;
-    std::optional<base::Error> failure;
-    std::stable_sort(entries.begin(), entries.end(), [&](const auto& a, const auto& b) {
-      const Result<bool> before = failure ? Result<bool>(false) : less(runtime_, a.first, b.first);
-      if (!before.ok()) failure = before.error();
-      return before.ok() && *before;
-    });
-    if (failure) return *failure;
+    TW_RETURN_IF_ERROR(
+        merge_sort(entries, [&](const auto& a, const auto& b) { return less(runtime_, a.first, b.first); }));
     return entries;
   }
 
