@@ -162,7 +162,10 @@ void Tokenizer::build_end_of_generation() {
   std::vector<TokenId>& ids = end_of_generation_;
   ids = spec_.end_of_generation;
   if (spec_.eos) ids.push_back(*spec_.eos);
+  // In the harmony format "<|end|>" ends a message, after which the model goes on.
+  const bool harmony = find("<|return|>") && find("<|call|>");
   for (const std::string_view name : kEndTokens) {
+    if (harmony && name == "<|end|>") continue;
     const std::optional<TokenId> id = find(name);
     // User-defined counts too: some converters give that type to every added token.
     if (id && (is_control(*id) || type(*id) == TokenType::kUserDefined)) ids.push_back(*id);

@@ -10,6 +10,11 @@ namespace {
 
 using Kind = NormalizerStep::Kind;
 
+constexpr std::size_t kMaxSteps = 16;
+/// What a step puts in; published ones put in three bytes.
+constexpr std::size_t kMaxContent = 64;
+constexpr std::size_t kMaxGrowth = 64;
+
 bool is_ascii(std::string_view text) {
   return std::none_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) >= 0x80; });
 }
@@ -105,8 +110,8 @@ std::string normal_form(std::string_view text, Form form) {
   return out += form(text.substr(begin));
 }
 
-std::string replace(std::string_view text, const NormalizerStep& step, const Regex* regex) {
-  const std::size_t limit = std::max(text.size() * 64, std::size_t{64} << 10);
+std::string replace(std::string_view text, const NormalizerStep& step, const Regex* regex,
+                    std::size_t limit) {
   RegexScratch scratch;
   std::string out;
   std::size_t from = 0;
@@ -127,14 +132,15 @@ std::string replace(std::string_view text, const NormalizerStep& step, const Reg
   return out += text.substr(from);
 }
 
-std::string run(const NormalizerStep& step, const Regex* regex, std::string_view text) {
+std::string run(const NormalizerStep& step, const Regex* regex, std::string_view text, std::size_t limit) {
   switch (step.kind) {
     case Kind::kPrepend:
       return text.empty() ? std::string() : step.content + std::string(text);
     case Kind::kReplace:
       // A pattern needs valid UTF-8.
-      return regex == nullptr || base::is_valid_utf8(text) ? replace(text, step, regex)
-                                                           : replace(base::sanitize_utf8(text), step, regex);
+      return regex == nullptr || base::is_valid_utf8(text)
+                 ? replace(text, step, regex, limit)
+                 : replace(base::sanitize_utf8(text), step, regex, limit);
     case Kind::kNfc:
       return is_ascii(text) ? std::string(text) : normal_form(text, to_nfc);
     case Kind::kNfd:
@@ -158,7 +164,6 @@ std::string run(const NormalizerStep& step, const Regex* regex, std::string_view
 }  // namespace
 
 base::Result<Normalizer> Normalizer::create(const std::vector<NormalizerStep>& steps) {
-  constexpr std::size_t kMaxSteps = 32;
   if (steps.size() > kMaxSteps) {
     return base::error(base::Code::kUnsupported, "{} normalizer steps; the limit is {}", steps.size(),
                        kMaxSteps);
@@ -166,6 +171,10 @@ base::Result<Normalizer> Normalizer::create(const std::vector<NormalizerStep>& s
   Normalizer result;
   for (const NormalizerStep& spec : steps) {
     Step step{spec, std::nullopt};
+    if (spec.content.size() > kMaxContent) {
+      return base::error(base::Code::kUnsupported, "a normalizer puts in {} bytes; the limit is {}",
+                         spec.content.size(), kMaxContent);
+    }
     if (spec.kind == Kind::kReplace) {
       if (spec.pattern.empty())
         return base::error(base::Code::kCorrupt, "a Replace normalizer has an empty pattern");
@@ -180,7 +189,8 @@ base::Result<Normalizer> Normalizer::create(const std::vector<NormalizerStep>& s
 
 std::string Normalizer::apply(std::string_view text) const {
   std::string out(text);
-  for (const Step& step : steps_) out = run(step.spec, step.regex ? &*step.regex : nullptr, out);
+  const std::size_t limit = text.size() * kMaxGrowth + 1024;
+  for (const Step& step : steps_) out = run(step.spec, step.regex ? &*step.regex : nullptr, out, limit);
   return out;
 }
 

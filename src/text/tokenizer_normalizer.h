@@ -13,9 +13,11 @@ namespace tw::text {
 /// Immutable, thread-safe.
 class Normalizer {
  public:
+  /// Fails with kUnsupported for more than 16 steps or contents over 64 bytes, and for patterns as Regex
+  /// does.
   static base::Result<Normalizer> create(const std::vector<NormalizerStep>& steps);
-  /// The text after all steps. Time linear in the text, for literal replacements and published patterns. A
-  /// replacement that would grow the text beyond 64 times its size (and 64 KiB) stops where it is.
+  /// The text after all steps. Time linear in the text, for literal replacements and published patterns.
+  /// Replacements stop where they would grow the text beyond 64 times its size and 1 KiB.
   std::string apply(std::string_view text) const;
   bool empty() const { return steps_.empty(); }
 

@@ -49,12 +49,16 @@ TEST(NormalizerTest, StepsRunInOrderAndKeepBrokenBytes) {
   EXPECT_EQ(nfc->apply("e\u0301\xFF e\u0301\xC3"), "é\xFF é\xC3");
 }
 
-TEST(NormalizerTest, AReplacementCannotBlowUpTheText) {
-  std::vector<NormalizerStep> steps(
-      1, {.kind = NormalizerStep::Kind::kReplace, .pattern = "a", .content = std::string(4000, 'b')});
-  const auto normalizer = Normalizer::create(steps);
+TEST(NormalizerTest, ReplacementsCannotBlowUpTheText) {
+  const NormalizerStep grow{
+      .kind = NormalizerStep::Kind::kReplace, .pattern = "a", .content = std::string(60, 'a')};
+  const auto normalizer = Normalizer::create({16, grow});
   ASSERT_TRUE(normalizer.ok());
-  EXPECT_LT(normalizer->apply(std::string(10000, 'a')).size(), 10000 * 64 + 10000 + 4000u);
+  EXPECT_LT(normalizer->apply(std::string(10000, 'a')).size(), 10000 * 64 + 1024 + 10000 + 64u);
+  EXPECT_FALSE(Normalizer::create({17, grow}).ok());
+  NormalizerStep big = grow;
+  big.content = std::string(65, 'a');
+  EXPECT_FALSE(Normalizer::create({big}).ok());
 }
 
 }  // namespace
