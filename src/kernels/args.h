@@ -139,23 +139,23 @@ struct MatmulKernel {
 
 /// For measuring what a machine can do (probe.h): reads all of `data` and returns a sum of it.
 struct ReadArgs {
-  const std::uint8_t* data;   ///< 64-byte aligned
-  std::int64_t bytes;         ///< a multiple of 1024
-  std::int64_t prefetch;      ///< bytes ahead that are asked for; 0: the processor is left to guess
+  const std::uint8_t* data;  ///< 64-byte aligned
+  std::int64_t bytes;        ///< a multiple of 1024
+  std::int64_t prefetch;     ///< bytes ahead that are asked for; 0: the processor is left to guess
 };
 
 /// One of a set's ways to multiply and add, run from registers `rounds` times over.
 struct PeakArgs {
-  int way;                    ///< 0, 1, ...
-  const std::uint8_t* data;   ///< kPeakBytes random bytes, 64-byte aligned
-  const float* values;        ///< kPeakBytes / 4 random numbers of magnitude below 1, 64-byte aligned
+  int way;                   ///< 0, 1, ...
+  const std::uint8_t* data;  ///< kPeakBytes random bytes, 64-byte aligned
+  const float* values;       ///< kPeakBytes / 4 random numbers of magnitude below 1, 64-byte aligned
   std::int64_t rounds;
 };
 inline constexpr int kPeakBytes = 1024;
 struct PeakResult {
-  const char* name;           ///< "avx2 fp32 fma"; null: the set has no such way
-  double flops;               ///< done; a multiply-add is two
-  double sum;                 ///< of the products, so that they are needed
+  const char* name;  ///< "avx2 fp32 fma"; null: the set has no such way
+  double flops;      ///< done; a multiply-add is two
+  double sum;        ///< of the products, so that they are needed
 };
 
 /// What a set of kernels fills in. A null entry is taken from the next lower set.

@@ -48,8 +48,10 @@ bool has_avx512(const CpuFeatures& f) {
 }
 
 void fill_avx2(const CpuFeatures& features, KernelSlots& slots) {
-  if (features.avxvnni) avxvnni_matmul_slots(slots);
-  else avx2_matmul_slots(slots);
+  if (features.avxvnni)
+    avxvnni_matmul_slots(slots);
+  else
+    avx2_matmul_slots(slots);
   avx2_float_matmul_slots(slots);
   avx2_attention_slots(slots);
   avx2_row_slots(slots);

@@ -77,9 +77,9 @@ static constexpr std::int64_t panel_bytes(PanelFormat f, int rows, std::int64_t 
 /// Activations for these kernels: 15-bit integers X, x = scale * X with one scale for every 32, each X as two
 /// int8: X = kPlaneBase * high + low. One int8 alone would be an error of 0.4 % of a block's largest value,
 /// which is enough to turn close decisions of small models; two cost nothing where reading the weights is
-/// what takes the time. A row: for every 32 values high[32], low[32], or where a set multiplies in words X[32]
-/// as int16, each four in the order 0, 2, 1, 3; then the scales (fp32); then the scaled sum of every 16 (fp32);
-/// padded to a multiple of 64 bytes.
+/// what takes the time. A row: for every 32 values high[32], low[32], or where a set multiplies in words
+/// X[32] as int16, each four in the order 0, 2, 1, 3; then the scales (fp32); then the scaled sum of every 16
+/// (fp32); padded to a multiple of 64 bytes.
 constexpr int kPlaneBase = 254;
 constexpr int kLargestActivation = kPlaneBase * 127;
 static constexpr std::int64_t activation_scales_at(std::int64_t k) {

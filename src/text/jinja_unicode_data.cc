@@ -458,9 +458,17 @@ const SpecialCase kTitleSpecials[] = {
 
 }  // namespace
 
-std::span<const std::uint32_t> flag_runs() { return kFlagRuns; }
-CaseTable upper_table() { return {kUpperRuns, kUpperSpecials}; }
-CaseTable lower_table() { return {kLowerRuns, kLowerSpecials}; }
-CaseTable title_table() { return {kTitleRuns, kTitleSpecials}; }
+std::span<const std::uint32_t> flag_runs() {
+  return kFlagRuns;
+}
+CaseTable upper_table() {
+  return {kUpperRuns, kUpperSpecials};
+}
+CaseTable lower_table() {
+  return {kLowerRuns, kLowerSpecials};
+}
+CaseTable title_table() {
+  return {kTitleRuns, kTitleSpecials};
+}
 
 }  // namespace tw::text::jinja

@@ -13,6 +13,7 @@ for tool in node npm "${TW_CHROMIUM:-chromium}"; do
   command -v "$tool" >/dev/null || { echo "skipped: $tool is not installed"; exit 77; }
 done
 
+# shellcheck disable=SC2317  # the trap calls it
 stop_server() {
   if [[ -n $server ]]; then kill -KILL "$server" 2>/dev/null || true; fi
   rm -f "$log"
