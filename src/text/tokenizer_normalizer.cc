@@ -115,7 +115,7 @@ std::string replace(std::string_view text, const NormalizerStep& step, const Reg
   RegexScratch scratch;
   std::string out;
   std::size_t from = 0;
-  for (std::size_t search = 0; search <= text.size() && out.size() <= limit;) {
+  for (std::size_t search = 0; search <= text.size() && out.size() + text.size() - from <= limit;) {
     std::optional<Span> match;
     if (regex != nullptr) {
       match = regex->find(text, search, scratch);
