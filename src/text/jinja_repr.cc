@@ -58,7 +58,7 @@ class Writer {
 
  private:
   void string(const Value& value) {
-    const std::string text = quoted(value.text());
+    const std::string text = jinja::quoted(value.text());
     out_ += value.is_markup() ? "Markup(" + text + ")" : text;
   }
 
