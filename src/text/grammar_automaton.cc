@@ -236,7 +236,8 @@ Automaton prune(const Automaton& a, const std::function<bool(Symbol)>& usable) {
   return out;
 }
 
-std::optional<Automaton> intersect(const Automaton& a, const Automaton& b, const AutomatonLimits& limits) {
+std::optional<Automaton> intersect(const Automaton& a, const Automaton& b, const AutomatonLimits& limits,
+                                   std::int64_t* spent) {
   Automaton out;
   if (a.empty() || b.empty()) return out;
   std::unordered_map<std::uint64_t, std::int32_t> ids;
@@ -261,8 +262,10 @@ std::optional<Automaton> intersect(const Automaton& a, const Automaton& b, const
         if (lo <= hi) out.add_edge(static_cast<std::int32_t>(i), lo, hi, id_of(x.to, y.to));
       });
     });
-    if (out.size() > limits.states || work > limits.work) return std::nullopt;
+    if (out.size() > limits.states || work > limits.work) break;
   }
+  if (spent != nullptr) *spent += work + out.size();
+  if (out.size() > limits.states || work > limits.work) return std::nullopt;
   return prune(out);
 }
 

@@ -107,8 +107,8 @@ std::optional<Automaton> determinize(const Automaton& nfa, const AutomatonLimits
 Automaton prune(const Automaton& automaton, const std::function<bool(Symbol)>& usable = nullptr);
 
 /// Product of two deterministic automata: the sentences of both. Nothing when a limit is met.
-std::optional<Automaton> intersect(const Automaton& a, const Automaton& b,
-                                   const AutomatonLimits& limits = {});
+std::optional<Automaton> intersect(const Automaton& a, const Automaton& b, const AutomatonLimits& limits = {},
+                                   std::int64_t* spent = nullptr);
 
 /// All strings over [0, last] that the deterministic `a` does not accept. The result is deterministic.
 Automaton complement(const Automaton& a, Symbol last);

@@ -127,20 +127,32 @@ void GrammarBuilder::define(RuleId rule, ExprId body) {
   rules_[static_cast<std::size_t>(rule)].body = body;
 }
 
+namespace {
+base::Error too_many_states() {
+  return base::error(base::Code::kResourceExhausted,
+                     "the pattern needs too many states: use smaller repetition counts or fewer patterns");
+}
+}  // namespace
+
 base::Result<Automaton> GrammarBuilder::code_point_automaton(ExprId expr) {
   if (!ok()) return base::error(base::Code::kResourceExhausted, "{}", status_);
   Automaton nfa;
   NfaWriter writer(exprs_, nfa, NfaWriter::Alphabet::kCodePoints, limits_.nfa_states);
   nfa.set_start(writer.write(expr, nfa.add_state(true)));
-  const AutomatonLimits dfa_limits{limits_.states / 4, limits_.work / 4};
+  std::int64_t spent = 4 * std::int64_t{nfa.size()};
   std::optional<Automaton> dfa;
-  if (writer.ok()) dfa = determinize(prune(nfa), dfa_limits);
-  if (!dfa) {
-    return base::error(base::Code::kResourceExhausted,
-                       "the pattern needs more than {} states: use smaller repetition counts",
-                       dfa_limits.states);
-  }
+  if (writer.ok()) dfa = determinize(prune(nfa), pattern_limits(), &spent);
+  limits_.work -= spent;
+  if (!dfa || limits_.work < 0) return too_many_states();
   return prune(*dfa);
+}
+
+base::Result<Automaton> GrammarBuilder::intersected(const Automaton& a, const Automaton& b) {
+  std::int64_t spent = 0;
+  std::optional<Automaton> both = intersect(a, b, pattern_limits(), &spent);
+  limits_.work -= spent;
+  if (!both || limits_.work < 0) return too_many_states();
+  return std::move(*both);
 }
 
 base::Result<GrammarPtr> GrammarBuilder::build(RuleId root) {

@@ -89,7 +89,10 @@ class GrammarBuilder {
 
   /// The expression as a deterministic automaton over code points. REQUIRES: it has no kRef, kBytes,
   /// kAutomaton.
+  /// All work on automata, here and in build(), comes out of one budget (GrammarLimits::work).
   base::Result<Automaton> code_point_automaton(ExprId expr);
+  /// The strings of both automata.
+  base::Result<Automaton> intersected(const Automaton& a, const Automaton& b);
 
   /// Fails with kResourceExhausted (limits) and kInvalidArgument (no text at all satisfies the grammar).
   base::Result<GrammarPtr> build(RuleId root);
@@ -102,6 +105,7 @@ class GrammarBuilder {
   };
   ExprId add(Expr expr);
   void fail(std::string message);
+  AutomatonLimits pattern_limits() const { return {limits_.states / 4, limits_.work / 4}; }
 
   GrammarLimits limits_;
   std::vector<Expr> exprs_;

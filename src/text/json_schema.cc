@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/utf8.h"
 #include "text/json_schema_compiler.h"
 
 namespace tw::text {
@@ -88,32 +87,10 @@ Result<ExprId> SchemaCompiler::conjunction(const Goal& parts) {
   return b_.alt(std::move(choices));
 }
 
-Result<ExprId> SchemaCompiler::constants(const Goal& parts, std::uint32_t types,
-                                         const std::vector<OrderedJson>& values) {
-  std::vector<ExprId> choices;
-  for (const OrderedJson& value : values) {
-    TW_ASSIGN_OR_RETURN(const bool fits, constant_fits(parts, types, value));
-    if (fits) choices.push_back(text_.literal(value));
-  }
-  return b_.alt(std::move(choices));
-}
+namespace {
 
-Result<bool> SchemaCompiler::constant_fits(const Goal& parts, std::uint32_t types, const OrderedJson& value) {
-  if ((types & type_of(value)) == 0) return false;
-  if (value.is_string()) {
-    TW_ASSIGN_OR_RETURN(const StringLimits limits, string_limits(parts));
-    const std::string& bytes = value.get_ref<const std::string&>();
-    std::vector<Symbol> text;
-    for (std::size_t pos = 0; pos < bytes.size();) text.push_back(base::decode_utf8(bytes, pos));
-    const auto length = static_cast<std::int64_t>(text.size());
-    if (length < limits.min || (limits.max >= 0 && length > limits.max)) return false;
-    return !limits.pattern || accepts(*limits.pattern, text);
-  }
-  if (value.is_number()) {
-    TW_ASSIGN_OR_RETURN(const NumberLimits limits, number_limits(parts, (types & kFractionBit) == 0));
-    return within(limits, value);
-  }
-  if (!value.is_structured()) return true;
+/// Fails if arrays or objects, given as constants, are also described by keywords.
+Status no_structure(const Goal& parts) {
   for (const SchemaPart& part : parts) {
     for (const std::string_view keyword :
          {"properties", "required", "additionalProperties", "minProperties", "maxProperties", "items",
@@ -124,7 +101,24 @@ Result<bool> SchemaCompiler::constant_fits(const Goal& parts, std::uint32_t type
           "beside an 'enum' or 'const' of arrays or objects this cannot be enforced: remove it");
     }
   }
-  return true;
+  return base::Ok{};
+}
+
+}  // namespace
+
+Result<ExprId> SchemaCompiler::constants(const Goal& parts, std::uint32_t types,
+                                         const std::vector<OrderedJson>& values) {
+  TW_ASSIGN_OR_RETURN(const StringLimits string, string_limits(parts));
+  TW_ASSIGN_OR_RETURN(const NumberLimits number, number_limits(parts, (types & kFractionBit) == 0));
+  std::vector<ExprId> choices;
+  for (const OrderedJson& value : values) {
+    if ((types & type_of(value)) == 0) continue;
+    if (value.is_string() && !string_fits(string, value.get_ref<const std::string&>())) continue;
+    if (value.is_number() && !within(number, value)) continue;
+    if (value.is_structured()) TW_RETURN_IF_ERROR(no_structure(parts));
+    choices.push_back(text_.literal(value));
+  }
+  return b_.alt(std::move(choices));
 }
 
 Result<ExprId> add_json_schema(GrammarBuilder& builder, JsonText& text, const OrderedJson& schema,

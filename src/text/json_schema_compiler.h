@@ -33,7 +33,6 @@ class SchemaCompiler {
   base::Result<ExprId> conjunction(const Goal& parts);
   base::Result<ExprId> constants(const Goal& parts, std::uint32_t types,
                                  const std::vector<base::OrderedJson>& values);
-  base::Result<bool> constant_fits(const Goal& parts, std::uint32_t types, const base::OrderedJson& value);
 
   // json_schema_string.cc
   struct StringLimits {
@@ -43,6 +42,7 @@ class SchemaCompiler {
   };
   base::Result<StringLimits> string_limits(const Goal& parts);
   base::Result<ExprId> string_value(const Goal& parts);
+  static bool string_fits(const StringLimits& limits, const std::string& value);
 
   // json_schema_object.cc
   struct Property {

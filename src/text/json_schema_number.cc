@@ -291,19 +291,15 @@ Result<ExprId> integer_between(GrammarBuilder& b, const NumberLimits& limits) {
   if (hi >= 0) choices.push_back(ranges.between(std::max<std::int64_t>(lo, 0), hi));
   if (lo < 0) choices.push_back(b.seq({b.bytes("-"), ranges.between(std::max<std::int64_t>(-hi, 1), -lo)}));
   if (limits.multiple_of == 1) return b.alt(std::move(choices));
-  // The range is rebuilt over code points, where automata can be intersected.
+  // Automata are over code points, and digits are both; only the sign has to be written anew.
   for (ExprId& choice : choices) {
-    GrammarBuilder digits;
     const bool negative = &choice != choices.data() || hi < 0;
-    DigitRanges own(digits);
-    const ExprId range = negative ? digits.seq({digits.chars(CharSet({{'-', '-'}})),
-                                                own.between(std::max<std::int64_t>(-hi, 1), -lo)})
-                                  : own.between(std::max<std::int64_t>(lo, 0), hi);
-    TW_ASSIGN_OR_RETURN(const Automaton dfa, digits.code_point_automaton(range));
-    std::optional<Automaton> both = intersect(dfa, multiples(limits.multiple_of));
-    if (!both)
-      return base::error(Code::kResourceExhausted, "'multipleOf' with these bounds needs too many states");
-    choice = b.automaton(std::make_shared<const Automaton>(std::move(*both)), false);
+    const ExprId minus = b.chars(CharSet({{'-', '-'}}));
+    const ExprId range =
+        negative ? b.seq({minus, ranges.between(std::max<std::int64_t>(-hi, 1), -lo)}) : choice;
+    TW_ASSIGN_OR_RETURN(const Automaton dfa, b.code_point_automaton(range));
+    TW_ASSIGN_OR_RETURN(Automaton both, b.intersected(dfa, multiples(limits.multiple_of)));
+    choice = b.automaton(std::make_shared<const Automaton>(std::move(both)), false);
   }
   return b.alt(std::move(choices));
 }

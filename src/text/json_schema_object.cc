@@ -19,8 +19,7 @@ constexpr std::int64_t kMaxCounted = 10'000;  // minProperties, maxProperties
 constexpr std::int64_t kMaxPlaces = 200'000;  // properties times counts
 
 /// All strings but these names, over code points.
-Result<Automaton> all_but(const std::vector<std::string>& names) {
-  GrammarBuilder builder;
+Result<Automaton> all_but(GrammarBuilder& builder, const std::vector<std::string>& names) {
   std::vector<ExprId> choices;
   for (const std::string& name : names) {
     std::vector<ExprId> letters;
@@ -174,7 +173,7 @@ Result<ExprId> SchemaCompiler::further_pair(const ObjectShape& shape) {
   if (shape.properties.empty()) return b_.seq({text_.string(), text_.colon(), value_expr});
   std::vector<std::string> names;
   for (const Property& property : shape.properties) names.push_back(property.name);
-  TW_ASSIGN_OR_RETURN(Automaton keys, all_but(names));
+  TW_ASSIGN_OR_RETURN(Automaton keys, all_but(b_, names));
   const ExprId quote = b_.bytes("\"");
   const ExprId key = b_.automaton(std::make_shared<const Automaton>(std::move(keys)), true);
   return b_.seq({quote, key, quote, text_.colon(), value_expr});

@@ -223,6 +223,9 @@ Status SchemaDocument::take_choice(const FlatGoal& goal, std::vector<FlatGoal>& 
   FlatGoal rest = goal;
   const SchemaChoice choice = rest.choices.back();
   rest.choices.pop_back();
+  if (choice.options.schema->size() > kMaxAlternatives) {
+    return base::Error{Code::kResourceExhausted, "has too many branches: use fewer", choice.options.pointer};
+  }
   std::vector<FlatGoal> options;
   for (std::size_t i = 0; i < choice.options.schema->size(); ++i) {
     FlatGoal option = rest;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/utf8.h"
 #include "text/json_schema_compiler.h"
 #include "text/json_schema_format.h"
 #include "text/regex_grammar.h"
@@ -28,7 +29,8 @@ Automaton any_of_length(std::int64_t min, std::int64_t max) {
   return out;
 }
 
-Result<Automaton> pattern_of(const SchemaPart& part, std::string_view keyword, const OrderedJson& value) {
+Result<Automaton> pattern_of(GrammarBuilder& builder, const SchemaPart& part, std::string_view keyword,
+                             const OrderedJson& value) {
   if (!value.is_string()) return schema_error(Code::kInvalidArgument, part, keyword, "must be a string");
   const std::string& text = value.get_ref<const std::string&>();
   const bool is_format = keyword == "format";
@@ -37,7 +39,7 @@ Result<Automaton> pattern_of(const SchemaPart& part, std::string_view keyword, c
     return schema_error(Code::kUnsupported, part, keyword,
                         fmt::format("the format '{}' cannot be enforced: remove it, or use 'pattern'", text));
   }
-  auto dfa = regex_automaton(pattern, is_format ? RegexMatch::kWhole : RegexMatch::kSearch);
+  auto dfa = regex_automaton(builder, pattern, is_format ? RegexMatch::kWhole : RegexMatch::kSearch);
   if (!dfa.ok()) return schema_error(dfa.error().code, part, keyword, dfa.error().text());
   return dfa;
 }
@@ -54,14 +56,24 @@ Result<SchemaCompiler::StringLimits> SchemaCompiler::string_limits(const Goal& p
     for (const std::string_view keyword : {"pattern", "format"}) {
       const OrderedJson* value = find_keyword(part, keyword);
       if (value == nullptr) continue;
-      TW_ASSIGN_OR_RETURN(Automaton dfa, pattern_of(part, keyword, *value));
-      std::optional<Automaton> both = limits.pattern ? intersect(*limits.pattern, dfa) : std::move(dfa);
-      if (!both)
-        return schema_error(Code::kResourceExhausted, part, keyword, "the patterns together are too large");
-      limits.pattern = std::move(both);
+      TW_ASSIGN_OR_RETURN(Automaton dfa, pattern_of(b_, part, keyword, *value));
+      if (limits.pattern) {
+        auto both = b_.intersected(*limits.pattern, dfa);
+        if (!both.ok()) return schema_error(both.error().code, part, keyword, both.error().message);
+        dfa = std::move(*both);
+      }
+      limits.pattern = std::move(dfa);
     }
   }
   return limits;
+}
+
+bool SchemaCompiler::string_fits(const StringLimits& limits, const std::string& value) {
+  std::vector<Symbol> text;
+  for (std::size_t pos = 0; pos < value.size();) text.push_back(base::decode_utf8(value, pos));
+  const auto length = static_cast<std::int64_t>(text.size());
+  if (length < limits.min || (limits.max >= 0 && length > limits.max)) return false;
+  return !limits.pattern || accepts(*limits.pattern, text);
 }
 
 Result<ExprId> SchemaCompiler::string_value(const Goal& parts) {
@@ -76,14 +88,14 @@ Result<ExprId> SchemaCompiler::string_value(const Goal& parts) {
     return text_.string_of_length(static_cast<std::int32_t>(limits.min),
                                   static_cast<std::int32_t>(limits.max));
   }
-  std::optional<Automaton> dfa = std::move(limits.pattern);
-  if (limits.min > 0 || limits.max >= 0) dfa = intersect(*dfa, any_of_length(limits.min, limits.max));
-  if (!dfa) {
-    return schema_error(Code::kResourceExhausted, parts[0], "pattern",
-                        "the pattern and the length together are too large: use a smaller length");
+  Automaton dfa = std::move(*limits.pattern);
+  if (limits.min > 0 || limits.max >= 0) {
+    auto both = b_.intersected(dfa, any_of_length(limits.min, limits.max));
+    if (!both.ok()) return schema_error(both.error().code, parts[0], "pattern", both.error().message);
+    dfa = std::move(*both);
   }
   const ExprId quote = b_.bytes("\"");
-  return b_.seq({quote, b_.automaton(std::make_shared<const Automaton>(std::move(*dfa)), true), quote});
+  return b_.seq({quote, b_.automaton(std::make_shared<const Automaton>(std::move(dfa)), true), quote});
 }
 
 }  // namespace tw::text

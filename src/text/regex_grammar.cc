@@ -336,11 +336,10 @@ class RegexParser {
 
 }  // namespace
 
-Result<Automaton> regex_automaton(std::string_view pattern, RegexMatch match) {
+Result<Automaton> regex_automaton(GrammarBuilder& builder, std::string_view pattern, RegexMatch match) {
   if (pattern.size() > kMaxRegexBytes) {
     return error(Code::kResourceExhausted, "the pattern is longer than {} bytes", kMaxRegexBytes);
   }
-  GrammarBuilder builder;
   TW_ASSIGN_OR_RETURN(ExprId expr, RegexParser(builder, pattern).parse());
   if (match == RegexMatch::kSearch) {
     const ExprId anything = builder.repeat(builder.chars(CharSet::all()), 0, -1);
@@ -350,8 +349,8 @@ Result<Automaton> regex_automaton(std::string_view pattern, RegexMatch match) {
 }
 
 Result<GrammarPtr> compile_regex(std::string_view pattern) {
-  TW_ASSIGN_OR_RETURN(Automaton dfa, regex_automaton(pattern, RegexMatch::kWhole));
   GrammarBuilder builder;
+  TW_ASSIGN_OR_RETURN(Automaton dfa, regex_automaton(builder, pattern, RegexMatch::kWhole));
   const RuleId root = builder.add_rule();
   builder.define(root, builder.automaton(std::make_shared<const Automaton>(std::move(dfa)), false));
   return builder.build(root);

@@ -24,6 +24,7 @@ enum class RegexMatch {
 };
 
 /// The texts that match, as a deterministic automaton over code points. Errors name the offset in `where`.
-base::Result<Automaton> regex_automaton(std::string_view pattern, RegexMatch match);
+/// The builder lends its limits and its room for expressions; no rule is added to it.
+base::Result<Automaton> regex_automaton(GrammarBuilder& builder, std::string_view pattern, RegexMatch match);
 
 }  // namespace tw::text

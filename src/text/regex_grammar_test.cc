@@ -65,8 +65,9 @@ TEST(Regex, NamesWhatIsMissing) {
 }
 
 TEST(Regex, AutomataCombine) {
-  const auto words = regex_automaton("[a-z]+", RegexMatch::kWhole);
-  const auto with_x = regex_automaton("x", RegexMatch::kSearch);
+  GrammarBuilder builder;
+  const auto words = regex_automaton(builder, "[a-z]+", RegexMatch::kWhole);
+  const auto with_x = regex_automaton(builder, "x", RegexMatch::kSearch);
   ASSERT_TRUE(words.ok() && with_x.ok());
   const auto both = intersect(*words, *with_x);
   ASSERT_TRUE(both.has_value());
@@ -77,7 +78,7 @@ TEST(Regex, AutomataCombine) {
   EXPECT_TRUE(accepts(others, {'a'}));
   EXPECT_TRUE(accepts(others, {}));
   EXPECT_FALSE(accepts(others, {'x'}));
-  EXPECT_FALSE(intersect(*words, *regex_automaton("\\d+", RegexMatch::kWhole))->size() > 0);
+  EXPECT_FALSE(intersect(*words, *regex_automaton(builder, "\\d+", RegexMatch::kWhole))->size() > 0);
 }
 
 }  // namespace

@@ -8,15 +8,17 @@
 namespace tw::text {
 namespace {
 
-constexpr std::uint64_t kMaxWork = 20'000'000;
+constexpr std::uint64_t kMaxCachedWork = 20'000'000;  // once per state of a grammar
+constexpr std::uint64_t kMaxWork = 3'000'000;         // for each mask: some 50 ms
 
 using Frame = ParallelStacks::Frame;
 
 /// Walks the part of the trie below one node, with the parses that are alive at that node.
 class TrieWalk {
  public:
-  TrieWalk(const TokenTrie& trie, ParallelStacks& stacks, std::span<std::uint32_t> bits)
-      : trie_(trie), stacks_(stacks), bits_(bits), frames_(trie.max_depth() + 1) {}
+  TrieWalk(const Grammar& grammar, const TokenTrie& trie, ParallelStacks& stacks,
+           std::span<std::uint32_t> bits)
+      : grammar_(grammar), trie_(trie), stacks_(stacks), bits_(bits), frames_(trie.max_depth() + 1) {}
 
   /// Sets the bits of the tokens below `top`; `exits`, if given, gets the inner nodes with a complete frame.
   /// Stops when the stacks have done more than `work_limit` steps.
@@ -27,26 +29,39 @@ class TrieWalk {
     const std::uint32_t end = nodes[top].end;
     for (std::uint32_t n = top + 1; n < end && stacks_.work() < work_limit;) {
       const TokenTrie::Node& node = nodes[n];
-      const Frame& parent = frames_[node.depth - std::size_t{1}];
-      const bool is_leaf = node.end == n + 1;
-      stacks_.truncate(parent);
-      const Frame next = stacks_.read(parent, node.byte, is_leaf);
-      if (!next.alive()) {
+      if (!enter(n, node)) {
         n = node.end;
         continue;
       }
       for (const std::int32_t t : trie_.tokens_of(n))
         bits_[static_cast<std::size_t>(t) >> 5] |= 1U << (t & 31);
-      if (!is_leaf) {
-        frames_[node.depth] = next;
-        if (exits != nullptr && next.complete) exits->push_back(n);
-      }
+      if (exits != nullptr && node.end > n + 1 && frames_[node.depth].complete) exits->push_back(n);
       ++n;
     }
     stacks_.truncate(frame);
   }
 
  private:
+  /// Makes the node's frame from its parent's; false if no parse takes its byte. Leaves get no frame.
+  bool enter(std::uint32_t n, const TokenTrie::Node& node) {
+    const Frame& parent = frames_[node.depth - std::size_t{1}];
+    const bool is_leaf = node.end == n + 1;
+    if (parent.plain >= 0) {  // by far the most frequent case: one parse, inside a string or a number
+      const std::int32_t to = grammar_.next(parent.plain, node.byte);
+      if (to == Grammar::kNone || is_leaf) return to != Grammar::kNone;
+      if (grammar_.plain(to)) {
+        frames_[node.depth] = parent;
+        frames_[node.depth].plain = to;
+        return true;
+      }
+    }
+    stacks_.truncate(parent);
+    const Frame next = stacks_.read(parent, node.byte, is_leaf);
+    if (!is_leaf) frames_[node.depth] = next;
+    return next.alive();
+  }
+
+  const Grammar& grammar_;
   const TokenTrie& trie_;
   ParallelStacks& stacks_;
   std::span<std::uint32_t> bits_;
@@ -91,7 +106,8 @@ std::shared_ptr<const StateMask> GrammarMatcher::mask_of(std::int32_t state) con
   mask->bits.assign(trie_->mask_words(), 0);
   ParallelStacks stacks(*grammar_);
   const Frame frame = stacks.begin_at(state);
-  if (frame.alive()) TrieWalk(*trie_, stacks, mask->bits).run(frame, 0, &mask->exits, kMaxWork);
+  if (frame.alive())
+    TrieWalk(*grammar_, *trie_, stacks, mask->bits).run(frame, 0, &mask->exits, kMaxCachedWork);
   compress(*mask);
   cache_->insert(state, mask);
   return mask;
@@ -102,7 +118,7 @@ void GrammarMatcher::fill_mask(std::span<std::uint32_t> bits) const {
   std::vector<ParallelStacks::Item> items;
   stacks_.old_items(frame_, items);
   std::sort(items.begin(), items.end(), [](const auto& a, const auto& b) { return a.state < b.state; });
-  TrieWalk walk(*trie_, stacks_, bits);
+  TrieWalk walk(*grammar_, *trie_, stacks_, bits);
   const std::uint64_t work_limit = stacks_.work() + kMaxWork;
   std::vector<std::int32_t> nodes;
   for (std::size_t i = 0; i < items.size();) {

@@ -22,7 +22,7 @@ namespace tw::text {
 ///
 /// A grammar so ambiguous that one place has more than ParallelStacks::kMaxItems parses is cut off there: the
 /// text is refused, and stuck() becomes true. A mask never offers a token for which it has no proof, and
-/// after 20 million steps it offers what it has found (no grammar that people write comes near).
+/// after three million steps it offers what it has found (no grammar that people write comes near).
 class GrammarMatcher {
  public:
   GrammarMatcher(std::shared_ptr<const Grammar> grammar, std::shared_ptr<const TokenTrie> trie);
