@@ -209,6 +209,7 @@ d.keys() | tojson
 {1: 2, 'a': 3} | tojson(sort_keys=true)
 (html | safe) | tojson, '<>&\'' | tojson
 range(5) | list, range(2, 5) | list, range(5, 2) | list, range(5, 0, -2) | list, range(3), range(1, 7, 2), range(5)[2], range(5) | last, range(5) | length, 3 in range(5), range(3) == range(0, 3)
+range(9)[2:7:2], range(9)[::-1], range(9)[5:2], range(9)[::-2] | list, range(0, 9, 3)[1:] | list, range(3)[::-1][0]
 range(1, 2, 0)
 range(1.5)
 range()

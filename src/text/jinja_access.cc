@@ -144,6 +144,16 @@ Value slice_text(Runtime& runtime, const String& string, const SliceRange& range
   return runtime.string(encode(out), string.markup);
 }
 
+Value slice_of_range(Runtime& runtime, const Range& whole, const SliceRange& part) {
+  const Int distance = part.step > 0 ? part.stop - part.start : part.start - part.stop;
+  const Int width = part.step > 0 ? part.step : -part.step;
+  const auto size = static_cast<std::size_t>(distance <= 0 ? 0 : (distance + width - 1) / width);
+  const Int start = whole.start + part.start * whole.step;
+  const Int stop = whole.start + part.stop * whole.step;
+  return Value::object(Kind::kRange,
+                       std::make_shared<Range>(&runtime.heap(), start, stop, whole.step * part.step, size));
+}
+
 }  // namespace
 
 std::optional<Value> own_attribute(Runtime& runtime, const Value& object, std::string_view name) {
@@ -230,6 +240,7 @@ Result<Value> slice(Runtime& runtime, const Value& object, const Value& start, c
   TW_ASSIGN_OR_RETURN(const SliceRange range, slice_range(*length_of(object), start, stop, step));
   TW_RETURN_IF_ERROR(runtime.step());
   if (object.is_string()) return slice_text(runtime, object.as<String>(), range);
+  if (object.is(Kind::kRange)) return slice_of_range(runtime, object.as<Range>(), range);
   TW_ASSIGN_OR_RETURN(const std::vector<Value> items, iterate(runtime, object));
   std::vector<Value> out;
   for (Int i = range.start; range.step > 0 ? i < range.stop : i > range.stop; i += range.step) {
