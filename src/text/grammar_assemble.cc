@@ -1,13 +1,22 @@
 // From rule automata to the tables of a Grammar.
 #include <algorithm>
-#include <map>
+#include <array>
 #include <optional>
-#include <string>
+#include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "text/grammar_compile.h"
 
 namespace tw::text {
+
+struct RowHash {
+  std::size_t operator()(const std::vector<std::int32_t>& row) const {
+    std::uint64_t h = row.size();
+    for (const std::int32_t delta : row) h = (h ^ static_cast<std::uint32_t>(delta)) * 0x9E3779B97F4A7C15ULL;
+    return static_cast<std::size_t>(h ^ (h >> 32));
+  }
+};
 
 /// Fills a Grammar: the one class besides Grammar itself that sees its tables.
 class GrammarAssembler {
@@ -70,7 +79,6 @@ class GrammarAssembler {
     state.accepting = rule.accepting(s);
     state.first_call = static_cast<std::uint32_t>(grammar_->calls_.size());
     state.first_jump = static_cast<std::uint32_t>(grammar_->jumps_.size());
-    std::string row(grammar_->class_count_ * sizeof(std::int32_t), '\0');
     std::vector<std::int32_t> deltas(grammar_->class_count_, Grammar::kNoDelta);
     rule.each_edge(s, [&](const Automaton::Edge& edge) {
       if (is_call(edge.lo)) {
@@ -79,7 +87,9 @@ class GrammarAssembler {
         return;
       }
       state.leads_on = true;
-      for (Symbol b = edge.lo; b <= edge.hi; ++b) deltas[grammar_->classes_[b]] = edge.to - s;
+      // Classes are numbered in the order of the bytes, and edges begin and end at their borders.
+      const std::size_t first = grammar_->classes_[edge.lo], last = grammar_->classes_[edge.hi];
+      for (std::size_t c = first; c <= last; ++c) deltas[c] = edge.to - s;
     });
     rule.each_jump(s, [&](const Automaton::Jump& jump) {
       grammar_->jumps_.push_back(offset + jump.to);
@@ -125,7 +135,7 @@ class GrammarAssembler {
   const GrammarLimits& limits_;
   std::shared_ptr<Grammar> grammar_;
   std::vector<std::int32_t> offsets_;
-  std::map<std::vector<std::int32_t>, std::uint32_t> known_rows_;
+  std::unordered_map<std::vector<std::int32_t>, std::uint32_t, RowHash> known_rows_;
   std::int32_t total_ = 0;
 };
 

@@ -44,13 +44,16 @@ Result<bool> SchemaCompiler::item_goal(const Goal& parts, std::size_t place, Goa
   return std::none_of(goal.begin(), goal.end(), [](const SchemaPart& part) { return *part.schema == false; });
 }
 
-Result<ExprId> SchemaCompiler::array_value(const Goal& parts) {
-  TW_ASSIGN_OR_RETURN(const auto min_items, count_keyword(parts, "minItems", true));
-  TW_ASSIGN_OR_RETURN(const auto max_items, count_keyword(parts, "maxItems", false));
-  const std::int64_t min = min_items.value_or(0);
-  std::int64_t max = max_items.value_or(-1);
-  if (std::max(min, max) > kMaxCounted) {
-    return schema_error(Code::kUnsupported, parts[0], min > kMaxCounted ? "minItems" : "maxItems",
+/// The schemas by place: those of the prefix, and as the last one that of all further items, unless there are
+/// none.
+Result<SchemaCompiler::ArrayShape> SchemaCompiler::array_shape(const Goal& parts) {
+  TW_ASSIGN_OR_RETURN(const auto min, count_keyword(parts, "minItems", true));
+  TW_ASSIGN_OR_RETURN(const auto max, count_keyword(parts, "maxItems", false));
+  ArrayShape shape;
+  shape.min = min.value_or(0);
+  shape.max = max.value_or(-1);
+  if (std::max(shape.min, shape.max) > kMaxCounted) {
+    return schema_error(Code::kUnsupported, parts[0], shape.min > kMaxCounted ? "minItems" : "maxItems",
                         fmt::format("counts above {} cannot be enforced: use a smaller one", kMaxCounted));
   }
   std::size_t prefix = 0;
@@ -61,40 +64,44 @@ Result<ExprId> SchemaCompiler::array_value(const Goal& parts) {
   if (prefix > kMaxPrefix) {
     return schema_error(Code::kResourceExhausted, parts[0], "prefixItems", "has too many items");
   }
-  std::vector<ExprId> first;  // the items at the places that differ
-  bool ended = false;
-  for (std::size_t i = 0; i <= prefix && !ended; ++i) {
+  for (std::size_t i = 0; i <= prefix; ++i) {
     Goal goal;
     TW_ASSIGN_OR_RETURN(const bool possible, item_goal(parts, i, goal));
-    ended = !possible;
-    if (ended) {
-      max = max < 0 ? static_cast<std::int64_t>(i) : std::min(max, static_cast<std::int64_t>(i));
-      break;
+    if (!possible) {
+      const auto places = static_cast<std::int64_t>(i);
+      shape.max = shape.max < 0 ? places : std::min(shape.max, places);
+      return shape;
     }
     TW_ASSIGN_OR_RETURN(const ExprId item, value(goal));
-    first.push_back(item);
+    if (i < prefix)
+      shape.first.push_back(item);
+    else
+      shape.further = item;
   }
-  if (max >= 0 && min > max) return b_.never();
+  return shape;
+}
 
+Result<ExprId> SchemaCompiler::array_value(const Goal& parts) {
+  TW_ASSIGN_OR_RETURN(const ArrayShape shape, array_shape(parts));
+  if (shape.max >= 0 && shape.min > shape.max) return b_.never();
   // From the last item to the first; `list` is what follows the items so far.
-  const auto places = static_cast<std::int64_t>(ended ? first.size() : prefix);
+  const auto places = static_cast<std::int64_t>(shape.first.size());
   ExprId list = b_.empty();
-  if (!ended && (max < 0 || max > places)) {
-    const auto least = static_cast<std::int32_t>(std::max<std::int64_t>(min - places, 0));
-    const auto most = max < 0 ? std::int32_t{-1} : static_cast<std::int32_t>(max - places);
-    const ExprId more = b_.seq({text_.comma(), first.back()});
+  if (shape.further >= 0 && (shape.max < 0 || shape.max > places)) {
+    const auto least = static_cast<std::int32_t>(std::max<std::int64_t>(shape.min - places, 0));
+    const auto most = shape.max < 0 ? std::int32_t{-1} : static_cast<std::int32_t>(shape.max - places);
+    const ExprId more = b_.seq({text_.comma(), shape.further});
     if (places > 0) {
       list = b_.repeat(more, least, most);
     } else {
-      list = b_.seq({first.back(), b_.repeat(more, std::max(least - 1, 0), most < 0 ? -1 : most - 1)});
+      list = b_.seq({shape.further, b_.repeat(more, std::max(least - 1, 0), most < 0 ? -1 : most - 1)});
       if (least == 0) list = b_.optional(list);
     }
   }
   for (std::int64_t i = places; i-- > 0;) {
-    if (max >= 0 && i >= max) continue;
-    const ExprId item = first[static_cast<std::size_t>(i)];
-    list = b_.seq({i == 0 ? b_.empty() : text_.comma(), item, list});
-    if (i >= min) list = b_.optional(list);
+    if (shape.max >= 0 && i >= shape.max) continue;
+    list = b_.seq({i == 0 ? b_.empty() : text_.comma(), shape.first[static_cast<std::size_t>(i)], list});
+    if (i >= shape.min) list = b_.optional(list);
   }
   return b_.seq({b_.bytes("["), text_.space(), list, text_.space(), b_.bytes("]")});
 }

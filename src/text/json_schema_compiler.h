@@ -65,6 +65,13 @@ class SchemaCompiler {
   base::Result<ExprId> further_pair(const ObjectShape& shape);
 
   // json_schema_array.cc
+  struct ArrayShape {
+    std::vector<ExprId> first;  ///< items by place
+    ExprId further = -1;        ///< all items after them; -1: there are none
+    std::int64_t min = 0;
+    std::int64_t max = -1;
+  };
+  base::Result<ArrayShape> array_shape(const Goal& parts);
   base::Result<bool> item_goal(const Goal& parts, std::size_t place, Goal& goal);
   base::Result<ExprId> array_value(const Goal& parts);
 

@@ -58,18 +58,22 @@ void decompose(char32_t c, std::u32string& out) {
   }
 }
 
-/// Puts each run of combining marks into the order of their classes.
+/// Puts each run of combining marks into the order of their classes, equal ones as they stood. Class, place
+/// and mark are sorted as one number.
 void order_marks(std::u32string& text) {
+  constexpr int kPlaceBits = 32, kCharBits = 21;
+  std::vector<std::uint64_t> keys;
   for (std::size_t begin = 0; begin < text.size();) {
-    if (combining_class(text[begin]) == 0) {
-      ++begin;
-      continue;
-    }
+    keys.clear();
     std::size_t end = begin;
-    while (end < text.size() && combining_class(text[end]) != 0) ++end;
-    std::stable_sort(text.begin() + begin, text.begin() + end,
-                     [](char32_t a, char32_t b) { return combining_class(a) < combining_class(b); });
-    begin = end;
+    for (; end < text.size() && end - begin < std::size_t{1} << kPlaceBits; ++end) {
+      const auto mark_class = static_cast<std::uint64_t>(combining_class(text[end]));
+      if (mark_class == 0) break;
+      keys.push_back((mark_class << kPlaceBits | (end - begin)) << kCharBits | text[end]);
+    }
+    std::sort(keys.begin(), keys.end());
+    for (std::size_t i = 0; i < keys.size(); ++i) text[begin + i] = keys[i] & ((1u << kCharBits) - 1);
+    begin = end + (keys.empty() ? 1 : 0);
   }
 }
 
