@@ -1,7 +1,8 @@
 // Products of each kernel set this machine has with each weight type, on one thread: bytes of packed weights
-// a second (what bounds T = 1) and floating-point operations a second (what bounds T = 64). The shapes are
-// SmolLM2-135M's up-projection (K = 576) and down-projection (K = 1536). The weights are larger than most
-// nearest caches, but not than all: the bandwidth of memory is what `tokenworks bench` measures.
+// a second (what bounds T = 1) and floating-point operations a second (what bounds T = 64 and more). The
+// shapes are SmolLM2-135M's up-projection (K = 576) and down-projection (K = 1536), and the latter of a 1.1B
+// Llama. The weights are larger than most nearest caches, but not than all: the bandwidth of memory is what
+// `tokenworks bench` measures.
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
@@ -38,9 +39,9 @@ Buffer random_weights(std::int64_t bytes) {
 
 /// One product, packed and prepared once.
 struct Product {
-  Product(const tw::kernels::MatmulKernel& kernel_, DType type, std::int64_t rows, std::int64_t n,
-          std::int64_t k)
-      : kernel(kernel_),
+  Product(const tw::kernels::MatmulKernel& kernel, const tw::kernels::MatmulPath& path_, DType type,
+          std::int64_t rows, std::int64_t n, std::int64_t k)
+      : path(path_),
         x(static_cast<std::size_t>(rows * k)),
         out(static_cast<std::size_t>(rows * n)),
         bytes(static_cast<std::int64_t>(tw::base::row_bytes(type, k)) * n) {
@@ -54,31 +55,31 @@ struct Product {
       kernel.pack({type, weight.get(), packed.get(), 0, n, n, k});
       weight = std::move(packed);
     }
-    const std::int64_t fp32_bytes = k * static_cast<std::int64_t>(sizeof(float));
-    const std::int64_t stride = kernel.prepare == nullptr ? fp32_bytes : kernel.prepared_bytes(k);
-    if (kernel.prepare != nullptr) {
-      prepared = allocate(stride * rows);
-      kernel.prepare({x.data(), k, prepared.get(), 0, rows, k});
+    if (path.prepare != nullptr) {
+      prepared = allocate(path.prepared_bytes(rows, k));
+      path.prepare({x.data(), k, prepared.get(), 0, rows, k});
     }
-    if (kernel.scratch_bytes != nullptr) scratch = allocate(kernel.scratch_bytes(k));
+    if (path.scratch_bytes != nullptr) scratch = allocate(path.scratch_bytes(rows, k));
     const void* input = prepared == nullptr ? static_cast<const void*>(x.data()) : prepared.get();
-    args = {type,   weight.get(), 0,          n, n,       k,       input,
-            stride, rows,         out.data(), n, nullptr, nullptr, scratch.get()};
+    args = {type, weight.get(), 0, n, n, k, input, rows, out.data(), n, nullptr, nullptr, scratch.get()};
   }
 
-  const tw::kernels::MatmulKernel& kernel;
+  const tw::kernels::MatmulPath& path;
   std::vector<float> x, out;
   std::int64_t bytes;  ///< of the weights as the kernel reads them
   Buffer weight, prepared, scratch;
   tw::kernels::MatmulArgs args{};
 };
 
-void matmul(benchmark::State& state, const std::string& set, DType type, std::int64_t n, std::int64_t k) {
+void matmul(benchmark::State& state, const std::string& set, DType type, bool prompt, std::int64_t n,
+            std::int64_t k) {
   const std::int64_t rows = state.range(0);
   const auto table = tw::kernels::make_table(set, tw::kernels::detect_features()).value();
-  const Product product(*table.matmul[static_cast<int>(type)], type, rows, n, k);
+  const tw::kernels::MatmulKernel& kernel = *table.matmul[static_cast<int>(type)];
+  const tw::kernels::MatmulPath* prefill = table.prefill[static_cast<int>(type)];
+  const Product product(kernel, prompt ? *prefill : kernel.decode, type, rows, n, k);
   for (auto _ : state) {
-    product.kernel.run(product.args);
+    product.path.run(product.args);
     benchmark::ClobberMemory();
   }
   state.SetBytesProcessed(state.iterations() * product.bytes);
@@ -96,15 +97,20 @@ const bool kRegistered = [] {
                               DType::kF16,  DType::kBF16, DType::kF32};
   for (const std::string& set : tw::kernels::available_sets(tw::kernels::detect_features())) {
     for (const DType type : kTypes) {
-      for (const auto& [n, k] : {std::pair<std::int64_t, std::int64_t>{1536, 576}, {576, 1536}}) {
+      for (const auto& [n, k] :
+           {std::pair<std::int64_t, std::int64_t>{1536, 576}, {576, 1536}, {2048, 5632}}) {
         if (k % tw::base::dtype_info(type).block_elements != 0)
           continue;  // 576 is no whole number of super-blocks
         const std::string name = "matmul/" + set + "/" + std::string(tw::base::dtype_name(type)) + "/" +
                                  std::to_string(n) + "x" + std::to_string(k);
-        benchmark::RegisterBenchmark(
-            name.c_str(), [=, n = n, k = k](benchmark::State& state) { matmul(state, set, type, n, k); })
-            ->Arg(1)
-            ->Arg(64);
+        const auto add = [&](const std::string& full, bool prompt) {
+          return benchmark::RegisterBenchmark(full.c_str(), [=, n = n, k = k](benchmark::State& state) {
+            matmul(state, set, type, prompt, n, k);
+          });
+        };
+        add(name, false)->Arg(1)->Arg(16)->Arg(64);
+        const auto table = tw::kernels::make_table(set, tw::kernels::detect_features()).value();
+        if (table.prefill[static_cast<int>(type)] != nullptr) add(name + "/prefill", true)->Arg(16)->Arg(512);
       }
     }
   }

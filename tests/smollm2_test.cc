@@ -74,7 +74,8 @@ TEST_P(SlowSmolLM2, LogProbabilitiesAreTheGoldenOnes) {
   options.max_running = 1;
   auto engine = infer::Engine::create(*model, options);
   ASSERT_TRUE(engine.ok()) << engine.error().text();
-  double largest = 0;
+  double largest = 0, total = 0;
+  int count = 0;
   const base::Json all = golden();
   for (const base::Json& prompt : all["prompts"]) {
     const auto ids = prompt["ids"].get<std::vector<std::int32_t>>();
@@ -92,12 +93,19 @@ TEST_P(SlowSmolLM2, LogProbabilitiesAreTheGoldenOnes) {
                                   << row["tokens"][i];
         const double expected = row["logits"][i].get<double>() - row["log_sum_exp"].get<double>();
         largest = std::max(largest, std::fabs(it->second - expected));
+        total += std::fabs(it->second - expected);
+        ++count;
       }
     }
   }
-  std::printf("largest difference of a log-probability, %s: %.6f\n", GetParam().c_str(), largest);
-  // fp32 by another order of additions over 30 layers; 15-bit activations add as much again.
-  EXPECT_LT(largest, 0.02);
+  const double mean = total / count;
+  std::printf("difference of a log-probability, %s: %.6f at most, %.6f on average\n", GetParam().c_str(),
+              largest, mean);
+  // fp32 by another order of additions over 30 layers; 15-bit activations add as much again. Prompts in bf16
+  // (8 bits of precision, as most models are trained in) add more.
+  const bool bf16 = GetParam() == "amx";
+  EXPECT_LT(largest, bf16 ? 0.3 : 0.02);
+  EXPECT_LT(mean, bf16 ? 0.03 : 0.002);
 }
 
 INSTANTIATE_TEST_SUITE_P(Slow, SlowSmolLM2,

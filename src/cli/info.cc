@@ -48,7 +48,10 @@ base::OrderedJson collect(const kernels::Table& table) {
   for (int type = 0; type < base::kDTypeCount; ++type) {
     const auto dtype = static_cast<base::DType>(type);
     if (dtype == base::DType::kI8 || dtype == base::DType::kI32 || dtype == base::DType::kI64) continue;
-    j["matmul"][std::string(base::dtype_name(dtype))] = table.matmul[type]->name;
+    const kernels::MatmulPath* prefill = table.prefill[type];
+    const std::string decode = table.matmul[type]->decode.name;
+    j["matmul"][std::string(base::dtype_name(dtype))] =
+        prefill == nullptr ? decode : fmt::format("{}; prompts: {}", decode, prefill->name);
   }
   j["cpus"] = m.online_cpus;
   j["cores"] = m.physical_cores;

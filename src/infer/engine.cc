@@ -239,7 +239,12 @@ void EngineImpl::run_step(const sched::Step& step) {
   batch_.clear();
   outputs_.clear();
   hidden_outputs_.clear();
-  for (const sched::Slice& slice : step.slices) add_slice(slice);
+  // The kernels of generated tokens and of prompts differ: each phase's rows are together.
+  for (const auto phase : {sched::Phase::kGenerated, sched::Phase::kPrompt}) {
+    for (const sched::Slice& slice : step.slices) {
+      if (slice.phase == phase) add_slice(slice);
+    }
+  }
   outputs_.insert(outputs_.end(), hidden_outputs_.begin(), hidden_outputs_.end());
   runner_->run(batch_, outputs_, kv_.view());
   scheduler_.computed(step);

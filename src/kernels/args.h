@@ -27,12 +27,13 @@ struct PackArgs {
   std::int64_t n, k;
 };
 
-/// fp32 activations into the form a matmul kernel wants.
+/// fp32 activations into the form a matmul path wants.
 struct PrepareArgs {
   const float* x;  ///< [T, K]
   std::int64_t x_stride;
-  void* prepared;  ///< T rows of prepared_bytes(k)
-  std::int64_t row_begin, row_end, k;
+  void* prepared;                   ///< prepared_bytes(T, k)
+  std::int64_t row_begin, row_end;  ///< row_begin is a multiple of the path's prepare_rows; row_end too, or T
+  std::int64_t k;
 };
 
 /// out[t, n] = sum_k x[t, k] * weight[n, k] (+ bias[n]) (+ residual[t, n]) for all T rows and n in [n_begin,
@@ -40,15 +41,14 @@ struct PrepareArgs {
 struct MatmulArgs {
   DType type;
   const void* weight;                 ///< packed, or as in the file when the kernel does not pack
-  std::int64_t n_begin, n_end, n, k;  ///< n_begin is a multiple of panel_rows; n_end too, or it is N
-  const void* x;                      ///< [T, K] prepared, or fp32 when the kernel does not prepare
-  std::int64_t x_stride;              ///< bytes from row to row
+  std::int64_t n_begin, n_end, n, k;  ///< n_begin is a multiple of slice_rows; n_end too, or it is N
+  const void* x;                      ///< [T, K] prepared, or fp32 when the path does not prepare
   std::int64_t rows;                  ///< T
   float* out;                         ///< [T, N]
   std::int64_t out_stride;
   const float* bias;      ///< [N] or null
   const float* residual;  ///< [T, N] with out_stride, or null; may be `out` itself
-  void* scratch;          ///< scratch_bytes(k) bytes of this worker's own, 64-byte aligned
+  void* scratch;          ///< scratch_bytes(T, k) bytes of this worker's own, 64-byte aligned
 };
 
 /// out[t, :] = x[t, :] / sqrt(mean(x[t, :]^2) + epsilon) * weight
@@ -111,9 +111,14 @@ struct AttentionArgs {
   std::int64_t sliding_window;  ///< 0: none
   float scale;
   float*
-      scratch;  ///< kAttentionRows * (last position + 1, rounded up to a block) floats of this worker's own
+      scratch;  ///< attention_scratch(last position + 1, rounded up to a block) floats of this worker's own
 };
-inline constexpr std::int64_t kAttentionRows = 8;
+inline constexpr std::int64_t kAttentionRows = 64;
+/// Kernels that keep the scores of some rows need eight times the length; those that go through the cache in
+/// pieces need room for a piece.
+inline constexpr std::int64_t attention_scratch(std::int64_t length) {
+  return length * 8 > 65536 ? length * 8 : 65536;
+}
 
 /// out[t, i] = silu(gate[t, i]) * up[t, i], silu(x) = x / (1 + exp(-x))
 struct SiluMulArgs {
@@ -124,17 +129,24 @@ struct SiluMulArgs {
   std::int64_t stride;  ///< of all three
 };
 
-/// All that belongs to products with one weight type. Immutable.
-struct MatmulKernel {
-  const char* name;         ///< "avx2 int8 panels of 8", for info and bench
-  std::int64_t panel_rows;  ///< slices of N are multiples of it
-  std::int64_t (*packed_bytes)(DType, std::int64_t n,
-                               std::int64_t k);    ///< null: the file's layout is used as it is
-  void (*pack)(const PackArgs&);                   ///< null with packed_bytes
-  std::int64_t (*prepared_bytes)(std::int64_t k);  ///< of one row, a multiple of 64; null: fp32 rows are used
-  void (*prepare)(const PrepareArgs&);
-  std::int64_t (*scratch_bytes)(std::int64_t k);  ///< null: none needed
+/// One way to run the products of a weight type. Immutable.
+struct MatmulPath {
+  const char* name;         ///< "avx512 vnni panels of 16, nibbles", for info and bench
+  std::int64_t slice_rows;  ///< slices of N are multiples of it
+  std::int64_t (*prepared_bytes)(std::int64_t rows, std::int64_t k);  ///< null: fp32 rows are used
+  void (*prepare)(const PrepareArgs&);                                ///< null with prepared_bytes
+  std::int64_t prepare_rows;  ///< slices of rows to prepare begin at multiples of it
+  std::int64_t (*scratch_bytes)(std::int64_t rows, std::int64_t k);  ///< null: none needed
   void (*run)(const MatmulArgs&);
+};
+
+/// A packed form of one weight type, and how generated tokens (and logits) are multiplied with it. Immutable.
+struct MatmulKernel {
+  std::int64_t panel_rows;  ///< packing goes by so many rows
+  std::int64_t (*packed_bytes)(DType, std::int64_t n,
+                               std::int64_t k);  ///< null: the file's layout is used as it is
+  void (*pack)(const PackArgs&);                 ///< null with packed_bytes
+  MatmulPath decode;
 };
 
 /// For measuring what a machine can do (probe.h): reads all of `data` and returns a sum of it.
@@ -161,10 +173,13 @@ struct PeakResult {
 /// What a set of kernels fills in. A null entry is taken from the next lower set.
 struct KernelSlots {
   const MatmulKernel* matmul[base::kDTypeCount] = {};  ///< by weight type
+  /// How prompts are multiplied with the form that `matmul` packs; null: as generated tokens are.
+  const MatmulPath* prefill[base::kDTypeCount] = {};
   void (*rms_norm)(const RmsNormArgs&) = nullptr;
   void (*rope)(const RopeArgs&) = nullptr;
   void (*store_kv)(const StoreKvArgs&) = nullptr;
-  void (*attention)(const AttentionArgs&) = nullptr;
+  void (*attention)(const AttentionArgs&) = nullptr;         ///< of generated tokens
+  void (*prompt_attention)(const AttentionArgs&) = nullptr;  ///< of prompts
   void (*silu_mul)(const SiluMulArgs&) = nullptr;
   std::uint64_t (*read_sum)(const ReadArgs&) = nullptr;
   PeakResult (*peak)(const PeakArgs&) = nullptr;

@@ -1,5 +1,8 @@
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include "kernels/amx/amx.h"
 #include "kernels/avx2/avx2.h"
 #include "kernels/avx512/avx512.h"
 #include "kernels/ref/ref.h"
@@ -31,6 +34,13 @@ std::uint64_t saved_state(const CpuidLeaf& leaf1) {
   return std::uint64_t{high} << 32 | low;
 }
 
+/// Asks the system for the tile registers, which it gives to a process on demand only (Linux,
+/// Documentation/arch/x86/xstate.rst). Once is enough; asking again is harmless.
+bool may_use_tiles() {
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
 /// The sets in the order of preference, each with what it needs.
 struct SetEntry {
   const char* name;
@@ -45,6 +55,10 @@ bool has_avx2(const CpuFeatures& f) {
 
 bool has_avx512(const CpuFeatures& f) {
   return has_avx2(f) && f.avx512f && f.avx512bw && f.avx512vl && f.avx512dq;
+}
+
+bool has_amx(const CpuFeatures& f) {
+  return has_avx512(f) && f.avx512vnni && f.avx512bf16 && f.amx_bf16 && f.amx_int8;
 }
 
 void fill_avx2(const CpuFeatures& features, KernelSlots& slots) {
@@ -67,10 +81,16 @@ void fill_avx512(const CpuFeatures& features, KernelSlots& slots) {
     avx512_matmul_slots(slots);
   }
 }
+
+void fill_amx(const CpuFeatures&, KernelSlots& slots) {
+  avx512vnni_matmul_slots(slots);
+  amx_prefill_slots(slots);
+}
 #endif
 
 const SetEntry kSets[] = {
 #if defined(__x86_64__)
+    {"amx", has_amx, fill_amx},
     {"avx512", has_avx512, fill_avx512},
     {"avx2", has_avx2, fill_avx2},
 #endif
@@ -81,11 +101,13 @@ const SetEntry kSets[] = {
 void fill_from(Table& table, const KernelSlots& lower) {
   for (int i = 0; i < base::kDTypeCount; ++i) {
     if (table.matmul[i] == nullptr) table.matmul[i] = lower.matmul[i];
+    if (table.prefill[i] == nullptr) table.prefill[i] = lower.prefill[i];
   }
   if (table.rms_norm == nullptr) table.rms_norm = lower.rms_norm;
   if (table.rope == nullptr) table.rope = lower.rope;
   if (table.store_kv == nullptr) table.store_kv = lower.store_kv;
   if (table.attention == nullptr) table.attention = lower.attention;
+  if (table.prompt_attention == nullptr) table.prompt_attention = lower.prompt_attention;
   if (table.silu_mul == nullptr) table.silu_mul = lower.silu_mul;
   if (table.read_sum == nullptr) table.read_sum = lower.read_sum;
   if (table.peak == nullptr) table.peak = lower.peak;
@@ -105,7 +127,7 @@ CpuFeatures detect_features() {
   const std::uint64_t state = saved_state(one);
   const bool ymm = (state & 0x6) == 0x6;
   const bool zmm = ymm && (state & 0xE0) == 0xE0;
-  const bool tiles = (state & 0x60000) == 0x60000;
+  const bool tiles = zmm && (state & 0x60000) == 0x60000 && bit(seven.d, 24) && may_use_tiles();
   CpuFeatures f;
   f.avx2 = ymm && bit(seven.b, 5);
   f.fma = ymm && bit(one.c, 12);

@@ -68,17 +68,23 @@ std::vector<std::uint8_t> random_weights(DType type, std::int64_t n, std::int64_
   return bytes;
 }
 
-/// A product by a kernel, packed and prepared as it asks.
+/// A product by a kernel of generated tokens or of prompts, packed and prepared as it asks.
 class Product {
  public:
   Product(const Table& table, DType type, const std::vector<std::uint8_t>& weights, std::int64_t n,
-          std::int64_t k)
-      : kernel_(*table.matmul[static_cast<int>(type)]), type_(type), weights_(weights), n_(n), k_(k) {
+          std::int64_t k, bool prompt)
+      : kernel_(*table.matmul[static_cast<int>(type)]),
+        path_(prompt && table.prefill[static_cast<int>(type)] != nullptr
+                  ? *table.prefill[static_cast<int>(type)]
+                  : kernel_.decode),
+        type_(type),
+        weights_(weights),
+        n_(n),
+        k_(k) {
     if (kernel_.packed_bytes != nullptr) {
       packed_.resize(kernel_.packed_bytes(type, n, k));
       kernel_.pack({type, weights.data(), packed_.data(), 0, n, n, k});
     }
-    scratch_.resize(kernel_.scratch_bytes == nullptr ? 0 : kernel_.scratch_bytes(k));
   }
 
   std::vector<float> run(const std::vector<float>& x, std::int64_t rows, const float* bias,
@@ -88,30 +94,43 @@ class Product {
     return out;
   }
 
-  /// REQUIRES: begin is a multiple of panel_rows(); end too, or it is N.
+  /// REQUIRES: begin is a multiple of slice_rows(); end too, or it is N.
   void run_columns(const std::vector<float>& x, std::int64_t rows, std::int64_t begin, std::int64_t end,
                    const float* bias, const float* residual, float* out) {
     const void* input = x.data();
-    std::int64_t stride = k_ * static_cast<std::int64_t>(sizeof(float));
-    std::vector<std::uint8_t> prepared;
-    if (kernel_.prepare != nullptr) {
-      stride = kernel_.prepared_bytes(k_);
-      prepared.resize(stride * rows);
-      kernel_.prepare({x.data(), k_, prepared.data(), 0, rows, k_});
+    Bytes prepared, scratch;
+    if (path_.scratch_bytes != nullptr) scratch.resize(path_.scratch_bytes(rows, k_));
+    if (path_.prepare != nullptr) {
+      prepared.resize(path_.prepared_bytes(rows, k_));
+      path_.prepare({x.data(), k_, prepared.data(), 0, rows, k_});
       input = prepared.data();
     }
-    const void* weight = packed_.empty() ? weights_.data() : packed_.data();
-    kernel_.run(
-        {type_, weight, begin, end, n_, k_, input, stride, rows, out, n_, bias, residual, scratch_.data()});
+    const void* weight = packed_.empty() ? static_cast<const void*>(weights_.data()) : packed_.data();
+    path_.run({type_, weight, begin, end, n_, k_, input, rows, out, n_, bias, residual, scratch.data()});
   }
-  std::int64_t panel_rows() const { return kernel_.panel_rows; }
+  std::int64_t slice_rows() const { return path_.slice_rows; }
 
  private:
+  struct alignas(64) Line {
+    std::uint8_t bytes[64];
+  };
+  /// Memory that begins at a cache line.
+  class Bytes {
+   public:
+    void resize(std::int64_t bytes) { lines_.resize((bytes + 63) / 64); }
+    bool empty() const { return lines_.empty(); }
+    void* data() { return lines_.data(); }
+
+   private:
+    std::vector<Line> lines_;
+  };
+
   const MatmulKernel& kernel_;
+  const MatmulPath& path_;
   DType type_;
   const std::vector<std::uint8_t>& weights_;
   std::int64_t n_, k_;
-  std::vector<std::uint8_t> packed_, scratch_;
+  Bytes packed_;
 };
 
 /// sum_k |x w| of each output: what rounding errors are measured against.
@@ -161,13 +180,14 @@ Table product_table(const std::string& set) {
   return make_table(set, detect_features()).value();
 }
 
-using Case = std::tuple<std::string, DType>;
+using Case = std::tuple<std::string, DType, bool>;  ///< the set, the weights, prompts or generated tokens
 
 class Matmul : public ::testing::TestWithParam<Case> {
  protected:
   const Table table_ = product_table(std::get<0>(GetParam()));
   const Table reference_ = make_table("ref", detect_features()).value();
   const DType type_ = std::get<1>(GetParam());
+  const bool prompt_ = std::get<2>(GetParam());
   const std::int64_t block_ = base::dtype_info(type_).block_elements;
 };
 
@@ -175,17 +195,20 @@ TEST_P(Matmul, EqualsTheReference) {
   const std::int64_t widths[] = {block_ == 1 ? 37 : block_, block_ == 1 ? 100 : 3 * block_, 768};
   for (const std::int64_t k : widths) {
     for (const std::int64_t n : {1, 7, 8, 9, 16, 31}) {
-      for (const std::int64_t rows : {1, 3, 4, 9}) {
+      for (const std::int64_t rows : {1, 3, 4, 9, 37}) {
         const auto weights = random_weights(type_, n, k, static_cast<unsigned>(n + k));
         const auto x = normal(rows * k, 7), bias = normal(n, 8), residual = normal(rows * n, 9);
-        const auto got = Product(table_, type_, weights, n, k).run(x, rows, bias.data(), residual.data());
+        const auto got =
+            Product(table_, type_, weights, n, k, prompt_).run(x, rows, bias.data(), residual.data());
         const auto expected =
-            Product(reference_, type_, weights, n, k).run(x, rows, bias.data(), residual.data());
+            Product(reference_, type_, weights, n, k, prompt_).run(x, rows, bias.data(), residual.data());
         const auto scale = magnitudes(type_, weights, x, rows, n, k);
         // Activations of 15 bits are off by at most 1/64516 of the largest of 32, a few times a typical one;
-        // fp32 sums by less. Bias and residual add one rounding each.
+        // fp32 sums by less. Bias and residual add one rounding each. In bf16 weights and activations are
+        // each off by at most 1/512.
+        const bool bf16 = prompt_ && table_.prefill[static_cast<int>(type_)] != nullptr;
         for (std::size_t i = 0; i < got.size(); ++i) {
-          ASSERT_NEAR(got[i], expected[i], 5e-5 * scale[i] + 1e-5)
+          ASSERT_NEAR(got[i], expected[i], (bf16 ? 4e-3 : 5e-5) * scale[i] + 1e-5)
               << "k " << k << " n " << n << " rows " << rows << " at " << i;
         }
       }
@@ -197,11 +220,11 @@ TEST_P(Matmul, BitsDoNotDependOnCompanyOrCuts) {
   const std::int64_t k = 512, n = 40, rows = 11;
   const auto weights = random_weights(type_, n, k, 3);
   const auto x = normal(rows * k, 4);
-  Product product(table_, type_, weights, n, k);
+  Product product(table_, type_, weights, n, k, prompt_);
   const auto together = product.run(x, rows, nullptr, nullptr);
   std::vector<float> cut(rows * n, NAN);
   const std::int64_t middle =
-      (n / 2 + product.panel_rows() - 1) / product.panel_rows() * product.panel_rows();
+      (n / 2 + product.slice_rows() - 1) / product.slice_rows() * product.slice_rows();
   product.run_columns(x, rows, 0, middle, nullptr, nullptr, cut.data());
   product.run_columns(x, rows, middle, n, nullptr, nullptr, cut.data());
   EXPECT_EQ(together, cut);
@@ -217,17 +240,18 @@ TEST_P(Matmul, ZeroAndHugeActivationsStayFinite) {
   const auto weights = random_weights(type_, n, k, 5);
   std::vector<float> x(2 * k, 0.0F);
   for (std::int64_t i = k; i < 2 * k; ++i) x[i] = i % 2 ? 1e30F : -1e-30F;
-  for (const float y : Product(table_, type_, weights, n, k).run(x, 2, nullptr, nullptr))
+  for (const float y : Product(table_, type_, weights, n, k, prompt_).run(x, 2, nullptr, nullptr))
     EXPECT_TRUE(std::isfinite(y));
 }
 
 INSTANTIATE_TEST_SUITE_P(Sets, Matmul,
                          ::testing::Combine(::testing::ValuesIn(product_sets()),
-                                            ::testing::ValuesIn(kWeightTypes)),
+                                            ::testing::ValuesIn(kWeightTypes), ::testing::Bool()),
                          [](const auto& info) {
                            std::string set = std::get<0>(info.param);
                            std::replace(set.begin(), set.end(), ' ', '_');
-                           return set + "_" + std::string(base::dtype_name(std::get<1>(info.param)));
+                           return set + "_" + std::string(base::dtype_name(std::get<1>(info.param))) +
+                                  (std::get<2>(info.param) ? "_prefill" : "_decode");
                          });
 
 class Rows : public ::testing::TestWithParam<std::string> {
@@ -306,16 +330,17 @@ struct Cache {
   KvLayer layer() { return {key_memory.data(), value_memory.data(), type, kKvBlock, kv_heads, d}; }
 
   /// Attention of rows [begin, end) in tiles of at most `tile` rows.
-  std::vector<float> run(const Table& table, std::int64_t begin, std::int64_t end, std::int64_t tile,
-                         std::int64_t window) {
+  std::vector<float> run(const Table& table, bool prompt, std::int64_t begin, std::int64_t end,
+                         std::int64_t tile, std::int64_t window) {
     table.store_kv(
         {layer(), keys.data(), values.data(), kv_heads * d, positions.data(), row_blocks.data(), 0, length});
-    std::vector<float> out(length * heads * d, 0), scratch(kAttentionRows * (length + kKvBlock));
+    std::vector<float> out(length * heads * d, 0), scratch(attention_scratch(length + kKvBlock));
     for (std::int64_t row = begin; row < end; row += tile) {
       for (std::int64_t head = 0; head < heads; ++head) {
-        table.attention({layer(), q.data(), out.data(), heads * d, blocks.data(), row, row,
-                         std::min(row + tile, end), head, head / (heads / kv_heads), window,
-                         1.0F / std::sqrt(static_cast<float>(d)), scratch.data()});
+        const auto attention = prompt ? table.prompt_attention : table.attention;
+        attention({layer(), q.data(), out.data(), heads * d, blocks.data(), row, row,
+                   std::min(row + tile, end), head, head / (heads / kv_heads), window,
+                   1.0F / std::sqrt(static_cast<float>(d)), scratch.data()});
       }
     }
     return out;
@@ -353,9 +378,9 @@ std::vector<double> brute_force(const Cache& c, std::int64_t row, std::int64_t h
 TEST_P(Rows, AttentionEqualsItsDefinition) {
   for (const DType type : {DType::kF32, DType::kF16}) {
     for (const std::int64_t d : {8, 12, 64, 80}) {
-      for (const std::int64_t window : {0, 20}) {
+      for (const auto& [window, prompt] : {std::pair{0, false}, {20, false}, {0, true}, {20, true}}) {
         Cache cache(type, 70, 4, 2, d);
-        const auto out = cache.run(table_, 0, cache.length, kAttentionRows, window);
+        const auto out = cache.run(table_, prompt, 0, cache.length, kAttentionRows, window);
         for (const std::int64_t row : {0, 1, 15, 16, 17, 40, 69}) {
           for (std::int64_t head = 0; head < cache.heads; ++head) {
             const auto exact = brute_force(cache, row, head, window);
@@ -375,8 +400,11 @@ TEST_P(Rows, AttentionEqualsItsDefinition) {
 TEST_P(Rows, AttentionBitsDoNotDependOnTiles) {
   for (const DType type : {DType::kF32, DType::kF16}) {
     Cache cache(type, 50, 2, 1, 64);
-    const auto whole = cache.run(table_, 0, 50, kAttentionRows, 0);
-    for (const std::int64_t tile : {1, 3, 5}) EXPECT_EQ(cache.run(table_, 0, 50, tile, 0), whole) << tile;
+    for (const bool prompt : {false, true}) {
+      const auto whole = cache.run(table_, prompt, 0, 50, kAttentionRows, 0);
+      for (const std::int64_t tile : {1, 3, 5})
+        EXPECT_EQ(cache.run(table_, prompt, 0, 50, tile, 0), whole) << tile;
+    }
   }
 }
 
@@ -394,7 +422,9 @@ TEST(Dispatch, ForcesAndRefuses) {
     EXPECT_EQ(table.name, set);
     for (const DType type : kWeightTypes) {
       if (!base::is_quantized(type)) continue;  // may be the next lower set's
-      const std::string kernel = table.matmul[static_cast<int>(type)]->name;
+      const MatmulPath* prefill = table.prefill[static_cast<int>(type)];
+      const std::string kernel =
+          prefill != nullptr ? prefill->name : table.matmul[static_cast<int>(type)]->decode.name;
       EXPECT_EQ(kernel.substr(0, set.size()), set) << "the forced set really runs";
     }
   }
@@ -409,13 +439,18 @@ TEST(Dispatch, ASetNeedsAllItsFeatures) {
   EXPECT_EQ(available_sets(f), (std::vector<std::string>{"avx2", "ref"})) << "dq is missing";
   f.avx512dq = true;
   EXPECT_EQ(available_sets(f), (std::vector<std::string>{"avx512", "avx2", "ref"}));
+  f.amx_bf16 = f.amx_int8 = f.avx512vnni = true;
+  EXPECT_EQ(available_sets(f), (std::vector<std::string>{"avx512", "avx2", "ref"}))
+      << "avx512bf16 is missing";
+  f.avx512bf16 = true;
+  EXPECT_EQ(available_sets(f), (std::vector<std::string>{"amx", "avx512", "avx2", "ref"}));
 }
 
 /// Features are only taken away here: filling in a table runs code of its set.
 TEST(Dispatch, TakesDotProductsWhereTheProcessorHasThem) {
   const CpuFeatures real = detect_features();
   const auto kernel = [&](const char* set, const CpuFeatures& f) {
-    return std::string(make_table(set, f).value().matmul[static_cast<int>(DType::kQ4_K)]->name);
+    return std::string(make_table(set, f).value().matmul[static_cast<int>(DType::kQ4_K)]->decode.name);
   };
   for (const bool dots : {false, true}) {
     CpuFeatures f = real;

@@ -196,8 +196,8 @@ void pack_8(const PackArgs& args) {
 void pack_16(const PackArgs& args) {
   pack<16>(args);
 }
-std::int64_t prepared_row_bytes(std::int64_t k) {
-  return activation_row_bytes(k);
+std::int64_t prepared_rows_bytes(std::int64_t rows, std::int64_t k) {
+  return rows * activation_row_bytes(k);
 }
 
 }  // namespace tw::kernels

@@ -9,6 +9,6 @@ std::int64_t packed_bytes_8(DType type, std::int64_t n, std::int64_t k);
 std::int64_t packed_bytes_16(DType type, std::int64_t n, std::int64_t k);
 void pack_8(const PackArgs& args);
 void pack_16(const PackArgs& args);
-std::int64_t prepared_row_bytes(std::int64_t k);
+std::int64_t prepared_rows_bytes(std::int64_t rows, std::int64_t k);
 
 }  // namespace tw::kernels

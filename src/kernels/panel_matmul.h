@@ -27,7 +27,7 @@ struct Row {
 };
 
 inline Row row_at(const MatmulArgs& a, std::int64_t t) {
-  const auto* base = static_cast<const std::int8_t*>(a.x) + t * a.x_stride;
+  const auto* base = static_cast<const std::int8_t*>(a.x) + t * activation_row_bytes(a.k);
   return {base, reinterpret_cast<const float*>(base + activation_scales_at(a.k)),
           reinterpret_cast<const float*>(base + activation_sums_at(a.k))};
 }
@@ -263,14 +263,12 @@ void run(const MatmulArgs& a) {
 }
 
 template <typename V, DType kType>
-constexpr MatmulKernel kKernel = {panel_format(kType).bytes ? V::kBytesName : V::kNibblesName,
-                                  V::kRows,
-                                  V::kRows == 8 ? packed_bytes_8 : packed_bytes_16,
-                                  V::kRows == 8 ? pack_8 : pack_16,
-                                  prepared_row_bytes,
-                                  prepare<!uses_words<V>(panel_format(kType))>,
-                                  nullptr,
-                                  run<V, kType>};
+constexpr MatmulKernel kKernel = {
+    V::kRows,
+    V::kRows == 8 ? packed_bytes_8 : packed_bytes_16,
+    V::kRows == 8 ? pack_8 : pack_16,
+    {panel_format(kType).bytes ? V::kBytesName : V::kNibblesName, V::kRows, prepared_rows_bytes,
+     prepare<!uses_words<V>(panel_format(kType))>, 1, nullptr, run<V, kType>}};
 
 /// Enters the kernels of all quantized types.
 template <typename V>

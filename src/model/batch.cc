@@ -4,7 +4,12 @@
 
 namespace tw::model {
 
-void Batch::add(std::span<const std::int32_t> tokens, std::int64_t past, const std::int32_t* blocks, bool) {
+void Batch::add(std::span<const std::int32_t> tokens, std::int64_t past, const std::int32_t* blocks,
+                bool generated) {
+  if (generated) {
+    TW_CHECK(generated_rows_ == rows(), "generated tokens come before those of prompts");
+    generated_rows_ += static_cast<std::int64_t>(tokens.size());
+  }
   const auto first = static_cast<std::int32_t>(tokens_.size());
   const auto count = static_cast<std::int32_t>(tokens.size());
   tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
@@ -21,6 +26,7 @@ void Batch::clear() {
   output_rows_.clear();
   row_blocks_.clear();
   tiles_.clear();
+  generated_rows_ = 0;
 }
 
 }  // namespace tw::model

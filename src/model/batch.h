@@ -20,6 +20,7 @@ class Batch {
  public:
   /// Appends `tokens` of one sequence that has `past` tokens in the cache already. `blocks` is its block
   /// table and must outlive the batch. `generated` says that decode's bits are wanted (DESIGN, Same bits).
+  /// REQUIRES: generated tokens come before those of prompts.
   void add(std::span<const std::int32_t> tokens, std::int64_t past, const std::int32_t* blocks,
            bool generated);
 
@@ -27,6 +28,8 @@ class Batch {
   void want(std::int64_t row) { output_rows_.push_back(static_cast<std::int32_t>(row)); }
   void clear();
 
+  /// The first so many rows are generated tokens.
+  std::int64_t generated_rows() const { return generated_rows_; }
   std::int64_t rows() const { return static_cast<std::int64_t>(tokens_.size()); }
   std::span<const std::int32_t> tokens() const { return tokens_; }
   std::span<const std::int32_t> positions() const { return positions_; }
@@ -38,6 +41,7 @@ class Batch {
   std::vector<std::int32_t> tokens_, positions_, output_rows_;
   std::vector<const std::int32_t*> row_blocks_;
   std::vector<ops::AttentionPlace::Tile> tiles_;
+  std::int64_t generated_rows_ = 0;
 };
 
 }  // namespace tw::model

@@ -91,7 +91,8 @@ ops::Tensor Transformer::forward(ops::Exec& ex, const Batch& batch, const KvView
   ops::Tensor x = ops::embed(ex, batch.tokens(), embedding_->table);
   ops::Tensor next = ex.output(x.shape);
   const ops::RopeTable rope = ops::rope_table(ex, batch.positions(), inverse_frequencies_);
-  ops::AttentionPlace place{batch.positions(), batch.row_blocks(), batch.tiles(), {}, kv.longest};
+  ops::AttentionPlace place{batch.positions(), batch.row_blocks(),    batch.tiles(), {},
+                            kv.longest,        batch.generated_rows()};
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     place.kv = kv.layers[i];
     run_layer(ex, layers_[i], x, next, rope, place);
@@ -113,15 +114,17 @@ void Transformer::run_layer(ops::Exec& ex, const Layer& layer, ops::Tensor x, op
   const ops::Tensor q = ops::qkv_rope(ex, attention_input, qkv, rope, attention_, place);
   const ops::Tensor mixed = ops::attention(ex, q, attention_, place);
   const ops::Tensor middle = ex.output(x.shape);
-  ops::linear_residual(ex, mixed, layer.o->matrix, x, middle);
+  ops::linear_residual(ex, mixed, layer.o->matrix, place.generated, x, middle);
 
   const ops::Tensor ffn_input = ops::rms_norm(ex, middle, layer.ffn_norm->vector, epsilon);
-  const ops::Tensor gated = ops::gate_up_silu(ex, ffn_input, layer.gate->matrix, layer.up->matrix);
-  ops::linear_residual(ex, gated, layer.down->matrix, middle, out);
+  const ops::Tensor gated =
+      ops::gate_up_silu(ex, ffn_input, layer.gate->matrix, layer.up->matrix, place.generated);
+  ops::linear_residual(ex, gated, layer.down->matrix, place.generated, middle, out);
 }
 
 ops::Tensor Transformer::logits(ops::Exec& ex, ops::Tensor hidden) const {
-  return ops::linear(ex, hidden, head_->matrix);
+  // By the decode kernels for any phase: few rows are wanted, and a row has the same bits in any company.
+  return ops::linear(ex, hidden, head_->matrix, hidden.rows());
 }
 
 }  // namespace tw::model

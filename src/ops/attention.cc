@@ -11,19 +11,14 @@ struct Projected {
   Tensor q, k, v;
 };
 
-void project(Exec& ex, Tensor x, const QkvWeights& w, const Projected& out) {
-  const std::int64_t rows = x.rows();
-  const Prepared for_q = prepare(ex, x, *w.q);
+void project(Exec& ex, Tensor x, const QkvWeights& w, std::int64_t generated, const Projected& out) {
+  const Prepared for_q = prepare(ex, x, *w.q, generated);
   const Prepared for_k = prepare_again(ex, x, *w.k, for_q);
   const Prepared for_v = prepare_again(ex, x, *w.v, for_k);
-  if (ex.tracing()) {
-    for (const PackedMatrix* weight : {w.q, w.k, w.v}) matmul_scratch(ex, *weight);
-    return;
-  }
-  matmul_slice(ex, for_q, rows, *w.q, out.q.f32(), w.q_bias.f32(), nullptr);
-  matmul_slice(ex, for_k, rows, *w.k, out.k.f32(), w.k_bias.f32(), nullptr);
-  matmul_slice(ex, for_v, rows, *w.v, out.v.f32(), w.v_bias.f32(), nullptr);
-  ex.barrier();
+  matmul_slice(ex, for_q, *w.q, out.q.f32(), w.q_bias.f32(), nullptr);
+  matmul_slice(ex, for_k, *w.k, out.k.f32(), w.k_bias.f32(), nullptr);
+  matmul_slice(ex, for_v, *w.v, out.v.f32(), w.v_bias.f32(), nullptr);
+  if (!ex.tracing()) ex.barrier();
 }
 
 /// RMSNorm of each head, then the rotation, of rows [begin, end).
@@ -47,7 +42,7 @@ Tensor qkv_rope(Exec& ex, Tensor x, const QkvWeights& w, const RopeTable& rope, 
   const Tensor q = ex.output({rows, w.q->n()});
   tensor::Arena::Scope scope(ex.arena());
   const Projected out{q, ex.output({rows, w.k->n()}), ex.output({rows, w.v->n()})};
-  project(ex, x, w, out);
+  project(ex, x, w, place.generated, out);
   if (ex.tracing()) {
     OpCost cost = linear_cost("qkv_rope", rows, *w.q);
     for (const PackedMatrix* weight : {w.k, w.v}) {
@@ -73,7 +68,7 @@ Tensor attention(Exec& ex, Tensor q, const AttentionShape& s, const AttentionPla
   const Tensor out = ex.output(q.shape);
   const std::int64_t block = place.kv.block_tokens;
   const std::int64_t longest = (place.longest + block - 1) / block * block;
-  auto* scratch = static_cast<float*>(ex.scratch(kernels::kAttentionRows * longest * sizeof(float)));
+  auto* scratch = static_cast<float*>(ex.scratch(kernels::attention_scratch(longest) * sizeof(float)));
   if (ex.tracing()) {
     // Every row against half of the longest context on average would flatter it: the worst step is what is
     // traced.
@@ -87,9 +82,10 @@ Tensor attention(Exec& ex, Tensor q, const AttentionShape& s, const AttentionPla
   ex.each(static_cast<std::int64_t>(place.tiles.size()) * s.heads, [&](std::int64_t item) {
     const AttentionPlace::Tile tile = place.tiles[item / s.heads];
     const std::int64_t head = item % s.heads;
-    ex.table().attention({place.kv, q.f32(), out.f32(), q.row_stride(), place.row_blocks[tile.row_begin],
-                          place.positions[tile.row_begin], tile.row_begin, tile.row_end, head, head / group,
-                          s.sliding_window, scale, scratch});
+    const auto run = tile.row_begin < place.generated ? ex.table().attention : ex.table().prompt_attention;
+    run({place.kv, q.f32(), out.f32(), q.row_stride(), place.row_blocks[tile.row_begin],
+         place.positions[tile.row_begin], tile.row_begin, tile.row_end, head, head / group, s.sliding_window,
+         scale, scratch});
   });
   ex.barrier();
   return out;

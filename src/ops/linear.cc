@@ -3,39 +3,71 @@
 #include "ops/ops.h"
 
 namespace tw::ops {
+namespace {
 
-Prepared prepare(Exec& ex, Tensor x, const PackedMatrix& weight) {
-  const kernels::MatmulKernel& kernel = weight.kernel();
-  const std::int64_t rows = x.rows(), k = weight.k();
-  TW_CHECK(x.row_stride() == k, "a linear layer's input has the wrong width");
-  if (kernel.prepare == nullptr) return {x.data, k * static_cast<std::int64_t>(sizeof(float)), nullptr};
-  const std::int64_t bytes = kernel.prepared_bytes(k);
-  std::byte* prepared = ex.arena().allocate(bytes * rows);
+const kernels::MatmulPath& path_of(const Exec& ex, const PackedMatrix& weight, bool prompt) {
+  const kernels::MatmulPath* prefill = ex.table().prefill[static_cast<int>(weight.type())];
+  return prompt && prefill != nullptr ? *prefill : weight.kernel().decode;
+}
+
+/// Rows [begin, begin + rows) of x, without the barrier. `made` is set when there was anything to do.
+PreparedRows prepare_rows(Exec& ex, Tensor x, const kernels::MatmulPath& path, std::int64_t begin,
+                          std::int64_t rows, bool& made) {
+  const std::int64_t k = x.row_stride();
+  const float* first = ex.tracing() ? nullptr : x.f32() + begin * k;
+  if (path.prepare == nullptr || rows == 0) return {begin, rows, first, path.prepare};
+  std::byte* prepared = ex.arena().allocate(path.prepared_bytes(rows, k));
+  made = true;
   if (!ex.tracing()) {
-    ex.slice(rows, 1, [&](std::int64_t begin, std::int64_t end) {
-      kernel.prepare({x.f32(), k, prepared, begin, end, k});
-    });
-    ex.barrier();
+    ex.slice(rows, path.prepare_rows,
+             [&](std::int64_t from, std::int64_t to) { path.prepare({first, k, prepared, from, to, k}); });
   }
-  return {prepared, bytes, kernel.prepare};
+  return {begin, rows, prepared, path.prepare};
+}
+
+void multiply(Exec& ex, const PreparedRows& x, const PackedMatrix& weight, bool prompt, float* out,
+              const float* bias, const float* residual) {
+  if (x.rows == 0) return;
+  const kernels::MatmulPath& path = path_of(ex, weight, prompt);
+  void* scratch = ex.scratch(path.scratch_bytes == nullptr ? 0 : path.scratch_bytes(x.rows, weight.k()));
+  if (ex.tracing()) return;
+  const std::int64_t first = x.begin * weight.n();
+  ex.slice(weight.n(), path.slice_rows, [&](std::int64_t begin, std::int64_t end) {
+    path.run({weight.type(), weight.data(), begin, end, weight.n(), weight.k(), x.data, x.rows, out + first,
+              weight.n(), bias, residual == nullptr ? nullptr : residual + first, scratch});
+  });
+}
+
+}  // namespace
+
+Prepared prepare(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t generated) {
+  TW_CHECK(x.rows() == 0 || x.row_stride() == weight.k(), "a linear layer's input has the wrong width");
+  TW_CHECK(generated >= 0 && generated <= x.rows(), "a step has fewer rows than generated ones");
+  // The worst step is traced: its rows may be divided in any way.
+  const std::int64_t decoded = ex.tracing() ? x.rows() : generated;
+  const std::int64_t begin = ex.tracing() ? 0 : generated;
+  bool made = false;
+  Prepared prepared;
+  prepared.generated = prepare_rows(ex, x, path_of(ex, weight, false), 0, decoded, made);
+  prepared.prompt = prepare_rows(ex, x, path_of(ex, weight, true), begin, x.rows() - begin, made);
+  if (made && !ex.tracing()) ex.barrier();
+  return prepared;
 }
 
 Prepared prepare_again(Exec& ex, Tensor x, const PackedMatrix& weight, const Prepared& have) {
-  return weight.kernel().prepare == have.form ? have : prepare(ex, x, weight);
+  const bool serves = path_of(ex, weight, false).prepare == have.generated.form &&
+                      path_of(ex, weight, true).prepare == have.prompt.form;
+  return serves ? have : prepare(ex, x, weight, have.generated.rows);
 }
 
-void* matmul_scratch(Exec& ex, const PackedMatrix& weight) {
-  const kernels::MatmulKernel& kernel = weight.kernel();
-  return ex.scratch(kernel.scratch_bytes == nullptr ? 0 : kernel.scratch_bytes(weight.k()));
+void matmul_slice(Exec& ex, const Prepared& x, const PackedMatrix& weight, float* out, const float* bias,
+                  const float* residual) {
+  multiply(ex, x.generated, weight, false, out, bias, residual);
+  multiply(ex, x.prompt, weight, true, out, bias, residual);
 }
 
-void matmul_slice(Exec& ex, const Prepared& x, std::int64_t rows, const PackedMatrix& weight, float* out,
-                  const float* bias, const float* residual) {
-  void* scratch = matmul_scratch(ex, weight);
-  ex.slice(weight.n(), weight.kernel().panel_rows, [&](std::int64_t begin, std::int64_t end) {
-    weight.kernel().run({weight.type(), weight.data(), begin, end, weight.n(), weight.k(), x.data, x.stride,
-                         rows, out, weight.n(), bias, residual, scratch});
-  });
+std::int64_t slice_rows(const Exec& ex, const PackedMatrix& weight, bool prompt) {
+  return path_of(ex, weight, prompt).slice_rows;
 }
 
 OpCost linear_cost(const char* name, std::int64_t rows, const PackedMatrix& weight) {
@@ -44,56 +76,60 @@ OpCost linear_cost(const char* name, std::int64_t rows, const PackedMatrix& weig
   return {name, 2 * t * n * k, static_cast<double>(weight.bytes()), t * (n + k) * sizeof(float)};
 }
 
-Tensor linear(Exec& ex, Tensor x, const PackedMatrix& weight, Tensor bias) {
+Tensor linear(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t generated, Tensor bias) {
   const Tensor out = ex.output({x.rows(), weight.n()});
   tensor::Arena::Scope scope(ex.arena());
-  const Prepared prepared = prepare(ex, x, weight);
-  if (ex.tracing()) {
-    matmul_scratch(ex, weight);
+  const Prepared prepared = prepare(ex, x, weight, generated);
+  matmul_slice(ex, prepared, weight, out.f32(), bias.f32(), nullptr);
+  if (ex.tracing())
     ex.record(linear_cost("linear", x.rows(), weight));
-    return out;
-  }
-  matmul_slice(ex, prepared, x.rows(), weight, out.f32(), bias.f32(), nullptr);
-  ex.barrier();
+  else
+    ex.barrier();
   return out;
 }
 
-void linear_residual(Exec& ex, Tensor x, const PackedMatrix& weight, Tensor residual, Tensor out) {
+void linear_residual(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t generated, Tensor residual,
+                     Tensor out) {
   TW_CHECK(residual.shape == out.shape && out.row_stride() == weight.n(), "a residual has the wrong shape");
   tensor::Arena::Scope scope(ex.arena());
-  const Prepared prepared = prepare(ex, x, weight);
-  if (ex.tracing()) {
-    matmul_scratch(ex, weight);
-    return ex.record(linear_cost("linear_residual", x.rows(), weight));
-  }
-  matmul_slice(ex, prepared, x.rows(), weight, out.f32(), nullptr, residual.f32());
-  ex.barrier();
+  const Prepared prepared = prepare(ex, x, weight, generated);
+  matmul_slice(ex, prepared, weight, out.f32(), nullptr, residual.f32());
+  if (ex.tracing())
+    ex.record(linear_cost("linear_residual", x.rows(), weight));
+  else
+    ex.barrier();
 }
 
-Tensor gate_up_silu(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMatrix& up) {
+Tensor gate_up_silu(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMatrix& up,
+                    std::int64_t generated) {
   TW_CHECK(gate.n() == up.n(), "gate and up have different widths");
   const std::int64_t rows = x.rows(), width = gate.n();
   const Tensor out = ex.output({rows, width});
   tensor::Arena::Scope scope(ex.arena());
   const Tensor ups = ex.output({rows, width});
-  const Prepared for_gate = prepare(ex, x, gate);
+  const Prepared for_gate = prepare(ex, x, gate, generated);
   const Prepared for_up = prepare_again(ex, x, up, for_gate);
+  matmul_slice(ex, for_gate, gate, out.f32(), nullptr, nullptr);
+  matmul_slice(ex, for_up, up, ups.f32(), nullptr, nullptr);
   if (ex.tracing()) {
-    matmul_scratch(ex, gate);
-    matmul_scratch(ex, up);
     OpCost cost = linear_cost("gate_up_silu", rows, gate);
     cost.flops *= 2;
     cost.weight_bytes += static_cast<double>(up.bytes());
     ex.record(std::move(cost));
     return out;
   }
-  matmul_slice(ex, for_gate, rows, gate, out.f32(), nullptr, nullptr);
-  matmul_slice(ex, for_up, rows, up, ups.f32(), nullptr, nullptr);
-  // With different panel sizes the two products are cut differently; only then must all wait here.
-  if (gate.kernel().panel_rows != up.kernel().panel_rows) ex.barrier();
-  ex.slice(width, gate.kernel().panel_rows, [&](std::int64_t begin, std::int64_t end) {
-    ex.table().silu_mul({out.f32(), ups.f32(), out.f32(), 0, rows, begin, end, width});
-  });
+  const auto activate = [&](bool prompt, std::int64_t first, std::int64_t last) {
+    if (first == last) return;
+    ex.slice(width, slice_rows(ex, gate, prompt), [&](std::int64_t begin, std::int64_t end) {
+      ex.table().silu_mul({out.f32(), ups.f32(), out.f32(), first, last, begin, end, width});
+    });
+  };
+  // Where the two products are cut differently, all must wait here.
+  if (slice_rows(ex, gate, false) != slice_rows(ex, up, false) ||
+      slice_rows(ex, gate, true) != slice_rows(ex, up, true))
+    ex.barrier();
+  activate(false, 0, generated);
+  activate(true, generated, rows);
   ex.barrier();
   return out;
 }

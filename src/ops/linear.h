@@ -6,24 +6,30 @@
 
 namespace tw::ops {
 
-/// Activations in the form a matmul kernel wants (see MatmulKernel::prepare).
-struct Prepared {
+/// Activations in the form a matmul path wants: the rows of one phase.
+struct PreparedRows {
+  std::int64_t begin = 0, rows = 0;
   const void* data = nullptr;
-  std::int64_t stride = 0;                              ///< bytes from row to row
   void (*form)(const kernels::PrepareArgs&) = nullptr;  ///< what made it; null: fp32 as they are
+};
+/// Rows [0, generated) as the decode path wants them, the others as the prefill path does.
+struct Prepared {
+  PreparedRows generated, prompt;
 };
 
 /// Prepares all rows, from the arena; ends with a barrier if there was anything to do.
-Prepared prepare(Exec& ex, Tensor x, const tensor::PackedMatrix& weight);
+Prepared prepare(Exec& ex, Tensor x, const tensor::PackedMatrix& weight, std::int64_t generated);
 
 /// `have` if it serves this weight too.
 Prepared prepare_again(Exec& ex, Tensor x, const tensor::PackedMatrix& weight, const Prepared& have);
 
-void* matmul_scratch(Exec& ex, const tensor::PackedMatrix& weight);
+/// This worker's columns of out [T, N]. bias and residual may be null. No barrier. Tracing, it only asks for
+/// scratch.
+void matmul_slice(Exec& ex, const Prepared& x, const tensor::PackedMatrix& weight, float* out,
+                  const float* bias, const float* residual);
 
-/// This worker's columns of out [rows, N]. bias and residual may be null. No barrier.
-void matmul_slice(Exec& ex, const Prepared& x, std::int64_t rows, const tensor::PackedMatrix& weight,
-                  float* out, const float* bias, const float* residual);
+/// The grain by which the columns of a phase are cut, so that another op can follow on the same slices.
+std::int64_t slice_rows(const Exec& ex, const tensor::PackedMatrix& weight, bool prompt);
 
 OpCost linear_cost(const char* name, std::int64_t rows, const tensor::PackedMatrix& weight);
 

@@ -28,14 +28,19 @@ Tensor gather_rows(Exec& ex, Tensor x, std::span<const std::int32_t> rows);
 /// RMSNorm (arXiv 1910.07467): x / sqrt(mean(x^2) + epsilon) * weight. x [T, D], weight [D].
 Tensor rms_norm(Exec& ex, Tensor x, Tensor weight, double epsilon);
 
+// `generated`: rows [0, generated) of a step are generated tokens and take the decode kernels, the others are
+// of prompts and take the prefill kernels (DESIGN, Same bits).
+
 /// x · Wᵀ (+ bias): x [T, K], W [N, K], bias [N] or empty; out [T, N].
-Tensor linear(Exec& ex, Tensor x, const PackedMatrix& weight, Tensor bias = {});
+Tensor linear(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t generated, Tensor bias = {});
 
 /// out = residual + x · Wᵀ. `out` [T, N] is given, so that it may outlive the arena scope of a layer.
-void linear_residual(Exec& ex, Tensor x, const PackedMatrix& weight, Tensor residual, Tensor out);
+void linear_residual(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t generated, Tensor residual,
+                     Tensor out);
 
 /// silu(x · Gᵀ) * (x · Uᵀ): the gated feed-forward's first half (arXiv 2002.05202). x [T, D]; out [T, F].
-Tensor gate_up_silu(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMatrix& up);
+Tensor gate_up_silu(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMatrix& up,
+                    std::int64_t generated);
 
 /// Cosines and sines of a step's rotary angles (arXiv 2104.09864): both [T, d/2].
 struct RopeTable {
@@ -50,11 +55,12 @@ struct AttentionPlace {
   std::span<const std::int32_t> positions;          ///< [T]
   std::span<const std::int32_t* const> row_blocks;  ///< [T]: block table of the row's sequence
   struct Tile {
-    std::int32_t row_begin, row_end;  ///< consecutive rows of one sequence, at most kernels::kAttentionRows
+    std::int32_t row_begin, row_end;  ///< consecutive rows of one sequence and phase, at most kAttentionRows
   };
   std::span<const Tile> tiles;  ///< all rows, each once
   kernels::KvLayer kv;          ///< this layer's cache
   std::int64_t longest = 0;     ///< largest position + 1 that this engine will ever see
+  std::int64_t generated = 0;   ///< rows [0, generated) are of generated tokens
 };
 
 struct AttentionShape {

@@ -160,7 +160,7 @@ void attention(const AttentionArgs& a) {
 }  // namespace
 
 void avx2_attention_slots(KernelSlots& slots) {
-  slots.attention = attention;
+  slots.attention = slots.prompt_attention = attention;
 }
 
 }  // namespace tw::kernels

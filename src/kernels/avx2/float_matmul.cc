@@ -63,9 +63,7 @@ void store(const MatmulArgs& a, std::int64_t t, std::int64_t n, float y) {
 
 template <DType kType>
 void run(const MatmulArgs& a) {
-  const auto row = [&](std::int64_t t) {
-    return reinterpret_cast<const float*>(static_cast<const std::uint8_t*>(a.x) + t * a.x_stride);
-  };
+  const auto row = [&](std::int64_t t) { return static_cast<const float*>(a.x) + t * a.k; };
   // Weight rows are taken 16 at a time against all activations, so that both stay in the nearest caches.
   for (std::int64_t begin = a.n_begin; begin < a.n_end; begin += 16) {
     const std::int64_t end = begin + 16 < a.n_end ? begin + 16 : a.n_end;
@@ -89,11 +87,13 @@ void run(const MatmulArgs& a) {
   }
 }
 
-constexpr MatmulKernel kF32 = {"avx2 fp32", 1, nullptr, nullptr, nullptr, nullptr, nullptr, run<DType::kF32>};
-constexpr MatmulKernel kF16 = {"avx2 fp16 widened", 1, nullptr, nullptr, nullptr, nullptr, nullptr,
-                               run<DType::kF16>};
-constexpr MatmulKernel kBF16 = {"avx2 bf16 widened", 1, nullptr, nullptr, nullptr, nullptr, nullptr,
-                                run<DType::kBF16>};
+template <DType kType>
+constexpr MatmulKernel kernel(const char* name) {
+  return {1, nullptr, nullptr, {name, 1, nullptr, nullptr, 1, nullptr, run<kType>}};
+}
+constexpr MatmulKernel kF32 = kernel<DType::kF32>("avx2 fp32");
+constexpr MatmulKernel kF16 = kernel<DType::kF16>("avx2 fp16 widened");
+constexpr MatmulKernel kBF16 = kernel<DType::kBF16>("avx2 bf16 widened");
 
 }  // namespace
 

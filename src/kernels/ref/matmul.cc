@@ -22,7 +22,7 @@ float dot(const float* a, const float* b, std::int64_t n) {
   return partial[0] + tail;
 }
 
-std::int64_t scratch_bytes(std::int64_t k) {
+std::int64_t scratch_bytes(std::int64_t, std::int64_t k) {
   return (k + kLanes) * static_cast<std::int64_t>(sizeof(float));
 }
 
@@ -32,7 +32,7 @@ void run(const MatmulArgs& a) {
   for (std::int64_t n = a.n_begin; n < a.n_end; ++n) {
     dequantize_row(a.type, static_cast<const std::byte*>(a.weight) + n * file_row, weight_row, a.k);
     for (std::int64_t t = 0; t < a.rows; ++t) {
-      const auto* x = reinterpret_cast<const float*>(static_cast<const std::byte*>(a.x) + t * a.x_stride);
+      const auto* x = static_cast<const float*>(a.x) + t * a.k;
       float y = dot(x, weight_row, a.k);
       if (a.bias != nullptr) y += a.bias[n];
       if (a.residual != nullptr) y += a.residual[t * a.out_stride + n];
@@ -43,14 +43,15 @@ void run(const MatmulArgs& a) {
 
 }  // namespace
 
-const MatmulKernel kRefMatmul = {"ref fp32", 1, nullptr, nullptr, nullptr, nullptr, scratch_bytes, run};
+const MatmulKernel kRefMatmul = {
+    1, nullptr, nullptr, {"ref fp32", 1, nullptr, nullptr, 1, scratch_bytes, run}};
 
 void ref_slots(const CpuFeatures&, KernelSlots& slots) {
   for (const MatmulKernel*& kernel : slots.matmul) kernel = &kRefMatmul;
   slots.rms_norm = ref_rms_norm;
   slots.rope = ref_rope;
   slots.store_kv = ref_store_kv;
-  slots.attention = ref_attention;
+  slots.attention = slots.prompt_attention = ref_attention;
   slots.silu_mul = ref_silu_mul;
   slots.read_sum = ref_read_sum;
   slots.peak = ref_peak;
