@@ -110,7 +110,8 @@ const bool kRegistered = [] {
         };
         add(name, false)->Arg(1)->Arg(16)->Arg(64);
         const auto table = tw::kernels::make_table(set, tw::kernels::detect_features()).value();
-        if (table.prefill[static_cast<int>(type)] != nullptr) add(name + "/prefill", true)->Arg(16)->Arg(512);
+        if (table.prefill[static_cast<int>(type)] != nullptr)
+          add(name + "/prefill", true)->Arg(16)->Arg(64)->Arg(128)->Arg(256)->Arg(512);
       }
     }
   }
