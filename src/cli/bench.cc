@@ -99,13 +99,17 @@ base::Result<base::OrderedJson> measure(const Options& options) {
   j["prefill_tokens_per_second"] = median(prefill);
   j["decode_tokens_per_second"] = median(decode);
   j["bandwidth_bytes_per_second"] = ceilings.bytes_per_second;
-  j["matrix_flops_per_second"] = ceilings.flops_per_second;
-  j["matrix_peak"] = ceilings.matrix_instruction;
+  // Tiles multiply prompts in bf16; what they could do in int8 is another question.
+  const bool tiles = model.table().name == "amx";
+  const kernels::Ceilings::Peak& peak = ceilings.best(tiles ? "bf16" : "");
+  j["matrix_flops_per_second"] = peak.flops_per_second;
+  j["matrix_peak"] = peak.name;
+  for (const auto& [name, flops] : ceilings.peaks) j["peaks"][name] = flops;
   j["decode_bandwidth_share"] = median(decode) / options.batch *
                                 static_cast<double>(model.weight_bytes_per_token()) /
                                 ceilings.bytes_per_second;
   j["prefill_peak_share"] =
-      median(prefill) * 2 * static_cast<double>(model.matmul_weights()) / ceilings.flops_per_second;
+      median(prefill) * 2 * static_cast<double>(model.layer_weights()) / peak.flops_per_second;
   return j;
 }
 

@@ -108,7 +108,7 @@ double peak_of_way(base::Team& team, const Table& set, PeakArgs args) {
   return best;
 }
 
-void find_peak(base::Team& team, const std::vector<Table>& sets, Ceilings& ceilings) {
+void find_peaks(base::Team& team, const std::vector<Table>& sets, Ceilings& ceilings) {
   alignas(64) std::uint8_t data[kPeakBytes];
   alignas(64) float values[kPeakBytes / 4];
   fill_random(data, sizeof data, 7);
@@ -117,10 +117,7 @@ void find_peak(base::Team& team, const std::vector<Table>& sets, Ceilings& ceili
     for (int way = 0;; ++way) {
       const PeakResult one = set.peak({way, data, values, 1});
       if (one.name == nullptr) break;
-      const double flops = peak_of_way(team, set, {way, data, values, 1024});
-      if (flops <= ceilings.flops_per_second) continue;
-      ceilings.flops_per_second = flops;
-      ceilings.matrix_instruction = one.name;
+      ceilings.peaks.push_back({one.name, peak_of_way(team, set, {way, data, values, 1024})});
     }
   }
 }
@@ -139,12 +136,22 @@ std::vector<Table> distinct_sets() {
 
 }  // namespace
 
+const Ceilings::Peak& Ceilings::best(std::string_view kind) const {
+  const Peak* best = &peaks.front();  // `ref` has one at least
+  for (const Peak& peak : peaks) {
+    const bool fits = peak.name.find(kind) != std::string::npos,
+               fitted = best->name.find(kind) != std::string::npos;
+    if (fits && (!fitted || peak.flops_per_second > best->flops_per_second)) best = &peak;
+  }
+  return *best;
+}
+
 Ceilings probe_ceilings(int threads, std::size_t bytes) {
   base::Team team(std::max(1, threads));
   const std::vector<Table> sets = distinct_sets();
   Ceilings ceilings;
   ceilings.bytes_per_second = read_bandwidth(team, sets, bytes);
-  find_peak(team, sets, ceilings);
+  find_peaks(team, sets, ceilings);
   return ceilings;
 }
 

@@ -3,14 +3,23 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace tw::kernels {
 
 struct Ceilings {
   double bytes_per_second =
       0;  ///< best of several read loops, with and without prefetch, all threads together
-  double flops_per_second = 0;     ///< multiply-adds from registers, random data, all threads; two FLOPs each
-  std::string matrix_instruction;  ///< what gave flops_per_second: "avx2 fp32 fma", "avx512 vnni int8", ...
+  /// Multiply-adds from registers, random data, all threads.
+  struct Peak {
+    std::string name;             ///< "avx2 fp32 fma", "avx512 vnni int8", "amx bf16 tiles", ...
+    double flops_per_second = 0;  ///< a multiply-add is two
+  };
+  std::vector<Peak> peaks;
+
+  /// The highest one whose name contains `kind` (all do when it is empty).
+  const Peak& best(std::string_view kind) const;
 };
 
 /// Reads a buffer of about `bytes` (at least 64 MiB, random data) and multiplies, on `threads` threads; takes

@@ -15,10 +15,14 @@ TEST(Probe, GivesPossibleNumbers) {
   EXPECT_TRUE(std::isfinite(ceilings.bytes_per_second));
   EXPECT_GT(ceilings.bytes_per_second, 1e7);
   EXPECT_LT(ceilings.bytes_per_second, 1e13);
-  EXPECT_TRUE(std::isfinite(ceilings.flops_per_second));
-  EXPECT_GT(ceilings.flops_per_second, 1e7);
-  EXPECT_LT(ceilings.flops_per_second, 1e15);
-  EXPECT_FALSE(ceilings.matrix_instruction.empty());
+  ASSERT_FALSE(ceilings.peaks.empty());
+  for (const Ceilings::Peak& peak : ceilings.peaks) {
+    EXPECT_FALSE(peak.name.empty());
+    EXPECT_GT(peak.flops_per_second, 1e7) << peak.name;
+    EXPECT_LT(peak.flops_per_second, 1e15) << peak.name;
+    EXPECT_LE(peak.flops_per_second, ceilings.best("").flops_per_second);
+  }
+  EXPECT_NE(ceilings.best("fp32").name.find("fp32"), std::string::npos);
 }
 
 TEST(Probe, EveryReadLoopReadsEverything) {

@@ -86,7 +86,8 @@ base::Status LoadedModel::bind_all(const LoadOptions& options) {
 std::size_t LoadedModel::weight_bytes_per_token() const {
   std::size_t bytes = 0;
   for (const Param& param : params_.params()) {
-    if (param.use == Use::kMatrix || param.use == Use::kTableAndMatrix) bytes += param.matrix.bytes();
+    if (param.use == Use::kMatrix || param.use == Use::kTableAndMatrix)
+      bytes += base::row_bytes(param.matrix.type(), param.matrix.k()) * param.matrix.n();
   }
   return bytes;
 }
@@ -95,6 +96,14 @@ std::int64_t LoadedModel::matmul_weights() const {
   std::int64_t weights = 0;
   for (const Param& param : params_.params()) {
     if (param.use == Use::kMatrix || param.use == Use::kTableAndMatrix) weights += param.elements();
+  }
+  return weights;
+}
+
+std::int64_t LoadedModel::layer_weights() const {
+  std::int64_t weights = 0;
+  for (const Param& param : params_.params()) {
+    if (param.use == Use::kMatrix && param.name.starts_with("model.layers.")) weights += param.elements();
   }
   return weights;
 }

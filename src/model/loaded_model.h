@@ -31,10 +31,13 @@ class LoadedModel {
   const kernels::Table& table() const { return table_; }
   const ParamStore& params() const { return params_; }
 
-  /// Bytes of weights that computing one token reads: every matrix once, no embedding table.
+  /// Bytes of weights, as in the file, that computing one token needs: every matrix once, no embedding table.
   std::size_t weight_bytes_per_token() const;
   /// Weights in the matrices a token is multiplied with; two FLOPs each.
   std::int64_t matmul_weights() const;
+  /// Those of the layers alone: what a prompt's tokens are multiplied with, of which only the last meets the
+  /// head.
+  std::int64_t layer_weights() const;
 
  private:
   LoadedModel() = default;

@@ -8,5 +8,6 @@
 namespace tw::kernels {
 
 void amx_prefill_slots(KernelSlots& slots);  ///< prompts times quantized weights, by bf16 tiles
+void amx_probe_slots(KernelSlots& slots);    ///< peak
 
 }  // namespace tw::kernels

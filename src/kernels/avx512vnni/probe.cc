@@ -18,8 +18,9 @@ PeakResult peak_bytes(const PeakArgs& a) {
   for (__m512i& s : sum) s = _mm512_setzero_si512();
   for (std::int64_t round = 0; round < a.rounds; ++round) {
     for (int i = 0; i < 16; ++i) {
-      sum[i] = _mm512_dpbusd_epi32(sum[i], x[i % 4], y[i / 4]);
-      __asm__ volatile("" : "+v"(sum[i]));  // else rounds might be taken together
+      __m512i added = _mm512_dpbusd_epi32(sum[i], x[i % 4], y[i / 4]);
+      __asm__ volatile("" : "+v"(added));  // else rounds might be taken together
+      sum[i] = added;
     }
   }
   double total = 0;
