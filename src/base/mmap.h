@@ -30,6 +30,11 @@ class MappedFile {
   std::string path_;
 };
 
+/// Tells the system that these bytes of a mapped file are not needed soon: they leave this process's memory
+/// and come back when read. Whole pages inside the range only. REQUIRES: a MappedFile's bytes; other memory
+/// would be lost.
+void forget_mapped(const void* begin, std::size_t bytes);
+
 /// The whole file as text. Fails when it is larger than `limit` bytes.
 Result<std::string> read_file(const std::string& path, std::size_t limit = std::size_t{64} << 20);
 

@@ -18,8 +18,9 @@ base::Result<PagedKv> PagedKv::create(const spec::ModelConfig& c, std::int64_t b
                                       bool f32) {
   PagedKv kv;
   kv.blocks_ = blocks;
-  TW_ASSIGN_OR_RETURN(
-      kv.memory_, tensor::Buffer::allocate(block_bytes(c, f32) * blocks, "keys and values (--kv-memory)"));
+  TW_ASSIGN_OR_RETURN(kv.memory_,
+                      tensor::Buffer::allocate(block_bytes(c, f32) * blocks, "keys and values (--kv-memory)",
+                                               tensor::Pages::kSmall));
   kv.view_.longest = longest;
   const std::size_t plane = plane_bytes(c, f32) * blocks;
   std::byte* next = kv.memory_.data();

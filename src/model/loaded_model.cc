@@ -1,5 +1,6 @@
 #include "model/loaded_model.h"
 
+#include "base/mmap.h"
 #include "kernels/ref/dequantize.h"
 
 namespace tw::model {
@@ -76,6 +77,9 @@ base::Status LoadedModel::bind_all(const LoadOptions& options) {
         param.matrix.pack_panels(panels * worker / team.size(), panels * (worker + 1) / team.size());
       });
     }
+    // What was packed is not read again: without this, resident memory would be twice the file's size.
+    if (param.use != Use::kVector && param.matrix.data() != entry->data)
+      base::forget_mapped(entry->data, base::row_bytes(entry->dtype, param.elements()));
     param.bound = true;
     done += param.elements();
     if (options.progress) options.progress(static_cast<double>(done) / static_cast<double>(total));

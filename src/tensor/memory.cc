@@ -12,7 +12,7 @@ constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 }  // namespace
 
-base::Result<Buffer> Buffer::allocate(std::size_t bytes, const char* purpose) {
+base::Result<Buffer> Buffer::allocate(std::size_t bytes, const char* purpose, Pages pages) {
   Buffer buffer;
   if (bytes == 0) return buffer;
   // mmap gives zeroed pages that cost nothing until touched; one huge page more, so that the start can be
@@ -25,7 +25,8 @@ base::Result<Buffer> Buffer::allocate(std::size_t bytes, const char* purpose) {
     return base::error(base::Code::kResourceExhausted, "cannot get {:.1f} MiB of memory for {}",
                        static_cast<double>(bytes) / (1 << 20), purpose);
   }
-  if (bytes >= kHugePage) ::madvise(raw, mapped, MADV_HUGEPAGE);
+  // A hint, in both directions: some systems give huge pages unasked.
+  ::madvise(raw, mapped, pages == Pages::kHuge && bytes >= kHugePage ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
   buffer.data_ = {static_cast<std::byte*>(raw), UnmapMemory{mapped}};
   buffer.size_ = bytes;
   return buffer;

@@ -15,12 +15,17 @@ struct UnmapMemory {
   void operator()(std::byte* data) const;
 };
 
-/// Owns zeroed, page-aligned memory; huge pages are asked for when it is large.
+/// What is used whole wants huge pages; what is touched here and there (the KV cache) would pay for a huge
+/// page at each place.
+enum class Pages { kHuge, kSmall };
+
+/// Owns zeroed, page-aligned memory, which costs nothing until it is touched.
 class Buffer {
  public:
   Buffer() = default;
-  /// Fails with kResourceExhausted, naming the size and `purpose`, when the system has not so much.
-  static base::Result<Buffer> allocate(std::size_t bytes, const char* purpose);
+  /// Fails with kResourceExhausted, naming the size and `purpose`, when the system has not so much. Huge
+  /// pages are asked for only when the buffer is as large as one.
+  static base::Result<Buffer> allocate(std::size_t bytes, const char* purpose, Pages pages = Pages::kHuge);
 
   std::byte* data() const { return data_.get(); }
   std::size_t size() const { return size_; }
