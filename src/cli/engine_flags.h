@@ -10,7 +10,7 @@ inline void add_engine_flags(CLI::App& verb, EngineFlags& flags) {
   verb.add_option("--threads", flags.threads,
                   "worker threads (default: what the machine and the cgroup allow)");
   verb.add_option("--isa", flags.isa,
-                  "force a kernel set: ref, avx2, avx512 (default: the best this processor has)");
+                  "force a kernel set: ref, avx2, avx512, amx (default: the best this processor has)");
   verb.add_option("--ctx", flags.ctx,
                   "longest sequence in tokens (default: the model's, as far as memory allows)");
   verb.add_option("--kv-memory", flags.kv_memory,

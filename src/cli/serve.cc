@@ -39,6 +39,7 @@ StartOptions start_options(const spec::ServeConfig& c) {
                     .max_running = c.max_batch,
                     .max_waiting = c.max_queue,
                     .max_step_tokens = c.max_step_tokens,
+                    .decode_stretch = c.decode_stretch,
                     .prefix_cache = c.prefix_cache,
                     .cache_generated = c.cache_generated};
   return options;

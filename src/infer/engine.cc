@@ -8,6 +8,7 @@
 
 #include "base/cpu.h"
 #include "base/log.h"
+#include "infer/step_budget.h"
 #include "infer/step_runner.h"
 #include "sched/scheduler.h"
 
@@ -65,7 +66,8 @@ class EngineImpl : public Engine {
         runner_(std::move(runner)),
         on_step_(std::move(on_step)),
         trie_(make_trie(*model_->card().tokenizer)),
-        scheduler_(scheduler_options()) {
+        scheduler_(scheduler_options()),
+        budget_(options.decode_stretch, options.max_step_tokens) {
     thread_ = std::thread([this] { loop(); });
   }
   ~EngineImpl() override { stop(); }
@@ -111,6 +113,7 @@ class EngineImpl : public Engine {
 
   // Used by the engine's thread alone.
   sched::Scheduler scheduler_;
+  StepBudget budget_;
   std::unordered_map<Ticket, std::unique_ptr<ActiveRequest>> active_;
   model::Batch batch_;
   std::vector<OutputRow> outputs_, hidden_outputs_;
@@ -190,7 +193,7 @@ std::string EngineImpl::description() const {
 
 void EngineImpl::loop() {
   while (take_commands()) {
-    const sched::Step step = scheduler_.next();
+    const sched::Step step = scheduler_.next(budget_.prompt_tokens());
     if (!step.slices.empty()) run_step(step);
     update_stats();
   }
@@ -246,7 +249,10 @@ void EngineImpl::run_step(const sched::Step& step) {
     }
   }
   outputs_.insert(outputs_.end(), hidden_outputs_.begin(), hidden_outputs_.end());
+  const Clock::time_point begin = Clock::now();
   runner_->run(batch_, outputs_, kv_.view());
+  budget_.ran(batch_.generated_rows(), batch_.rows() - batch_.generated_rows(),
+              std::chrono::duration<double>(Clock::now() - begin).count());
   scheduler_.computed(step);
   // Slices hold spans into the scheduler that the calls below end: only ids and flags are used from here on.
   for (const sched::Slice& slice : step.slices) finish_slice(slice);

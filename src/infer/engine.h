@@ -75,6 +75,8 @@ struct EngineOptions {
   std::int64_t kv_bytes = 0;  ///< 0: chosen from free memory
   bool kv_f32 = false;
   int max_running = 64, max_waiting = 256, max_step_tokens = 512;
+  double decode_stretch =
+      2;  ///< how many times longer prompts may make a step of answers; 0: any (StepBudget)
   bool prefix_cache = true, cache_generated = false;
 };
 

@@ -69,7 +69,7 @@ class FakeEngine {
   /// only some steps later.
   template <typename Interrupt>
   void step(Interrupt interrupt, double late_share = 0) {
-    const Step plan = scheduler.next();
+    const Step plan = scheduler.next(prompt_tokens);
     ++steps;
     log += describe(plan);
     check_plan(plan);
@@ -106,6 +106,7 @@ class FakeEngine {
   }
 
   SchedulerOptions options;
+  std::int64_t prompt_tokens = Scheduler::kNoLimit;  ///< beside running answers, in every step
   Scheduler scheduler;
   std::map<RequestId, Job> jobs;  ///< ids rise in order of arrival
   std::map<RequestId, std::vector<TokenId>> answers;
@@ -159,6 +160,15 @@ class FakeEngine {
     }
     EXPECT_EQ(tokens, plan.tokens);
     EXPECT_LE(tokens, options.max_step_tokens);
+    std::int64_t single = 0;  // answers that go on by a token; what is left are chunks
+    for (const Slice& slice : plan.slices) {
+      const Job& job = jobs.at(slice.id);
+      single +=
+          job.computed && *job.computed + 1 == std::ssize(job.tokens) && slice.phase == Phase::kGenerated;
+    }
+    if (single > 0) {
+      EXPECT_LE(tokens - single, prompt_tokens);
+    }
     EXPECT_LE(scheduler.stats().running, options.max_running);
     check_progress(plan, planned);
   }

@@ -169,8 +169,8 @@ void Scheduler::finish(RequestId id) {
   impl_->remove(id);
 }
 
-Step Scheduler::next() {
-  return impl_->next();
+Step Scheduler::next(std::int64_t prompt_tokens) {
+  return impl_->next(prompt_tokens);
 }
 
 void Scheduler::computed(const Step& step) {

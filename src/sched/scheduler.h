@@ -82,10 +82,12 @@ class Scheduler {
   void cancel(RequestId id);
 
   /// Plans the next step: running sequences first (one token each, oldest first), then chunks of prompts in
-  /// order of arrival, within max_step_tokens, so that neither starves (the rule is in step.cc). Empty when
-  /// nothing can or need be done: every request waits for append() or finish(). Costs O(slices + blocks given
-  /// out or newly found).
-  Step next();
+  /// order of arrival, within max_step_tokens, so that neither starves (the rule is in step.cc). Beside
+  /// running sequences prompts get at most `prompt_tokens` (at least one), so that a step does not become too
+  /// long for those who read along. Empty when nothing can or need be done: every request waits for append()
+  /// or finish(). Costs O(slices + blocks given out or newly found).
+  Step next(std::int64_t prompt_tokens = kNoLimit);
+  static constexpr std::int64_t kNoLimit = INT64_MAX;
 
   /// After the step ran: its tokens are computed (their full blocks become shareable).
   /// REQUIRES: `step` came from the last next(); requests cancelled since are skipped.

@@ -30,9 +30,9 @@ struct Scheduler::Impl {
   void verify() const;
 
   // step.cc
-  Step next();
+  Step next(std::int64_t prompt_tokens);
   void plan_decodes(Step& step);
-  void plan_chunks(Step& step);
+  void plan_chunks(Step& step, std::int64_t prompt_tokens);
   bool make_room(Sequence& sequence, Step& step);
   void preempt(Sequence& sequence, Step& step);
   void add_slice(Sequence& sequence, std::int64_t tokens, Step& step) const;

@@ -103,6 +103,7 @@ void cancel_one(FakeEngine& engine, Workload& work, Random& random) {
 Outcome simulate(std::uint64_t seed) {
   Random random(seed);
   FakeEngine engine(random_options(random));
+  if (random.chance(30)) engine.prompt_tokens = random.between(1, 40);
   Workload work;
   Outcome outcome;
   const int cancels = random.chance(50) ? static_cast<int>(random.between(1, 20)) : 0;

@@ -27,10 +27,10 @@ std::int64_t first_share(std::int64_t wanted, std::int64_t budget) {
 
 }  // namespace
 
-Step Scheduler::Impl::next() {
+Step Scheduler::Impl::next(std::int64_t prompt_tokens) {
   Step step;
   plan_decodes(step);
-  plan_chunks(step);
+  plan_chunks(step, std::max<std::int64_t>(prompt_tokens, 1));
   return step;
 }
 
@@ -70,9 +70,10 @@ void Scheduler::Impl::preempt(Sequence& sequence, Step& step) {
   step.preempted.push_back(sequence.id);
 }
 
-void Scheduler::Impl::plan_chunks(Step& step) {
+void Scheduler::Impl::plan_chunks(Step& step, std::int64_t prompt_tokens) {
   std::vector<Chunk> chunks;
   std::int64_t budget = options.max_step_tokens - step.tokens;
+  if (step.tokens > 0) budget = std::min(budget, prompt_tokens);
   in_progress.clear();
   const auto share = [&](Sequence& sequence) {
     const std::int64_t tokens = first_share(sequence.slice_limit(options.block_tokens), budget);

@@ -38,6 +38,10 @@ base::Status ServeConfig::validate() const {
     return base::error(base::Code::kInvalidArgument,
                        "--kv-memory is {}, but must be a number of GiB, 0 or more", kv_memory);
   }
+  if (!std::isfinite(decode_stretch) || decode_stretch < 0 || decode_stretch > 1e6) {
+    return base::error(base::Code::kInvalidArgument, "--decode-stretch is {}, but must be 0 to 1000000",
+                       decode_stretch);
+  }
   if (tls_cert.empty() != tls_key.empty()) {
     return base::error(base::Code::kInvalidArgument,
                        "--tls-cert and --tls-key go together: give both or none");

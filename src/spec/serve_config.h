@@ -20,6 +20,7 @@ struct ServeConfig {
   int max_queue = 256;          ///< waiting requests before 429
   int max_batch = 64;           ///< sequences that run together
   int max_step_tokens = 512;    ///< tokens of one step; a prompt longer than this is cut into chunks
+  double decode_stretch = 2;    ///< how many times longer prompts may make a step of running answers
   bool prefix_cache = true;
   bool cache_generated =
       false;        ///< let prefix hits take generated blocks too (see docs/architecture.md, Same bits)
@@ -47,11 +48,13 @@ struct ServeConfig {
     v("max-batch", c.max_batch, "sequences that run together");
     v("max-step-tokens", c.max_step_tokens,
       "tokens in one step; longer prompts are cut into chunks (at most 512)");
+    v("decode-stretch", c.decode_stretch,
+      "how many times longer other prompts may make the wait for a token of a running answer; 0: no limit");
     v("prefix-cache", c.prefix_cache, "reuse the keys and values of equal prompt beginnings");
     v("cache-generated", c.cache_generated,
       "let the prefix cache reuse generated tokens too; answers may then differ in the last bits");
     v("threads", c.threads, "worker threads (default: what the machine and the cgroup allow)");
-    v("isa", c.isa, "force a kernel set: ref, avx2, avx512 (default: the best this processor has)");
+    v("isa", c.isa, "force a kernel set: ref, avx2, avx512, amx (default: the best this processor has)");
     v("api-key-file", c.api_key_file, "file whose first line every client must send as its Bearer key");
     v("tls-cert", c.tls_cert, "PEM certificate chain: serve https");
     v("tls-key", c.tls_key, "PEM private key for tls-cert");
