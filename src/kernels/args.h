@@ -97,8 +97,8 @@ struct StoreKvArgs {
 };
 
 /// Causal softmax attention of rows [row_begin, row_end), ALL of one sequence and at consecutive positions,
-/// at most kAttentionRows of them, for one query head. The bits of a row depend on its query and its
-/// sequence's cache alone.
+/// at most kAttentionRows of them, for query heads that share a key and value head, so that its cache is read
+/// once for all of them. The bits of a row and head depend on its query and its sequence's cache alone.
 struct AttentionArgs {
   KvLayer kv;
   const float* q;               ///< [T, heads, d], rotated
@@ -107,17 +107,20 @@ struct AttentionArgs {
   const std::int32_t* blocks;   ///< the sequence's block table
   std::int64_t first_position;  ///< of row_begin; row r sees positions <= first_position + (r - row_begin)
   std::int64_t row_begin, row_end;
-  std::int64_t head, kv_head;
+  std::int64_t head_begin, head_end;  ///< query heads, all of kv_head's group
+  std::int64_t kv_head;
   std::int64_t sliding_window;  ///< 0: none
   float scale;
-  float*
-      scratch;  ///< attention_scratch(last position + 1, rounded up to a block) floats of this worker's own
+  float* scratch;  ///< attention_scratch(...) floats of this worker's own, 64-byte aligned
 };
 inline constexpr std::int64_t kAttentionRows = 64;
-/// Kernels that keep the scores of some rows need eight times the length; those that go through the cache in
-/// pieces need room for a piece.
-inline constexpr std::int64_t attention_scratch(std::int64_t length) {
-  return length * 8 > 65536 ? length * 8 : 65536;
+/// Floats of scratch for `length` positions (the last one + 1, rounded up to a block) and `group` heads of
+/// size d. Kernels that keep the scores of some rows need eight times the length. Those that go through the
+/// cache in pieces need a row's query, output and sums, for whole tiles of rows and d, and room for a piece.
+inline constexpr std::int64_t attention_scratch(std::int64_t length, std::int64_t group, std::int64_t d) {
+  const std::int64_t rows = (kAttentionRows * group + 31) / 32 * 32, width = (d + 31) / 32 * 32;
+  const std::int64_t pieces = rows * (width * 3 / 2 + 18) + 128 * width + 8192;
+  return length * 8 > pieces ? length * 8 : pieces;
 }
 
 /// out[t, i] = silu(gate[t, i]) * up[t, i], silu(x) = x / (1 + exp(-x))

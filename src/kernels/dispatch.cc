@@ -86,6 +86,7 @@ void fill_amx(const CpuFeatures&, KernelSlots& slots) {
   avx512vnni_matmul_slots(slots);
   amx_prefill_slots(slots);
   amx_probe_slots(slots);
+  amx_attention_slots(slots);
 }
 #endif
 

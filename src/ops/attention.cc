@@ -68,24 +68,25 @@ Tensor attention(Exec& ex, Tensor q, const AttentionShape& s, const AttentionPla
   const Tensor out = ex.output(q.shape);
   const std::int64_t block = place.kv.block_tokens;
   const std::int64_t longest = (place.longest + block - 1) / block * block;
-  auto* scratch = static_cast<float*>(ex.scratch(kernels::attention_scratch(longest) * sizeof(float)));
+  const std::int64_t group = s.heads / s.kv_heads;
+  auto* scratch =
+      static_cast<float*>(ex.scratch(kernels::attention_scratch(longest, group, s.head_dim) * sizeof(float)));
   if (ex.tracing()) {
     // Every row against half of the longest context on average would flatter it: the worst step is what is
     // traced.
     const double pairs = static_cast<double>(q.rows()) * s.heads * longest;
     ex.record({"attention", 4 * pairs * s.head_dim, 0,
-               2.0 * static_cast<double>(q.bytes()) + 4.0 * pairs / (s.heads / s.kv_heads) * s.head_dim});
+               2.0 * static_cast<double>(q.bytes()) + 4.0 * pairs / group * s.head_dim});
     return out;
   }
-  const auto group = s.heads / s.kv_heads;
   const float scale = 1.0F / std::sqrt(static_cast<float>(s.head_dim));
-  ex.each(static_cast<std::int64_t>(place.tiles.size()) * s.heads, [&](std::int64_t item) {
-    const AttentionPlace::Tile tile = place.tiles[item / s.heads];
-    const std::int64_t head = item % s.heads;
+  ex.each(static_cast<std::int64_t>(place.tiles.size()) * s.kv_heads, [&](std::int64_t item) {
+    const AttentionPlace::Tile tile = place.tiles[item / s.kv_heads];
+    const std::int64_t kv_head = item % s.kv_heads;
     const auto run = tile.row_begin < place.generated ? ex.table().attention : ex.table().prompt_attention;
     run({place.kv, q.f32(), out.f32(), q.row_stride(), place.row_blocks[tile.row_begin],
-         place.positions[tile.row_begin], tile.row_begin, tile.row_end, head, head / group, s.sliding_window,
-         scale, scratch});
+         place.positions[tile.row_begin], tile.row_begin, tile.row_end, kv_head * group,
+         (kv_head + 1) * group, kv_head, s.sliding_window, scale, scratch});
   });
   ex.barrier();
   return out;

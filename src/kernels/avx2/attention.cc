@@ -42,10 +42,10 @@ Range range_of(const AttentionArgs& a, std::int64_t row) {
 
 /// Scores of kCount rows against blocks [first, last): 16 positions a block.
 template <DType kType, int kCount>
-void score_blocks(const AttentionArgs& a, std::int64_t row, std::int64_t first, std::int64_t last,
-                  float* const* scores) {
+void score_blocks(const AttentionArgs& a, std::int64_t row, std::int64_t head, std::int64_t first,
+                  std::int64_t last, float* const* scores) {
   const std::int64_t d = a.kv.head_dim;
-  const float* q = a.q + row * a.stride + a.head * d;
+  const float* q = a.q + row * a.stride + head * d;
   const __m256 scale = _mm256_set1_ps(a.scale);
   for (std::int64_t block = first; block < last; ++block) {
     const std::int64_t at = block_at(a, block);
@@ -90,7 +90,7 @@ void softmax(float* scores, Range range, std::int64_t first, std::int64_t last) 
 
 /// out = sum over positions [begin, end) of probability * value, elements [i, i + 16) of kCount rows.
 template <DType kType, int kCount>
-void mix16(const AttentionArgs& a, std::int64_t row, Range range, std::int64_t i,
+void mix16(const AttentionArgs& a, std::int64_t row, std::int64_t head, Range range, std::int64_t i,
            const float* const* scores) {
   const std::int64_t d = a.kv.head_dim;
   __m256 low[kCount], high[kCount];
@@ -105,7 +105,7 @@ void mix16(const AttentionArgs& a, std::int64_t row, Range range, std::int64_t i
     }
   }
   for (int r = 0; r < kCount; ++r) {
-    float* out = a.out + (row + r) * a.stride + a.head * d + i;
+    float* out = a.out + (row + r) * a.stride + head * d + i;
     _mm256_storeu_ps(out, low[r]);
     _mm256_storeu_ps(out + 8, high[r]);
   }
@@ -113,7 +113,7 @@ void mix16(const AttentionArgs& a, std::int64_t row, Range range, std::int64_t i
 
 /// The elements past the last multiple of 16.
 template <DType kType>
-void mix_tail(const AttentionArgs& a, std::int64_t row, Range range, std::int64_t first,
+void mix_tail(const AttentionArgs& a, std::int64_t row, std::int64_t head, Range range, std::int64_t first,
               const float* scores) {
   const std::int64_t d = a.kv.head_dim;
   for (std::int64_t i = first; i < d; ++i) {
@@ -121,12 +121,12 @@ void mix_tail(const AttentionArgs& a, std::int64_t row, Range range, std::int64_
     for (std::int64_t p = range.begin; p < range.end; ++p) {
       sum += scores[p] * load_one<kType>(a.kv.values, block_at(a, p / kKvBlock) + p % kKvBlock * d + i);
     }
-    a.out[row * a.stride + a.head * d + i] = sum;
+    a.out[row * a.stride + head * d + i] = sum;
   }
 }
 
 template <DType kType, int kCount>
-void rows(const AttentionArgs& a, std::int64_t row) {
+void rows(const AttentionArgs& a, std::int64_t row, std::int64_t head) {
   const std::int64_t d = a.kv.head_dim;
   const Range seen = {range_of(a, row).begin, range_of(a, row + kCount - 1).end};
   const std::int64_t first = seen.begin / kKvBlock, last = (seen.end + kKvBlock - 1) / kKvBlock;
@@ -134,20 +134,22 @@ void rows(const AttentionArgs& a, std::int64_t row) {
       (a.first_position + (a.row_end - a.row_begin) + kKvBlock - 1) / kKvBlock * kKvBlock;
   float* scores[kCount];
   for (int r = 0; r < kCount; ++r) scores[r] = a.scratch + r * length;
-  score_blocks<kType, kCount>(a, row, first, last, scores);
+  score_blocks<kType, kCount>(a, row, head, first, last, scores);
   for (int r = 0; r < kCount; ++r) softmax(scores[r], range_of(a, row + r), first, last);
   std::int64_t i = 0;
-  for (; i + 16 <= d; i += 16) mix16<kType, kCount>(a, row, seen, i, scores);
+  for (; i + 16 <= d; i += 16) mix16<kType, kCount>(a, row, head, seen, i, scores);
   if (i < d) {
-    for (int r = 0; r < kCount; ++r) mix_tail<kType>(a, row + r, range_of(a, row + r), i, scores[r]);
+    for (int r = 0; r < kCount; ++r) mix_tail<kType>(a, row + r, head, range_of(a, row + r), i, scores[r]);
   }
 }
 
 template <DType kType>
 void attention_of(const AttentionArgs& a) {
-  std::int64_t row = a.row_begin;
-  for (; row + kTile <= a.row_end; row += kTile) rows<kType, kTile>(a, row);
-  for (; row < a.row_end; ++row) rows<kType, 1>(a, row);
+  for (std::int64_t head = a.head_begin; head < a.head_end; ++head) {
+    std::int64_t row = a.row_begin;
+    for (; row + kTile <= a.row_end; row += kTile) rows<kType, kTile>(a, row, head);
+    for (; row < a.row_end; ++row) rows<kType, 1>(a, row, head);
+  }
 }
 
 void attention(const AttentionArgs& a) {

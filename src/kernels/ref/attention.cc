@@ -28,10 +28,11 @@ void softmax(float* scores, std::int64_t begin, std::int64_t end) {
   for (std::int64_t p = begin; p < end; ++p) scores[p] /= sum;
 }
 
-void one_row(const AttentionArgs& a, std::int64_t row, std::int64_t begin, std::int64_t end) {
+void one_row(const AttentionArgs& a, std::int64_t row, std::int64_t head, std::int64_t begin,
+             std::int64_t end) {
   const std::int64_t d = a.kv.head_dim, tokens = a.kv.block_tokens;
-  const float* q = a.q + row * a.stride + a.head * d;
-  float* out = a.out + row * a.stride + a.head * d;
+  const float* q = a.q + row * a.stride + head * d;
+  float* out = a.out + row * a.stride + head * d;
   float* scores = a.scratch;
   for (std::int64_t p = begin; p < end; ++p) {
     const std::int64_t at = block_at(a, p) + p % tokens;
@@ -53,7 +54,7 @@ void ref_attention(const AttentionArgs& a) {
   for (std::int64_t row = a.row_begin; row < a.row_end; ++row) {
     const std::int64_t end = a.first_position + (row - a.row_begin) + 1;
     const std::int64_t begin = a.sliding_window > 0 ? std::max<std::int64_t>(0, end - a.sliding_window) : 0;
-    one_row(a, row, begin, end);
+    for (std::int64_t head = a.head_begin; head < a.head_end; ++head) one_row(a, row, head, begin, end);
   }
 }
 

@@ -1,0 +1,391 @@
+// Attention of prompts by bf16 tiles. The cache is gone through in pieces of 128 positions, cut at absolute
+// positions; a piece's keys and values become tiles once for all rows of the call and all query heads that
+// share them. A row keeps the largest score so far, the sum of its weights, and its mix of values
+// (arXiv 2205.14135).
+//
+// "Row" below is a row of the step for one query head: row m is row m / heads, head m % heads. The bits of a
+// row depend on itself alone: a tile's rows do not mix, a position it does not see has a weight of exactly 0,
+// and a piece it does not see leaves its sums as they are (times 1, plus 0).
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "kernels/amx/amx.h"
+#include "kernels/amx/tiles.h"
+#include "kernels/args.h"
+
+namespace tw::kernels {
+namespace {
+
+constexpr std::int64_t kPiece = 128;                  // positions
+constexpr std::int64_t kColumns = kPiece / kKvBlock;  // tiles of scores
+constexpr std::int64_t kSteps = kPiece / 32;          // tiles of weights
+constexpr std::int64_t kRows = 32;                    // that run together: two tiles
+constexpr std::int64_t kTileBytes = 1024, kTileFloats = 256;
+constexpr float kNever = -1e30F;
+
+/// Positions [begin, end).
+struct Range {
+  std::int64_t begin, end;
+};
+
+/// What a call needs to know of its shape.
+struct Shape {
+  std::int64_t d, width, heads, rows, blocks;  ///< width: d in whole steps of 32; blocks of kRows rows
+};
+
+/// This call's memory. Tiles of 16 rows are in pairs, one for each half of a block's rows.
+struct Scratch {
+  float* out;             ///< [block][width / 16][32][16]
+  float* sums;            ///< [row][16], added up at the end
+  float* largest;         ///< [row], as powers of two
+  float* scores;          ///< [kColumns][32][16]
+  float* mixed;           ///< [2][32][16]
+  float* factors;         ///< [32]
+  std::uint8_t* q;        ///< [block][width / 32] pairs of tiles
+  std::uint8_t* keys;     ///< [kColumns][width / 32] tiles
+  std::uint8_t* values;   ///< [width / 16][kSteps] tiles
+  std::uint8_t* weights;  ///< [kSteps] pairs of tiles
+};
+
+Scratch divide(float* p, const Shape& s) {
+  const std::int64_t rows = s.blocks * kRows;
+  Scratch r{};
+  const auto floats = [&](std::int64_t count) {
+    float* begin = p;
+    p += count;
+    return begin;
+  };
+  const auto bytes = [&](std::int64_t count) { return reinterpret_cast<std::uint8_t*>(floats(count / 4)); };
+  r.out = floats(rows * s.width);
+  r.sums = floats(rows * 16);
+  r.largest = floats(rows);
+  r.scores = floats(kColumns * kRows * 16);
+  r.mixed = floats(2 * kRows * 16);
+  r.factors = floats(kRows);
+  r.q = bytes(rows * s.width * 2);
+  r.keys = bytes(kPiece * s.width * 2);
+  r.values = bytes(kPiece * s.width * 2);
+  r.weights = bytes(kSteps * 2 * kTileBytes);
+  return r;
+}
+
+std::int64_t smaller(std::int64_t a, std::int64_t b) {
+  return a < b ? a : b;
+}
+std::int64_t larger(std::int64_t a, std::int64_t b) {
+  return a > b ? a : b;
+}
+
+/// The lowest n of 16 lanes, n of any size.
+__mmask16 lanes_below(std::int64_t n) {
+  return static_cast<__mmask16>(n <= 0 ? 0 : n >= 16 ? 0xFFFF : (1 << n) - 1);
+}
+
+/// Positions that row m sees.
+Range seen_by(const AttentionArgs& a, const Shape& s, std::int64_t m) {
+  const std::int64_t end = a.first_position + m / s.heads + 1;
+  return {a.sliding_window > 0 ? larger(0, end - a.sliding_window) : 0, end};
+}
+
+std::int64_t block_at(const AttentionArgs& a, std::int64_t block) {
+  return (a.blocks[block] * a.kv.kv_heads + a.kv_head) * kKvBlock * a.kv.head_dim;
+}
+
+/// Up to sixteen elements of the cache as fp32, 0 in the other lanes.
+template <DType kType>
+__m512 load(__mmask16 mask, const void* base, std::int64_t at) {
+  if constexpr (kType == DType::kF32)
+    return _mm512_maskz_loadu_ps(mask, static_cast<const float*>(base) + at);
+  else
+    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, static_cast<const std::uint16_t*>(base) + at));
+}
+
+/// x then y, 32 numbers in bf16.
+__m512i join(__m512 x, __m512 y) {
+  return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(y, x));
+}
+
+/// x and y in turns: a row of a tile that is the second factor.
+__m512i pairs(__m512 x, __m512 y) {
+  const __m512i turns =
+      _mm512_set_epi32(0x1F000F, 0x1E000E, 0x1D000D, 0x1C000C, 0x1B000B, 0x1A000A, 0x190009, 0x180008,
+                       0x170007, 0x160006, 0x150005, 0x140004, 0x130003, 0x120002, 0x110001, 0x100000);
+  return _mm512_permutexvar_epi16(turns, join(x, y));
+}
+
+/// Queries times scale / ln 2, so that weights are powers of two. Missing rows and elements are zero.
+void convert_queries(const AttentionArgs& a, const Shape& s, std::uint8_t* tiles) {
+  const __m512 scale = _mm512_set1_ps(a.scale * 1.44269504F);
+  for (std::int64_t m = 0; m < s.blocks * kRows; ++m) {
+    const float* q =
+        a.q + (a.row_begin + m / s.heads) * a.stride + (a.head_begin + m % s.heads) * a.kv.head_dim;
+    std::uint8_t* out = tiles + m / kRows * kRows * s.width * 2 + m % kRows * 64;
+    for (std::int64_t i = 0; i < s.width; i += 32, out += 2 * kTileBytes) {
+      const std::int64_t left = m < s.rows ? s.d - i : 0;
+      const __m512 x = _mm512_maskz_loadu_ps(lanes_below(left), q + i);
+      const __m512 y = _mm512_maskz_loadu_ps(lanes_below(left - 16), q + i + 16);
+      _mm512_store_si512(out, join(_mm512_mul_ps(x, scale), _mm512_mul_ps(y, scale)));
+    }
+  }
+}
+
+/// Keys of the piece's blocks that hold positions of `seen`.
+template <DType kType>
+void convert_keys(const AttentionArgs& a, const Shape& s, std::int64_t piece, Range seen,
+                  std::uint8_t* tiles) {
+  for (std::int64_t c = (seen.begin - piece) / kKvBlock; piece + c * kKvBlock < seen.end; ++c) {
+    const std::int64_t at = block_at(a, piece / kKvBlock + c);
+    std::uint8_t* out = tiles + c * s.width / 32 * kTileBytes;
+    for (std::int64_t i = 0; i < s.width; i += 2, out += 64) {
+      const __m512 x = load<kType>(i < s.d ? 0xFFFF : 0, a.kv.keys, at + i * kKvBlock);
+      const __m512 y = load<kType>(i + 1 < s.d ? 0xFFFF : 0, a.kv.keys, at + (i + 1) * kKvBlock);
+      _mm512_store_si512(out, pairs(x, y));
+    }
+  }
+}
+
+/// Values of `seen`, and zeros in what else is there of its steps of 32 positions.
+template <DType kType>
+void convert_values(const AttentionArgs& a, const Shape& s, std::int64_t piece, Range seen,
+                    std::uint8_t* tiles) {
+  const std::int64_t first = (seen.begin - piece) / 32 * 32, last = (seen.end - piece + 31) / 32 * 32;
+  for (std::int64_t t = first; t < last; t += 2) {
+    const std::int64_t p = piece + t;
+    const bool even = p >= seen.begin && p < seen.end, odd = p + 1 >= seen.begin && p + 1 < seen.end;
+    const std::int64_t at = even || odd ? block_at(a, p / kKvBlock) + p % kKvBlock * s.d : 0;
+    std::uint8_t* out = tiles + t / 32 * kTileBytes + t % 32 * 32;
+    for (std::int64_t i = 0; i < s.width; i += 16, out += kSteps * kTileBytes) {
+      const __mmask16 mask = lanes_below(s.d - i);
+      const __m512 x = load<kType>(even ? mask : 0, a.kv.values, at + i);
+      const __m512 y = load<kType>(odd ? mask : 0, a.kv.values, at + s.d + i);
+      _mm512_store_si512(out, pairs(x, y));
+    }
+  }
+}
+
+/// Scores of a block's rows for columns [first, last) of the piece.
+template <bool kBoth>
+void score(const Shape& s, const std::uint8_t* q, const Scratch& r, std::int64_t first, std::int64_t last) {
+  const std::int64_t bytes = s.width / 32 * kTileBytes;
+  for (std::int64_t c = first; c < last; c += 2) {
+    const std::uint8_t* keys = r.keys + c * bytes;
+    // With an odd number of columns the last one is computed twice.
+    const std::int64_t second = c + 1 < last ? bytes : 0;
+    tile_zero<0>();
+    tile_zero<1>();
+    tile_zero<2>();
+    tile_zero<3>();
+    for (std::int64_t i = 0; i < bytes; i += kTileBytes) {
+      tile_load<6>(keys + i, 64);
+      tile_load<7>(keys + second + i, 64);
+      tile_load<4>(q + 2 * i, 64);
+      tile_dot_bf16<0, 4, 6>();
+      tile_dot_bf16<1, 4, 7>();
+      if constexpr (kBoth) {
+        tile_load<5>(q + 2 * i + kTileBytes, 64);
+        tile_dot_bf16<2, 5, 6>();
+        tile_dot_bf16<3, 5, 7>();
+      }
+    }
+    float* out = r.scores + c * 2 * kTileFloats;
+    float* next = out + (second == 0 ? 0 : 2 * kTileFloats);
+    tile_store<0>(out, 64);
+    tile_store<1>(next, 64);
+    if constexpr (kBoth) {
+      tile_store<2>(out + kTileFloats, 64);
+      tile_store<3>(next + kTileFloats, 64);
+    }
+  }
+}
+
+/// Lane r: the largest number of v[r].
+__m512 largest_of_each(const __m512* v) {
+  __m512 a[8], b[4], c[2];
+  for (int i = 0; i < 8; ++i)
+    a[i] =
+        _mm512_max_ps(_mm512_shuffle_f32x4(v[i], v[i + 8], 0x44), _mm512_shuffle_f32x4(v[i], v[i + 8], 0xEE));
+  for (int i = 0; i < 4; ++i)
+    b[i] =
+        _mm512_max_ps(_mm512_shuffle_f32x4(a[i], a[i + 4], 0x88), _mm512_shuffle_f32x4(a[i], a[i + 4], 0xDD));
+  for (int i = 0; i < 2; ++i)
+    c[i] = _mm512_max_ps(_mm512_shuffle_ps(b[i], b[i + 2], 0x44), _mm512_shuffle_ps(b[i], b[i + 2], 0xEE));
+  const __m512 all = _mm512_max_ps(_mm512_shuffle_ps(c[0], c[1], 0x88), _mm512_shuffle_ps(c[0], c[1], 0xDD));
+  // The lanes are now rows 0 2 1 3, 8 10 9 11, 4 6 5 7, 12 14 13 15.
+  return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15), all);
+}
+
+/// 2^x; 2^0 is exactly 1, far below 0 it is 0. The polynomials are least in relative error on [0, 1): 9e-5,
+/// much less than bf16's 2^-9.
+__m512 power(__m512 x) {
+  const __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(0.077067412F), f, _mm512_set1_ps(0.22764459F));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.69511688F));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.0F));
+  return _mm512_scalef_ps(p, x);
+}
+/// The same to about 1e-7: it is applied again and again.
+__m512 exact_power(__m512 x) {
+  const __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(0.0018671352F), f, _mm512_set1_ps(0.0090170186F));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.055799920F));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.24016444F));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.69315130F));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.0F));
+  return _mm512_scalef_ps(p, x);
+}
+
+/// Scores of 16 rows into weights in bf16, for steps [first, last) of the piece. `m` is the first row's
+/// number, `half` its half of the block. kMasked: some row does not see every position of these steps.
+template <bool kMasked>
+void weigh(const AttentionArgs& a, const Shape& s, const Scratch& r, std::int64_t m, std::int64_t half,
+           std::int64_t piece, std::int64_t first, std::int64_t last) {
+  const float* scores = r.scores + half * kTileFloats;
+  const auto mask_of = [&](std::int64_t row, std::int64_t c) {
+    if constexpr (!kMasked) return static_cast<__mmask16>(0xFFFF);
+    const Range seen = seen_by(a, s, m + row);
+    const std::int64_t p = piece + c * kKvBlock;
+    return static_cast<__mmask16>(lanes_below(seen.end - p) & ~lanes_below(seen.begin - p));
+  };
+  __m512 tops[16];
+  for (std::int64_t row = 0; row < 16; ++row) {
+    tops[row] = _mm512_set1_ps(kNever);
+    for (std::int64_t c = 2 * first; c < 2 * last; ++c) {
+      const __m512 x = _mm512_load_ps(scores + c * 2 * kTileFloats + row * 16);
+      tops[row] = _mm512_mask_max_ps(tops[row], mask_of(row, c), tops[row], x);
+    }
+  }
+  const __m512 old = _mm512_load_ps(r.largest + m);
+  const __m512 top = _mm512_max_ps(old, largest_of_each(tops));
+  _mm512_store_ps(r.largest + m, top);
+  _mm512_store_ps(r.factors + half * 16, exact_power(_mm512_sub_ps(old, top)));
+  for (std::int64_t row = 0; row < 16; ++row) {
+    const __m512 reference = _mm512_set1_ps(r.largest[m + row]);
+    __m512 sum = _mm512_setzero_ps();
+    for (std::int64_t step = first; step < last; ++step) {
+      const float* in = scores + step * 4 * kTileFloats + row * 16;
+      const __m512 x =
+          _mm512_maskz_mov_ps(mask_of(row, 2 * step), power(_mm512_sub_ps(_mm512_load_ps(in), reference)));
+      const __m512 y = _mm512_maskz_mov_ps(
+          mask_of(row, 2 * step + 1), power(_mm512_sub_ps(_mm512_load_ps(in + 2 * kTileFloats), reference)));
+      sum = _mm512_add_ps(_mm512_add_ps(sum, x), y);
+      _mm512_store_si512(r.weights + (2 * step + half) * kTileBytes + row * 64, join(x, y));
+    }
+    float* total = r.sums + (m + row) * 16;
+    const __m512 factor = _mm512_set1_ps(r.factors[half * 16 + row]);
+    _mm512_store_ps(total, _mm512_fmadd_ps(_mm512_load_ps(total), factor, sum));
+  }
+}
+
+/// out = out * factor + weights * values, for a block's rows.
+template <bool kBoth>
+void mix(const Shape& s, const Scratch& r, float* out, std::int64_t first, std::int64_t last) {
+  for (std::int64_t i = 0; i < s.width / 32; ++i, out += 4 * kTileFloats) {
+    const std::uint8_t* values = r.values + 2 * i * kSteps * kTileBytes;
+    tile_zero<0>();
+    tile_zero<1>();
+    tile_zero<2>();
+    tile_zero<3>();
+    for (std::int64_t step = first; step < last; ++step) {
+      tile_load<6>(values + step * kTileBytes, 64);
+      tile_load<7>(values + (kSteps + step) * kTileBytes, 64);
+      tile_load<4>(r.weights + 2 * step * kTileBytes, 64);
+      tile_dot_bf16<0, 4, 6>();
+      tile_dot_bf16<1, 4, 7>();
+      if constexpr (kBoth) {
+        tile_load<5>(r.weights + (2 * step + 1) * kTileBytes, 64);
+        tile_dot_bf16<2, 5, 6>();
+        tile_dot_bf16<3, 5, 7>();
+      }
+    }
+    tile_store<0>(r.mixed, 64);
+    tile_store<1>(r.mixed + 2 * kTileFloats, 64);
+    if constexpr (kBoth) {
+      tile_store<2>(r.mixed + kTileFloats, 64);
+      tile_store<3>(r.mixed + 3 * kTileFloats, 64);
+    }
+    constexpr std::int64_t kCount = kBoth ? 32 : 16;
+    for (std::int64_t row = 0; row < kCount; ++row) {
+      const __m512 factor = _mm512_set1_ps(r.factors[row]);
+      for (std::int64_t at = row * 16; at < 4 * kTileFloats; at += 2 * kTileFloats) {
+        const __m512 sum = _mm512_fmadd_ps(_mm512_load_ps(out + at), factor, _mm512_load_ps(r.mixed + at));
+        _mm512_store_ps(out + at, sum);
+      }
+    }
+  }
+}
+
+/// Rows [m, m + kRows) against the positions of a piece that some row of the call sees.
+template <bool kBoth>
+void run_block(const AttentionArgs& a, const Shape& s, const Scratch& r, std::int64_t m, std::int64_t piece,
+               Range seen) {
+  const Range low = seen_by(a, s, m), high = seen_by(a, s, smaller(m + kRows, s.rows) - 1);
+  const std::int64_t begin = larger(low.begin, seen.begin) - piece, end = smaller(high.end, seen.end) - piece;
+  if (begin >= end) return;
+  const std::int64_t first = begin / 32, last = (end + 31) / 32;
+  score<kBoth>(s, r.q + m * s.width * 2, r, begin / kKvBlock, (end + kKvBlock - 1) / kKvBlock);
+  const bool whole = high.begin <= piece + first * 32 && low.end >= piece + last * 32;
+  for (std::int64_t half = 0; half < (kBoth ? 2 : 1); ++half) {
+    if (whole)
+      weigh<false>(a, s, r, m + half * 16, half, piece, first, last);
+    else
+      weigh<true>(a, s, r, m + half * 16, half, piece, first, last);
+  }
+  mix<kBoth>(s, r, r.out + m * s.width, first, last);
+}
+
+void write_out(const AttentionArgs& a, const Shape& s, const Scratch& r) {
+  for (std::int64_t m = 0; m < s.rows; ++m) {
+    const __m512 inverse = _mm512_set1_ps(1.0F / _mm512_reduce_add_ps(_mm512_load_ps(r.sums + m * 16)));
+    const float* mixed = r.out + m / kRows * kRows * s.width + m % kRows * 16;
+    float* out = a.out + (a.row_begin + m / s.heads) * a.stride + (a.head_begin + m % s.heads) * s.d;
+    for (std::int64_t i = 0; i < s.d; i += 16)
+      _mm512_mask_storeu_ps(out + i, lanes_below(s.d - i),
+                            _mm512_mul_ps(_mm512_load_ps(mixed + i * kRows), inverse));
+  }
+}
+
+template <DType kType>
+void run(const AttentionArgs& a) {
+  Shape s{};
+  s.d = a.kv.head_dim;
+  s.width = (s.d + 31) / 32 * 32;
+  s.heads = a.head_end - a.head_begin;
+  s.rows = (a.row_end - a.row_begin) * s.heads;
+  s.blocks = (s.rows + kRows - 1) / kRows;
+  const Scratch r = divide(a.scratch, s);
+  const TileConfig config = whole_tiles();
+  const TileScope tiles(config);
+  convert_queries(a, s, r.q);
+  for (std::int64_t m = 0; m < s.blocks * kRows; ++m) r.largest[m] = kNever;
+  for (std::int64_t i = 0; i < s.blocks * kRows * 16; ++i) r.sums[i] = 0;
+  for (std::int64_t i = 0; i < s.blocks * kRows * s.width; ++i) r.out[i] = 0;
+  const Range all = {seen_by(a, s, 0).begin, seen_by(a, s, s.rows - 1).end};
+  for (std::int64_t piece = all.begin / kPiece * kPiece; piece < all.end; piece += kPiece) {
+    const Range seen = {larger(all.begin, piece), smaller(all.end, piece + kPiece)};
+    convert_keys<kType>(a, s, piece, seen, r.keys);
+    convert_values<kType>(a, s, piece, seen, r.values);
+    for (std::int64_t m = 0; m < s.rows; m += kRows) {
+      if (m + 16 < s.rows)
+        run_block<true>(a, s, r, m, piece, seen);
+      else
+        run_block<false>(a, s, r, m, piece, seen);
+    }
+  }
+  write_out(a, s, r);
+}
+
+void attention(const AttentionArgs& a) {
+  if (a.kv.type == DType::kF32)
+    run<DType::kF32>(a);
+  else
+    run<DType::kF16>(a);
+}
+
+}  // namespace
+
+void amx_attention_slots(KernelSlots& slots) {
+  slots.prompt_attention = attention;
+}
+
+}  // namespace tw::kernels
