@@ -1,11 +1,12 @@
 // Products of each kernel set this machine has with each weight type, on one thread: bytes of packed weights
 // a second (what bounds T = 1) and floating-point operations a second (what bounds T = 64 and more). The
 // shapes are SmolLM2-135M's up-projection (K = 576) and down-projection (K = 1536), and the latter of a 1.1B
-// Llama. The weights are larger than most nearest caches, but not than all: the bandwidth of memory is what
-// `tokenworks bench` measures.
+// Llama. Those weights are larger than most nearest caches, but not than all; the cases named "memory" go
+// through 400 MB of such matrices instead, and "read" is the best that reading 400 MB reaches on one thread.
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <random>
 #include <string>
@@ -91,12 +92,64 @@ void matmul(benchmark::State& state, const std::string& set, DType type, bool pr
                          benchmark::Counter::kIsRate);
 }
 
+constexpr std::int64_t kMemoryBytes = 400'000'000;
+
+/// The same through kMemoryBytes of matrices: no cache holds them. Each thread has its own share.
+void matmul_memory(benchmark::State& state, const std::string& set, DType type, std::int64_t n,
+                   std::int64_t k) {
+  const auto table = tw::kernels::make_table(set, tw::kernels::detect_features()).value();
+  const tw::kernels::MatmulKernel& kernel = *table.matmul[static_cast<int>(type)];
+  const Product product(kernel, kernel.decode, type, state.range(0), n, k);
+  const std::int64_t stride = (product.bytes + 63) / 64 * 64;
+  const std::int64_t count = kMemoryBytes / state.threads() / stride + 1;
+  const Buffer weights = allocate(stride * count);
+  for (std::int64_t i = 0; i < count; ++i)
+    std::memcpy(weights.get() + i * stride, product.weight.get(), product.bytes);
+  std::int64_t next = 0;
+  for (auto _ : state) {
+    tw::kernels::MatmulArgs args = product.args;
+    args.weight = weights.get() + next * stride;
+    next = next + 1 == count ? 0 : next + 1;
+    product.path.run(args);
+    benchmark::ClobberMemory();
+  }
+  state.SetBytesProcessed(state.iterations() * product.bytes);
+}
+
+/// The best that the read loops of `tokenworks bench` reach.
+void read_memory(benchmark::State& state, const std::string& set) {
+  const auto table = tw::kernels::make_table(set, tw::kernels::detect_features()).value();
+  const std::int64_t bytes = kMemoryBytes / state.threads() / 4096 * 4096;
+  const Buffer data = random_weights(bytes);
+  for (auto _ : state) benchmark::DoNotOptimize(table.read_sum({data.get(), bytes, state.range(0)}));
+  state.SetBytesProcessed(state.iterations() * bytes);
+}
+
 const bool kRegistered = [] {
   constexpr DType kTypes[] = {DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ8_0,
                               DType::kQ2_K, DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K,
                               DType::kF16,  DType::kBF16, DType::kF32};
   for (const std::string& set : tw::kernels::available_sets(tw::kernels::detect_features())) {
+    benchmark::RegisterBenchmark(("read/" + set).c_str(),
+                                 [=](benchmark::State& state) { read_memory(state, set); })
+        ->Arg(0)
+        ->Arg(1024)
+        ->Arg(2048)
+        ->Arg(4096)
+        ->Threads(1)
+        ->Threads(2)
+        ->UseRealTime();
     for (const DType type : kTypes) {
+      const std::string memory = "matmul/" + set + "/" + std::string(tw::base::dtype_name(type)) + "/memory";
+      benchmark::RegisterBenchmark(
+          memory.c_str(), [=](benchmark::State& state) { matmul_memory(state, set, type, 2048, 5632); })
+          ->Arg(1)
+          ->Arg(4)
+          ->Arg(16)
+          ->Arg(64)
+          ->Threads(1)
+          ->Threads(2)
+          ->UseRealTime();
       for (const auto& [n, k] :
            {std::pair<std::int64_t, std::int64_t>{1536, 576}, {576, 1536}, {2048, 5632}}) {
         if (k % tw::base::dtype_info(type).block_elements != 0)

@@ -34,6 +34,11 @@ void fifth_bits(Bytes p, std::uint8_t* q) {
   for (int i = 0; i < 32; ++i) q[i] |= static_cast<std::uint8_t>((p[i / 8] >> (i % 8) & 1) << 4);
 }
 
+/// To where the panels have a number's zero (PanelFormat::offset).
+void move_by(int difference, std::uint8_t* q) {
+  for (int i = 0; i < kPanelBlock; ++i) q[i] = static_cast<std::uint8_t>(q[i] + difference);
+}
+
 /// 6-bit scale and minimum of group g of 8 (Q4_K, Q5_K).
 void six_bit_pair(Bytes p, int g, Block& b) {
   b.s[0] = g < 4 ? p[g] & 63 : (p[g + 4] & 15) | p[g - 4] >> 6 << 4;
@@ -61,7 +66,8 @@ void decode_plain(DType type, Bytes p, Block& b) {
       return nibbles(p + 4, b.q);
     case DType::kQ5_0:
       nibbles(p + 6, b.q);
-      return fifth_bits(p + 2, b.q);
+      fifth_bits(p + 2, b.q);
+      return move_by(-16, b.q);
     case DType::kQ5_1:
       b.m = half_at(p + 2);
       nibbles(p + 8, b.q);
@@ -77,6 +83,7 @@ void decode_q6(Bytes p, int j, Block& b) {
     const int high = p[128 + j / 4 * 32 + r] >> (j % 4 * 2) & 3;
     b.q[r] = static_cast<std::uint8_t>(low | high << 4);
   }
+  move_by(-32, b.q);
   b.s[0] = p[192 + 2 * j];
   b.s[1] = p[193 + 2 * j];
   b.d = half_at(p + 208);
@@ -97,6 +104,7 @@ void decode_super(DType type, Bytes p, int j, Block& b) {
     case DType::kQ3_K:
       two_bits(p + 32, j, b.q);
       for (int r = 0; r < 32; ++r) b.q[r] |= static_cast<std::uint8_t>((p[r] >> j & 1) << 2);
+      move_by(4, b.q);
       for (int h = 0; h < 2; ++h) b.s[h] = scale_q3(p + 96, 2 * j + h);
       b.d = half_at(p + 108);
       return;

@@ -1,5 +1,5 @@
 // Products with quantized weights in panels (panels.h), once for all vector widths: lanes are output rows,
-// activations are 15-bit integers. Everything is internal to the including file, so
+// activations are 16-bit integers. Everything is internal to the including file, so
 // that no two sets share a symbol. The including file brings a vector policy V:
 //   kRows             rows of a panel, lanes of its vectors
 //   kTile             activation rows that share one unpacking of the weights, a multiple of 2
@@ -23,13 +23,14 @@ namespace {
 struct Row {
   const std::int8_t* q;  ///< planes or words of each block
   const float* scales;   ///< [K/32]
-  const float* sums;     ///< [K/16], scaled
+  const float* sums;     ///< [K/16] for types with halves, else [K/32]
 };
 
-inline Row row_at(const MatmulArgs& a, std::int64_t t) {
+template <DType kType>
+Row row_at(const MatmulArgs& a, std::int64_t t) {
   const auto* base = static_cast<const std::int8_t*>(a.x) + t * activation_row_bytes(a.k);
   return {base, reinterpret_cast<const float*>(base + activation_scales_at(a.k)),
-          reinterpret_cast<const float*>(base + activation_sums_at(a.k))};
+          reinterpret_cast<const float*>(base + activation_sums_at(a.k, panel_format(kType).halves))};
 }
 
 /// What the stored numbers are above the weights' own. dot() takes unsigned bytes: int8 is moved up by 128
@@ -88,7 +89,7 @@ void load_weights(const std::uint8_t* p, typename V::Ints* w) {
 }
 
 /// Sum of weight * q over 4 * kCount values of one plane, from group `begin` of 4 values on. Without dot()
-/// they are nibbles, whose sums fit 16 bits: 8 * 2 * 15 * 127 = 30,480.
+/// they are nibbles, whose sums fit 16 bits: 8 * 2 * 15 * 128 = 30,720.
 template <typename V, int kCount>
 typename V::Ints dot(const typename V::Ints* w, const std::int8_t* q, int begin) {
   w += begin;
@@ -129,7 +130,7 @@ typename V::Floats add_minimums(typename V::Floats sum, const Scales<V>& s, cons
     sum = V::fma(s.minimum[0], V::all(x.sums[2 * block]), sum);
     sum = V::fma(s.minimum[1], V::all(x.sums[2 * block + 1]), sum);
   } else if constexpr (f.minimums || offset_of<V>(f) != 0) {
-    sum = V::fma(s.minimum[0], V::all(x.sums[2 * block] + x.sums[2 * block + 1]), sum);
+    sum = V::fma(s.minimum[0], V::all(x.sums[block]), sum);
   }
   return sum;
 }
@@ -244,7 +245,7 @@ std::int64_t run_tiles(const MatmulArgs& a, const std::uint8_t* panel, std::int6
   for (; t + kCount <= a.rows; t += kCount) {
     Row x[kCount];
     typename V::Floats sums[kCount];
-    for (int i = 0; i < kCount; ++i) x[i] = row_at(a, t + i);
+    for (int i = 0; i < kCount; ++i) x[i] = row_at<kType>(a, t + i);
     multiply<V, kType, kCount>(panel, x, a.k / kPanelBlock, sums);
     for (int i = 0; i < kCount; ++i) store<V>(a, t + i, n, sums[i]);
   }

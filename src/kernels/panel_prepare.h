@@ -1,4 +1,4 @@
-// fp32 activations into 15-bit integers (panels.h), with 256-bit vectors; needs AVX2 and FMA. Everything is
+// fp32 activations into 16-bit integers (panels.h), with 256-bit vectors; needs AVX2 and FMA. Everything is
 // internal to the including file.
 #pragma once
 
@@ -36,17 +36,13 @@ inline int sum_lanes(__m256i v) {
   return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xB1)));
 }
 
-/// 16 integers X as planes, the low one 32 bytes after the high one.
+/// 16 integers X as planes, the low one 32 bytes after the high one: low is X's last byte as a signed number.
 inline void store_planes(const __m256i* x, std::int8_t* high) {
-  const __m256 to_high = _mm256_set1_ps(1.0F / kPlaneBase);
-  __m256i h[2], l[2];
-  for (int i = 0; i < 2; ++i) {
-    h[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(x[i]), to_high));
-    // Within +-127, since h is rounded to nearest.
-    l[i] = _mm256_sub_epi32(x[i], _mm256_mullo_epi32(h[i], _mm256_set1_epi32(kPlaneBase)));
-  }
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(high), narrow(narrow(h[0], h[1])));
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(high + kPanelBlock), narrow(narrow(l[0], l[1])));
+  const __m256i words = narrow(x[0], x[1]);
+  const __m256i h = _mm256_srai_epi16(_mm256_add_epi16(words, _mm256_set1_epi16(kPlaneBase / 2)), 8);
+  const __m256i l = _mm256_srai_epi16(_mm256_slli_epi16(words, 8), 8);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(high), narrow(h));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(high + kPanelBlock), narrow(l));
 }
 
 /// 16 integers X as words, each four in the order 0, 2, 1, 3.
@@ -55,12 +51,33 @@ inline void store_words(const __m256i* x, std::int8_t* out) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), words);
 }
 
+/// Where a row's numbers go.
+struct PreparedRow {
+  std::int8_t* q;
+  float *scales, *sums, *half_sums;
+  std::int32_t *biases, *half_biases;
+};
+
+inline PreparedRow prepared_row(void* prepared, std::int64_t t, std::int64_t k) {
+  auto* q = static_cast<std::int8_t*>(prepared) + t * activation_row_bytes(k);
+  const auto floats = [&](std::int64_t at) { return reinterpret_cast<float*>(q + at); };
+  const auto ints = [&](std::int64_t at) { return reinterpret_cast<std::int32_t*>(q + at); };
+  return {q,
+          floats(activation_scales_at(k)),
+          floats(activation_sums_at(k, false)),
+          floats(activation_sums_at(k, true)),
+          ints(activation_biases_at(k, false)),
+          ints(activation_biases_at(k, true))};
+}
+
 /// Each 32 values: scale = largest magnitude / kLargestActivation, rounded to nearest.
 template <bool kPlanes>
-void prepare_block(const float* x, std::int8_t* q, float* scale, float* sums) {
+void prepare_block(const float* x, const PreparedRow& out, std::int64_t block) {
   const float largest = largest_magnitude(x);
   const __m256 inverse = _mm256_set1_ps(largest > 0 ? kLargestActivation / largest : 0.0F);
-  *scale = largest / kLargestActivation;
+  const float scale = largest / kLargestActivation;
+  std::int8_t* q = out.q + block * 2 * kPanelBlock;
+  int sums[2];
   for (int h = 0; h < 2; ++h) {
     __m256i v[2];
     for (int i = 0; i < 2; ++i) {
@@ -70,21 +87,21 @@ void prepare_block(const float* x, std::int8_t* q, float* scale, float* sums) {
       store_planes(v, q + 16 * h);
     else
       store_words(v, q + 32 * h);
-    sums[h] = *scale * static_cast<float>(sum_lanes(_mm256_add_epi32(v[0], v[1])));
+    sums[h] = sum_lanes(_mm256_add_epi32(v[0], v[1]));
+    out.half_sums[2 * block + h] = scale * static_cast<float>(sums[h]);
+    out.half_biases[2 * block + h] = -kCenter * sums[h];
   }
+  out.scales[block] = scale;
+  out.sums[block] = scale * static_cast<float>(sums[0] + sums[1]);
+  out.biases[block] = -kCenter * (sums[0] + sums[1]);
 }
 
 template <bool kPlanes>
 void prepare(const PrepareArgs& a) {
   for (std::int64_t t = a.row_begin; t < a.row_end; ++t) {
-    const float* x = a.x + t * a.x_stride;
-    auto* q = static_cast<std::int8_t*>(a.prepared) + t * activation_row_bytes(a.k);
-    auto* scales = reinterpret_cast<float*>(q + activation_scales_at(a.k));
-    auto* sums = reinterpret_cast<float*>(q + activation_sums_at(a.k));
-    for (std::int64_t block = 0; block < a.k / kPanelBlock; ++block) {
-      prepare_block<kPlanes>(x + block * kPanelBlock, q + block * 2 * kPanelBlock, scales + block,
-                             sums + 2 * block);
-    }
+    const PreparedRow row = prepared_row(a.prepared, t, a.k);
+    for (std::int64_t block = 0; block < a.k / kPanelBlock; ++block)
+      prepare_block<kPlanes>(a.x + t * a.x_stride + block * kPanelBlock, row, block);
   }
 }
 

@@ -20,8 +20,8 @@ namespace tw::kernels {
 
 struct PanelFormat {
   bool bytes;      ///< a byte a weight; else a nibble
-  bool is_signed;  ///< bytes are int8 (Q8_0); else unsigned
-  int offset;      ///< subtracted from the stored number
+  bool is_signed;  ///< bytes are int8; else unsigned
+  int offset;      ///< subtracted from the stored number; 8 for nibbles without minimums, else 0
   bool super;      ///< scales of super-blocks
   bool halves;     ///< scales for every 16 values; else for every 32
   bool minimums;
@@ -35,22 +35,20 @@ static constexpr PanelFormat panel_format(base::DType type) {
       return {false, false, 8, false, false, false};
     case DType::kQ4_1:
       return {false, false, 0, false, false, true};
-    case DType::kQ5_0:
-      return {true, false, 16, false, false, false};
     case DType::kQ5_1:
       return {true, false, 0, false, false, true};
     case DType::kQ2_K:
       return {false, false, 0, true, true, true};
     case DType::kQ3_K:
-      return {false, false, 4, true, true, false};
+      return {false, false, 8, true, true, false};
     case DType::kQ4_K:
       return {false, false, 0, true, false, true};
     case DType::kQ5_K:
       return {true, false, 0, true, false, true};
     case DType::kQ6_K:
-      return {true, false, 32, true, true, false};
+      return {true, true, 0, true, true, false};
     default:
-      return {true, true, 0, false, false, false};  // Q8_0
+      return {true, true, 0, false, false, false};  // Q5_0, Q8_0
   }
 }
 
@@ -74,22 +72,28 @@ static constexpr std::int64_t panel_bytes(PanelFormat f, int rows, std::int64_t 
          blocks / 8 * panel_header_bytes(f, rows);
 }
 
-/// Activations for these kernels: 15-bit integers X, x = scale * X with one scale for every 32, each X as two
+/// Activations for these kernels: 16-bit integers X, x = scale * X with one scale for every 32, each X as two
 /// int8: X = kPlaneBase * high + low. One int8 alone would be an error of 0.4 % of a block's largest value,
 /// which is enough to turn close decisions of small models; two cost nothing where reading the weights is
 /// what takes the time. A row: for every 32 values high[32], low[32], or where a set multiplies in words
-/// X[32] as int16, each four in the order 0, 2, 1, 3; then the scales (fp32); then the scaled sum of every 16
-/// (fp32); padded to a multiple of 64 bytes.
-constexpr int kPlaneBase = 254;
-constexpr int kLargestActivation = kPlaneBase * 127;
+/// X[32] as int16, each four in the order 0, 2, 1, 3; then these arrays; padded to a multiple of 64 bytes.
+///   scales fp32 [K/32], sums fp32 [K/32], biases int32 [K/32], sums fp32 [K/16], biases int32 [K/16]
+/// A sum is the scaled sum of X over 32 or 16 values, a bias is -kCenter times the sum of X: what signed
+/// weights owe when they are multiplied as unsigned bytes, kCenter higher.
+constexpr int kPlaneBase = 256;
+constexpr int kLargestActivation = kPlaneBase * 127 + 127;
+constexpr int kCenter = 128;
 static constexpr std::int64_t activation_scales_at(std::int64_t k) {
   return 2 * k;
 }
-static constexpr std::int64_t activation_sums_at(std::int64_t k) {
-  return 2 * k + k / 32 * 4;
+static constexpr std::int64_t activation_sums_at(std::int64_t k, bool halves) {
+  return 2 * k + k / 32 * (halves ? 12 : 4);
+}
+static constexpr std::int64_t activation_biases_at(std::int64_t k, bool halves) {
+  return 2 * k + k / 32 * (halves ? 20 : 8);
 }
 static constexpr std::int64_t activation_row_bytes(std::int64_t k) {
-  return (2 * k + k / 32 * 4 + k / 16 * 4 + 63) / 64 * 64;
+  return (2 * k + k / 32 * 28 + 63) / 64 * 64;
 }
 
 }  // namespace tw::kernels
