@@ -7,8 +7,7 @@
 
 namespace tw::kernels {
 
-void amx_prefill_slots(KernelSlots& slots);  ///< prompts times quantized weights, by bf16 tiles
-void amx_probe_slots(KernelSlots& slots);    ///< peak
+void amx_probe_slots(KernelSlots& slots);      ///< peak
 void amx_prefill_slots(KernelSlots& slots);    ///< prompts times quantized weights, by bf16 tiles
 void amx_attention_slots(KernelSlots& slots);  ///< attention of prompts, by bf16 tiles
 
