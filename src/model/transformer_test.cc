@@ -103,7 +103,12 @@ std::vector<std::int32_t> with_bos(std::vector<std::int32_t> ids, std::size_t le
   return ids;
 }
 
-class EverySet : public ::testing::TestWithParam<std::string> {};
+class EverySet : public ::testing::TestWithParam<std::string> {
+ protected:
+  /// Sets that differ in the order of additions alone agree closely; the amx set computes prompts in bf16,
+  /// whose 8 bits of precision move these logits (up to 20) by less than 0.1.
+  const double bound_ = GetParam() == "amx" ? 0.3 : 2e-4;
+};
 
 TEST_P(EverySet, GreedyTextIsThePublishedOne) {
   const std::vector<std::int32_t> published = published_ids();
@@ -128,7 +133,7 @@ TEST_P(EverySet, LogitsAreTheGoldenOnes) {
   for (std::size_t i = 0; i < rows; ++i) {
     std::vector<float> golden(columns);
     std::memcpy(golden.data(), bytes.data() + i * columns * sizeof(float), columns * sizeof(float));
-    EXPECT_LT(largest_difference(logits[i], golden), 2e-4) << "row " << i;
+    EXPECT_LT(largest_difference(logits[i], golden), bound_) << "row " << i;
   }
 }
 
@@ -169,9 +174,8 @@ TEST_P(EverySet, EqualsTheReferenceWithinBound) {
   reference.add(0, prompt, 0, true);
   other.add(0, prompt, 0, true);
   const auto expected = reference.run(), rows = other.run();
-  // fp32 weights on every set: only the order of additions differs.
   for (std::size_t i = 0; i < rows.size(); ++i)
-    EXPECT_LT(largest_difference(rows[i], expected[i]), 2e-4) << "row " << i;
+    EXPECT_LT(largest_difference(rows[i], expected[i]), bound_) << "row " << i;
 }
 
 INSTANTIATE_TEST_SUITE_P(Transformer, EverySet,
