@@ -12,7 +12,7 @@ text::DetokenizerOptions detokenizer_options(const GenerateRequest& request) {
 
 ActiveRequest::ActiveRequest(Ticket ticket, GenerateRequest request, Sink sink,
                              const text::Tokenizer& tokenizer,
-                             const std::shared_ptr<const text::TokenTrie>& trie)
+                             const std::shared_ptr<const text::TokenTrie>& trie, bool speculate)
     : ticket_(ticket),
       request_(std::move(request)),
       sink_(std::move(sink)),
@@ -25,9 +25,23 @@ ActiveRequest::ActiveRequest(Ticket ticket, GenerateRequest request, Sink sink,
   }
   for (const std::int32_t token : request_.prompt) counts_.add_prompt(token);
   if (request_.prompt_logprobs) prompt_logprobs_.resize(request_.prompt.size());
+  // A grammar moves on with each token, outside of the step.
+  if (!speculate || matcher_ || request_.max_tokens < 2) return;
+  lookup_.emplace();
+  for (const std::int32_t token : request_.prompt) lookup_->add(token);
 }
 
-void ActiveRequest::sample(std::span<float> logits, SamplerWorkspace& workspace) {
+std::span<const std::int32_t> ActiveRequest::guess(std::int64_t limit) {
+  if (!lookup_ || generated_ == 0) return {};
+  return lookup_->guess(limit);
+}
+
+void ActiveRequest::begin_step(std::span<const std::int32_t> guesses) {
+  guesses_.assign(guesses.begin(), guesses.end());
+  sampled_.clear();
+}
+
+bool ActiveRequest::sample(std::span<float> logits, SamplerWorkspace& workspace) {
   logits = logits.first(tokenizer_.size());
   if (matcher_) {
     matcher_->fill_mask(mask_);
@@ -35,9 +49,14 @@ void ActiveRequest::sample(std::span<float> logits, SamplerWorkspace& workspace)
       for (const std::int32_t token : tokenizer_.end_of_generation()) mask_[token / 32] |= 1U << (token % 32);
     }
   }
-  sampled_ = infer::sample({logits, &request_.sampling, &counts_, mask_,
-                            static_cast<std::uint64_t>(generated_), request_.logprobs},
-                           workspace);
+  const std::size_t index = sampled_.size();
+  const SampleOutput& sampled =
+      sampled_.emplace_back(infer::sample({logits, &request_.sampling, &counts_, mask_,
+                                           static_cast<std::uint64_t>(generated_) + index, request_.logprobs},
+                                          workspace));
+  if (sampled.dead_end || ends_answer(sampled.token)) return false;
+  counts_.add_answer(sampled.token);
+  return index < guesses_.size() && guesses_[index] == sampled.token;
 }
 
 void ActiveRequest::score(std::int64_t position, std::span<const float> logits, SamplerWorkspace& workspace) {
@@ -55,27 +74,24 @@ bool ActiveRequest::ends_answer(std::int32_t token) const {
   return tokenizer_.is_end_of_generation(token) && (!request_.ignore_eos || matcher_);
 }
 
-std::optional<FinishReason> ActiveRequest::end_after(std::int32_t token) {
-  if (sampled_.dead_end) return FinishReason::kError;
-  if (ends_answer(token)) return FinishReason::kStop;
-  counts_.add_answer(token);
+std::optional<FinishReason> ActiveRequest::end_after(const SampleOutput& sampled) {
+  if (sampled.dead_end) return FinishReason::kError;
+  if (ends_answer(sampled.token)) return FinishReason::kStop;
   if (matcher_) {
-    if (!matcher_->accept(token)) return FinishReason::kError;
+    if (!matcher_->accept(sampled.token)) return FinishReason::kError;
     if (matcher_->must_end()) return FinishReason::kStop;
   }
   return std::nullopt;
 }
 
-std::optional<std::int32_t> ActiveRequest::take_sampled(std::int64_t cached_tokens) {
+void ActiveRequest::take_one(const SampleOutput& sampled, Chunk& chunk) {
   if (generated_++ == 0) timings_.first_token = Clock::now();
-  const std::int32_t token = sampled_.token;
-  const bool is_end = sampled_.dead_end || ends_answer(token);
-  std::optional<FinishReason> end = end_after(token);
-  Chunk chunk;
+  const bool is_end = sampled.dead_end || ends_answer(sampled.token);
+  std::optional<FinishReason> end = end_after(sampled);
   if (!is_end) {
-    chunk.tokens.push_back(token);
-    if (request_.logprobs >= 0) chunk.logprobs.push_back({token, sampled_.logprob, sampled_.top});
-    chunk.text = stop_.push(detokenizer_.push(token));
+    chunk.tokens.push_back(sampled.token);
+    if (request_.logprobs >= 0) chunk.logprobs.push_back({sampled.token, sampled.logprob, sampled.top});
+    chunk.text += stop_.push(detokenizer_.push(sampled.token));
   }
   if (!stop_.stopped() && (end || generated_ >= request_.max_tokens)) {
     chunk.text += stop_.push(detokenizer_.finish());
@@ -89,9 +105,21 @@ std::optional<std::int32_t> ActiveRequest::take_sampled(std::int64_t cached_toke
   }
   if (end == FinishReason::kError) chunk.error = "the grammar allows no token of this vocabulary here";
   chunk.finish = end;
+}
+
+std::vector<std::int32_t> ActiveRequest::take_sampled(std::int64_t cached_tokens) {
+  Chunk chunk;
+  for (std::size_t i = 0; i < sampled_.size() && !chunk.finish; ++i) take_one(sampled_[i], chunk);
+  guessed_right_ = std::ssize(sampled_) - 1;
+  if (lookup_) {
+    for (const std::int32_t token : chunk.tokens) lookup_->add(token);
+    lookup_->learn(guessed(), guessed_right_);
+  }
+  const bool ended = chunk.finish.has_value();
+  std::vector<std::int32_t> tokens = chunk.tokens;
   send(std::move(chunk), cached_tokens);
-  if (end) return std::nullopt;
-  return token;
+  if (ended) tokens.clear();
+  return tokens;
 }
 
 void ActiveRequest::finish(FinishReason reason, std::int64_t cached_tokens, const std::string& error) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "infer/engine.h"
+#include "infer/prompt_lookup.h"
 #include "infer/sampler.h"
 #include "infer/stop_matcher.h"
 #include "text/token_mask.h"
@@ -17,22 +18,32 @@ namespace tw::infer {
 class ActiveRequest {
  public:
   ActiveRequest(Ticket ticket, GenerateRequest request, Sink sink, const text::Tokenizer& tokenizer,
-                const std::shared_ptr<const text::TokenTrie>& trie);
+                const std::shared_ptr<const text::TokenTrie>& trie, bool speculate);
 
   Ticket ticket() const { return ticket_; }
   const GenerateRequest& request() const { return request_; }
   Timings& timings() { return timings_; }
 
-  /// Inside a step: draws the next token from the row's logits [V], which it changes.
-  void sample(std::span<float> logits, SamplerWorkspace& workspace);
+  /// Before a step: what may follow the last token, at most `limit` tokens (empty: no guess). Valid until the
+  /// next call.
+  std::span<const std::int32_t> guess(std::int64_t limit);
+  /// A step will compute these guesses too: their rows come after the row to sample from.
+  void begin_step(std::span<const std::int32_t> guesses);
+
+  /// Inside a step: draws the next token from the row's logits [V], which it changes. True when it is the one
+  /// that was guessed: the next row, the guess's, is then to be sampled from too.
+  bool sample(std::span<float> logits, SamplerWorkspace& workspace);
   /// Inside a step: the prompt's token at `position` as seen by the row before it.
   void score(std::int64_t position, std::span<const float> logits, SamplerWorkspace& workspace);
   /// Adds a row's hidden state [D] to the mean that `embed` asks for.
   void add_hidden(std::span<const float> hidden);
 
-  /// After a step: takes in the token that sample() drew. Returns it if the sequence goes on, or nothing when
-  /// the answer is complete and its last chunk was sent.
-  std::optional<std::int32_t> take_sampled(std::int64_t cached_tokens);
+  /// After a step: takes in the tokens that sample() drew and sends them. Returns them if the sequence goes
+  /// on, or nothing when the answer is complete and its last chunk was sent.
+  std::vector<std::int32_t> take_sampled(std::int64_t cached_tokens);
+  /// Guesses of the last step, and how many of them came true.
+  std::int64_t guessed() const { return std::ssize(guesses_); }
+  std::int64_t guessed_right() const { return guessed_right_; }
   /// Sends the last chunk.
   void finish(FinishReason reason, std::int64_t cached_tokens, const std::string& error = {});
   bool finished() const { return finished_; }
@@ -40,8 +51,10 @@ class ActiveRequest {
  private:
   void send(Chunk chunk, std::int64_t cached_tokens);
   bool ends_answer(std::int32_t token) const;
-  /// Why the answer ends with this token, if it does; updates grammar and counts.
-  std::optional<FinishReason> end_after(std::int32_t token);
+  /// Why the answer ends with this token, if it does; updates the grammar.
+  std::optional<FinishReason> end_after(const SampleOutput& sampled);
+  /// Adds a token to the chunk, its text as far as it is whole, and the finish if it is the last one.
+  void take_one(const SampleOutput& sampled, Chunk& chunk);
 
   Ticket ticket_;
   GenerateRequest request_;
@@ -52,7 +65,10 @@ class ActiveRequest {
   std::optional<text::GrammarMatcher> matcher_;
   std::vector<std::uint32_t> mask_;
   TokenCounts counts_;
-  SampleOutput sampled_;
+  std::optional<PromptLookup> lookup_;  ///< where guesses come from; none: they are not wanted
+  std::vector<std::int32_t> guesses_;   ///< that the step at hand computes
+  std::int64_t guessed_right_ = 0;
+  std::vector<SampleOutput> sampled_;
   std::vector<std::optional<TokenLogprob>> prompt_logprobs_;
   std::vector<double> hidden_sum_;
   std::int64_t generated_ = 0;

@@ -99,6 +99,7 @@ class EngineImpl : public Engine {
   void admit(std::unique_ptr<ActiveRequest> request);
   void drop(Ticket ticket, FinishReason reason, const std::string& error = {});
   void run_step(const sched::Step& step);
+  void propose_guesses();
   void add_slice(const sched::Slice& slice);
   void finish_slice(const sched::Slice& slice);
   void update_stats();
@@ -118,6 +119,7 @@ class EngineImpl : public Engine {
   model::Batch batch_;
   std::vector<OutputRow> outputs_, hidden_outputs_;
   std::uint64_t stats_prompt_tokens_ = 0, stats_generated_tokens_ = 0;
+  std::uint64_t stats_guesses_ = 0, stats_guessed_ = 0, stats_accepted_ = 0;
 
   mutable std::mutex mutex_;  // guards all below
   std::condition_variable wake_;
@@ -161,7 +163,7 @@ base::Result<Ticket> EngineImpl::submit(GenerateRequest request, Sink sink) {
   }
   const Ticket ticket = next_ticket_++;
   submitted_.push_back(std::make_unique<ActiveRequest>(ticket, std::move(request), std::move(sink),
-                                                       *model_->card().tokenizer, trie_));
+                                                       *model_->card().tokenizer, trie_, options_.speculate));
   submitted_.back()->timings().arrived = Clock::now();
   ++stats_.waiting;
   wake_.notify_one();
@@ -193,6 +195,7 @@ std::string EngineImpl::description() const {
 
 void EngineImpl::loop() {
   while (take_commands()) {
+    propose_guesses();
     const sched::Step step = scheduler_.next(budget_.prompt_tokens());
     if (!step.slices.empty()) run_step(step);
     update_stats();
@@ -238,6 +241,16 @@ void EngineImpl::drop(Ticket ticket, FinishReason reason, const std::string& err
   active_.erase(it);
 }
 
+/// A step reads the weights once for all its rows, so that guesses cost little while there are few; many
+/// sequences fill a step without them.
+void EngineImpl::propose_guesses() {
+  constexpr std::int64_t kRows = 16;
+  if (!options_.speculate || active_.empty()) return;
+  const std::int64_t limit = kRows / std::ssize(active_) - 1;
+  if (limit < 1) return;
+  for (const auto& [ticket, request] : active_) scheduler_.propose(ticket, request->guess(limit));
+}
+
 void EngineImpl::run_step(const sched::Step& step) {
   batch_.clear();
   outputs_.clear();
@@ -262,6 +275,7 @@ void EngineImpl::run_step(const sched::Step& step) {
 void EngineImpl::add_slice(const sched::Slice& slice) {
   ActiveRequest& request = *active_.at(slice.id);
   if (request.timings().scheduled == Clock::time_point{}) request.timings().scheduled = Clock::now();
+  request.begin_step(slice.tokens.last(static_cast<std::size_t>(slice.guesses)));
   const std::int64_t row = batch_.rows();
   batch_.add(slice.tokens, slice.first, slice.blocks.data(), slice.phase == sched::Phase::kGenerated);
   const auto count = static_cast<std::int64_t>(slice.tokens.size());
@@ -270,14 +284,15 @@ void EngineImpl::add_slice(const sched::Slice& slice) {
     for (std::int64_t i = 0; i < count; ++i) {
       const std::int64_t next = slice.first + i + 1;
       if (request.request().embed)
-        hidden_outputs_.push_back({&request, OutputRow::Kind::kHidden, row + i, 0});
+        hidden_outputs_.push_back({&request, OutputRow::Kind::kHidden, row + i, 1, 0});
       else if (next < prompt)
-        outputs_.push_back({&request, OutputRow::Kind::kScore, row + i, next});
+        outputs_.push_back({&request, OutputRow::Kind::kScore, row + i, 1, next});
     }
   }
   stats_prompt_tokens_ += slice.phase == sched::Phase::kPrompt ? count : 0;
   if (slice.wants_output && request.request().max_tokens > 0) {
-    outputs_.push_back({&request, OutputRow::Kind::kSample, row + count - 1, 0});
+    outputs_.push_back(
+        {&request, OutputRow::Kind::kSample, row + count - 1 - slice.guesses, 1 + slice.guesses, 0});
   }
 }
 
@@ -287,12 +302,16 @@ void EngineImpl::finish_slice(const sched::Slice& slice) {
   if (it == active_.end()) return;
   ActiveRequest& request = *it->second;
   const std::int64_t cached = scheduler_.cached_tokens(slice.id);
-  if (request.request().max_tokens > 0) ++stats_generated_tokens_;
   if (request.request().max_tokens == 0) {
     request.finish(FinishReason::kLength, cached);
-  } else if (const std::optional<std::int32_t> token = request.take_sampled(cached)) {
-    scheduler_.append(slice.id, *token);
-    return;
+  } else {
+    const std::vector<std::int32_t> tokens = request.take_sampled(cached);
+    stats_guesses_ += request.guessed() > 0 ? 1 : 0;
+    stats_guessed_ += static_cast<std::uint64_t>(request.guessed());
+    stats_accepted_ += static_cast<std::uint64_t>(request.guessed_right());
+    stats_generated_tokens_ += 1 + static_cast<std::uint64_t>(request.guessed_right());
+    for (const std::int32_t token : tokens) scheduler_.append(slice.id, token);
+    if (!tokens.empty()) return;
   }
   scheduler_.finish(slice.id);
   active_.erase(it);
@@ -310,6 +329,9 @@ void EngineImpl::update_stats() {
   stats_.preemptions = s.preemptions;
   stats_.prompt_tokens = stats_prompt_tokens_;
   stats_.generated_tokens = stats_generated_tokens_;
+  stats_.guesses = stats_guesses_;
+  stats_.guessed_tokens = stats_guessed_;
+  stats_.accepted_tokens = stats_accepted_;
   ++stats_.steps;
 }
 

@@ -78,6 +78,8 @@ struct EngineOptions {
   double decode_stretch =
       2;  ///< how many times longer prompts may make a step of answers; 0: any (StepBudget)
   bool prefix_cache = true, cache_generated = false;
+  bool speculate =
+      false;  ///< guess tokens from the text so far (PromptLookup); answers stay the same, bit for bit
 };
 
 struct EngineStats {
@@ -86,6 +88,7 @@ struct EngineStats {
   std::uint64_t prefix_queries = 0, prefix_hits = 0;  ///< tokens
   std::uint64_t preemptions = 0;
   std::uint64_t prompt_tokens = 0, generated_tokens = 0, steps = 0;
+  std::uint64_t guesses = 0, guessed_tokens = 0, accepted_tokens = 0;  ///< speculation
 };
 
 class Engine {

@@ -5,10 +5,6 @@
 namespace tw::infer {
 namespace {
 
-// Logits of a step are made this many rows at a time: 64 rows of a 150k vocabulary are 38 MB, 512 would be
-// 300.
-constexpr std::int64_t kLogitRows = 64;
-
 ops::Tensor rows_of(ops::Tensor x, std::int64_t begin, std::int64_t end) {
   const std::int64_t width = x.row_stride();
   return {x.dtype, {end - begin, width}, x.data == nullptr ? nullptr : x.f32() + begin * width};
@@ -41,7 +37,9 @@ base::Result<std::unique_ptr<StepRunner>> StepRunner::create(const model::Loaded
 }
 
 void StepRunner::run(model::Batch& batch, const std::vector<OutputRow>& outputs, const model::KvView& kv) {
-  for (const OutputRow& output : outputs) batch.want(output.batch_row);
+  for (const OutputRow& output : outputs) {
+    for (std::int64_t i = 0; i < output.rows; ++i) batch.want(output.batch_row + i);
+  }
   team_.run([&](int worker) { work(worker, batch, outputs, kv); });
 }
 
@@ -51,35 +49,48 @@ void StepRunner::work(int worker, const model::Batch& batch, const std::vector<O
   ops::Exec ex(model_.table(), team_.barrier(), worker, team_.size(),
                tensor::Arena(activations_.data(), activations_.size()), scratch.data(), scratch.size());
   const ops::Tensor hidden = model_.transformer().forward(ex, batch, kv);
-  const auto is_hidden = [](const OutputRow& output) { return output.kind == OutputRow::Kind::kHidden; };
-  const auto first_hidden = std::find_if(outputs.begin(), outputs.end(), is_hidden);
-  const auto logit_rows = static_cast<std::int64_t>(first_hidden - outputs.begin());
-  for (std::int64_t begin = 0; begin < logit_rows; begin += kLogitRows) {
-    use_logits(ex, hidden, outputs, begin, std::min(begin + kLogitRows, logit_rows));
+  std::int64_t row = 0;  // of hidden, which has the wanted rows alone
+  std::size_t next = 0;
+  while (next < outputs.size() && outputs[next].kind != OutputRow::Kind::kHidden) {
+    const std::size_t begin = next;
+    std::int64_t rows = 0;
+    for (; next < outputs.size() && outputs[next].kind != OutputRow::Kind::kHidden; ++next) {
+      if (rows + outputs[next].rows > kLogitRows) break;
+      rows += outputs[next].rows;
+    }
+    use_logits(ex, rows_of(hidden, row, row + rows), outputs, begin, next);
+    row += rows;
   }
   if (worker != 0) return;
-  for (auto i = static_cast<std::size_t>(logit_rows); i < outputs.size(); ++i) {
+  for (; next < outputs.size(); ++next, ++row) {
     const std::int64_t width = hidden.row_stride();
-    outputs[i].request->add_hidden(
-        {hidden.f32() + static_cast<std::int64_t>(i) * width, static_cast<std::size_t>(width)});
+    outputs[next].request->add_hidden({hidden.f32() + row * width, static_cast<std::size_t>(width)});
   }
 }
 
 void StepRunner::use_logits(ops::Exec& ex, ops::Tensor hidden, const std::vector<OutputRow>& outputs,
-                            std::int64_t begin, std::int64_t end) {
+                            std::size_t begin, std::size_t end) {
   tensor::Arena::Scope scope(ex.arena());
-  const ops::Tensor logits = model_.transformer().logits(ex, rows_of(hidden, begin, end));
+  const ops::Tensor logits = model_.transformer().logits(ex, hidden);
   const std::int64_t vocab = logits.row_stride();
-  ex.each(end - begin, [&](std::int64_t i) {
-    const OutputRow& output = outputs[begin + i];
-    const std::span<float> row(logits.f32() + i * vocab, static_cast<std::size_t>(vocab));
-    SamplerWorkspace& workspace = workspaces_[ex.worker()];
-    if (output.kind == OutputRow::Kind::kSample)
-      output.request->sample(row, workspace);
-    else
-      output.request->score(output.position, row, workspace);
-  });
+  std::int64_t row = 0;
+  for (std::size_t i = begin; i < end; row += outputs[i].rows, ++i) {
+    if (static_cast<int>((i - begin) % ex.workers()) == ex.worker()) {
+      use_row(outputs[i], logits.f32() + row * vocab, vocab, workspaces_[ex.worker()]);
+    }
+  }
   ex.barrier();
+}
+
+void StepRunner::use_row(const OutputRow& output, float* logits, std::int64_t vocab,
+                         SamplerWorkspace& workspace) {
+  const auto row = [&](std::int64_t i) {
+    return std::span<float>(logits + i * vocab, static_cast<std::size_t>(vocab));
+  };
+  if (output.kind == OutputRow::Kind::kScore)
+    return output.request->score(output.position, row(0), workspace);
+  for (std::int64_t i = 0; i < output.rows && output.request->sample(row(i), workspace); ++i) {
+  }
 }
 
 }  // namespace tw::infer

@@ -11,12 +11,12 @@
 
 namespace tw::infer {
 
-/// What is done with one row of the model's output.
+/// What is done with a row of the model's output, or with a token's row and those of the guesses after it.
 struct OutputRow {
   enum class Kind { kSample, kScore, kHidden };
   ActiveRequest* request = nullptr;
   Kind kind = Kind::kSample;
-  std::int64_t batch_row = 0;
+  std::int64_t batch_row = 0, rows = 1;
   std::int64_t position = 0;  ///< kScore: the prompt position that this row predicts
 };
 
@@ -27,8 +27,13 @@ class StepRunner {
   static base::Result<std::unique_ptr<StepRunner>> create(const model::LoadedModel& model, const PagedKv& kv,
                                                           int threads, int max_tokens);
 
-  /// REQUIRES: batch.rows() <= max_tokens; the rows of kind kHidden come after all others.
+  /// REQUIRES: batch.rows() <= max_tokens; outputs of kind kHidden come after all others; none has more than
+  /// kLogitRows rows.
   void run(model::Batch& batch, const std::vector<OutputRow>& outputs, const model::KvView& kv);
+
+  // Logits of a step are made this many rows at a time: 64 rows of a 150k vocabulary are 38 MB, 512 would be
+  // 300.
+  static constexpr std::int64_t kLogitRows = 64;
 
   int threads() const { return team_.size(); }
   std::size_t activation_bytes() const { return activations_.size(); }
@@ -37,9 +42,11 @@ class StepRunner {
   StepRunner(const model::LoadedModel& model, int threads);
   void work(int worker, const model::Batch& batch, const std::vector<OutputRow>& outputs,
             const model::KvView& kv);
-  /// Logits and what follows from them, for output rows [begin, end).
-  void use_logits(ops::Exec& ex, ops::Tensor hidden, const std::vector<OutputRow>& outputs,
-                  std::int64_t begin, std::int64_t end);
+  /// Logits of these hidden rows, which are those of outputs [begin, end), and what follows from them.
+  void use_logits(ops::Exec& ex, ops::Tensor hidden, const std::vector<OutputRow>& outputs, std::size_t begin,
+                  std::size_t end);
+  static void use_row(const OutputRow& output, float* logits, std::int64_t vocab,
+                      SamplerWorkspace& workspace);
 
   const model::LoadedModel& model_;
   base::Team team_;

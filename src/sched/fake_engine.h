@@ -69,6 +69,7 @@ class FakeEngine {
   /// only some steps later.
   template <typename Interrupt>
   void step(Interrupt interrupt, double late_share = 0) {
+    propose_guesses();
     const Step plan = scheduler.next(prompt_tokens);
     ++steps;
     log += describe(plan);
@@ -106,6 +107,8 @@ class FakeEngine {
   }
 
   SchedulerOptions options;
+  unsigned guess_percent = 0;  ///< how often a running answer gets guesses
+  std::int64_t guesses_right = 0;
   std::int64_t prompt_tokens = Scheduler::kNoLimit;  ///< beside running answers, in every step
   Scheduler scheduler;
   std::map<RequestId, Job> jobs;  ///< ids rise in order of arrival
@@ -121,6 +124,20 @@ class FakeEngine {
 
   TokenId next_token(const std::vector<TokenId>& tokens, const Request& request) const {
     return static_cast<TokenId>(keys(tokens, request).back() % kVocabulary);
+  }
+
+  /// Some of the tokens that will follow, and then some that will not.
+  void propose_guesses() {
+    for (auto& [id, job] : jobs) {
+      const bool decodes = job.computed && *job.computed + 1 == std::ssize(job.tokens) && !job.late;
+      if (!decodes || *job.computed < job.prompt() || random_() % 100 >= guess_percent) continue;
+      std::vector<TokenId> future = job.tokens;
+      for (std::uint64_t right = random_() % 4; right > 0; --right)
+        future.push_back(next_token(future, job.request));
+      for (std::uint64_t any = random_() % 3; any > 0; --any)
+        future.push_back(static_cast<TokenId>(random_() % kVocabulary));
+      scheduler.propose(id, std::span(future).subspan(job.tokens.size()));
+    }
   }
 
   void append_late() {
@@ -163,8 +180,8 @@ class FakeEngine {
     std::int64_t single = 0;  // answers that go on by a token; what is left are chunks
     for (const Slice& slice : plan.slices) {
       const Job& job = jobs.at(slice.id);
-      single +=
-          job.computed && *job.computed + 1 == std::ssize(job.tokens) && slice.phase == Phase::kGenerated;
+      if (job.computed && *job.computed + 1 == std::ssize(job.tokens) && slice.phase == Phase::kGenerated)
+        single += std::ssize(slice.tokens);
     }
     if (single > 0) {
       EXPECT_LE(tokens - single, prompt_tokens);
@@ -201,12 +218,16 @@ class FakeEngine {
     Job& job = jobs.at(slice.id);
     if (!job.computed) check_admission(slice, job);
     ASSERT_EQ(slice.first, *job.computed) << "each token once, in order";
-    const std::int64_t end = slice.first + std::ssize(slice.tokens);
+    const std::int64_t end = slice.first + std::ssize(slice.tokens) - slice.guesses;
     const std::int64_t known = std::ssize(job.tokens) - (job.late ? 1 : 0);
-    ASSERT_GT(std::ssize(slice.tokens), 0);
+    ASSERT_GT(std::ssize(slice.tokens), slice.guesses);
     ASSERT_LE(end, known);
-    ASSERT_LE(end, std::ssize(slice.blocks) * options.block_tokens) << "the blocks cover the tokens";
-    EXPECT_TRUE(std::equal(slice.tokens.begin(), slice.tokens.end(), job.tokens.begin() + slice.first));
+    ASSERT_LE(end + slice.guesses, std::ssize(slice.blocks) * options.block_tokens)
+        << "the blocks cover the tokens";
+    ASSERT_LT(end + slice.guesses, job.prompt() + job.request.max_new_tokens + (slice.guesses == 0 ? 1 : 0));
+    EXPECT_TRUE(slice.guesses == 0 || slice.wants_output);
+    EXPECT_TRUE(std::equal(slice.tokens.begin(), slice.tokens.end() - slice.guesses,
+                           job.tokens.begin() + slice.first));
     EXPECT_EQ(slice.phase, slice.first < job.prompt() ? Phase::kPrompt : Phase::kGenerated);
     EXPECT_TRUE(slice.phase == Phase::kGenerated || end <= job.prompt()) << "one phase";
     EXPECT_EQ(slice.wants_output, end == known && end > job.outputs);
@@ -236,7 +257,9 @@ class FakeEngine {
   /// Every key before the slice is what this sequence alone would have computed; then the slice writes its
   /// own.
   void check_keys(const Slice& slice, const Job& job) {
-    const std::vector<std::uint64_t> want = keys(job.tokens, job.request);
+    std::vector<TokenId> tokens(job.tokens.begin(), job.tokens.begin() + slice.first);
+    tokens.insert(tokens.end(), slice.tokens.begin(), slice.tokens.end());
+    const std::vector<std::uint64_t> want = keys(tokens, job.request);
     const std::int64_t end = slice.first + std::ssize(slice.tokens);
     for (std::int64_t p = 0; p < end; ++p) {
       std::uint64_t& key = slots_[static_cast<std::size_t>(slot(slice, p))];
@@ -250,15 +273,28 @@ class FakeEngine {
     if (!slice.wants_output) return;
     if (job.first_token < 0) first_token_after[slice.id] = (job.first_token = steps) - job.born;
     if (job.request.max_new_tokens > 0) job.tokens.push_back(next_token(job.tokens, job.request));
+    take_guesses(slice, job);
     if (std::ssize(job.tokens) == job.prompt() + job.request.max_new_tokens) {
       answers[slice.id] = {job.tokens.begin() + job.prompt(), job.tokens.end()};
       EXPECT_EQ(job.rows, job.request.all_prompt_rows ? job.prompt() : 0);
       scheduler.finish(slice.id);
       jobs.erase(slice.id);
-    } else if (std::uniform_real_distribution<>()(random_) < late_share) {
+    } else if (slice.guesses == 0 && std::uniform_real_distribution<>()(random_) < late_share) {
       job.late = true;
     } else {
       scheduler.append(slice.id, job.tokens.back());
+    }
+  }
+
+  /// As long as the token drawn is the one that was guessed, the next one comes from the guess's row.
+  void take_guesses(const Slice& slice, Job& job) {
+    const std::vector<TokenId> guesses(slice.tokens.end() - slice.guesses, slice.tokens.end());
+    for (const TokenId guess : guesses) {
+      if (job.tokens.back() != guess) return;
+      ++guesses_right;
+      scheduler.append(slice.id, guess);
+      job.outputs = ++*job.computed;
+      job.tokens.push_back(next_token(job.tokens, job.request));
     }
   }
 

@@ -55,6 +55,8 @@ Sequence* Scheduler::Impl::find(RequestId id) const {
 }
 
 void Scheduler::Impl::release_blocks(Sequence& sequence) {
+  sequence.guesses.clear();
+  sequence.guesses_computed = false;
   while (!sequence.blocks.empty()) {
     pool.release(sequence.blocks.back());
     sequence.blocks.pop_back();
@@ -73,8 +75,10 @@ void Scheduler::Impl::remove(RequestId id) {
 }
 
 void Scheduler::Impl::slice_computed(Sequence& sequence, const Slice& slice) {
-  const std::int64_t end = slice.first + static_cast<std::int64_t>(slice.tokens.size());
+  const std::int64_t end = slice.first + static_cast<std::int64_t>(slice.tokens.size()) - slice.guesses;
   sequence.computed = end;
+  sequence.guesses_computed = slice.guesses > 0;
+  sequence.confirmed = 0;
   if (slice.wants_output) sequence.outputs_done = end;
   if (slice.all_rows) sequence.rows_done = end;
   publish_full_blocks(sequence);
@@ -187,6 +191,22 @@ void Scheduler::append(RequestId id, TokenId token) {
   TW_CHECK(sequence->length() < sequence->prompt_tokens + sequence->max_new_tokens,
            "a request gets at most max_new_tokens tokens");
   sequence->tokens.push_back(token);
+  if (!sequence->guesses_computed) return;
+  const std::size_t next = sequence->confirmed + 1;
+  if (next < sequence->in_step.size() && sequence->in_step[next] == token) {
+    // Its keys and values are there, and so was its output.
+    sequence->confirmed = next;
+    sequence->outputs_done = ++sequence->computed;
+    impl_->publish_full_blocks(*sequence);
+  } else {
+    sequence->guesses_computed = false;
+  }
+}
+
+void Scheduler::propose(RequestId id, std::span<const TokenId> guesses) {
+  Sequence* sequence = impl_->find(id);
+  if (sequence == nullptr || !sequence->running || !sequence->decoding()) return;
+  sequence->guesses.assign(guesses.begin(), guesses.end());
 }
 
 std::int64_t Scheduler::cached_tokens(RequestId id) const {

@@ -48,9 +48,11 @@ struct Slice {
   std::span<const TokenId> tokens;  ///< at least one
   std::span<const BlockId> blocks;  ///< the sequence's table up to this slice's end at least: position p is
                                     ///< in blocks[p / block_tokens]; it may change from step to step
+  std::int64_t guesses = 0;         ///< the last so many tokens were only proposed
   Phase phase = Phase::kPrompt;
-  bool wants_output = false;  ///< ends at the sequence's last known token: sample the next one from it (or,
-                              ///< with max_new_tokens 0, finish it); once for each token
+  bool wants_output = false;  ///< ends at the sequence's last known token (and guesses): sample the next one
+                              ///< from it, and from each guess that proves right the one after (or, with
+                              ///< max_new_tokens 0, finish it); once for each token
   bool all_rows = false;      ///< every row's output is wanted; each prompt row is asked for exactly once,
                               ///< also when it is computed again after a preemption
 };
@@ -93,7 +95,13 @@ class Scheduler {
   /// REQUIRES: `step` came from the last next(); requests cancelled since are skipped.
   void computed(const Step& step);
 
-  /// The token sampled for a sequence; it will be computed by a later step. REQUIRES: id is known.
+  /// Guesses of the tokens that follow a sequence's last known one: the next step computes them along with it
+  /// as far as there is room, and forgets them. No effect unless that token is all the sequence has to
+  /// compute.
+  void propose(RequestId id, std::span<const TokenId> guesses);
+
+  /// The token sampled for a sequence. A later step computes it, unless the last one did so as a guess: then
+  /// the token sampled from that guess's row follows at once. REQUIRES: id is known.
   void append(RequestId id, TokenId token);
 
   /// The sequence is complete: its blocks become free (and stay findable by prefix until they are needed).

@@ -35,6 +35,7 @@ struct Scheduler::Impl {
   void plan_chunks(Step& step, std::int64_t prompt_tokens);
   bool make_room(Sequence& sequence, Step& step);
   void preempt(Sequence& sequence, Step& step);
+  void add_guesses(Sequence& sequence, Step& step);
   void add_slice(Sequence& sequence, std::int64_t tokens, Step& step) const;
 
   // admission.cc

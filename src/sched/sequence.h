@@ -33,6 +33,11 @@ struct Sequence {
   std::int64_t outputs_done = 0;   ///< length of the sequence when its last output was computed
   std::int64_t rows_done = 0;      ///< leading prompt rows whose output was delivered (all_prompt_rows)
 
+  std::vector<TokenId> guesses;   ///< proposed for the next step
+  std::vector<TokenId> in_step;   ///< the last token and the guesses that the step at hand computes
+  std::size_t confirmed = 0;      ///< guesses of in_step that were appended since it ran
+  bool guesses_computed = false;  ///< in_step ran, and all of its tokens appended so far agree
+
   std::vector<std::uint64_t> hashes;  ///< chain hashes of the full blocks that may be shared
   std::size_t shared = 0;             ///< leading blocks that are in the pool's index
 

@@ -62,7 +62,7 @@ Request random_request(RequestId id, const SchedulerOptions& options,
 
 struct Outcome {
   std::string log;
-  std::int64_t preemptions = 0, hit_tokens = 0, finished = 0, steps = 0, refused = 0;
+  std::int64_t preemptions = 0, hit_tokens = 0, finished = 0, steps = 0, refused = 0, guesses_right = 0;
 };
 
 /// What one run needs to know of its requests.
@@ -104,6 +104,7 @@ Outcome simulate(std::uint64_t seed) {
   Random random(seed);
   FakeEngine engine(random_options(random));
   if (random.chance(30)) engine.prompt_tokens = random.between(1, 40);
+  if (random.chance(40)) engine.guess_percent = static_cast<unsigned>(random.between(1, 100));
   Workload work;
   Outcome outcome;
   const int cancels = random.chance(50) ? static_cast<int>(random.between(1, 20)) : 0;
@@ -132,6 +133,7 @@ Outcome simulate(std::uint64_t seed) {
   outcome.log = engine.log;
   outcome.preemptions = engine.preemptions;
   outcome.hit_tokens = engine.hit_tokens;
+  outcome.guesses_right = engine.guesses_right;
   outcome.steps = engine.steps;
   return outcome;
 }
@@ -147,6 +149,7 @@ void simulate_range(std::uint64_t first, std::uint64_t count) {
     sum.finished += one.finished;
     sum.steps += one.steps;
     sum.refused += one.refused;
+    sum.guesses_right += one.guesses_right;
   }
   const auto runs = static_cast<std::int64_t>(count);
   ::testing::Test::RecordProperty("steps", static_cast<int>(sum.steps));
@@ -154,6 +157,7 @@ void simulate_range(std::uint64_t first, std::uint64_t count) {
   EXPECT_GT(sum.preemptions, runs / 2);
   EXPECT_GT(sum.hit_tokens, 5 * runs);
   EXPECT_GT(sum.refused, runs / 2);
+  EXPECT_GT(sum.guesses_right, 5 * runs);
 }
 
 TEST(Simulation, RandomWorkloadsKeepEveryPromise) {

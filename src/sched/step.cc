@@ -44,8 +44,31 @@ void Scheduler::Impl::plan_decodes(Step& step) {
     // Making room ends sequences from the young end of the map, in the worst case with this one.
     if (!make_room(sequence, step)) return;
     add_slice(sequence, 1, step);
+    if (!sequence.guesses.empty()) add_guesses(sequence, step);
     ++place;
   }
+}
+
+/// Lets the slice that was just added compute guesses too, as far as blocks are free, the answer may go on,
+/// and the step has room for one token of every other sequence.
+void Scheduler::Impl::add_guesses(Sequence& sequence, Step& step) {
+  const std::int64_t others = std::ssize(running);
+  std::int64_t count = std::min({std::ssize(sequence.guesses), options.max_step_tokens - step.tokens - others,
+                                 sequence.prompt_tokens + sequence.max_new_tokens - 1 - sequence.length()});
+  const auto room = [&] { return std::ssize(sequence.blocks) * options.block_tokens - sequence.length(); };
+  while (room() < count && pool.available() > 0) sequence.blocks.push_back(pool.allocate());
+  count = std::min(count, room());
+  if (count > 0) {
+    sequence.in_step.assign(1, sequence.tokens.back());
+    sequence.in_step.insert(sequence.in_step.end(), sequence.guesses.begin(),
+                            sequence.guesses.begin() + count);
+    Slice& slice = step.slices.back();
+    slice.tokens = sequence.in_step;
+    slice.blocks = sequence.blocks;
+    slice.guesses = count;
+    step.tokens += count;
+  }
+  sequence.guesses.clear();
 }
 
 /// Gives the sequence a block for its next token, if need be by preempting the youngest. False when the
