@@ -1,14 +1,14 @@
 #include "base/cpu.h"
 
-#include <sched.h>
-
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <set>
 #include <sstream>
 #include <utility>
+#include <vector>
+
+#include "base/affinity.h"
 
 namespace tw::base {
 namespace {
@@ -60,20 +60,11 @@ std::uint64_t cache_bytes(int level) {
 }
 
 void count_cores(Machine& m) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (::sched_getaffinity(0, sizeof(set), &set) != 0) return;
-  std::set<std::pair<std::string, std::string>> cores;
-  int cpus = 0;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &set)) continue;
-    ++cpus;
-    const std::string topology = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
-    const std::string core = first_line(topology + "core_id");
-    cores.emplace(first_line(topology + "physical_package_id"), core.empty() ? std::to_string(cpu) : core);
-  }
-  m.online_cpus = std::max(1, cpus);
-  m.physical_cores = std::max(1, static_cast<int>(cores.size()));
+  std::set<std::pair<int, int>> cores;
+  const std::vector<Cpu> cpus = usable_cpus();
+  for (const Cpu& cpu : cpus) cores.emplace(cpu.package, cpu.core);
+  m.online_cpus = static_cast<int>(cpus.size());
+  m.physical_cores = static_cast<int>(cores.size());
 }
 
 /// The folder of this process's cgroup (v2), "/sys/fs/cgroup" itself inside a container.
@@ -112,12 +103,6 @@ Machine detect_machine() {
   m.memory_available = proc_value("/proc/meminfo", "MemAvailable") << 10;
   read_cgroup(m);
   return m;
-}
-
-int default_threads(const Machine& m) {
-  int threads = m.physical_cores;
-  if (m.cgroup_cpus > 0) threads = std::min(threads, static_cast<int>(std::ceil(m.cgroup_cpus)));
-  return std::max(1, threads);
 }
 
 std::uint64_t resident_bytes() {

@@ -21,9 +21,6 @@ struct Machine {
 /// Reads /proc and /sys; whatever cannot be read keeps its default.
 Machine detect_machine();
 
-/// Worker threads that make sense here: one a physical core, at most the cgroup's quota, at least one.
-int default_threads(const Machine& machine);
-
 /// Resident memory of this process and its peak, bytes (/proc/self/status).
 std::uint64_t resident_bytes();
 std::uint64_t peak_resident_bytes();

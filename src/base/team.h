@@ -1,11 +1,18 @@
-// Team: a fixed set of worker threads that run one function together, step after step.
+// Team: worker threads that run one function together, step after step, with as many of them as have a
+// processor.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <span>
 #include <thread>
 #include <vector>
+
+#include "base/affinity.h"
+#include "base/roster.h"
 
 namespace tw::base {
 
@@ -17,36 +24,67 @@ class Barrier {
   explicit Barrier(int threads) : threads_(threads) {}
   /// Returns once all threads have called it; what each wrote before is visible to all after.
   void wait();
+  /// From the next wait() on it is for so many. REQUIRES: none waits, and those who will are told later.
+  void resize(int threads) { threads_ = threads; }
 
  private:
-  const int threads_;
+  int threads_;
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<std::uint32_t> generation_{0};
 };
 
-/// Owns size-1 threads; the caller of run() is worker 0. run() is for one caller at a time.
+/// Owns size-1 threads; the caller of run() is worker 0. The run functions are for one caller at a time.
 class Team {
  public:
-  explicit Team(int size);
+  /// A worker's share of a job: it is number `worker` of `workers`.
+  using Job = std::function<void(int worker, int workers)>;
+
+  /// Workers that run anywhere.
+  explicit Team(int size) : Team(Placement(size)) {}
+  /// Each worker keeps to the processors of its list, and worker 0, the caller of run(), sees to itself
+  /// (ThreadPin).
+  explicit Team(Placement placement);
   ~Team();
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
 
   int size() const { return size_; }
+  const Placement& placement() const { return placement_; }
+  /// Of those that run the job.
   Barrier& barrier() { return barrier_; }
 
   /// Runs f(worker) on all workers, worker in [0, size), and returns when all have returned.
   void run(const std::function<void(int worker)>& f);
+  /// The same on the first `workers` of them, 1 to size().
+  void run(int workers, const Job& f);
+  /// The same on those that do not have to share their processor with another process: for steps of
+  /// milliseconds, one after the other. A worker that waits in the kernel's queue holds up all others at each
+  /// barrier. Such a worker is left out, and tried again on its own while the others go on.
+  void run_available(const Job& f);
 
  private:
-  void work(int worker);
+  using Clock = Roster::Clock;
+  struct Slot;
+
+  void start(std::span<const int> members, const Job& f);
+  void order(Slot& slot, int rank, Clock::time_point now);
+  /// Lets the roster choose anew, and starts and ends trials.
+  void look(Clock::time_point now);
+  void work(Slot& slot);
+  void account(Slot& slot);
+  /// A trial: spins for a while to see whether this worker has a processor.
+  void show_up(Slot& slot);
 
   const int size_;
-  Barrier barrier_;
-  Barrier done_;
-  const std::function<void(int)>* job_ = nullptr;
-  alignas(64) std::atomic<std::uint32_t> ticket_{0};
+  const Placement placement_;
+  Barrier barrier_, done_;
+  const Job* job_ = nullptr;
+  int workers_ = 0;  ///< of the job
   std::atomic<bool> stopping_{false};
+  Roster roster_;
+  Clock::time_point next_look_;
+  std::vector<int> everyone_;
+  std::vector<std::unique_ptr<Slot>> slots_;  ///< one a worker
   std::vector<std::thread> threads_;
 };
 

@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <future>
 
-#include "base/cpu.h"
+#include "base/affinity.h"
 #include "base/json.h"
 #include "cli/engine_flags.h"
 #include "kernels/probe.h"
@@ -84,8 +84,9 @@ base::Result<base::OrderedJson> measure(const Options& options) {
     decode.push_back(static_cast<double>(options.generate) * options.batch / times.decode_seconds);
   }
   started.engine->stop();
-  const int threads =
-      start.engine.threads > 0 ? start.engine.threads : base::default_threads(base::detect_machine());
+  TW_ASSIGN_OR_RETURN(const base::Placement placement,
+                      base::place_threads(start.engine.threads, start.engine.cpus));
+  const auto threads = static_cast<int>(placement.size());
   const kernels::Ceilings ceilings = kernels::probe_ceilings(threads, model.weight_bytes_per_token());
   clear_progress();
   base::OrderedJson j;
@@ -93,6 +94,7 @@ base::Result<base::OrderedJson> measure(const Options& options) {
   j["quantization"] = model.card().quantization;
   j["kernels"] = model.table().name;
   j["threads"] = threads;
+  j["processors"] = base::placement_text(placement);
   j["batch"] = options.batch;
   j["prompt"] = options.prompt;
   j["generate"] = options.generate;

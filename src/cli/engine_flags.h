@@ -9,6 +9,8 @@ namespace tw::cli {
 inline void add_engine_flags(CLI::App& verb, EngineFlags& flags) {
   verb.add_option("--threads", flags.threads,
                   "worker threads (default: what the machine and the cgroup allow)");
+  verb.add_option("--cpus", flags.cpus,
+                  "processors they keep to, such as 0-3,8 (default: all that this process may use)");
   verb.add_option("--isa", flags.isa,
                   "force a kernel set: ref, avx2, avx512, amx (default: the best this processor has)");
   verb.add_option("--ctx", flags.ctx,

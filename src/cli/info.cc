@@ -1,5 +1,7 @@
 #include <cstdio>
+#include <set>
 
+#include "base/affinity.h"
 #include "base/cpu.h"
 #include "base/json.h"
 #include "cli/commands.h"
@@ -53,10 +55,15 @@ base::OrderedJson collect(const kernels::Table& table) {
     j["matmul"][std::string(base::dtype_name(dtype))] =
         prefill == nullptr ? decode : fmt::format("{}; prompts: {}", decode, prefill->name);
   }
+  std::set<int> nodes;
+  for (const base::Cpu& cpu : base::usable_cpus()) nodes.insert(cpu.node);
+  const base::Placement placement = base::place_threads(0, {}).value();  // all that are allowed: no error
   j["cpus"] = m.online_cpus;
   j["cores"] = m.physical_cores;
   j["cgroup_cpus"] = m.cgroup_cpus;
-  j["threads"] = base::default_threads(m);
+  j["numa_nodes"] = nodes.size();
+  j["threads"] = placement.size();
+  j["thread_cpus"] = base::placement_text(placement);
   j["l2_bytes"] = m.l2_bytes;
   j["l3_bytes"] = m.l3_bytes;
   j["memory_bytes"] = m.memory_bytes;

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <thread>
 
+#include "base/affinity.h"
 #include "base/env.h"
 #include "base/log.h"
 #include "base/mmap.h"
@@ -33,6 +34,7 @@ StartOptions start_options(const spec::ServeConfig& c) {
   StartOptions options;
   options.isa = c.isa.empty() ? base::env::isa().value_or("") : c.isa;
   options.engine = {.threads = c.threads,
+                    .cpus = {},
                     .context = c.ctx,
                     .kv_bytes = static_cast<std::int64_t>(c.kv_memory * (1 << 30)),
                     .kv_f32 = c.kv_type == "f32",
@@ -41,7 +43,9 @@ StartOptions start_options(const spec::ServeConfig& c) {
                     .max_step_tokens = c.max_step_tokens,
                     .decode_stretch = c.decode_stretch,
                     .prefix_cache = c.prefix_cache,
-                    .cache_generated = c.cache_generated};
+                    .cache_generated = c.cache_generated,
+                    .step_threads = {}};
+  if (!c.cpus.empty()) options.engine.cpus = base::parse_cpu_list(c.cpus).value();  // validated
   return options;
 }
 

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <cstdio>
 
-#include "base/cpu.h"
+#include "base/affinity.h"
 
 namespace tw::cli {
 
@@ -58,8 +58,8 @@ base::Result<Started> start_engine(const FoundModel& found, const StartOptions& 
   const Clock::time_point begin = Clock::now();
   model::LoadOptions load;
   load.isa = options.isa;
-  load.threads =
-      options.engine.threads > 0 ? options.engine.threads : base::default_threads(base::detect_machine());
+  load.threads = options.engine.threads;
+  load.cpus = options.engine.cpus;
   load.progress = [&](double done) {
     if (Clock::now() - begin > std::chrono::milliseconds(300)) draw_progress("loading", done);
   };
@@ -86,6 +86,9 @@ base::Result<StartOptions> EngineFlags::options() const {
   StartOptions start;
   start.isa = isa;
   start.engine.threads = threads;
+  if (!cpus.empty()) {
+    TW_ASSIGN_OR_RETURN(start.engine.cpus, base::parse_cpu_list(cpus));
+  }
   start.engine.context = ctx;
   start.engine.kv_bytes = static_cast<std::int64_t>(kv_memory * (1 << 30));
   start.engine.kv_f32 = kv_type == "f32";

@@ -42,10 +42,10 @@ struct Started {
 /// Loads the model (progress shown when it takes long) and starts an engine on it.
 base::Result<Started> start_engine(const FoundModel& found, const StartOptions& options);
 
-/// --threads, --isa, --ctx and --kv-memory, for the verbs that run a model.
+/// --threads, --cpus, --isa, --ctx and --kv-memory, for the verbs that run a model.
 struct EngineFlags {
   int threads = 0;
-  std::string isa;
+  std::string cpus, isa;
   std::int64_t ctx = 0;
   double kv_memory = 0;
   std::string kv_type = "f16";

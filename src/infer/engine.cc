@@ -187,13 +187,16 @@ void EngineImpl::stop() {
 
 std::string EngineImpl::description() const {
   return fmt::format(
-      "{} kernels, {} thread{}, context {}, {:.0f} MiB for keys and values, {:.0f} MiB for activations",
-      model_->table().name, runner_->threads(), runner_->threads() == 1 ? "" : "s", capacity_.context,
+      "{} kernels, {} thread{} on processor{} {}, context {}, {:.0f} MiB for keys and values, {:.0f} MiB for activations",
+      model_->table().name, runner_->threads(), runner_->threads() == 1 ? "" : "s",
+      runner_->placement()[0].size() == 1 ? "" : "s", base::placement_text(runner_->placement()),
+      capacity_.context,
       static_cast<double>(kv_.bytes()) / (1 << 20),
       static_cast<double>(runner_->activation_bytes()) / (1 << 20));
 }
 
 void EngineImpl::loop() {
+  const base::ThreadPin pin(runner_->placement()[0]);
   while (take_commands()) {
     propose_guesses();
     const sched::Step step = scheduler_.next(budget_.prompt_tokens());
@@ -263,7 +266,8 @@ void EngineImpl::run_step(const sched::Step& step) {
   }
   outputs_.insert(outputs_.end(), hidden_outputs_.begin(), hidden_outputs_.end());
   const Clock::time_point begin = Clock::now();
-  runner_->run(batch_, outputs_, kv_.view());
+  runner_->run(batch_, outputs_, kv_.view(),
+               options_.step_threads ? options_.step_threads(stats_.steps) : 0);
   budget_.ran(batch_.generated_rows(), batch_.rows() - batch_.generated_rows(),
               std::chrono::duration<double>(Clock::now() - begin).count());
   scheduler_.computed(step);
@@ -343,9 +347,9 @@ base::Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const model
   TW_ASSIGN_OR_RETURN(const Capacity capacity, plan_capacity(model->config(), options));
   TW_ASSIGN_OR_RETURN(PagedKv kv,
                       PagedKv::create(model->config(), capacity.blocks, capacity.context, options.kv_f32));
-  const int threads = options.threads > 0 ? options.threads : base::default_threads(base::detect_machine());
+  TW_ASSIGN_OR_RETURN(base::Placement placement, base::place_threads(options.threads, options.cpus));
   TW_ASSIGN_OR_RETURN(std::unique_ptr<StepRunner> runner,
-                      StepRunner::create(*model, kv, threads, options.max_step_tokens));
+                      StepRunner::create(*model, kv, std::move(placement), options.max_step_tokens));
   return std::unique_ptr<Engine>(std::make_unique<EngineImpl>(
       std::move(model), options, capacity, std::move(kv), std::move(runner), std::move(on_step)));
 }

@@ -71,6 +71,7 @@ using Ticket = std::uint64_t;  ///< names a request inside the engine
 
 struct EngineOptions {
   int threads = 0;            ///< 0: what the machine and the cgroup allow
+  std::vector<int> cpus;      ///< processors that the threads keep to; empty: all that this process may use
   std::int64_t context = 0;   ///< 0: the model's, as far as kv_bytes allow
   std::int64_t kv_bytes = 0;  ///< 0: chosen from free memory
   bool kv_f32 = false;
@@ -80,6 +81,8 @@ struct EngineOptions {
   bool prefix_cache = true, cache_generated = false;
   bool speculate =
       false;  ///< guess tokens from the text so far (PromptLookup); answers stay the same, bit for bit
+  /// How many threads run step n (0: those that have a processor to themselves, as when it is empty).
+  std::function<int(std::uint64_t n)> step_threads;
 };
 
 struct EngineStats {

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -67,7 +68,7 @@ class Answer {
 class EngineTest : public ::testing::Test {
  protected:
   void start(EngineOptions options = {}) {
-    options.threads = 2;
+    if (options.threads == 0) options.threads = 2;
     auto engine = Engine::create(model_, options);
     ASSERT_TRUE(engine.ok()) << engine.error().text();
     engine_ = std::move(*engine);
@@ -175,6 +176,43 @@ TEST_F(EngineTest, ChunksDoNotChangeAnAnswer) {
   chunked.max_step_tokens = 5;
   start(chunked);
   EXPECT_EQ(ask_and_wait(greedy(prompt, 40))->tokens, whole);
+}
+
+TEST_F(EngineTest, ThreadsThatComeAndGoDoNotChangeAnAnswer) {
+  const auto ask_three = [&] {
+    std::vector<std::unique_ptr<Answer>> answers;
+    for (const char* prompt : {"Once upon a time there was a cat", "Tim had", "The big red ball rolled"}) {
+      auto request = greedy(prompt, 60);
+      request.sampling.temperature = 0.8F;
+      request.sampling.seed = 11;
+      request.logprobs = 3;
+      answers.push_back(ask(std::move(request)));
+    }
+    for (const auto& answer : answers) answer->wait();
+    return answers;
+  };
+  EngineOptions options;
+  options.threads = 1;
+  start(options);
+  const auto expected = ask_three();
+  std::atomic<std::uint64_t> steps{0};
+  options.threads = 4;
+  options.max_step_tokens = 7;
+  options.step_threads = [&](std::uint64_t n) {
+    ++steps;
+    return static_cast<int>(n * n % 5);  // 0, 1, 4, 4, 1: 0 lets the team choose
+  };
+  start(options);
+  const auto changing = ask_three();
+  EXPECT_GT(steps, 60U);
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(changing[i]->tokens, expected[i]->tokens);
+    ASSERT_EQ(changing[i]->logprobs.size(), expected[i]->logprobs.size());
+    for (std::size_t t = 0; t < expected[i]->logprobs.size(); ++t) {
+      EXPECT_EQ(changing[i]->logprobs[t].logprob, expected[i]->logprobs[t].logprob) << "token " << t;
+      EXPECT_EQ(changing[i]->logprobs[t].top, expected[i]->logprobs[t].top) << "token " << t;
+    }
+  }
 }
 
 TEST_F(EngineTest, SameSeedSameAnswerWhateverElseRuns) {

@@ -12,12 +12,15 @@ ops::Tensor rows_of(ops::Tensor x, std::int64_t begin, std::int64_t end) {
 
 }  // namespace
 
-StepRunner::StepRunner(const model::LoadedModel& model, int threads)
-    : model_(model), team_(threads), workspaces_(threads) {}
+StepRunner::StepRunner(const model::LoadedModel& model, base::Placement placement)
+    : model_(model),
+      team_(std::move(placement)),
+      workspaces_(team_.size()) {}
 
 base::Result<std::unique_ptr<StepRunner>> StepRunner::create(const model::LoadedModel& model,
-                                                             const PagedKv& kv, int threads, int max_tokens) {
-  std::unique_ptr<StepRunner> runner(new StepRunner(model, threads));
+                                                             const PagedKv& kv, base::Placement placement,
+                                                             int max_tokens) {
+  std::unique_ptr<StepRunner> runner(new StepRunner(model, std::move(placement)));
   ops::Trace trace;
   ops::Exec ex(model.table(), trace);
   const std::vector<std::int32_t> tokens(max_tokens, 0);
@@ -28,7 +31,7 @@ base::Result<std::unique_ptr<StepRunner>> StepRunner::create(const model::Loaded
   const ops::Tensor hidden = model.transformer().forward(ex, worst, kv.view());
   model.transformer().logits(ex, rows_of(hidden, 0, std::min<std::int64_t>(max_tokens, kLogitRows)));
   TW_ASSIGN_OR_RETURN(runner->activations_, tensor::Buffer::allocate(ex.arena().peak(), "activations"));
-  for (int worker = 0; worker < threads; ++worker) {
+  for (int worker = 0; worker < runner->threads(); ++worker) {
     TW_ASSIGN_OR_RETURN(tensor::Buffer scratch,
                         tensor::Buffer::allocate(ex.scratch_peak(), "kernel scratch"));
     runner->scratch_.push_back(std::move(scratch));
@@ -36,17 +39,22 @@ base::Result<std::unique_ptr<StepRunner>> StepRunner::create(const model::Loaded
   return runner;
 }
 
-void StepRunner::run(model::Batch& batch, const std::vector<OutputRow>& outputs, const model::KvView& kv) {
+void StepRunner::run(model::Batch& batch, const std::vector<OutputRow>& outputs, const model::KvView& kv,
+                     int workers) {
   for (const OutputRow& output : outputs) {
     for (std::int64_t i = 0; i < output.rows; ++i) batch.want(output.batch_row + i);
   }
-  team_.run([&](int worker) { work(worker, batch, outputs, kv); });
+  const auto job = [&](int worker, int of) { work(worker, of, batch, outputs, kv); };
+  if (workers == 0)
+    team_.run_available(job);
+  else
+    team_.run(std::min(workers, team_.size()), job);
 }
 
-void StepRunner::work(int worker, const model::Batch& batch, const std::vector<OutputRow>& outputs,
+void StepRunner::work(int worker, int workers, const model::Batch& batch, const std::vector<OutputRow>& outputs,
                       const model::KvView& kv) {
   const tensor::Buffer& scratch = scratch_[worker];
-  ops::Exec ex(model_.table(), team_.barrier(), worker, team_.size(),
+  ops::Exec ex(model_.table(), team_.barrier(), worker, workers,
                tensor::Arena(activations_.data(), activations_.size()), scratch.data(), scratch.size());
   const ops::Tensor hidden = model_.transformer().forward(ex, batch, kv);
   std::int64_t row = 0;  // of hidden, which has the wanted rows alone

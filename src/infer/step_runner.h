@@ -25,22 +25,26 @@ class StepRunner {
  public:
   /// Traces the worst step (max_tokens rows over the longest context) and allocates what it needs.
   static base::Result<std::unique_ptr<StepRunner>> create(const model::LoadedModel& model, const PagedKv& kv,
-                                                          int threads, int max_tokens);
+                                                          base::Placement placement, int max_tokens);
 
-  /// REQUIRES: batch.rows() <= max_tokens; outputs of kind kHidden come after all others; none has more than
-  /// kLogitRows rows.
-  void run(model::Batch& batch, const std::vector<OutputRow>& outputs, const model::KvView& kv);
+  /// Runs on the workers that have a processor to themselves, or on so many as `workers` says if it is not 0:
+  /// the bits are the same. REQUIRES: batch.rows() <= max_tokens; outputs of kind kHidden come after all
+  /// others; none has more than kLogitRows rows.
+  void run(model::Batch& batch, const std::vector<OutputRow>& outputs, const model::KvView& kv,
+           int workers = 0);
 
   // Logits of a step are made this many rows at a time: 64 rows of a 150k vocabulary are 38 MB, 512 would be
   // 300.
   static constexpr std::int64_t kLogitRows = 64;
 
   int threads() const { return team_.size(); }
+  /// Where they run; the thread that calls run() should keep to the first.
+  const base::Placement& placement() const { return team_.placement(); }
   std::size_t activation_bytes() const { return activations_.size(); }
 
  private:
-  StepRunner(const model::LoadedModel& model, int threads);
-  void work(int worker, const model::Batch& batch, const std::vector<OutputRow>& outputs,
+  StepRunner(const model::LoadedModel& model, base::Placement placement);
+  void work(int worker, int workers, const model::Batch& batch, const std::vector<OutputRow>& outputs,
             const model::KvView& kv);
   /// Logits of these hidden rows, which are those of outputs [begin, end), and what follows from them.
   void use_logits(ops::Exec& ex, ops::Tensor hidden, const std::vector<OutputRow>& outputs, std::size_t begin,

@@ -59,7 +59,11 @@ base::Result<std::shared_ptr<const LoadedModel>> LoadedModel::load(const std::st
 }
 
 base::Status LoadedModel::bind_all(const LoadOptions& options) {
-  base::Team team(options.threads);
+  TW_ASSIGN_OR_RETURN(const base::Placement placement, base::place_threads(options.threads, options.cpus));
+  // Placed and cut as a step is: a page lies in the memory of the node that first writes it, and should be
+  // where it will be read.
+  const base::ThreadPin pin(placement[0]);
+  base::Team team(placement);
   std::int64_t done = 0;
   const std::int64_t total = params_.total_elements();
   for (Param& param : params_.params()) {

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "kernels/table.h"
 #include "model/model_card.h"
@@ -14,7 +15,8 @@ namespace tw::model {
 
 struct LoadOptions {
   std::string isa;                            ///< empty: the best kernel set of this machine
-  int threads = 1;                            ///< for packing
+  int threads = 1;                            ///< for packing; 0: what the machine and the cgroup allow
+  std::vector<int> cpus = {};                 ///< processors they keep to; empty: all of this process
   std::function<void(double done)> progress;  ///< 0 to 1, called from the loading thread; may be empty
 };
 

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "base/affinity.h"
+
 namespace tw::spec {
 namespace {
 
@@ -30,6 +32,9 @@ base::Status ServeConfig::validate() const {
   TW_RETURN_IF_ERROR(in_range("max-batch", max_batch, 1, 1024));
   TW_RETURN_IF_ERROR(in_range("max-step-tokens", max_step_tokens, 1, 512));
   TW_RETURN_IF_ERROR(in_range("threads", threads, 0, 1024));
+  if (!cpus.empty()) {
+    if (auto list = base::parse_cpu_list(cpus); !list.ok()) return list.error();
+  }
   TW_RETURN_IF_ERROR(in_range("drain-seconds", drain_seconds, 0, 86400));
   TW_RETURN_IF_ERROR(one_of("kv-type", kv_type, {"f16", "f32"}));
   TW_RETURN_IF_ERROR(one_of("log-format", log_format, {"text", "json"}));

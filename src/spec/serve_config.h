@@ -25,6 +25,7 @@ struct ServeConfig {
   bool cache_generated =
       false;        ///< let prefix hits take generated blocks too (see docs/architecture.md, Same bits)
   int threads = 0;  ///< 0: what the machine and the cgroup allow
+  std::string cpus;  ///< as 0-3,8; empty: all that this process may use
   std::string isa;  ///< force a kernel set
   std::string api_key_file;       ///< first line is the key; else the environment's TOKENWORKS_API_KEY
   std::string tls_cert, tls_key;  ///< PEM files; both or none
@@ -54,6 +55,7 @@ struct ServeConfig {
     v("cache-generated", c.cache_generated,
       "let the prefix cache reuse generated tokens too; answers may then differ in the last bits");
     v("threads", c.threads, "worker threads (default: what the machine and the cgroup allow)");
+    v("cpus", c.cpus, "processors they keep to, such as 0-3,8 (default: all that this process may use)");
     v("isa", c.isa, "force a kernel set: ref, avx2, avx512, amx (default: the best this processor has)");
     v("api-key-file", c.api_key_file, "file whose first line every client must send as its Bearer key");
     v("tls-cert", c.tls_cert, "PEM certificate chain: serve https");
