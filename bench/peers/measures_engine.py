@@ -1,0 +1,144 @@
+"""Measures of the engine alone, without HTTP: prefill, decode, sequences decoded together, a busy neighbour."""
+
+import contextlib
+import os
+import subprocess
+import sys
+
+import llama_cpp
+import tokenworks
+from peerlib import Failed, interleave
+
+PROMPT = 512
+SEQUENCES, SEQUENCE_PROMPT = 16, 16
+
+
+def peer_variants(bench, name, run):
+    """{name: function}: the program with and without flash attention. run(flash) measures."""
+    if isinstance(bench.llama, str):
+        def missing():
+            raise Failed(f"llama.cpp: {bench.llama}")
+        return {f"llama.cpp {name}": missing}
+    return {f"llama.cpp {name} -fa {flash}": lambda flash=flash: run(flash) for flash in ("0", "1")}
+
+
+def ours_of(outcome, key):
+    ours = outcome.values["ours"]
+    return ours if isinstance(ours, str) else ours[key]
+
+
+def share_of(outcome, rate, work, ceiling_of, unit):
+    """(ours, reference) of a target that is a share of a ceiling: the rate of tokens times the work of one."""
+    ours = outcome.values["ours"]
+    if isinstance(ours, str):
+        return ours, ours
+    ceiling = ceiling_of(ours)
+    missing = "`tokenworks bench --json` of this program measures no such ceiling"
+    return ours[rate] * work / unit, ceiling / unit if ceiling else missing
+
+
+def numbers_only(result):
+    """What of the bench's JSON a median can be made of; the ceilings under names that do not change."""
+    out = {key: value for key, value in result.items() if isinstance(value, (int, float))}
+    out["bandwidth_bytes_per_second"] = tokenworks.read_ceiling(result) or 0
+    out["bf16_flops_per_second"] = tokenworks.bf16_peak(result) or 0
+    return out
+
+
+def times(value, factor):
+    return value if isinstance(value, str) else value * factor
+
+
+def prefill(bench, model):
+    for threads in (1, 2):
+        outcome = interleave(
+            {"ours": lambda: numbers_only(tokenworks.bench(model.path, threads, PROMPT, 1,
+                                                           ceilings="prefill_peak" in model.goals))},
+            {**peer_variants(bench, "llama-bench",
+                             lambda flash: llama_cpp.bench(bench.llama, model.path, threads, flash, prompt=PROMPT)),
+             **bench.openvino.variants(model, threads, "prefill")},
+            bench.rounds, bench.seconds())
+        target = bench.target("prefill", model, threads, outcome)
+        yield target.settle(ours_of(outcome, "prefill_tokens_per_second"), outcome.best(), outcome.best())
+        work = 2 * model.layer_weights
+        target = bench.target("prefill_peak", model, threads, outcome)
+        if target:
+            yield target.settle(*share_of(outcome, "prefill_tokens_per_second", work, tokenworks.bf16_peak, 1e9),
+                                times(outcome.best(), work / 1e9))
+
+
+def decode(bench, model):
+    for threads in (1, 2):
+        outcome = interleave(
+            {"ours": lambda: numbers_only(tokenworks.bench(model.path, threads, 1, model.generate,
+                                                           ceilings="decode_bandwidth" in model.goals))},
+            {**peer_variants(bench, "llama-bench", lambda flash: llama_cpp.bench(
+                bench.llama, model.path, threads, flash, generate=model.generate)),
+             **bench.openvino.variants(model, threads, "decode")},
+            bench.rounds, bench.seconds())
+        target = bench.target("decode", model, threads, outcome)
+        yield target.settle(ours_of(outcome, "decode_tokens_per_second"), outcome.best(), outcome.best())
+        target = bench.target("decode_bandwidth", model, threads, outcome)
+        if target:
+            yield target.settle(*share_of(outcome, "decode_tokens_per_second", model.bytes_per_token,
+                                          tokenworks.read_ceiling, 1e9),
+                                times(outcome.best(), model.bytes_per_token / 1e9))
+
+
+def batch(bench, model):
+    """All sequences advance by a token when the weights are read once: the read rate is that of the steps."""
+    outcome = interleave(
+        {"ours": lambda: numbers_only(tokenworks.bench(model.path, 2, SEQUENCE_PROMPT, model.generate, SEQUENCES,
+                                                       ceilings="batch_16_bandwidth" in model.goals))},
+        {**peer_variants(bench, "llama-batched-bench", lambda flash: llama_cpp.batched_bench(
+            bench.llama, model.path, 2, flash, SEQUENCES, SEQUENCE_PROMPT, model.generate)),
+         **bench.openvino.variants(model, 2, "batch_16")},
+        bench.rounds, bench.seconds())
+    bench.flash[model.name] = outcome.rival[-1]
+    target = bench.target("batch_16", model, 2, outcome)
+    yield target.settle(ours_of(outcome, "decode_tokens_per_second"), outcome.best(), outcome.best())
+    work = model.bytes_per_token / SEQUENCES
+    target = bench.target("batch_16_bandwidth", model, 2, outcome)
+    if target:
+        yield target.settle(*share_of(outcome, "decode_tokens_per_second", work, tokenworks.read_ceiling, 1e9),
+                            times(outcome.best(), work / 1e9))
+
+
+@contextlib.contextmanager
+def busy_neighbour():
+    """Another process at 100 %, pinned to the first of the processors that we may use."""
+    cpu = min(os.sched_getaffinity(0))
+    spin = f"import os\nos.sched_setaffinity(0, {{{cpu}}})\nprint(flush=True)\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", spin], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+def busy(bench, model):
+    """Two threads beside the busy process, against one thread of a quiet machine."""
+    for sequences in (1, SEQUENCES):
+        if not bench.wants(f"busy_{sequences}", model):
+            continue
+        prompt = 1 if sequences == 1 else SEQUENCE_PROMPT
+
+        def ours(threads):
+            return tokenworks.bench(model.path, threads, prompt, model.generate, sequences)["decode_tokens_per_second"]
+
+        def peer(flash):
+            with busy_neighbour():
+                if sequences == 1:
+                    return llama_cpp.bench(bench.llama, model.path, 2, flash, generate=model.generate)
+                return llama_cpp.batched_bench(bench.llama, model.path, 2, flash, sequences, prompt, model.generate)
+
+        def beside():
+            with busy_neighbour():
+                return ours(2)
+
+        outcome = interleave({"alone": lambda: ours(1), "beside": beside},
+                             peer_variants(bench, "llama-bench" if sequences == 1 else "llama-batched-bench", peer),
+                             bench.rounds, bench.seconds())
+        target = bench.target(f"busy_{sequences}", model, 2, outcome)
+        yield target.settle(outcome.values["beside"], outcome.values["alone"], outcome.best())

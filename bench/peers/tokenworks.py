@@ -1,0 +1,55 @@
+"""Our program: building it, its benchmark verb, its server."""
+
+import json
+import os
+
+from peerlib import ROOT, Failed, last_json, run
+
+PROGRAM = os.path.join(ROOT, "build", "tokenworks")
+
+
+def build():
+    """Path of our program, built if it is not current."""
+    folder = os.path.join(ROOT, "build")
+    if not os.path.exists(os.path.join(folder, "build.ninja")):
+        run(["cmake", "--preset", "release", "-DTW_TESTS=OFF"])
+    run(["ninja", "-C", folder, "tokenworks"])
+    return PROGRAM
+
+
+def version():
+    """What `info` says of processor and kernels, and the commit."""
+    commit = run(["git", "rev-parse", "--short", "HEAD"]).strip()
+    changed = run(["git", "status", "--porcelain", "--", "src", "cmake", "CMakeLists.txt"]).strip()
+    return f"{commit}{' with changes' if changed else ''}"
+
+
+def bench(model, threads, prompt, generate, batch=1, ceilings=False):
+    """The JSON of `tokenworks bench`, one counted run after a warm-up."""
+    command = [PROGRAM, "bench", model, "--json", "--threads", str(threads), "--repeat", "1", "--prompt", str(prompt),
+               "--generate", str(generate), "--batch", str(batch)]
+    out = last_json(run(command + ([] if ceilings else ["--no-ceilings"])), "tokenworks bench")
+    for key in ("prefill_tokens_per_second", "decode_tokens_per_second"):
+        if not isinstance(out.get(key), (int, float)):
+            raise Failed(f"tokenworks bench: no {key} in {json.dumps(out)[:200]}")
+    return out
+
+
+def read_ceiling(result):
+    """Bytes/s that this machine reads at best, or None."""
+    return result.get("bandwidth_bytes_per_second")
+
+
+def bf16_peak(result):
+    """FLOP/s of bf16 matrix multiplication at best, or None on a program or machine that does not measure it."""
+    if "bf16_flops_per_second" in result:
+        return result["bf16_flops_per_second"]
+    return result.get("matrix_flops_per_second") if "bf16" in result.get("matrix_peak", "") else None
+
+
+def has_speculation():
+    return "--speculate" in run([PROGRAM, "serve", "--help"])
+
+
+def server_command(model, port, threads, options):
+    return [PROGRAM, "serve", model, "--port", str(port), "--threads", str(threads), "--log-level", "warn", *options]
