@@ -14,7 +14,7 @@ struct Options {
   std::string model;
   EngineFlags engine;
   int prompt = 512, generate = 128, batch = 1, repeat = 5;
-  bool json = false;
+  bool ceilings = true, json = false;
 };
 
 /// Tokens no two of which make the same prompt, so that the prefix cache stays out of the measurement.
@@ -27,41 +27,139 @@ std::vector<std::int32_t> random_prompt(int length, std::size_t vocabulary, std:
   return tokens;
 }
 
-struct Run {
-  double prefill_seconds = 0, decode_seconds = 0;
+/// When a request's tokens came. Filled on the engine's thread until the last chunk.
+struct Arrivals {
+  struct Piece {
+    infer::Clock::time_point time;
+    std::size_t tokens;
+  };
+  std::vector<Piece> pieces;
+  infer::FinishReason finish = infer::FinishReason::kLength;
 };
 
-/// `batch` requests together: until the last has its first token, and from there until the last has finished.
+base::Result<std::future<Arrivals>> submit(infer::Engine& engine, const std::vector<std::int32_t>& prompt,
+                                           int generate) {
+  infer::GenerateRequest request;
+  request.prompt = prompt;
+  request.max_tokens = generate + 1;
+  request.ignore_eos = true;
+  request.sampling.temperature = 0;
+  auto promise = std::make_shared<std::promise<Arrivals>>();
+  auto arrivals = std::make_shared<Arrivals>();
+  std::future<Arrivals> done = promise->get_future();
+  const auto sink = [promise, arrivals](const infer::Chunk& chunk) {
+    if (!chunk.tokens.empty()) arrivals->pieces.push_back({infer::Clock::now(), chunk.tokens.size()});
+    if (!chunk.finish) return;
+    arrivals->finish = *chunk.finish;
+    promise->set_value(std::move(*arrivals));
+  };
+  TW_RETURN_IF_ERROR(engine.submit(std::move(request), sink));
+  return done;
+}
+
+double seconds(infer::Clock::duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+struct Run {
+  double prefill_seconds = 0;  ///< until the last request has its first token
+  double decode_rate = 0;      ///< tokens/s of all requests while all of them decode
+};
+
+/// Decoding counts while every request does: from the last one's first token until the first one ends. Each
+/// request is timed between tokens of its own, so that it does not matter where in a step the window begins.
+base::Result<double> decode_rate(const std::vector<Arrivals>& all) {
+  infer::Clock::time_point begin = infer::Clock::time_point::min(), end = infer::Clock::time_point::max();
+  for (const Arrivals& one : all) {
+    begin = std::max(begin, one.pieces.front().time);
+    end = std::min(end, one.pieces.back().time);
+  }
+  double rate = 0;
+  for (const Arrivals& one : all) {
+    const Arrivals::Piece *first = nullptr, *last = nullptr;
+    std::size_t tokens = 0;
+    for (const Arrivals::Piece& piece : one.pieces) {
+      if (piece.time < begin || piece.time > end) continue;
+      if (first == nullptr) {
+        first = &piece;
+      } else {
+        tokens += piece.tokens;
+      }
+      last = &piece;
+    }
+    if (tokens == 0) {
+      return base::error(base::Code::kInvalidArgument,
+                         "the first sequences ended before all {} were decoding: raise --generate or lower "
+                         "--prompt",
+                         all.size());
+    }
+    rate += static_cast<double>(tokens) / seconds(last->time - first->time);
+  }
+  return rate;
+}
+
 base::Result<Run> one_run(infer::Engine& engine, const std::vector<std::vector<std::int32_t>>& prompts,
                           int generate) {
-  std::vector<std::future<infer::Timings>> done;
+  std::vector<std::future<Arrivals>> futures;
   const infer::Clock::time_point begin = infer::Clock::now();
   for (const auto& prompt : prompts) {
-    auto promise = std::make_shared<std::promise<infer::Timings>>();
-    done.push_back(promise->get_future());
-    infer::GenerateRequest request;
-    request.prompt = prompt;
-    request.max_tokens = generate + 1;
-    request.ignore_eos = true;
-    request.sampling.temperature = 0;
-    auto ticket = engine.submit(std::move(request), [promise](const infer::Chunk& chunk) {
-      if (chunk.finish) promise->set_value(chunk.timings);
-    });
-    if (!ticket.ok()) return ticket.error();
+    TW_ASSIGN_OR_RETURN(std::future<Arrivals> done, submit(engine, prompt, generate));
+    futures.push_back(std::move(done));
   }
-  infer::Clock::time_point first = begin, last = begin;
-  for (auto& future : done) {
-    const infer::Timings timings = future.get();
-    first = std::max(first, timings.first_token);
-    last = std::max(last, timings.finished);
+  std::vector<Arrivals> all;
+  infer::Clock::time_point first = begin;
+  for (auto& future : futures) {
+    all.push_back(future.get());
+    if (all.back().finish != infer::FinishReason::kLength || all.back().pieces.empty()) {
+      return base::error(base::Code::kInternal, "a request ended before its {} tokens", generate + 1);
+    }
+    first = std::max(first, all.back().pieces.front().time);
   }
-  const auto seconds = [](auto duration) { return std::chrono::duration<double>(duration).count(); };
-  return Run{seconds(first - begin), seconds(last - first)};
+  TW_ASSIGN_OR_RETURN(const double rate, decode_rate(all));
+  return Run{seconds(first - begin), rate};
 }
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
+}
+
+struct Speeds {
+  double prefill = 0, decode = 0;  ///< tokens/s of all sequences together
+};
+
+base::Result<Speeds> measure_speeds(infer::Engine& engine, std::size_t vocabulary, const Options& options) {
+  std::uint64_t state = 42;
+  std::vector<double> prefill, decode;
+  for (int run = 0; run <= options.repeat; ++run) {  // the first is the warm-up
+    std::vector<std::vector<std::int32_t>> prompts;
+    for (int i = 0; i < options.batch; ++i)
+      prompts.push_back(random_prompt(options.prompt, vocabulary, state));
+    TW_ASSIGN_OR_RETURN(const Run times, one_run(engine, prompts, options.generate));
+    draw_progress("measuring", static_cast<double>(run + 1) / (options.repeat + 1));
+    if (run == 0) continue;
+    prefill.push_back(static_cast<double>(options.prompt) * options.batch / times.prefill_seconds);
+    decode.push_back(times.decode_rate);
+  }
+  clear_progress();
+  return Speeds{median(prefill), median(decode)};
+}
+
+/// This machine's ceilings and the shares of them; the machine must be idle while they are measured.
+void add_ceilings(base::OrderedJson& j, const model::LoadedModel& model, const Speeds& speeds, int threads,
+                  int batch) {
+  const auto bytes = static_cast<double>(model.weight_bytes_per_token());
+  const auto weights = static_cast<double>(model.layer_weights());
+  const kernels::Ceilings ceilings = kernels::probe_ceilings(threads, model.weight_bytes_per_token());
+  // Tiles multiply prompts in bf16; what they could do in int8 is another question.
+  const bool tiles = model.table().name == "amx";
+  const kernels::Ceilings::Peak& peak = ceilings.best(tiles ? "bf16" : "");
+  j["bandwidth_bytes_per_second"] = ceilings.bytes_per_second;
+  j["matrix_flops_per_second"] = peak.flops_per_second;
+  j["matrix_peak"] = peak.name;
+  for (const auto& [name, flops] : ceilings.peaks) j["peaks"][name] = flops;
+  j["decode_bandwidth_share"] = speeds.decode / batch * bytes / ceilings.bytes_per_second;
+  j["prefill_peak_share"] = speeds.prefill * 2 * weights / peak.flops_per_second;
 }
 
 base::Result<base::OrderedJson> measure(const Options& options) {
@@ -71,24 +169,12 @@ base::Result<base::OrderedJson> measure(const Options& options) {
   if (start.engine.context == 0) start.engine.context = options.prompt + options.generate + 1;
   TW_ASSIGN_OR_RETURN(Started started, start_engine(found, start));
   const model::LoadedModel& model = *started.model;
-  std::uint64_t state = 42;
-  std::vector<double> prefill, decode;
-  for (int run = 0; run <= options.repeat; ++run) {  // the first is the warm-up
-    std::vector<std::vector<std::int32_t>> prompts;
-    for (int i = 0; i < options.batch; ++i)
-      prompts.push_back(random_prompt(options.prompt, model.card().tokenizer->size(), state));
-    TW_ASSIGN_OR_RETURN(const Run times, one_run(*started.engine, prompts, options.generate));
-    draw_progress("measuring", static_cast<double>(run + 1) / (options.repeat + 1));
-    if (run == 0) continue;
-    prefill.push_back(static_cast<double>(options.prompt) * options.batch / times.prefill_seconds);
-    decode.push_back(static_cast<double>(options.generate) * options.batch / times.decode_seconds);
-  }
+  TW_ASSIGN_OR_RETURN(const Speeds speeds,
+                      measure_speeds(*started.engine, model.card().tokenizer->size(), options));
   started.engine->stop();
   TW_ASSIGN_OR_RETURN(const base::Placement placement,
                       base::place_threads(start.engine.threads, start.engine.cpus));
   const auto threads = static_cast<int>(placement.size());
-  const kernels::Ceilings ceilings = kernels::probe_ceilings(threads, model.weight_bytes_per_token());
-  clear_progress();
   base::OrderedJson j;
   j["model"] = started.card->name;
   j["quantization"] = model.card().quantization;
@@ -98,20 +184,9 @@ base::Result<base::OrderedJson> measure(const Options& options) {
   j["batch"] = options.batch;
   j["prompt"] = options.prompt;
   j["generate"] = options.generate;
-  j["prefill_tokens_per_second"] = median(prefill);
-  j["decode_tokens_per_second"] = median(decode);
-  j["bandwidth_bytes_per_second"] = ceilings.bytes_per_second;
-  // Tiles multiply prompts in bf16; what they could do in int8 is another question.
-  const bool tiles = model.table().name == "amx";
-  const kernels::Ceilings::Peak& peak = ceilings.best(tiles ? "bf16" : "");
-  j["matrix_flops_per_second"] = peak.flops_per_second;
-  j["matrix_peak"] = peak.name;
-  for (const auto& [name, flops] : ceilings.peaks) j["peaks"][name] = flops;
-  j["decode_bandwidth_share"] = median(decode) / options.batch *
-                                static_cast<double>(model.weight_bytes_per_token()) /
-                                ceilings.bytes_per_second;
-  j["prefill_peak_share"] =
-      median(prefill) * 2 * static_cast<double>(model.layer_weights()) / peak.flops_per_second;
+  j["prefill_tokens_per_second"] = speeds.prefill;
+  j["decode_tokens_per_second"] = speeds.decode;
+  if (options.ceilings) add_ceilings(j, model, speeds, threads, options.batch);
   return j;
 }
 
@@ -127,12 +202,18 @@ int bench(const Options& options) {
   std::printf("%s, %s, %s kernels, %d threads, batch %d\n", j["model"].get<std::string>().c_str(),
               j["quantization"].get<std::string>().c_str(), j["kernels"].get<std::string>().c_str(),
               j["threads"].get<int>(), options.batch);
-  std::printf("prefill %5d tokens  %9.1f tokens/s   %4.1f %% of the %s peak of %.0f GFLOP/s\n",
-              options.prompt, number("prefill_tokens_per_second"), 100 * number("prefill_peak_share"),
-              j["matrix_peak"].get<std::string>().c_str(), number("matrix_flops_per_second") / 1e9);
-  std::printf("decode  %5d tokens  %9.1f tokens/s   %4.1f %% of the read bandwidth of %.1f GB/s\n",
-              options.generate, number("decode_tokens_per_second"), 100 * number("decode_bandwidth_share"),
-              number("bandwidth_bytes_per_second") / 1e9);
+  std::string of_peak, of_bandwidth;
+  if (options.ceilings) {
+    of_peak = fmt::format("   {:4.1f} % of the {} peak of {:.0f} GFLOP/s", 100 * number("prefill_peak_share"),
+                          j["matrix_peak"].get<std::string>(), number("matrix_flops_per_second") / 1e9);
+    of_bandwidth =
+        fmt::format("   {:4.1f} % of the read bandwidth of {:.1f} GB/s",
+                    100 * number("decode_bandwidth_share"), number("bandwidth_bytes_per_second") / 1e9);
+  }
+  std::printf("prefill %5d tokens  %9.1f tokens/s%s\n", options.prompt, number("prefill_tokens_per_second"),
+              of_peak.c_str());
+  std::printf("decode  %5d tokens  %9.1f tokens/s%s\n", options.generate, number("decode_tokens_per_second"),
+              of_bandwidth.c_str());
   return 0;
 }
 
@@ -149,12 +230,14 @@ void add_bench(CLI::App& app, int& exit_code) {
   verb->add_option("--generate,-n", options->generate, "tokens generated after the first")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  verb->add_option("--batch,-b", options->batch, "sequences together")
+  verb->add_option("--batch,--parallel,-b", options->batch, "sequences together")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
   verb->add_option("--repeat,-r", options->repeat, "counted runs after one warm-up; the median is shown")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  verb->add_flag("--ceilings,!--no-ceilings", options->ceilings,
+                 "measure this machine's ceilings too (default)");
   verb->add_flag("--json", options->json, "one JSON document");
   add_engine_flags(*verb, options->engine);
   verb->footer(
