@@ -4,6 +4,7 @@
 // Llama. Those weights are larger than most nearest caches, but not than all; the cases named "memory" go
 // through 400 MB of such matrices instead, and "read" is the best that reading 400 MB reaches on one thread.
 #include <benchmark/benchmark.h>
+#include <sys/mman.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -24,8 +25,13 @@ struct Free {
 };
 using Buffer = std::unique_ptr<std::uint8_t, Free>;
 
+/// Of huge pages where the system has them, as weights are.
 Buffer allocate(std::int64_t bytes) {
-  return Buffer(static_cast<std::uint8_t*>(std::aligned_alloc(64, (bytes + 4096 + 63) / 64 * 64)));
+  constexpr std::size_t kHugePage = std::size_t{2} << 20;
+  const std::size_t whole = (static_cast<std::size_t>(bytes) + 4096 + kHugePage - 1) / kHugePage * kHugePage;
+  Buffer buffer(static_cast<std::uint8_t*>(std::aligned_alloc(kHugePage, whole)));
+  madvise(buffer.get(), whole, MADV_HUGEPAGE);
+  return buffer;
 }
 
 /// Random bytes, any two of which are a normal fp16 number below 2: no scale is infinite, none so small that

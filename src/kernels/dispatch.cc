@@ -83,7 +83,7 @@ void fill_avx512(const CpuFeatures& features, KernelSlots& slots) {
 }
 
 void fill_amx(const CpuFeatures&, KernelSlots& slots) {
-  avx512vnni_matmul_slots(slots);
+  amx_decode_slots(slots);
   amx_prefill_slots(slots);
   amx_probe_slots(slots);
   amx_attention_slots(slots);

@@ -9,12 +9,17 @@ namespace tw::kernels {
 namespace {
 
 template <DType kType>
+void run(const MatmulArgs& a) {
+  run_dots<kType>(a, 0);
+}
+
+template <DType kType>
 constexpr MatmulKernel kKernel = {
     kPanelRows,
     packed_bytes_16,
     pack_16,
     {panel_format(kType).bytes ? "avx512 vnni panels of 16, bytes" : "avx512 vnni panels of 16, nibbles",
-     kPanelRows, prepared_rows_bytes, prepare<true>, 1, nullptr, run_dots<kType>}};
+     kPanelRows, prepared_rows_bytes, prepare<true>, 1, nullptr, run<kType>}};
 
 }  // namespace
 

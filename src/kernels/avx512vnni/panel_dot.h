@@ -130,9 +130,9 @@ TW_INLINE __m512i integer_sum(const __m512i* w, const DotRow& x, std::int64_t bl
   return _mm512_add_epi32(_mm512_slli_epi32(high, 8), low);
 }
 
-/// Adds one block to a row's sums, given its integer sums. The order of these additions is what makes a
-/// row's bits.
-template <DType kType>
+/// Adds one block to a row's sums, given its integer sums and the row's scale and scaled sums, kStride apart.
+/// The order of these additions is what makes a row's bits.
+template <DType kType, int kStride>
 TW_INLINE __m512 add_block(__m512 sum, const __m512i* products, const PanelScales& s, float scale,
                            const float* sums) {
   for (int h = 0; h < kParts<kType>; ++h)
@@ -140,9 +140,9 @@ TW_INLINE __m512 add_block(__m512 sum, const __m512i* products, const PanelScale
   if constexpr (!kCentered<kType>) {
     for (int h = 0; h < kParts<kType>; ++h) {
       if constexpr (panel_format(kType).super)
-        sum = _mm512_fnmadd_ps(s.minimum[h], _mm512_set1_ps(sums[h]), sum);
+        sum = _mm512_fnmadd_ps(s.minimum[h], _mm512_set1_ps(sums[h * kStride]), sum);
       else
-        sum = _mm512_fmadd_ps(s.minimum[h], _mm512_set1_ps(sums[h]), sum);
+        sum = _mm512_fmadd_ps(s.minimum[h], _mm512_set1_ps(sums[h * kStride]), sum);
     }
   }
   return sum;
@@ -169,7 +169,7 @@ TW_INLINE void dot_block(const std::uint8_t* p, __m512 d, __m512 dmin, const Dot
     products[0] = integer_sum<kType, 0>(w, row, block);
     if constexpr (f.halves) products[1] = integer_sum<kType, 1>(w, row, block);
     sum[t.value] =
-        add_block<kType>(sum[t.value], products, s, row.scales[block], row.sums + block * kParts<kType>);
+        add_block<kType, 1>(sum[t.value], products, s, row.scales[block], row.sums + block * kParts<kType>);
   });
 }
 
@@ -228,13 +228,13 @@ TW_INLINE std::int64_t dot_rows(const MatmulArgs& a, const std::uint8_t* panel, 
   return t;
 }
 
-/// All rows, by dot products.
+/// Rows from `row` on, by dot products.
 template <DType kType>
-void run_dots(const MatmulArgs& a) {
+void run_dots(const MatmulArgs& a, std::int64_t row) {
   const std::int64_t bytes = panel_bytes(panel_format(kType), kPanelRows, a.k);
   for (std::int64_t n = a.n_begin; n < a.n_end; n += kPanelRows) {
     const auto* panel = static_cast<const std::uint8_t*>(a.weight) + n / kPanelRows * bytes;
-    std::int64_t t = dot_rows<kType, 8>(a, panel, n, 0);
+    std::int64_t t = dot_rows<kType, 8>(a, panel, n, row);
     t = dot_rows<kType, 4>(a, panel, n, t);
     t = dot_rows<kType, 2>(a, panel, n, t);
     dot_rows<kType, 1>(a, panel, n, t);
