@@ -124,7 +124,8 @@ base::Result<Placement> place_threads(int threads, const std::vector<int>& cpus)
     for (const int id : cpus) {
       const auto it = std::find_if(allowed.begin(), allowed.end(), [&](const Cpu& c) { return c.id == id; });
       if (it == allowed.end()) {
-        return base::error(Code::kInvalidArgument, "--cpus names processor {}, which this process may not use", id);
+        return base::error(Code::kInvalidArgument,
+                           "--cpus names processor {}, which this process may not use", id);
       }
       wanted.push_back(*it);
     }

@@ -15,8 +15,8 @@ TEST(CpuList, ReadsAndWrites) {
   }
 }
 
-/// `nodes` nodes (each a package) of `cores` cores; the siblings of a core come after all first ones, as Linux
-/// numbers them.
+/// `nodes` nodes (each a package) of `cores` cores; the siblings of a core come after all first ones, as
+/// Linux numbers them.
 std::vector<Cpu> machine(int nodes, int cores, int siblings) {
   std::vector<Cpu> cpus;
   for (int id = 0; id < nodes * cores * siblings; ++id) {
@@ -37,7 +37,8 @@ TEST(Placement, SpreadsOverNodesInOrder) {
   const Placement placement = place_threads(machine(2, 4, 2), 0, 0);
   ASSERT_EQ(placement.size(), 8U);
   for (int worker = 0; worker < 8; ++worker) {
-    EXPECT_EQ(placement[worker], worker < 4 ? (std::vector<int>{0, 1, 2, 3}) : (std::vector<int>{4, 5, 6, 7}));
+    EXPECT_EQ(placement[worker],
+              worker < 4 ? (std::vector<int>{0, 1, 2, 3}) : (std::vector<int>{4, 5, 6, 7}));
   }
   EXPECT_EQ(placement_text(placement), "0-3 and 4-7");
   const Placement three = place_threads(machine(2, 4, 1), 3, 0);

@@ -51,8 +51,8 @@ constexpr int kTrialRank = -1;
 
 }  // namespace
 
-/// What a worker is told, and what it tells. The caller writes while the worker waits for an order; the worker
-/// from there until it reaches the barrier (a job) or ends kRunning (a trial).
+/// What a worker is told, and what it tells. The caller writes while the worker waits for an order; the
+/// worker from there until it reaches the barrier (a job) or ends kRunning (a trial).
 struct alignas(64) Team::Slot {
   enum class Trial { kNone, kRunning, kPassed, kFailed };
 
@@ -202,7 +202,8 @@ void Team::show_up(Slot& slot) {
     return slot.trial_over.load(std::memory_order_relaxed) || stopping_.load(std::memory_order_relaxed);
   };
   Slot::Trial result = Slot::Trial::kPassed;
-  for (Clock::time_point now = Clock::now(); now < end && result == Slot::Trial::kPassed; now = Clock::now()) {
+  for (Clock::time_point now = Clock::now(); now < end && result == Slot::Trial::kPassed;
+       now = Clock::now()) {
     if (spin_until(std::min(end, now + 100us), over)) result = Slot::Trial::kNone;
     slot.delay_before = slot.delay.total();
     if (late + (slot.delay_before - before) > slot.trial_limit) result = Slot::Trial::kFailed;

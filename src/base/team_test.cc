@@ -98,7 +98,8 @@ TEST(Team, LeavesOutAStarvedWorkerAndTakesItBack) {
   };
   EXPECT_EQ(until(2, busy), 2);
   EXPECT_EQ(until(1, busy), 1);
-  EXPECT_EQ(until(2, [] { std::this_thread::sleep_for(5ms); }), 2) << "the processor is free, but nobody came";
+  EXPECT_EQ(until(2, [] { std::this_thread::sleep_for(5ms); }), 2)
+      << "the processor is free, but nobody came";
 }
 
 class RosterTest : public ::testing::Test {

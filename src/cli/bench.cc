@@ -221,6 +221,7 @@ int bench(const Options& options) {
 
 void add_bench(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<Options>();
+  options->engine.speculate = "off";  // random prompts may make answers that repeat, and be easy to guess
   CLI::App* verb =
       app.add_subcommand("bench", "Measure prefill and decode, and what share of this machine they reach.");
   verb->add_option("model", options->model, "file, folder or name in the store (default: the default model)");

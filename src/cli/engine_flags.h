@@ -17,6 +17,9 @@ inline void add_engine_flags(CLI::App& verb, EngineFlags& flags) {
                   "longest sequence in tokens (default: the model's, as far as memory allows)");
   verb.add_option("--kv-memory", flags.kv_memory,
                   "GiB for keys and values (default: a quarter of the free memory)");
+  verb.add_option("--speculate", flags.speculate,
+                  "lookup: guess tokens from the text so far, which changes the speed alone; off")
+      ->capture_default_str();
   verb.add_option("--kv-type", flags.kv_type, "storage of keys and values: f16 or f32");
 }
 

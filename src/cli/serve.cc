@@ -44,6 +44,7 @@ StartOptions start_options(const spec::ServeConfig& c) {
                     .decode_stretch = c.decode_stretch,
                     .prefix_cache = c.prefix_cache,
                     .cache_generated = c.cache_generated,
+                    .speculate = c.speculate == "lookup",
                     .step_threads = {}};
   if (!c.cpus.empty()) options.engine.cpus = base::parse_cpu_list(c.cpus).value();  // validated
   return options;

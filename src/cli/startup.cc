@@ -83,7 +83,11 @@ base::Result<StartOptions> EngineFlags::options() const {
   if (kv_type != "f16" && kv_type != "f32") {
     return base::error(Code::kInvalidArgument, "--kv-type is \"{}\", but must be f16 or f32", kv_type);
   }
+  if (speculate != "lookup" && speculate != "off") {
+    return base::error(Code::kInvalidArgument, "--speculate is \"{}\", but must be lookup or off", speculate);
+  }
   StartOptions start;
+  start.engine.speculate = speculate == "lookup";
   start.isa = isa;
   start.engine.threads = threads;
   if (!cpus.empty()) {

@@ -48,7 +48,7 @@ struct EngineFlags {
   std::string cpus, isa;
   std::int64_t ctx = 0;
   double kv_memory = 0;
-  std::string kv_type = "f16";
+  std::string kv_type = "f16", speculate = "lookup";
   base::Result<StartOptions> options() const;
 };
 

@@ -187,11 +187,11 @@ void EngineImpl::stop() {
 
 std::string EngineImpl::description() const {
   return fmt::format(
-      "{} kernels, {} thread{} on processor{} {}, context {}, {:.0f} MiB for keys and values, {:.0f} MiB for activations",
+      "{} kernels, {} thread{} on processor{} {}, context {}, {:.0f} MiB for keys and values, {:.0f} MiB for "
+      "activations",
       model_->table().name, runner_->threads(), runner_->threads() == 1 ? "" : "s",
       runner_->placement()[0].size() == 1 ? "" : "s", base::placement_text(runner_->placement()),
-      capacity_.context,
-      static_cast<double>(kv_.bytes()) / (1 << 20),
+      capacity_.context, static_cast<double>(kv_.bytes()) / (1 << 20),
       static_cast<double>(runner_->activation_bytes()) / (1 << 20));
 }
 
@@ -266,8 +266,7 @@ void EngineImpl::run_step(const sched::Step& step) {
   }
   outputs_.insert(outputs_.end(), hidden_outputs_.begin(), hidden_outputs_.end());
   const Clock::time_point begin = Clock::now();
-  runner_->run(batch_, outputs_, kv_.view(),
-               options_.step_threads ? options_.step_threads(stats_.steps) : 0);
+  runner_->run(batch_, outputs_, kv_.view(), options_.step_threads ? options_.step_threads(stats_.steps) : 0);
   budget_.ran(batch_.generated_rows(), batch_.rows() - batch_.generated_rows(),
               std::chrono::duration<double>(Clock::now() - begin).count());
   scheduler_.computed(step);

@@ -290,6 +290,43 @@ TEST_F(EngineTest, PromptLogprobsAreThoseOfGenerating) {
   EXPECT_EQ(score->last.generated_tokens, 0);
 }
 
+/// Text that repeats is guessed; what is drawn does not change, whether greedily or by chance.
+TEST_F(EngineTest, GuessingChangesNoAnswer) {
+  const std::string story = "Tim had a red ball. Tim had a big dog. ";
+  std::vector<GenerateRequest> requests;
+  for (const float temperature : {0.0F, 0.3F, 1.0F}) {
+    for (std::uint64_t seed = 1; seed <= 6; ++seed) {
+      auto request = greedy(story + story + story, 60);
+      request.sampling.temperature = temperature;
+      request.sampling.seed = seed;
+      request.sampling.repetition_penalty = seed % 2 == 0 ? 1.1F : 1.0F;
+      request.logprobs = 2;
+      if (seed == 3) request.stop = {"dog. Tim"};
+      requests.push_back(std::move(request));
+    }
+  }
+  std::vector<std::unique_ptr<Answer>> plain, guessed;
+  start();
+  for (const auto& request : requests) plain.push_back(ask_and_wait(request));
+  EXPECT_EQ(engine_->stats().guesses, 0U);
+  EngineOptions options;
+  options.speculate = true;
+  start(options);
+  for (const auto& request : requests) guessed.push_back(ask_and_wait(request));
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    EXPECT_EQ(guessed[i]->tokens, plain[i]->tokens) << i;
+    EXPECT_EQ(guessed[i]->text, plain[i]->text) << i;
+    EXPECT_EQ(guessed[i]->last.finish, plain[i]->last.finish) << i;
+    EXPECT_EQ(guessed[i]->last.generated_tokens, plain[i]->last.generated_tokens) << i;
+    ASSERT_EQ(guessed[i]->logprobs.size(), plain[i]->logprobs.size()) << i;
+    for (std::size_t t = 0; t < plain[i]->logprobs.size(); ++t)
+      EXPECT_EQ(guessed[i]->logprobs[t].logprob, plain[i]->logprobs[t].logprob) << i << " token " << t;
+  }
+  EXPECT_GT(engine_->stats().accepted_tokens, 10U);
+  EXPECT_GT(engine_->stats().guessed_tokens, engine_->stats().accepted_tokens)
+      << "wrong guesses are tested too";
+}
+
 TEST_F(EngineTest, EmbeddingsDoNotDependOnChunks) {
   start();
   auto request = greedy("Once upon a time, there was a little girl", 0);

@@ -13,9 +13,7 @@ ops::Tensor rows_of(ops::Tensor x, std::int64_t begin, std::int64_t end) {
 }  // namespace
 
 StepRunner::StepRunner(const model::LoadedModel& model, base::Placement placement)
-    : model_(model),
-      team_(std::move(placement)),
-      workspaces_(team_.size()) {}
+    : model_(model), team_(std::move(placement)), workspaces_(team_.size()) {}
 
 base::Result<std::unique_ptr<StepRunner>> StepRunner::create(const model::LoadedModel& model,
                                                              const PagedKv& kv, base::Placement placement,
@@ -51,8 +49,8 @@ void StepRunner::run(model::Batch& batch, const std::vector<OutputRow>& outputs,
     team_.run(std::min(workers, team_.size()), job);
 }
 
-void StepRunner::work(int worker, int workers, const model::Batch& batch, const std::vector<OutputRow>& outputs,
-                      const model::KvView& kv) {
+void StepRunner::work(int worker, int workers, const model::Batch& batch,
+                      const std::vector<OutputRow>& outputs, const model::KvView& kv) {
   const tensor::Buffer& scratch = scratch_[worker];
   ops::Exec ex(model_.table(), team_.barrier(), worker, workers,
                tensor::Arena(activations_.data(), activations_.size()), scratch.data(), scratch.size());

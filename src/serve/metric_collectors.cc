@@ -99,6 +99,11 @@ std::vector<MetricFamily> engine_families(const infer::EngineStats& s, const std
       counter("vllm:num_preemptions_total", "Sequences put back to make room.", s.preemptions),
       counter("vllm:prompt_tokens_total", "Prompt tokens processed.", s.prompt_tokens),
       counter("vllm:generation_tokens_total", "Tokens generated.", s.generated_tokens),
+      counter("vllm:spec_decode_num_drafts_total", "Steps in which tokens of a sequence were guessed.",
+              s.guesses),
+      counter("vllm:spec_decode_num_draft_tokens_total", "Tokens guessed.", s.guessed_tokens),
+      counter("vllm:spec_decode_num_accepted_tokens_total", "Guessed tokens that came true.",
+              s.accepted_tokens),
       counter("tokenworks:steps_total", "Steps of the engine.", s.steps),
   };
 }

@@ -23,13 +23,14 @@ struct ServeConfig {
   double decode_stretch = 2;    ///< how many times longer prompts may make a step of running answers
   bool prefix_cache = true;
   bool cache_generated =
-      false;        ///< let prefix hits take generated blocks too (see docs/architecture.md, Same bits)
-  int threads = 0;  ///< 0: what the machine and the cgroup allow
-  std::string cpus;  ///< as 0-3,8; empty: all that this process may use
-  std::string isa;  ///< force a kernel set
-  std::string api_key_file;       ///< first line is the key; else the environment's TOKENWORKS_API_KEY
-  std::string tls_cert, tls_key;  ///< PEM files; both or none
-  std::string cors_origin;        ///< empty: no CORS
+      false;  ///< let prefix hits take generated blocks too (see docs/architecture.md, Same bits)
+  std::string speculate = "lookup";  ///< lookup or off
+  int threads = 0;                   ///< 0: what the machine and the cgroup allow
+  std::string cpus;                  ///< as 0-3,8; empty: all that this process may use
+  std::string isa;                   ///< force a kernel set
+  std::string api_key_file;          ///< first line is the key; else the environment's TOKENWORKS_API_KEY
+  std::string tls_cert, tls_key;     ///< PEM files; both or none
+  std::string cors_origin;           ///< empty: no CORS
   int drain_seconds = 30;
   std::string log_format = "text";  ///< text or json
   std::string log_level = "info";
@@ -54,6 +55,8 @@ struct ServeConfig {
     v("prefix-cache", c.prefix_cache, "reuse the keys and values of equal prompt beginnings");
     v("cache-generated", c.cache_generated,
       "let the prefix cache reuse generated tokens too; answers may then differ in the last bits");
+    v("speculate", c.speculate,
+      "lookup: guess tokens from the text so far, which changes the speed alone; off");
     v("threads", c.threads, "worker threads (default: what the machine and the cgroup allow)");
     v("cpus", c.cpus, "processors they keep to, such as 0-3,8 (default: all that this process may use)");
     v("isa", c.isa, "force a kernel set: ref, avx2, avx512, amx (default: the best this processor has)");
