@@ -7,16 +7,23 @@
 #include <cstring>
 
 namespace tw::base {
+namespace {
 
-RunDelay::~RunDelay() {
-  if (file_ >= 0) ::close(file_);
-}
+/// Kept open by each thread.
+struct Schedstat {
+  int file = ::open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+  ~Schedstat() {
+    if (file >= 0) ::close(file);
+  }
+};
 
-std::chrono::nanoseconds RunDelay::total() {
-  if (file_ == kUnopened) file_ = ::open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+}  // namespace
+
+std::chrono::nanoseconds run_delay() {
+  thread_local const Schedstat stat;
   // "time running, time waiting, time slices", in nanoseconds.
   char text[96];
-  const ssize_t length = file_ < 0 ? -1 : ::pread(file_, text, sizeof(text) - 1, 0);
+  const ssize_t length = ::pread(stat.file, text, sizeof(text) - 1, 0);
   if (length <= 0) return {};
   text[length] = 0;
   const char* second = std::strchr(text, ' ');

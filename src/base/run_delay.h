@@ -5,21 +5,8 @@
 
 namespace tw::base {
 
-/// Reads /proc/thread-self/schedstat, about 2 microseconds a time.
-class RunDelay {
- public:
-  RunDelay() = default;
-  ~RunDelay();
-  RunDelay(const RunDelay&) = delete;
-  RunDelay& operator=(const RunDelay&) = delete;
-
-  /// Time the calling thread, always the same one, has been ready to run without running, in all. Zero where
-  /// the kernel does not tell.
-  std::chrono::nanoseconds total();
-
- private:
-  static constexpr int kUnopened = -2;
-  int file_ = kUnopened;
-};
+/// Time that the calling thread has been ready to run without running, in all, as /proc/thread-self/schedstat
+/// tells it; always zero where the kernel does not tell. Takes about 2 microseconds.
+std::chrono::nanoseconds run_delay();
 
 }  // namespace tw::base

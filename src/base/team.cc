@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "base/run_delay.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -62,7 +61,6 @@ struct alignas(64) Team::Slot {
   int rank = 0;  ///< number in the job, or kTrialRank
   Clock::time_point ordered;
   Clock::duration trial_limit{};
-  RunDelay delay;
   std::chrono::nanoseconds delay_before{};  ///< when the stretch began
   Clock::duration worked{};                 ///< in this stretch
   Clock::duration judged{}, waited{};       ///< in stretches that have ended and that the roster has not seen
@@ -81,9 +79,10 @@ void Barrier::wait() {
   }
 }
 
-Team::Team(Placement placement)
+Team::Team(Placement placement, WaitingTime waiting_time)
     : size_(static_cast<int>(placement.size())),
       placement_(std::move(placement)),
+      waiting_time_(std::move(waiting_time)),
       barrier_(size_),
       done_(size_),
       roster_(size_),
@@ -189,26 +188,24 @@ void Team::work(Slot& slot) {
 void Team::account(Slot& slot) {
   slot.worked += Clock::now() - slot.ordered;
   if (slot.worked < kStretch) return;
-  const std::chrono::nanoseconds delay = slot.delay.total();
+  const std::chrono::nanoseconds delay = waiting_time_();
   slot.judged += std::exchange(slot.worked, {});
   slot.waited += delay - std::exchange(slot.delay_before, delay);
 }
 
 void Team::show_up(Slot& slot) {
-  const std::chrono::nanoseconds before = slot.delay.total();
-  const Clock::duration late = Clock::now() - slot.ordered;
+  // The way here counts: a worker that sleeps does not wait, but one that has been woken does.
+  const std::chrono::nanoseconds before = slot.delay_before;
   const Clock::time_point end = slot.ordered + Roster::kTrial;
   const auto over = [&] {
     return slot.trial_over.load(std::memory_order_relaxed) || stopping_.load(std::memory_order_relaxed);
   };
   Slot::Trial result = Slot::Trial::kPassed;
-  for (Clock::time_point now = Clock::now(); now < end && result == Slot::Trial::kPassed;
-       now = Clock::now()) {
-    if (spin_until(std::min(end, now + 100us), over)) result = Slot::Trial::kNone;
-    slot.delay_before = slot.delay.total();
-    if (late + (slot.delay_before - before) > slot.trial_limit) result = Slot::Trial::kFailed;
-  }
-  if (late > slot.trial_limit) result = Slot::Trial::kFailed;
+  do {
+    if (spin_until(std::min(end, Clock::now() + 100us), over)) result = Slot::Trial::kNone;
+    slot.delay_before = waiting_time_();
+    if (slot.delay_before - before > slot.trial_limit) result = Slot::Trial::kFailed;
+  } while (result == Slot::Trial::kPassed && Clock::now() < end);
   slot.worked = {};
   slot.trial.store(result, std::memory_order_release);
   slot.trial.notify_all();

@@ -13,6 +13,7 @@
 
 #include "base/affinity.h"
 #include "base/roster.h"
+#include "base/run_delay.h"
 
 namespace tw::base {
 
@@ -39,11 +40,14 @@ class Team {
   /// A worker's share of a job: it is number `worker` of `workers`.
   using Job = std::function<void(int worker, int workers)>;
 
+  /// How long the calling thread has waited for a processor in all.
+  using WaitingTime = std::function<std::chrono::nanoseconds()>;
+
   /// Workers that run anywhere.
   explicit Team(int size) : Team(Placement(size)) {}
   /// Each worker keeps to the processors of its list, and worker 0, the caller of run(), sees to itself
   /// (ThreadPin).
-  explicit Team(Placement placement);
+  explicit Team(Placement placement, WaitingTime waiting_time = run_delay);
   ~Team();
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
@@ -77,6 +81,7 @@ class Team {
 
   const int size_;
   const Placement placement_;
+  const WaitingTime waiting_time_;
   Barrier barrier_, done_;
   const Job* job_ = nullptr;
   int workers_ = 0;  ///< of the job

@@ -3,9 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <fstream>
 #include <numeric>
 #include <random>
+#include <thread>
 
 namespace tw::base {
 namespace {
@@ -28,8 +30,8 @@ TEST(Team, AnyNumberOfWorkersGivesTheSameSum) {
   Team team(4);
   std::vector<std::int64_t> parts(4);
   std::minstd_rand random(7);
-  for (int step = 0; step < 300; ++step) {
-    std::vector<std::int64_t> totals(5);
+  for (int step = 0; step < 90; ++step) {
+    std::vector<std::int64_t> totals(3);
     const int count = 1 + static_cast<int>(random() % 4);
     std::atomic<int> seen{0};
     const Team::Job job = [&](int worker, int workers) {
@@ -45,7 +47,7 @@ TEST(Team, AnyNumberOfWorkersGivesTheSameSum) {
       team.run([&](int worker) { job(worker, team.size()); });
       ASSERT_EQ(seen, 4);
     }
-    ASSERT_EQ(totals, std::vector<std::int64_t>(5, 499500)) << "step " << step;
+    ASSERT_EQ(totals, std::vector<std::int64_t>(3, 499500)) << "step " << step;
   }
 }
 
@@ -73,33 +75,53 @@ TEST(Team, EndsWhileAWorkerIsTriedAndWhenItNeverRan) {
 }
 
 TEST(Team, LeavesOutAStarvedWorkerAndTakesItBack) {
-  if (!std::ifstream("/proc/thread-self/schedstat").good())
-    GTEST_SKIP() << "this kernel does not tell how long threads wait";
-  // Two workers on one processor: each waits for the other.
-  const std::vector<int> one_cpu{usable_cpus().front().id};
-  const ThreadPin pin(one_cpu);
-  Team team(Placement{one_cpu, one_cpu});
-  const auto give_up = std::chrono::steady_clock::now() + 30s;
-  const auto until = [&](int wanted, const auto& work) {
+  // Worker 1 says that it waits half of the time for as long as there is a neighbour.
+  const std::thread::id caller = std::this_thread::get_id();
+  std::atomic<bool> neighbour{true};
+  const auto begin = std::chrono::steady_clock::now();
+  Team team(Placement(2), [&] {
+    const auto waited = (std::chrono::steady_clock::now() - begin) / 2;
+    return std::this_thread::get_id() != caller && neighbour ? waited : 0ns;
+  });
+  const auto until = [&](int wanted) {
     int workers = 0;
-    while (workers != wanted && std::chrono::steady_clock::now() < give_up) {
+    for (int step = 0; step < 5000 && workers != wanted; ++step) {
       team.run_available([&](int worker, int of) {
-        work();
+        std::this_thread::sleep_for(1ms);
         team.barrier().wait();
         if (worker == 0) workers = of;
       });
     }
     return workers;
   };
-  const auto busy = [] {
-    const auto end = std::chrono::steady_clock::now() + 10ms;
-    while (std::chrono::steady_clock::now() < end) {
+  EXPECT_EQ(until(2), 2);
+  EXPECT_EQ(until(1), 1);
+  for (int step = 0; step < 100; ++step) {
+    team.run_available([](int, int workers) {
+      std::this_thread::sleep_for(1ms);
+      EXPECT_EQ(workers, 1) << "the neighbour is still there";
+    });
+  }
+  neighbour = false;
+  EXPECT_EQ(until(2), 2);
+}
+
+TEST(RunDelay, GrowsForThreadsThatShareAProcessor) {
+  if (!std::ifstream("/proc/thread-self/schedstat").good())
+    GTEST_SKIP() << "this kernel does not tell how long threads wait";
+  const ThreadPin pin({usable_cpus().front().id});
+  std::atomic<bool> stop{false};
+  std::thread other([&] {
+    while (!stop) {
     }
-  };
-  EXPECT_EQ(until(2, busy), 2);
-  EXPECT_EQ(until(1, busy), 1);
-  EXPECT_EQ(until(2, [] { std::this_thread::sleep_for(5ms); }), 2)
-      << "the processor is free, but nobody came";
+  });
+  const auto before = run_delay();
+  const auto end = std::chrono::steady_clock::now() + 10s;
+  while (run_delay() - before < 5ms && std::chrono::steady_clock::now() < end) {
+  }
+  stop = true;
+  other.join();
+  EXPECT_GE(run_delay() - before, 5ms);
 }
 
 class RosterTest : public ::testing::Test {
@@ -175,7 +197,7 @@ TEST_F(RosterTest, TriesEverMoreRarelyButWithinAQuarterOfASecond) {
   EXPECT_EQ(roster.members().size(), 2U);
   // Left out again at once: no new start of short pauses. After a quiet second: a new start.
   steps(roster, {1, 0.4}, 10);
-  EXPECT_GT(until_trial(roster, 1), 200);
+  EXPECT_GT(until_trial(roster, 1), 150);
   roster.tried(1, true, now_);
   steps(roster, {1, 1}, 150);
   steps(roster, {1, 0.4}, 10);
