@@ -74,7 +74,7 @@ def make_random_llama(llama, files):
     if not os.path.exists(source):
         say("making a 1.1B model of random weights: a minute")
         run([python(), os.path.join(ROOT, "bench", "peers", "make_random_llama.py"), "--out", source, "--vocabulary",
-             os.path.join(llama.source, "models", "ggml-vocab-llama-spm.gguf")])
+             smollm2()])
     for file in files:
         kind = file.rsplit("-", 1)[1].removesuffix(".gguf").upper()
         target = os.path.join(FOLDER, file)
