@@ -13,19 +13,22 @@ PROMPT = 512
 SEQUENCES, SEQUENCE_PROMPT = 16, 16
 
 
-def peer_variants(bench, name, run):
-    """{name: function}: the program with and without flash attention. run(flash) measures."""
+def peer_variants(bench, model, kind, run):
+    """{name: function}: llama.cpp with and without flash attention, or the faster once `kind` was measured with both.
+    run(flash) measures."""
+    name = "llama-batched-bench" if kind == "batch_16" else "llama-bench"
     if isinstance(bench.llama, str):
         def missing():
             raise Failed(f"llama.cpp: {bench.llama}")
         return {f"llama.cpp {name}": missing}
-    return {f"llama.cpp {name} -fa {flash}": lambda flash=flash: run(flash) for flash in ("0", "1")}
+    return {f"llama.cpp {name} -fa {flash}": lambda flash=flash: run(flash) for flash in bench.flash_choices(model, kind)}
 
 
-def faster_flash(outcome):
-    """"0", "1", or None when neither ran."""
+def note_flash(bench, model, kind, outcome):
+    """Remembers what llama.cpp did this kind of work faster with."""
     ran = [name for name in outcome.rivals if " -fa " in name and not isinstance(outcome.values[name], str)]
-    return max(ran, key=outcome.values.get)[-1] if ran else None
+    if ran:
+        bench.flash[model.name, kind] = max(ran, key=outcome.values.get)[-1]
 
 
 def ours_of(outcome, key):
@@ -60,10 +63,11 @@ def prefill(bench, model):
         outcome = interleave(
             {"ours": lambda: numbers_only(tokenworks.bench(model.path, threads, PROMPT, 1,
                                                            ceilings="prefill_peak" in model.goals))},
-            {**peer_variants(bench, "llama-bench",
+            {**peer_variants(bench, model, "prefill",
                              lambda flash: llama_cpp.bench(bench.llama, model.path, threads, flash, prompt=PROMPT)),
              **bench.openvino.variants(model, threads, "prefill")},
             bench.rounds, bench.seconds())
+        note_flash(bench, model, "prefill", outcome)
         target = bench.target("prefill", model, threads, outcome)
         yield target.settle(ours_of(outcome, "prefill_tokens_per_second"), outcome.best(), outcome.best())
         work = 2 * model.layer_weights
@@ -78,10 +82,11 @@ def decode(bench, model):
         outcome = interleave(
             {"ours": lambda: numbers_only(tokenworks.bench(model.path, threads, 1, model.generate,
                                                            ceilings="decode_bandwidth" in model.goals))},
-            {**peer_variants(bench, "llama-bench", lambda flash: llama_cpp.bench(
+            {**peer_variants(bench, model, "decode", lambda flash: llama_cpp.bench(
                 bench.llama, model.path, threads, flash, generate=model.generate)),
              **bench.openvino.variants(model, threads, "decode")},
             bench.rounds, bench.seconds())
+        note_flash(bench, model, "decode", outcome)
         target = bench.target("decode", model, threads, outcome)
         yield target.settle(ours_of(outcome, "decode_tokens_per_second"), outcome.best(), outcome.best())
         target = bench.target("decode_bandwidth", model, threads, outcome)
@@ -96,11 +101,11 @@ def batch(bench, model):
     outcome = interleave(
         {"ours": lambda: numbers_only(tokenworks.bench(model.path, 2, SEQUENCE_PROMPT, model.generate, SEQUENCES,
                                                        ceilings="batch_16_bandwidth" in model.goals))},
-        {**peer_variants(bench, "llama-batched-bench", lambda flash: llama_cpp.batched_bench(
+        {**peer_variants(bench, model, "batch_16", lambda flash: llama_cpp.batched_bench(
             bench.llama, model.path, 2, flash, SEQUENCES, SEQUENCE_PROMPT, model.generate)),
          **bench.openvino.variants(model, 2, "batch_16")},
         bench.rounds, bench.seconds())
-    bench.flash[model.name] = faster_flash(outcome)
+    note_flash(bench, model, "batch_16", outcome)
     target = bench.target("batch_16", model, 2, outcome)
     yield target.settle(ours_of(outcome, "decode_tokens_per_second"), outcome.best(), outcome.best())
     work = model.bytes_per_token / SEQUENCES
@@ -125,26 +130,25 @@ def busy_neighbour():
 
 def busy(bench, model):
     """Two threads beside the busy process, against one thread of a quiet machine."""
-    for sequences in (1, SEQUENCES):
-        if not bench.wants(f"busy_{sequences}", model):
+    for name, kind, sequences, prompt in (("busy_1", "decode", 1, 1), ("busy_16", "batch_16", SEQUENCES, SEQUENCE_PROMPT)):
+        if not bench.wants(name, model):
             continue
-        prompt = 1 if sequences == 1 else SEQUENCE_PROMPT
+        generate = model.generate if sequences == 1 else 32  # the starved take long
 
         def ours(threads):
-            return tokenworks.bench(model.path, threads, prompt, model.generate, sequences)["decode_tokens_per_second"]
+            return tokenworks.bench(model.path, threads, prompt, generate, sequences)["decode_tokens_per_second"]
 
         def peer(flash):
             with busy_neighbour():
                 if sequences == 1:
-                    return llama_cpp.bench(bench.llama, model.path, 2, flash, generate=model.generate)
-                return llama_cpp.batched_bench(bench.llama, model.path, 2, flash, sequences, prompt, model.generate)
+                    return llama_cpp.bench(bench.llama, model.path, 2, flash, generate=generate)
+                return llama_cpp.batched_bench(bench.llama, model.path, 2, flash, sequences, prompt, generate)
 
         def beside():
             with busy_neighbour():
                 return ours(2)
 
-        outcome = interleave({"alone": lambda: ours(1), "beside": beside},
-                             peer_variants(bench, "llama-bench" if sequences == 1 else "llama-batched-bench", peer),
+        outcome = interleave({"alone": lambda: ours(1), "beside": beside}, peer_variants(bench, model, kind, peer),
                              bench.rounds, bench.seconds())
-        target = bench.target(f"busy_{sequences}", model, 2, outcome)
+        target = bench.target(name, model, 2, outcome)
         yield target.settle(outcome.values["beside"], outcome.values["alone"], outcome.best())

@@ -18,9 +18,12 @@ def build():
 
 
 def version():
-    """What `info` says of processor and kernels, and the commit."""
-    commit = run(["git", "rev-parse", "--short", "HEAD"]).strip()
-    changed = run(["git", "status", "--porcelain", "--", "src", "cmake", "CMakeLists.txt"]).strip()
+    """The commit it was built from; "of no commit" outside a repository."""
+    try:
+        commit = run(["git", "rev-parse", "--short", "HEAD"]).strip()
+        changed = run(["git", "status", "--porcelain", "--", "src", "cmake", "CMakeLists.txt"]).strip()
+    except Failed:
+        return "of no commit"
     return f"{commit}{' with changes' if changed else ''}"
 
 
