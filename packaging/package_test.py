@@ -18,7 +18,7 @@ FILES = [
     "./usr/share/zsh/vendor-completions/_tokenworks",
     "./usr/share/doc/tokenworks/copyright",
 ]
-LIBRARIES = ["libc6", "libstdc++6", "libssl3", "libcurl4", "libpcre2-8-0", "libzip4"]
+LIBRARIES = ["libc6", "libstdc++6", "libssl3", "libcurl4", "libpcre2-8-0", "libzip4", "libedit2"]
 
 
 def output(*command):

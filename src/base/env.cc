@@ -19,6 +19,9 @@ std::optional<std::string> tokenworks_home() {
 std::optional<std::string> xdg_data_home() {
   return read("XDG_DATA_HOME");
 }
+std::optional<std::string> xdg_state_home() {
+  return read("XDG_STATE_HOME");
+}
 std::optional<std::string> home() {
   return read("HOME");
 }
@@ -38,16 +41,22 @@ std::optional<std::string> ssl_cert_file() {
   return read("SSL_CERT_FILE");
 }
 
+std::optional<std::string> term() {
+  return read("TERM");
+}
+
 const std::vector<Variable>& variables() {
   static const std::vector<Variable> all = {
       {"TOKENWORKS_HOME", "folder of the model store (default: $XDG_DATA_HOME/tokenworks)"},
       {"XDG_DATA_HOME", "where the user's data goes (default: $HOME/.local/share)"},
+      {"XDG_STATE_HOME", "where the history of run goes (default: $HOME/.local/state)"},
       {"HOME", "the user's folder"},
       {"TOKENWORKS_API_KEY", "key that clients of serve must send (default: none)", true},
       {"TOKENWORKS_ISA", "forces the kernel set: ref, avx2, avx512 (default: the best the CPU has)"},
       {"HF_TOKEN", "token for models of the hub that need a login", true},
       {"HF_ENDPOINT", "address of the hub (default: https://huggingface.co)"},
       {"SSL_CERT_FILE", "certificates (PEM) to trust for downloads (default: the system's)"},
+      {"TERM", "the kind of the terminal; run writes no colours if it is dumb"},
   };
   return all;
 }

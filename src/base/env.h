@@ -1,6 +1,7 @@
 // Every environment variable the program reads: one documented function each, and a list for `tokenworks
-// info`. No other file may call getenv (the proxy variables are libcurl's own reading). A variable that is
-// set to the empty string counts as not set. Thread-safe as long as nobody changes the environment.
+// info`. No other file may call getenv (the proxy variables are libcurl's own reading, EDITRC is libedit's).
+// A variable that is set to the empty string counts as not set. Thread-safe as long as nobody changes the
+// environment.
 #pragma once
 
 #include <optional>
@@ -14,6 +15,8 @@ namespace tw::base::env {
 std::optional<std::string> tokenworks_home();
 /// XDG_DATA_HOME: where the user's data goes. Default: $HOME/.local/share.
 std::optional<std::string> xdg_data_home();
+/// XDG_STATE_HOME: where the history of `run` goes. Default: $HOME/.local/state.
+std::optional<std::string> xdg_state_home();
 /// HOME: the user's folder.
 std::optional<std::string> home();
 /// TOKENWORKS_API_KEY: the key that clients of `serve` must send. Default: none is asked for. Secret.
@@ -26,6 +29,8 @@ std::optional<std::string> hf_token();
 std::optional<std::string> hf_endpoint();
 /// SSL_CERT_FILE: certificates (PEM) to trust for downloads. Default: the system's.
 std::optional<std::string> ssl_cert_file();
+/// TERM: the kind of the terminal. libedit reads it too.
+std::optional<std::string> term();
 
 struct Variable {
   std::string_view name;

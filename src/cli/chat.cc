@@ -84,7 +84,7 @@ base::Status Chat::answer(const std::string& text, const std::function<bool()>& 
                chunk.generated_tokens,
                seconds_between(t.arrived, t.first_token),
                seconds_between(t.first_token, t.finished),
-               *chunk.finish == infer::FinishReason::kAborted};
+               chunk.finish};
     }
     if (running && interrupted()) engine_.cancel(ticket);
   }

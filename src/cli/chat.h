@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/json.h"
@@ -13,7 +14,7 @@ namespace tw::cli {
 struct AnswerStats {
   std::int64_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0;
   double seconds_to_first = 0, seconds = 0;
-  bool stopped = false;  ///< by the user
+  std::optional<infer::FinishReason> finish;  ///< none: there was no answer yet
 };
 
 class Chat {
@@ -30,6 +31,7 @@ class Chat {
 
   const AnswerStats& last() const { return last_; }
   std::size_t turns() const { return messages_.size() / 2; }
+  std::int64_t context() const { return engine_.context(); }
 
  private:
   base::Result<std::vector<std::int32_t>> prompt(const std::string& text) const;

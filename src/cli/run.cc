@@ -1,13 +1,12 @@
 #include <unistd.h>
 
-#include <csignal>
-#include <cstdio>
 #include <iostream>
 #include <iterator>
 #include <random>
 
-#include "cli/chat.h"
+#include "cli/converse.h"
 #include "cli/engine_flags.h"
+#include "cli/signal_pipe.h"
 
 namespace tw::cli {
 namespace {
@@ -18,28 +17,8 @@ struct Options {
   std::int64_t max_tokens = 0;
   float temperature = -1;
   std::int64_t seed = -1;
+  bool history = true;
 };
-
-// A signal handler can reach nothing else: the count of Ctrl-C since the last prompt.
-volatile std::sig_atomic_t interrupts = 0;
-
-void on_interrupt(int) {
-  interrupts = interrupts + 1;
-}
-
-void catch_interrupts() {
-  struct sigaction action{};
-  action.sa_handler = on_interrupt;
-  ::sigaction(SIGINT, &action, nullptr);  // without SA_RESTART: Ctrl-C at the prompt ends the read
-}
-
-constexpr const char* kHelp =
-    "/help            this list\n"
-    "/system TEXT     set the system message (empty: none) and start anew\n"
-    "/clear           forget the conversation\n"
-    "/stats           tokens and speed of the last answer\n"
-    "/exit            leave (also Ctrl-D)\n"
-    "Ctrl-C stops an answer; a second one leaves.\n";
 
 infer::SamplingParams sampling_of(const Options& options, const model::GenerationDefaults& defaults) {
   infer::SamplingParams sampling;
@@ -50,63 +29,6 @@ infer::SamplingParams sampling_of(const Options& options, const model::Generatio
   sampling.repetition_penalty = defaults.repetition_penalty.value_or(1.0F);
   sampling.seed = options.seed >= 0 ? static_cast<std::uint64_t>(options.seed) : std::random_device{}();
   return sampling;
-}
-
-void print_stats(const AnswerStats& s) {
-  const double decoded = static_cast<double>(s.generated_tokens > 0 ? s.generated_tokens - 1 : 0);
-  std::fprintf(stderr, "prompt %lld tokens (%lld cached) in %.2f s; answer %lld tokens, %.1f tokens/s\n",
-               static_cast<long long>(s.prompt_tokens), static_cast<long long>(s.cached_tokens),
-               s.seconds_to_first, static_cast<long long>(s.generated_tokens),
-               s.seconds > 0 ? decoded / s.seconds : 0.0);
-}
-
-/// False: leave.
-bool command(const std::string& line, Chat& chat) {
-  const std::string name = line.substr(0, line.find(' '));
-  const std::string rest = line.size() > name.size() ? line.substr(name.size() + 1) : "";
-  if (name == "/exit" || name == "/quit" || name == "/bye") return false;
-  if (name == "/clear") {
-    chat.clear();
-    std::fprintf(stderr, "forgotten\n");
-  } else if (name == "/system") {
-    chat.set_system(rest);
-    chat.clear();
-    std::fprintf(stderr,
-                 rest.empty() ? "no system message\n" : "system message set; the conversation starts anew\n");
-  } else if (name == "/stats") {
-    print_stats(chat.last());
-  } else {
-    std::fprintf(stderr, "%s%s", name == "/help" ? "" : "unknown command\n", kHelp);
-  }
-  return true;
-}
-
-/// The next line, or nothing at the end of input or on Ctrl-C.
-std::optional<std::string> read_line() {
-  std::fprintf(stderr, "\x1b[1m> \x1b[0m");
-  std::string line;
-  if (!std::getline(std::cin, line)) return std::nullopt;
-  return line;
-}
-
-int converse(Chat& chat) {
-  std::fprintf(stderr, "Type a message, or /help. Ctrl-D leaves.\n");
-  for (;;) {
-    interrupts = 0;
-    const std::optional<std::string> line = read_line();
-    if (!line) break;
-    if (line->empty()) continue;
-    if (line->front() == '/') {
-      if (!command(*line, chat)) break;
-      continue;
-    }
-    interrupts = 0;
-    auto status = chat.answer(*line, [] { return interrupts > 0; });
-    if (!status.ok()) fail(status.error());
-    if (interrupts > 1) break;
-  }
-  std::fprintf(stderr, "\n");
-  return 0;
 }
 
 int run(const Options& options) {
@@ -122,11 +44,12 @@ int run(const Options& options) {
   const bool piped = ::isatty(STDIN_FILENO) == 0;
   std::string prompt = options.prompt;
   if (prompt.empty() && piped) prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
-  catch_interrupts();
-  if (prompt.empty() && !piped) return converse(chat);
-  auto status = chat.answer(prompt, [] { return interrupts > 0; });
+  if (prompt.empty() && !piped) return converse(chat, options.history);
+  SignalPipe signals({SIGINT});
+  bool interrupted = false;
+  auto status = chat.answer(prompt, [&] { return interrupted = interrupted || signals.take() != 0; });
   if (!status.ok()) return fail(status.error());
-  return interrupts > 0 ? 130 : 0;
+  return interrupted ? 130 : 0;
 }
 
 }  // namespace
@@ -145,6 +68,7 @@ void add_run(CLI::App& app, int& exit_code) {
                    "0: always the likeliest token (default: the model's, else 0.7)")
       ->check(CLI::Range(0.0, 100.0));
   verb->add_option("--seed", options->seed, "same seed, same answer")->check(CLI::NonNegativeNumber);
+  verb->add_flag("!--no-history", options->history, "keep no file of what is typed in a chat");
   add_engine_flags(*verb, options->engine);
   verb->footer(
       "Examples:\n  tokenworks run\n  tokenworks run model.gguf \"Why is the sky blue?\" --temperature 0\n"

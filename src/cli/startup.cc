@@ -1,7 +1,6 @@
 #include "cli/startup.h"
 
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <cmath>
@@ -15,23 +14,6 @@ int fail(const base::Error& error) {
   clear_progress();
   std::fprintf(stderr, "tokenworks: %s\n", error.text().c_str());
   return 1;
-}
-
-bool interactive() {
-  return ::isatty(STDERR_FILENO) == 1;
-}
-
-void draw_progress(const std::string& label, double done) {
-  if (!interactive()) return;
-  constexpr int kWidth = 30;
-  const int filled = static_cast<int>(std::lround(std::min(std::max(done, 0.0), 1.0) * kWidth));
-  const std::string bar = std::string(filled, '#') + std::string(kWidth - filled, '.');
-  std::fprintf(stderr, "\r%s [%s] %3.0f %%\x1b[K", label.c_str(), bar.c_str(), done * 100);
-  std::fflush(stderr);
-}
-
-void clear_progress() {
-  if (interactive()) std::fprintf(stderr, "\r\x1b[K");
 }
 
 base::Result<FoundModel> find_model(const std::string& argument, bool fetch) {

@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "cli/models.h"
+#include "cli/terminal.h"
 #include "infer/engine.h"
 #include "model/loaded_model.h"
 
@@ -15,17 +16,9 @@ namespace tw::cli {
 /// Prints "tokenworks: ..." on standard error and returns the exit status 1.
 int fail(const base::Error& error);
 
-/// Whether standard error is a terminal: progress bars and colours only then.
-bool interactive();
-
 /// What is behind a model argument: a path, a name in the store, or the default model when it is empty. With
 /// `fetch` the default model is pulled if it is missing.
 base::Result<FoundModel> find_model(const std::string& argument, bool fetch);
-
-/// Draws "label [#####.....] 42 %" on standard error, over itself; nothing when not interactive().
-void draw_progress(const std::string& label, double done);
-/// Erases it.
-void clear_progress();
 
 struct StartOptions {
   std::string isa;
