@@ -73,6 +73,7 @@ void fill_avx2(const CpuFeatures& features, KernelSlots& slots) {
 }
 
 void fill_avx512(const CpuFeatures& features, KernelSlots& slots) {
+  avx512_float_matmul_slots(slots);
   avx512_probe_slots(slots);
   if (features.avx512vnni) {
     avx512vnni_matmul_slots(slots);

@@ -6,8 +6,8 @@
 // a row's bits do not depend on which way it went.
 //
 // All panels of a stretch of columns use a stretch of K before the next one: the activations stay in the
-// nearest cache, and the weights come once from memory. The tiles of a block are multiplied while the sums of
-// the block before are scaled.
+// nearest cache, and the weights come once from memory. Tiles are multiplied while the sums of blocks before
+// are scaled.
 #include <immintrin.h>
 
 #include <cstdint>
@@ -44,11 +44,13 @@ struct Group {
 
 /// This call's memory.
 struct Scratch {
-  std::int32_t* products;  ///< [2][parts][planes][kTileRows][kPanelRows]
+  std::int32_t* products;  ///< [kBuffers][parts][planes][kTileRows][kPanelRows]
   std::uint8_t* weights;   ///< [2] tiles
   float* groups;
 };
-constexpr std::int64_t kProductFloats = 2 * 2 * 2 * kSums;
+constexpr std::int64_t kLag = 2;      // blocks from multiplying to scaling
+constexpr std::int64_t kBuffers = 4;  // a power of two above kLag
+constexpr std::int64_t kProductFloats = kBuffers * 2 * 2 * kSums;
 
 std::int64_t group_floats(std::int64_t k) {
   return k / kPanelBlock * 3 * kTileRows + kPanels * kSums;
@@ -76,7 +78,7 @@ Group make_group(const MatmulArgs& a, std::int64_t begin, std::int64_t rows, flo
   return g;
 }
 
-/// Tiles 0 to 3: products; 4: high, 5: low activations; 6 and 7: weights.
+/// Tiles 0 to 3: products, two at a time; 4: high, 5: low activations; 6 and 7: weights, in turn.
 template <DType kType>
 TileConfig byte_tiles(std::int64_t rows) {
   TileConfig config;
@@ -87,13 +89,18 @@ TileConfig byte_tiles(std::int64_t rows) {
   return config;
 }
 
-/// Nibbles as bytes, signed if they have their zero in the middle (then 16 times themselves).
+/// A block's weights as bytes that begin at a cache line, since loading rows of a tile across lines is slow.
+/// Nibbles that have their zero in the middle become signed (and then 16 times themselves).
 template <DType kType>
 TW_INLINE void unpack_tile(const std::uint8_t* p, std::uint8_t* tile) {
+  constexpr bool kBytes = panel_format(kType).bytes;
   __m512i w[8];
-  unpack_nibbles<kType>(p, w);
+  if constexpr (!kBytes) unpack_nibbles<kType>(p, w);
   for (int j = 0; j < 8; ++j) {
-    if constexpr (kCentered<kType>) w[j] = _mm512_xor_si512(w[j], _mm512_set1_epi8(-128));
+    if constexpr (kBytes)
+      w[j] = _mm512_loadu_si512(p + 64 * j);
+    else if constexpr (kCentered<kType>)
+      w[j] = _mm512_xor_si512(w[j], _mm512_set1_epi8(-128));
     _mm512_store_si512(tile + 64 * j, w[j]);
   }
 }
@@ -106,20 +113,23 @@ TW_INLINE void tile_dot() {
     tile_dot_su<kC, kA, kB>();
 }
 
-/// Products of part h of a block with both planes.
-template <DType kType, int h>
-TW_INLINE void multiply_part(const Group& g, const std::uint8_t* weights, std::int64_t block,
-                             std::int32_t* products) {
+/// Products of part h of a block with both planes, in tiles kC and kC + 1.
+template <DType kType, int h, int kC>
+TW_INLINE void multiply_part(const Group& g, const std::uint8_t* weights, std::int64_t block) {
+  constexpr int kB = 6 + kC / 2;
   const std::int8_t* q = g.q + block * 2 * kPanelBlock + 16 * h;
-  tile_load<6 + h>(weights + 256 * h, 64);
+  tile_load<kB>(weights + 256 * h, 64);
   tile_load<4>(q, g.stride);
   tile_load<5>(q + kPanelBlock, g.stride);
-  tile_zero<2 * h>();
-  tile_zero<2 * h + 1>();
-  tile_dot<kType, 2 * h, 4, 6 + h>();
-  tile_dot<kType, 2 * h + 1, 5, 6 + h>();
-  tile_store<2 * h>(products + 2 * h * kSums, 64);
-  tile_store<2 * h + 1>(products + (2 * h + 1) * kSums, 64);
+  tile_zero<kC>();
+  tile_zero<kC + 1>();
+  tile_dot<kType, kC, 4, kB>();
+  tile_dot<kType, kC + 1, 5, kB>();
+}
+template <int kC>
+TW_INLINE void store_part(std::int32_t* products) {
+  tile_store<kC>(products, 64);
+  tile_store<kC + 1>(products + kSums, 64);
 }
 
 template <DType kType>
@@ -160,37 +170,65 @@ TW_INLINE void scale_block(const Group& g, const PanelScales& s, std::int64_t bl
   });
 }
 
-/// Blocks [begin, end) of a panel times a group, asking for the same blocks of the panel `ahead` bytes on.
-template <DType kType, int kRows>
-void multiply_stretch(const Group& g, const Scratch& scratch, const std::uint8_t* panel, std::int64_t ahead,
-                      std::int64_t begin, std::int64_t end, float* totals) {
+/// Where the products of a block's part and its unpacked weights are kept meanwhile.
+template <DType kType>
+TW_INLINE std::int32_t* products_of(const Scratch& scratch, std::int64_t block, int h) {
+  return scratch.products + (block % kBuffers * kParts<kType> + h) * (2 * kSums);
+}
+template <DType kType>
+TW_INLINE void unpack_block(const Scratch& scratch, const std::uint8_t* panel, std::int64_t block) {
   using P = Panel<kType>;
-  constexpr std::int64_t kBuffer = kProductFloats / 2;
+  unpack_tile<kType>(panel + P::block_at(block) + P::kScale, scratch.weights + block % 2 * kWeightTile);
+}
+
+/// A stretch: blocks [begin, end) of a panel, while the same blocks `ahead` bytes on are asked for.
+struct Stretch {
+  const std::uint8_t* panel;
+  std::int64_t ahead, begin, end;
+};
+
+/// Multiplies a block into tiles kC and kC + 1 (its second half into the two others), then stores the
+/// products before these: storing tiles that are still multiplied would hold up all that follows. At the end
+/// there are only those to store.
+template <DType kType, int kC>
+TW_INLINE void multiply_block(const Group& g, const Scratch& scratch, const Stretch& s, std::int64_t block) {
+  using P = Panel<kType>;
+  constexpr int kOther = kC ^ 2;
+  if (block < s.end) {
+    const std::uint8_t* p = s.panel + P::block_at(block);
+    for (std::int64_t i = 0; i < P::kBlock; i += 64)
+      _mm_prefetch(reinterpret_cast<const char*>(p + s.ahead + i), _MM_HINT_T0);
+    if (block + 1 < s.end) unpack_block<kType>(scratch, s.panel, block + 1);
+    multiply_part<kType, 0, kC>(g, scratch.weights + block % 2 * kWeightTile, block);
+  }
+  if (block > s.begin && block <= s.end)
+    store_part<kOther>(products_of<kType>(scratch, block - 1, kParts<kType> - 1));
+  if constexpr (kParts<kType> == 2) {
+    if (block >= s.end) return;
+    multiply_part<kType, 1, kOther>(g, scratch.weights + block % 2 * kWeightTile, block);
+    store_part<kC>(products_of<kType>(scratch, block, 0));
+  }
+}
+
+/// A stretch times a group. A block is scaled kLag blocks after it was multiplied.
+template <DType kType, int kRows>
+void multiply_stretch(const Group& g, const Scratch& scratch, const Stretch& s, float* totals) {
   __m512 sum[kRows];
   repeat<kRows>([&](auto t) {
-    sum[t.value] = begin == 0 ? _mm512_setzero_ps() : _mm512_load_ps(totals + t.value * kPanelRows);
+    sum[t.value] = s.begin == 0 ? _mm512_setzero_ps() : _mm512_load_ps(totals + t.value * kPanelRows);
   });
-  if constexpr (!P::f.bytes) unpack_tile<kType>(panel + P::block_at(begin) + P::kScale, scratch.weights);
-  for (std::int64_t block = begin; block <= end; ++block) {
-    const std::int64_t parity = block & 1;
-    if (block < end) {
-      const std::uint8_t* p = panel + P::block_at(block);
-      for (std::int64_t i = 0; i < P::kBlock; i += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(p + ahead + i), _MM_HINT_T0);
-      const std::uint8_t* weights = p + P::kScale;
-      if constexpr (!P::f.bytes) {
-        weights = scratch.weights + ((block - begin) & 1) * kWeightTile;
-        if (block + 1 < end)
-          unpack_tile<kType>(panel + P::block_at(block + 1) + P::kScale,
-                             scratch.weights + ((block + 1 - begin) & 1) * kWeightTile);
-      }
-      multiply_part<kType, 0>(g, weights, block, scratch.products + parity * kBuffer);
-      if constexpr (kParts<kType> == 2)
-        multiply_part<kType, 1>(g, weights, block, scratch.products + parity * kBuffer);
-    }
-    if (block > begin)
-      scale_block<kType, kRows>(g, P::scales(panel, block - 1), block - 1,
-                                scratch.products + (1 - parity) * kBuffer, sum);
+  const auto scale = [&](std::int64_t block) __attribute__((always_inline)) {
+    if (block >= s.begin && block < s.end)
+      scale_block<kType, kRows>(g, Panel<kType>::scales(s.panel, block), block,
+                                products_of<kType>(scratch, block, 0), sum);
+  };
+  constexpr int kSecond = kParts<kType> == 2 ? 0 : 2;
+  unpack_block<kType>(scratch, s.panel, s.begin);
+  for (std::int64_t block = s.begin; block < s.end + kLag; block += 2) {
+    multiply_block<kType, 0>(g, scratch, s, block);
+    scale(block - kLag);
+    multiply_block<kType, kSecond>(g, scratch, s, block + 1);
+    scale(block + 1 - kLag);
   }
   repeat<kRows>([&](auto t) { _mm512_store_ps(totals + t.value * kPanelRows, sum[t.value]); });
 }
@@ -211,11 +249,12 @@ void multiply_panels(const MatmulArgs& a, const Group& g, const Scratch& scratch
   const std::int64_t bytes = panel_bytes(panel_format(kType), kPanelRows, a.k);
   for (std::int64_t n = first; n < last; n += kPanelRows) {
     const auto* panel = static_cast<const std::uint8_t*>(a.weight) + n / kPanelRows * bytes;
+    const Stretch stretch = {panel, bytes, begin, end};
     float* totals = g.totals + (n - first) / kPanelRows * kSums;
     if (g.rows > 8)
-      multiply_stretch<kType, 16>(g, scratch, panel, bytes, begin, end, totals);
+      multiply_stretch<kType, 16>(g, scratch, stretch, totals);
     else
-      multiply_stretch<kType, 8>(g, scratch, panel, bytes, begin, end, totals);
+      multiply_stretch<kType, 8>(g, scratch, stretch, totals);
     if (end == a.k / kPanelBlock) write_panel<kType>(a, g, n, totals);
   }
 }

@@ -7,10 +7,11 @@
 
 namespace tw::kernels {
 
-void avx512_matmul_slots(KernelSlots& slots);      ///< quantized weights
-void avx512_probe_slots(KernelSlots& slots);       ///< read_sum and peak
-void avx512vnni_matmul_slots(KernelSlots& slots);  ///< quantized weights, also needs AVX512_VNNI
-void avx512vnni_probe_slots(KernelSlots& slots);   ///< peak, also needs AVX512_VNNI
+void avx512_matmul_slots(KernelSlots& slots);        ///< quantized weights
+void avx512_float_matmul_slots(KernelSlots& slots);  ///< F32, F16 and BF16 weights
+void avx512_probe_slots(KernelSlots& slots);         ///< read_sum and peak
+void avx512vnni_matmul_slots(KernelSlots& slots);    ///< quantized weights, also needs AVX512_VNNI
+void avx512vnni_probe_slots(KernelSlots& slots);     ///< peak, also needs AVX512_VNNI
 void avxvnni_matmul_slots(
     KernelSlots& slots);  ///< quantized weights on 256 bits; AVX2, FMA, F16C and AVX_VNNI
 
