@@ -53,7 +53,7 @@ struct Sequence {
         values(random_halves(elements * layers)),
         q(static_cast<std::size_t>(rows * s.heads * s.d)),
         out(q.size()),
-        scratch(allocate<float>(tw::kernels::attention_scratch(length, s.heads / s.kv_heads, s.d))) {
+        scratch(allocate<float>(tw::kernels::attention_scratch(s.heads / s.kv_heads, s.d))) {
     std::mt19937 generator(2);
     std::normal_distribution<float> distribution;
     for (float& value : q) value = distribution(generator);

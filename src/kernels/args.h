@@ -112,15 +112,23 @@ struct AttentionArgs {
   std::int64_t sliding_window;  ///< 0: none
   float scale;
   float* scratch;  ///< attention_scratch(...) floats of this worker's own, 64-byte aligned
+  /// Where pieces of kAttentionPiece positions are left for merge_attention, attention_partial(d) floats for
+  /// each [piece of the sequence, row, head]: only piece `piece` is run. Null: all pieces are, into `out`,
+  /// with the same bits. Prompts take no partials.
+  float* partials = nullptr;
+  std::int64_t piece = 0;
 };
+inline constexpr std::int64_t kAttentionPiece = 512;
+/// Largest score, sum of weights, and mix of values.
+inline constexpr std::int64_t attention_partial(std::int64_t d) {
+  return 2 + d;
+}
 inline constexpr std::int64_t kAttentionRows = 64;
-/// Floats of scratch for `length` positions (the last one + 1, rounded up to a block) and `group` heads of
-/// size d. Kernels that keep the scores of some rows need eight times the length. Those that go through the
-/// cache in pieces need a row's query, output and sums, for whole tiles of rows and d, and room for a piece.
-inline constexpr std::int64_t attention_scratch(std::int64_t length, std::int64_t group, std::int64_t d) {
+/// Floats of scratch for `group` heads of size d: every row's query, output and sums, in whole tiles of rows
+/// and of d, and room for a piece of the cache.
+inline constexpr std::int64_t attention_scratch(std::int64_t group, std::int64_t d) {
   const std::int64_t rows = (kAttentionRows * group + 31) / 32 * 32, width = (d + 31) / 32 * 32;
-  const std::int64_t pieces = rows * (width * 3 / 2 + 18) + 128 * width + 8192;
-  return length * 8 > pieces ? length * 8 : pieces;
+  return rows * (width * 3 / 2 + 18) + 128 * width + 8192;
 }
 
 /// out[t, i] = silu(gate[t, i]) * up[t, i], silu(x) = x / (1 + exp(-x))
@@ -182,6 +190,7 @@ struct KernelSlots {
   void (*rope)(const RopeArgs&) = nullptr;
   void (*store_kv)(const StoreKvArgs&) = nullptr;
   void (*attention)(const AttentionArgs&) = nullptr;         ///< of generated tokens
+  void (*merge_attention)(const AttentionArgs&) = nullptr;   ///< of what `attention` left in partials
   void (*prompt_attention)(const AttentionArgs&) = nullptr;  ///< of prompts
   void (*silu_mul)(const SiluMulArgs&) = nullptr;
   std::uint64_t (*read_sum)(const ReadArgs&) = nullptr;

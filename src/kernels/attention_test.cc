@@ -26,9 +26,10 @@ struct Shape {
   std::int64_t length, heads, kv_heads, d;
 };
 
-/// Rows [begin, end) in tiles of at most `tile`.
+/// Rows [begin, end) in tiles of at most `tile`, piece by piece or whole.
 struct Rows {
   std::int64_t begin, end, tile;
+  bool pieces = false;
 };
 
 /// A cache of one sequence whose blocks lie in shuffled order, and everything attention needs around it. What
@@ -51,7 +52,7 @@ class Cache {
       positions_.push_back(static_cast<std::int32_t>(t));
       row_blocks_.push_back(blocks_.data());
     }
-    const std::int64_t floats = attention_scratch(count * kKvBlock, s.heads / s.kv_heads, s.d);
+    const std::int64_t floats = attention_scratch(s.heads / s.kv_heads, s.d);
     scratch_.resize((floats + 15) / 16);
   }
 
@@ -60,16 +61,44 @@ class Cache {
                     row_blocks_.data(), 0, s.length});
     std::vector<float> out(s.length * s.heads * s.d, 0);
     const std::int64_t group = s.heads / s.kv_heads;
-    const auto attention = prompt ? table.prompt_attention : table.attention;
     for (std::int64_t row = rows.begin; row < rows.end; row += rows.tile) {
       for (std::int64_t kv_head = 0; kv_head < s.kv_heads; ++kv_head) {
-        for (Line& line : scratch_) std::fill(line.floats, line.floats + 16, NAN);
-        attention({layer(), q.data(), out.data(), s.heads * s.d, blocks_.data(), row, row,
-                   std::min(row + rows.tile, rows.end), kv_head * group, (kv_head + 1) * group, kv_head,
-                   window, 1.0F / std::sqrt(static_cast<float>(s.d)), scratch_.data()->floats});
+        const AttentionArgs args = {layer(),
+                                    q.data(),
+                                    out.data(),
+                                    s.heads * s.d,
+                                    blocks_.data(),
+                                    row,
+                                    row,
+                                    std::min(row + rows.tile, rows.end),
+                                    kv_head * group,
+                                    (kv_head + 1) * group,
+                                    kv_head,
+                                    window,
+                                    1.0F / std::sqrt(static_cast<float>(s.d)),
+                                    scratch_.data()->floats};
+        spoil_scratch();
+        if (rows.pieces)
+          run_pieces(table, args);
+        else
+          (prompt ? table.prompt_attention : table.attention)(args);
       }
     }
     return out;
+  }
+
+  /// Each piece by itself, the last one first, and then their sum.
+  void run_pieces(const Table& table, AttentionArgs args) {
+    const std::int64_t pieces = (s.length + kAttentionPiece - 1) / kAttentionPiece;
+    const std::int64_t rows = (args.row_end - args.row_begin) * (args.head_end - args.head_begin);
+    std::vector<float> partials(pieces * rows * attention_partial(s.d), NAN);
+    args.partials = partials.data();
+    for (args.piece = pieces - 1; args.piece >= 0; --args.piece) {
+      spoil_scratch();
+      table.attention(args);
+    }
+    spoil_scratch();
+    table.merge_attention(args);
   }
 
   const Shape s;
@@ -79,6 +108,9 @@ class Cache {
   struct alignas(64) Line {
     float floats[16];
   };
+  void spoil_scratch() {
+    for (Line& line : scratch_) std::fill(line.floats, line.floats + 16, NAN);
+  }
   KvLayer layer() { return {key_memory_.data(), value_memory_.data(), s.type, kKvBlock, s.kv_heads, s.d}; }
 
   std::vector<Line> scratch_;
@@ -170,6 +202,30 @@ TEST_P(Attention, BitsDoNotDependOnTiles) {
     }
   }
 }
+
+class Pieces : public ::testing::TestWithParam<std::tuple<std::string, DType>> {};
+
+TEST_P(Pieces, BitsDoNotDependOnWhoRunsAPiece) {
+  const Table table = make_table(std::get<0>(GetParam()), detect_features()).value();
+  const std::int64_t length = 2 * kAttentionPiece + 70;
+  for (const std::int64_t d : {12, 64, 80}) {
+    Cache cache({std::get<1>(GetParam()), length, 3, 1, d});
+    for (const std::int64_t window : {0, 20, 600}) {
+      for (const std::int64_t first : {length - 1, 2 * kAttentionPiece - 5}) {
+        const auto whole = cache.run(table, false, {first, length, 16}, window);
+        EXPECT_EQ(cache.run(table, false, {first, length, 16, true}, window), whole) << d << " " << window;
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Sets, Pieces,
+                         ::testing::Combine(::testing::ValuesIn(available_sets(detect_features())),
+                                            ::testing::Values(DType::kF32, DType::kF16)),
+                         [](const auto& info) {
+                           return std::get<0>(info.param) +
+                                  (std::get<1>(info.param) == DType::kF32 ? "_f32" : "_f16");
+                         });
 
 INSTANTIATE_TEST_SUITE_P(Sets, Attention,
                          ::testing::Combine(::testing::ValuesIn(available_sets(detect_features())),

@@ -74,6 +74,7 @@ void fill_avx2(const CpuFeatures& features, KernelSlots& slots) {
 
 void fill_avx512(const CpuFeatures& features, KernelSlots& slots) {
   avx512_float_matmul_slots(slots);
+  avx512_attention_slots(slots);
   avx512_probe_slots(slots);
   if (features.avx512vnni) {
     avx512vnni_matmul_slots(slots);
@@ -110,6 +111,7 @@ void fill_from(Table& table, const KernelSlots& lower) {
   if (table.rope == nullptr) table.rope = lower.rope;
   if (table.store_kv == nullptr) table.store_kv = lower.store_kv;
   if (table.attention == nullptr) table.attention = lower.attention;
+  if (table.merge_attention == nullptr) table.merge_attention = lower.merge_attention;
   if (table.prompt_attention == nullptr) table.prompt_attention = lower.prompt_attention;
   if (table.silu_mul == nullptr) table.silu_mul = lower.silu_mul;
   if (table.read_sum == nullptr) table.read_sum = lower.read_sum;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "ops/linear.h"
@@ -64,31 +65,108 @@ Tensor qkv_rope(Exec& ex, Tensor x, const QkvWeights& w, const RopeTable& rope, 
   return q;
 }
 
+namespace {
+
+/// Up to so many generated rows have long contexts shared out piece by piece; with more there is work enough
+/// for all workers as it is.
+constexpr std::int64_t kSharedRows = 8;
+
+std::int64_t pieces_of(std::int64_t length) {
+  return (length + kernels::kAttentionPiece - 1) / kernels::kAttentionPiece;
+}
+
+/// Pieces of the longest generated row, if a step's generated rows are few and long: a rule by shape, and one
+/// that changes no bits. Else 1.
+std::int64_t shared_pieces(const AttentionPlace& place) {
+  if (place.generated > kSharedRows) return 1;
+  std::int64_t longest = 0;
+  for (std::int64_t row = 0; row < place.generated; ++row)
+    longest = std::max<std::int64_t>(longest, place.positions[row] + 1);
+  return std::max<std::int64_t>(1, pieces_of(longest));
+}
+
+/// One step's attention: what every call of a kernel is told.
+class AttentionRun {
+ public:
+  AttentionRun(const AttentionShape& s, const AttentionPlace& place, Tensor q, Tensor out, float* scratch)
+      : s_(s), place_(place), q_(q), out_(out), scratch_(scratch) {}
+
+  const AttentionPlace::Tile& tile(std::int64_t item) const { return place_.tiles[item / s_.kv_heads]; }
+
+  /// Item i: tile i / kv_heads, key and value head i % kv_heads.
+  kernels::AttentionArgs args(std::int64_t item) const {
+    const AttentionPlace::Tile& t = tile(item);
+    const std::int64_t kv_head = item % s_.kv_heads, group = s_.heads / s_.kv_heads;
+    return {place_.kv,
+            q_.f32(),
+            out_.f32(),
+            q_.row_stride(),
+            place_.row_blocks[t.row_begin],
+            place_.positions[t.row_begin],
+            t.row_begin,
+            t.row_end,
+            kv_head * group,
+            (kv_head + 1) * group,
+            kv_head,
+            s_.sliding_window,
+            1.0F / std::sqrt(static_cast<float>(s_.head_dim)),
+            scratch_};
+  }
+
+  /// The same for one piece: a tile and head's partials follow those of the rows before it.
+  kernels::AttentionArgs args(std::int64_t item, std::int64_t piece, std::int64_t pieces,
+                              float* partials) const {
+    kernels::AttentionArgs a = args(item);
+    const std::int64_t rows = a.row_begin * s_.heads + a.head_begin * (a.row_end - a.row_begin);
+    a.partials = partials + rows * pieces * kernels::attention_partial(s_.head_dim);
+    a.piece = piece;
+    return a;
+  }
+
+ private:
+  const AttentionShape& s_;
+  const AttentionPlace& place_;
+  Tensor q_, out_;
+  float* scratch_;
+};
+
+}  // namespace
+
 Tensor attention(Exec& ex, Tensor q, const AttentionShape& s, const AttentionPlace& place) {
   const Tensor out = ex.output(q.shape);
-  const std::int64_t block = place.kv.block_tokens;
-  const std::int64_t longest = (place.longest + block - 1) / block * block;
-  const std::int64_t group = s.heads / s.kv_heads;
+  const std::int64_t group = s.heads / s.kv_heads, record = kernels::attention_partial(s.head_dim);
   auto* scratch =
-      static_cast<float*>(ex.scratch(kernels::attention_scratch(longest, group, s.head_dim) * sizeof(float)));
+      static_cast<float*>(ex.scratch(kernels::attention_scratch(group, s.head_dim) * sizeof(float)));
+  tensor::Arena::Scope scope(ex.arena());
   if (ex.tracing()) {
+    ex.output({std::min(q.rows(), kSharedRows) * s.heads * pieces_of(place.longest), record});
     // Every row against half of the longest context on average would flatter it: the worst step is what is
     // traced.
-    const double pairs = static_cast<double>(q.rows()) * s.heads * longest;
+    const double pairs = static_cast<double>(q.rows()) * s.heads * place.longest;
     ex.record({"attention", 4 * pairs * s.head_dim, 0,
                2.0 * static_cast<double>(q.bytes()) + 4.0 * pairs / group * s.head_dim});
     return out;
   }
-  const float scale = 1.0F / std::sqrt(static_cast<float>(s.head_dim));
-  ex.each(static_cast<std::int64_t>(place.tiles.size()) * s.kv_heads, [&](std::int64_t item) {
-    const AttentionPlace::Tile tile = place.tiles[item / s.kv_heads];
-    const std::int64_t kv_head = item % s.kv_heads;
-    const auto run = tile.row_begin < place.generated ? ex.table().attention : ex.table().prompt_attention;
-    run({place.kv, q.f32(), out.f32(), q.row_stride(), place.row_blocks[tile.row_begin],
-         place.positions[tile.row_begin], tile.row_begin, tile.row_end, kv_head * group,
-         (kv_head + 1) * group, kv_head, s.sliding_window, scale, scratch});
+  const AttentionRun run(s, place, q, out, scratch);
+  const std::int64_t all = static_cast<std::int64_t>(place.tiles.size()) * s.kv_heads;
+  std::int64_t generated = 0;  // items
+  while (generated < all && run.tile(generated).row_begin < place.generated) generated += s.kv_heads;
+  const std::int64_t pieces = shared_pieces(place), parts = generated * pieces;
+  float* partials = pieces > 1 ? ex.output({place.generated * s.heads * pieces, record}).f32() : nullptr;
+  ex.each(parts + all - generated, [&](std::int64_t part) {
+    if (part >= parts)
+      ex.table().prompt_attention(run.args(generated + part - parts));
+    else if (pieces > 1)
+      ex.table().attention(run.args(part / pieces, part % pieces, pieces, partials));
+    else
+      ex.table().attention(run.args(part));
   });
   ex.barrier();
+  if (pieces > 1) {
+    ex.each(generated,
+            [&](std::int64_t item) { ex.table().merge_attention(run.args(item, 0, pieces, partials)); });
+    ex.barrier();
+  }
   return out;
 }
 

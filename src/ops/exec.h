@@ -69,11 +69,15 @@ class Exec {
     if (begin < end) f(begin, end);
   }
 
-  /// Calls f(i) for this worker's items of [0, count): every workers()-th, so that costs that grow with i
-  /// even out.
+  /// Calls f(i) for this worker's items of [0, count): one of every workers(), in turns from the front and
+  /// from the back (worker 0 of two has 0, 3, 4, 7, ...), so that costs that grow with i even out.
   template <typename F>
   void each(std::int64_t count, F&& f) const {
-    for (std::int64_t i = worker_; i < count; i += workers_) f(i);
+    bool back = false;
+    for (std::int64_t first = 0; first < count; first += workers_, back = !back) {
+      const std::int64_t i = first + (back ? workers_ - 1 - worker_ : worker_);
+      if (i < count) f(i);
+    }
   }
 
   /// This worker's kernel scratch. While tracing it returns null and remembers the largest request.

@@ -164,7 +164,39 @@ void convert_values(const AttentionArgs& a, const Shape& s, std::int64_t piece, 
   }
 }
 
-/// Scores of a block's rows for columns [first, last) of the piece.
+/// Scores of a block's rows for columns [first, last) of the piece, where heads have at most 64
+/// elements, so that a block's queries stay in tiles.
+template <bool kBoth>
+void score_narrow(const Shape& s, const std::uint8_t* q, const Scratch& r, std::int64_t first,
+                  std::int64_t last) {
+  const bool wide = s.width > 32;
+  const std::uint8_t* keys = r.keys + first * s.width / 32 * kTileBytes;
+  tile_load<4>(q, 64);
+  tile_load<5>(q + kTileBytes, 64);
+  if (wide) {
+    tile_load<6>(q + 2 * kTileBytes, 64);
+    tile_load<7>(q + 3 * kTileBytes, 64);
+  }
+  for (std::int64_t c = first; c < last; ++c, keys += s.width / 32 * kTileBytes) {
+    float* out = r.scores + c * 2 * kTileFloats;
+    tile_zero<0>();
+    tile_load<2>(keys, 64);
+    tile_dot_bf16<0, 4, 2>();
+    if constexpr (kBoth) {
+      tile_zero<1>();
+      tile_dot_bf16<1, 5, 2>();
+    }
+    if (wide) {
+      tile_load<3>(keys + kTileBytes, 64);
+      tile_dot_bf16<0, 6, 3>();
+      if constexpr (kBoth) tile_dot_bf16<1, 7, 3>();
+    }
+    tile_store<0>(out, 64);
+    if constexpr (kBoth) tile_store<1>(out + kTileFloats, 64);
+  }
+}
+
+/// The same for heads of any size.
 template <bool kBoth>
 void score(const Shape& s, const std::uint8_t* q, const Scratch& r, std::int64_t first, std::int64_t last) {
   const std::int64_t bytes = s.width / 32 * kTileBytes;
@@ -323,7 +355,8 @@ void run_block(const AttentionArgs& a, const Shape& s, const Scratch& r, std::in
   const std::int64_t begin = larger(low.begin, seen.begin) - piece, end = smaller(high.end, seen.end) - piece;
   if (begin >= end) return;
   const std::int64_t first = begin / 32, last = (end + 31) / 32;
-  score<kBoth>(s, r.q + m * s.width * 2, r, begin / kKvBlock, (end + kKvBlock - 1) / kKvBlock);
+  const auto scores_of = s.width <= 64 ? score_narrow<kBoth> : score<kBoth>;
+  scores_of(s, r.q + m * s.width * 2, r, begin / kKvBlock, (end + kKvBlock - 1) / kKvBlock);
   const bool whole = high.begin <= piece + first * 32 && low.end >= piece + last * 32;
   for (std::int64_t half = 0; half < (kBoth ? 2 : 1); ++half) {
     if (whole)

@@ -52,6 +52,7 @@ void ref_slots(const CpuFeatures&, KernelSlots& slots) {
   slots.rope = ref_rope;
   slots.store_kv = ref_store_kv;
   slots.attention = slots.prompt_attention = ref_attention;
+  slots.merge_attention = ref_merge_attention;
   slots.silu_mul = ref_silu_mul;
   slots.read_sum = ref_read_sum;
   slots.peak = ref_peak;

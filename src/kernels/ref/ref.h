@@ -12,6 +12,7 @@ void ref_rms_norm(const RmsNormArgs& args);
 void ref_rope(const RopeArgs& args);
 void ref_store_kv(const StoreKvArgs& args);
 void ref_attention(const AttentionArgs& args);
+void ref_merge_attention(const AttentionArgs& args);
 void ref_silu_mul(const SiluMulArgs& args);
 std::uint64_t ref_read_sum(const ReadArgs& args);
 PeakResult ref_peak(const PeakArgs& args);
