@@ -77,6 +77,19 @@ std::int64_t larger(std::int64_t a, std::int64_t b) {
   return a > b ? a : b;
 }
 
+/// A multiple of 16 numbers.
+void fill(float* p, std::int64_t count, float value) {
+  for (std::int64_t i = 0; i < count; i += 16) _mm512_store_ps(p + i, _mm512_set1_ps(value));
+}
+
+/// Brings part `part` of `parts` of a piece's tiles into the nearest cache, if all of them fit there.
+void fetch(const Shape& s, const std::uint8_t* tiles, std::int64_t part, std::int64_t parts) {
+  const std::int64_t bytes = kPiece * s.width * 2 / parts;
+  if (s.width > 64) return;
+  for (std::int64_t i = part * bytes; i < (part + 1) * bytes; i += 64)
+    _mm_prefetch(reinterpret_cast<const char*>(tiles) + i, _MM_HINT_T0);
+}
+
 /// The lowest n of 16 lanes, n of any size.
 __mmask16 lanes_below(std::int64_t n) {
   return static_cast<__mmask16>(n <= 0 ? 0 : n >= 16 ? 0xFFFF : (1 << n) - 1);
@@ -294,6 +307,7 @@ void weigh(const AttentionArgs& a, const Shape& s, const Scratch& r, std::int64_
   for (std::int64_t row = 0; row < 16; ++row) {
     const __m512 reference = _mm512_set1_ps(r.largest[m + row]);
     __m512 sum = _mm512_setzero_ps();
+    fetch(s, r.values, half * 16 + row, kRows);
     for (std::int64_t step = first; step < last; ++step) {
       const float* in = scores + step * 4 * kTileFloats + row * 16;
       const __m512 x =
@@ -339,6 +353,7 @@ void mix(const Shape& s, const Scratch& r, float* out, std::int64_t first, std::
     constexpr std::int64_t kCount = kBoth ? 32 : 16;
     for (std::int64_t row = 0; row < kCount; ++row) {
       const __m512 factor = _mm512_set1_ps(r.factors[row]);
+      fetch(s, r.keys, i * kRows + row, s.width / 32 * kRows);
       for (std::int64_t at = row * 16; at < 4 * kTileFloats; at += 2 * kTileFloats) {
         const __m512 sum = _mm512_fmadd_ps(_mm512_load_ps(out + at), factor, _mm512_load_ps(r.mixed + at));
         _mm512_store_ps(out + at, sum);
@@ -390,9 +405,9 @@ void run(const AttentionArgs& a) {
   const TileConfig config = whole_tiles();
   const TileScope tiles(config);
   convert_queries(a, s, r.q);
-  for (std::int64_t m = 0; m < s.blocks * kRows; ++m) r.largest[m] = kNever;
-  for (std::int64_t i = 0; i < s.blocks * kRows * 16; ++i) r.sums[i] = 0;
-  for (std::int64_t i = 0; i < s.blocks * kRows * s.width; ++i) r.out[i] = 0;
+  fill(r.largest, s.blocks * kRows, kNever);
+  fill(r.sums, s.blocks * kRows * 16, 0);
+  fill(r.out, s.blocks * kRows * s.width, 0);
   const Range all = {seen_by(a, s, 0).begin, seen_by(a, s, s.rows - 1).end};
   for (std::int64_t piece = all.begin / kPiece * kPiece; piece < all.end; piece += kPiece) {
     const Range seen = {larger(all.begin, piece), smaller(all.end, piece + kPiece)};
