@@ -217,7 +217,7 @@ TEST_P(Matmul, EqualsTheReference) {
 }
 
 TEST_P(Matmul, BitsDoNotDependOnCompanyOrCuts) {
-  const std::int64_t k = 512, n = 40, rows = 11;
+  const std::int64_t k = 512, n = 40, rows = 35;
   const auto weights = random_weights(type_, n, k, 3);
   const auto x = normal(rows * k, 4);
   Product product(table_, type_, weights, n, k, prompt_);
