@@ -123,7 +123,7 @@ inline constexpr std::int64_t kAttentionPiece = 512;
 inline constexpr std::int64_t attention_partial(std::int64_t d) {
   return 2 + d;
 }
-inline constexpr std::int64_t kAttentionRows = 64;
+inline constexpr std::int64_t kAttentionRows = 128;
 /// Floats of scratch for `group` heads of size d: every row's query, output and sums, in whole tiles of rows
 /// and of d, and room for a piece of the cache.
 inline constexpr std::int64_t attention_scratch(std::int64_t group, std::int64_t d) {

@@ -85,6 +85,12 @@ std::int64_t shared_pieces(const AttentionPlace& place) {
   return std::max<std::int64_t>(1, pieces_of(longest));
 }
 
+/// Into how many parts the rows of each tile are cut, so that workers have about four items each: larger
+/// tiles read less of the cache, and no bit depends on them.
+std::int64_t cuts_of(std::int64_t items, std::int64_t workers) {
+  return items >= 4 * workers ? 1 : items >= 2 * workers ? 2 : 4;
+}
+
 /// One step's attention: what every call of a kernel is told.
 class AttentionRun {
  public:
@@ -114,12 +120,22 @@ class AttentionRun {
   }
 
   /// The same for one piece: a tile and head's partials follow those of the rows before it.
-  kernels::AttentionArgs args(std::int64_t item, std::int64_t piece, std::int64_t pieces,
-                              float* partials) const {
+  kernels::AttentionArgs piece(std::int64_t item, std::int64_t piece, std::int64_t pieces,
+                               float* partials) const {
     kernels::AttentionArgs a = args(item);
     const std::int64_t rows = a.row_begin * s_.heads + a.head_begin * (a.row_end - a.row_begin);
     a.partials = partials + rows * pieces * kernels::attention_partial(s_.head_dim);
     a.piece = piece;
+    return a;
+  }
+
+  /// The same for part `cut` of `cuts` of a whole tile's rows; there may be none.
+  kernels::AttentionArgs cut(std::int64_t item, std::int64_t cut, std::int64_t cuts) const {
+    kernels::AttentionArgs a = args(item);
+    const std::int64_t rows = kernels::kAttentionRows / cuts, begin = a.row_begin;
+    a.row_begin = std::min(begin + cut * rows, a.row_end);
+    a.row_end = std::min(begin + (cut + 1) * rows, a.row_end);
+    a.first_position += a.row_begin - begin;
     return a;
   }
 
@@ -152,19 +168,23 @@ Tensor attention(Exec& ex, Tensor q, const AttentionShape& s, const AttentionPla
   std::int64_t generated = 0;  // items
   while (generated < all && run.tile(generated).row_begin < place.generated) generated += s.kv_heads;
   const std::int64_t pieces = shared_pieces(place), parts = generated * pieces;
+  const std::int64_t cuts = cuts_of(all - generated, ex.workers()), total = parts + (all - generated) * cuts;
   float* partials = pieces > 1 ? ex.output({place.generated * s.heads * pieces, record}).f32() : nullptr;
-  ex.each(parts + all - generated, [&](std::int64_t part) {
-    if (part >= parts)
-      ex.table().prompt_attention(run.args(generated + part - parts));
-    else if (pieces > 1)
-      ex.table().attention(run.args(part / pieces, part % pieces, pieces, partials));
-    else
+  ex.each(total, [&](std::int64_t part) {
+    if (part >= parts) {
+      const std::int64_t i = total - 1 - part;  // from the back: the last rows of a prompt see most
+      const kernels::AttentionArgs args = run.cut(generated + i / cuts, i % cuts, cuts);
+      if (args.row_begin < args.row_end) ex.table().prompt_attention(args);
+    } else if (pieces > 1) {
+      ex.table().attention(run.piece(part / pieces, part % pieces, pieces, partials));
+    } else {
       ex.table().attention(run.args(part));
+    }
   });
   ex.barrier();
   if (pieces > 1) {
     ex.each(generated,
-            [&](std::int64_t item) { ex.table().merge_attention(run.args(item, 0, pieces, partials)); });
+            [&](std::int64_t item) { ex.table().merge_attention(run.piece(item, 0, pieces, partials)); });
     ex.barrier();
   }
   return out;
