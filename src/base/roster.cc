@@ -11,12 +11,12 @@ using namespace std::chrono_literals;
 
 /// Time in which the moving average forgets: some time slices of the kernel (3 to 4 ms), few enough that a
 /// starved worker is left out within a handful of steps.
-constexpr auto kMemory = 25ms;
+constexpr auto kMemory = 40ms;
 /// A worker left out is tried after the first pause; each failure doubles it up to the longest, which bounds
 /// both the cost of trials and the time until a free processor is noticed.
 constexpr auto kFirstPause = 30ms, kLongestPause = 250ms;
 /// Who stays this long is not one that comes and goes.
-constexpr auto kSettled = 1s;
+constexpr auto kSettled = 250ms;
 
 double speed_of(std::size_t workers) {
   return std::pow(static_cast<double>(workers), 0.8);

@@ -14,8 +14,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// Longer than the imbalance of a small op, far shorter than a time slice.
-constexpr auto kSpin = 50us;
+/// Longer than the imbalance of an op, far shorter than a time slice.
+constexpr auto kBarrierSpin = 100us;
+/// Longer than what the caller does between two steps: who sleeps may find another process in his place.
+constexpr auto kOrderSpin = 300us;
 /// A worker is judged by stretches of this length: reading its run delay costs 2 us.
 constexpr auto kStretch = 2ms;
 
@@ -39,10 +41,11 @@ bool spin_until(std::chrono::steady_clock::time_point end, const F& done) {
   return false;
 }
 
-/// Returns when `word` no longer holds `old`.
-void wait_for_change(const std::atomic<std::uint32_t>& word, std::uint32_t old) {
+/// Returns when `word` no longer holds `old`; sleeps after `spin`.
+void wait_for_change(const std::atomic<std::uint32_t>& word, std::uint32_t old,
+                     std::chrono::microseconds spin) {
   const auto changed = [&] { return word.load(std::memory_order_acquire) != old; };
-  if (changed() || spin_until(std::chrono::steady_clock::now() + kSpin, changed)) return;
+  if (changed() || spin_until(std::chrono::steady_clock::now() + spin, changed)) return;
   word.wait(old, std::memory_order_acquire);
 }
 
@@ -75,7 +78,7 @@ void Barrier::wait() {
     generation_.store(generation + 1, std::memory_order_release);
     generation_.notify_all();
   } else {
-    wait_for_change(generation_, generation);
+    wait_for_change(generation_, generation, kBarrierSpin);
   }
 }
 
@@ -172,7 +175,7 @@ void Team::look(Clock::time_point now) {
 
 void Team::work(Slot& slot) {
   for (std::uint32_t seen = 0;;) {
-    wait_for_change(slot.order, seen);
+    wait_for_change(slot.order, seen, kOrderSpin);
     if (stopping_.load(std::memory_order_acquire)) return;
     ++seen;
     if (slot.rank == kTrialRank) {
@@ -194,9 +197,10 @@ void Team::account(Slot& slot) {
 }
 
 void Team::show_up(Slot& slot) {
-  // The way here counts: a worker that sleeps does not wait, but one that has been woken does.
-  const std::chrono::nanoseconds before = slot.delay_before;
-  const Clock::time_point end = slot.ordered + Roster::kTrial;
+  // Getting here does not count: whoever is woken waits for the end of a slice, be it of a process that would
+  // never take the processor from one that runs.
+  const std::chrono::nanoseconds before = waiting_time_();
+  const Clock::time_point end = Clock::now() + Roster::kTrial;
   const auto over = [&] {
     return slot.trial_over.load(std::memory_order_relaxed) || stopping_.load(std::memory_order_relaxed);
   };
