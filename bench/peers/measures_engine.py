@@ -36,22 +36,19 @@ def ours_of(outcome, key):
     return ours if isinstance(ours, str) else ours[key]
 
 
-def share_of(outcome, rate, work, ceiling_of, unit):
+def share_of(outcome, rate, work, ceiling, unit):
     """(ours, reference) of a target that is a share of a ceiling: the rate of tokens times the work of one."""
     ours = outcome.values["ours"]
     if isinstance(ours, str):
         return ours, ours
-    ceiling = ceiling_of(ours)
-    missing = "`tokenworks bench --json` of this program measures no such ceiling"
-    return ours[rate] * work / unit, ceiling / unit if ceiling else missing
+    missing = "this machine has no such ceiling, says `tokenworks bench --json`"
+    return ours[rate] * work / unit, ours[ceiling] / unit if ours[ceiling] else missing
 
 
 def numbers_only(result):
-    """What of the bench's JSON a median can be made of; the ceilings under names that do not change."""
+    """What of the bench's JSON a median can be made of, and the two ceilings (0: unknown)."""
     out = {key: value for key, value in result.items() if isinstance(value, (int, float))}
-    out["bandwidth_bytes_per_second"] = tokenworks.read_ceiling(result) or 0
-    out["bf16_flops_per_second"] = tokenworks.bf16_peak(result) or 0
-    return out
+    return {**out, "read_ceiling": tokenworks.read_ceiling(result) or 0, "bf16_peak": tokenworks.bf16_peak(result) or 0}
 
 
 def times(value, factor):
@@ -73,7 +70,7 @@ def prefill(bench, model):
         work = 2 * model.layer_weights
         target = bench.target("prefill_peak", model, threads, outcome)
         if target:
-            yield target.settle(*share_of(outcome, "prefill_tokens_per_second", work, tokenworks.bf16_peak, 1e9),
+            yield target.settle(*share_of(outcome, "prefill_tokens_per_second", work, "bf16_peak", 1e9),
                                 times(outcome.best(), work / 1e9))
 
 
@@ -92,7 +89,7 @@ def decode(bench, model):
         target = bench.target("decode_bandwidth", model, threads, outcome)
         if target:
             yield target.settle(*share_of(outcome, "decode_tokens_per_second", model.bytes_per_token,
-                                          tokenworks.read_ceiling, 1e9),
+                                          "read_ceiling", 1e9),
                                 times(outcome.best(), model.bytes_per_token / 1e9))
 
 
@@ -111,7 +108,7 @@ def batch(bench, model):
     work = model.bytes_per_token / SEQUENCES
     target = bench.target("batch_16_bandwidth", model, 2, outcome)
     if target:
-        yield target.settle(*share_of(outcome, "decode_tokens_per_second", work, tokenworks.read_ceiling, 1e9),
+        yield target.settle(*share_of(outcome, "decode_tokens_per_second", work, "read_ceiling", 1e9),
                             times(outcome.best(), work / 1e9))
 
 

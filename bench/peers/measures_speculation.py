@@ -10,14 +10,13 @@ from peerlib import ROOT, Failed, interleave, say
 from servers import Server
 
 PROMPTS = os.path.join(ROOT, "bench", "peers", "speculation_prompts.json")
-FLAGS = ("--speculate", "lookup")
-ANSWER = {True: 160, False: 48}  # tokens at most, by whether the model is small
+FLAGS = {"plain": ("--speculate", "off"), "lookup": ("--speculate", "lookup")}
+LARGE, SHORT_ANSWER, LONG_ANSWER = 300e6, 48, 160  # bytes of a large model; tokens of an answer at most
 
 
 def ask(server, model, prompt):
     """One answer, alone, at temperature 0; seconds and tokens from its first event to its last."""
-    small = "Llama" not in model.name
-    body = {"max_tokens": ANSWER[small], "temperature": 0}
+    body = {"max_tokens": SHORT_ANSWER if model.bytes_per_token > LARGE else LONG_ANSWER, "temperature": 0}
     if model.chat:
         path, body = "/v1/chat/completions", {**body, "messages": [{"role": "user", "content": prompt}]}
     else:
@@ -34,7 +33,7 @@ def compare(model, texts):
     options = ("--ctx", "2048", "--max-batch", "1")
     with contextlib.ExitStack() as stack:
         servers = {name: stack.enter_context(Server(lambda port, extra=extra: tokenworks.server_command(
-            model.path, port, 2, (*options, *extra)))) for name, extra in (("plain", ()), ("lookup", FLAGS))}
+            model.path, port, 2, (*options, *extra)))) for name, extra in FLAGS.items()}
         for text in texts:
             answers = {}
             for name, server in servers.items():
@@ -54,9 +53,6 @@ def speculation(bench, model):
         if not bench.wants(measure, model):
             continue
         target = bench.target(measure, model, 2, None)
-        if not tokenworks.has_speculation():
-            yield target.settle("not built yet: `tokenworks serve` has no --speculate", None)
-            continue
         outcome = interleave({"ours": lambda key=key: compare(model, sets[key])}, {}, 1, bench.seconds())
         values = outcome.values["ours"]
         if isinstance(values, str):

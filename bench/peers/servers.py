@@ -23,7 +23,7 @@ class Server:
         self.port = free_port()
         self.command = command_for(self.port)
         self.wait = wait
-        self.log = os.path.join(PEERS, "server.log")
+        self.log = os.path.join(PEERS, f"server-{self.port}.log")
 
     def __enter__(self):
         with open(self.log, "wb") as log:
@@ -44,6 +44,7 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        os.remove(self.log)
 
     def fail(self, what):
         with open(self.log, encoding="utf-8", errors="replace") as log:

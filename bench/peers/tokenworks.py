@@ -44,14 +44,8 @@ def read_ceiling(result):
 
 
 def bf16_peak(result):
-    """FLOP/s of bf16 matrix multiplication at best, or None on a program or machine that does not measure it."""
-    if "bf16_flops_per_second" in result:
-        return result["bf16_flops_per_second"]
-    return result.get("matrix_flops_per_second") if "bf16" in result.get("matrix_peak", "") else None
-
-
-def has_speculation():
-    return "--speculate" in run([PROGRAM, "serve", "--help"])
+    """FLOP/s of bf16 matrix multiplication at best, or None on a machine that has none."""
+    return max((flops for name, flops in result.get("peaks", {}).items() if "bf16" in name), default=None)
 
 
 def server_command(model, port, threads, options):
