@@ -44,7 +44,7 @@ base::Status LineEditor::Impl::open() {
   std::setlocale(LC_CTYPE, "C.UTF-8");  // libedit asks it how to write a character and how wide it is
   const int fd = ::isatty(STDERR_FILENO) == 1 ? STDERR_FILENO : STDOUT_FILENO;
   terminal = ::isatty(fd) == 1;
-  escapes = takes_escapes(fd);
+  escapes = pastes = takes_escapes(fd);
   const int copy = ::dup(fd);  // a stream of our own: standard error has no buffer, and would flicker
   if (copy >= 0) out.reset(::fdopen(copy, "w"));
   searched.reset(history_winit());
@@ -86,11 +86,12 @@ LineEditor::Line LineEditor::read(const std::string& prompt) {
   s.prompt = widen(s.escapes ? bold(prompt) : prompt);
   s.cancelled = s.terminated = false;
   s.shown = 0;
-  // Between these two the terminal marks where a paste begins and ends.
-  if (s.escapes) s.write("\x1b[?2004h");
+  // Before the prompt, not after it as libedit does: keys that are typed in between would be the terminal's.
+  if (s.edits()) el_wset(s.el.get(), EL_PREP_TERM, 1);
+  if (s.pastes) s.write("\x1b[?2004h");
   int count = 0;
   const wchar_t* read = el_wgets(s.el.get(), &count);
-  if (s.escapes) s.write("\x1b[?2004l");
+  if (s.pastes) s.write("\x1b[?2004l");
   std::wstring_view text = read == nullptr ? L"" : std::wstring_view(read, static_cast<std::size_t>(count));
   if (text.ends_with(L'\n')) text.remove_suffix(1);
   if (s.cancelled && text.ends_with(Impl::kCancelMark)) text.remove_suffix(Impl::kCancelMark.size());

@@ -10,6 +10,7 @@ constexpr std::size_t kMaxPaste = std::size_t{4} << 20;  // characters: more tha
 constexpr std::wstring_view kPasteEnd = L"\x1b[201~";
 // libedit 3.1 keeps only so much of the line that was typed when a search shows another.
 constexpr std::size_t kMaxSearching = 1000;
+constexpr wchar_t kSearchKey[] = L"\x1b\x12";  // ESC, Ctrl-R
 
 bool is_break(wchar_t c) {
   return c == L'\r' || c == L'\n';
@@ -27,7 +28,6 @@ std::wstring clean_paste(std::wstring_view pasted) {
     } else if (c == L'\t' || (c >= L' ' && (c < 0x7F || c >= 0xA0))) {
       text += c;
     }
-    text += c;
   }
   while (text.ends_with(L'\n')) text.pop_back();
   return text;
@@ -95,73 +95,81 @@ bool LineEditor::Impl::paste() {
   return text.empty() || el_winsertstr(el.get(), text.c_str()) == 0;
 }
 
-void LineEditor::Impl::bind_keys() const {
+/// Whether a search may start. It is libedit's, under another key.
+bool LineEditor::Impl::search() const {
+  if (line().size() > kMaxSearching) return false;
+  el_wpush(el.get(), kSearchKey);
+  return true;
+}
+
+void LineEditor::Impl::bind(const wchar_t* key, const wchar_t* function) const {
+  el_wset(el.get(), EL_BIND, key, function, nullptr);
+}
+
+void LineEditor::Impl::bind_vi_key(const wchar_t* key, const wchar_t* function) const {
+  el_wset(el.get(), EL_BIND, L"-a", key, function, nullptr);
+}
+
+void LineEditor::Impl::add_functions() const {
   struct Function {
     const wchar_t *name, *help;
     unsigned char (*call)(EditLine*, wint_t);
-    std::vector<const wchar_t*> keys;
   };
+  static constexpr auto refresh = [](bool done) -> unsigned char { return done ? CC_REFRESH : CC_ERROR; };
   const Function functions[] = {
-      {L"tw-cancel",
-       L"Give the line up",
-       [](EditLine* e, wint_t) -> unsigned char {
+      {L"tw-cancel", L"Give the line up",
+       [](EditLine* e, wint_t) {
          of(e).cancelled = true;
          go_to_end(e);
          el_winsertstr(e, kCancelMark.data());
          of(e).push_keys("\n");  // ends the line next
-         return CC_REFRESH;
-       },
-       {L"^C"}},
-      {L"tw-paste",
-       L"Insert a pasted text",
-       [](EditLine* e, wint_t) -> unsigned char { return of(e).paste() ? CC_REFRESH : CC_ERROR; },
-       {L"\\e[200~"}},
-      {L"tw-complete",
-       L"Complete a command",
-       [](EditLine* e, wint_t) -> unsigned char { return of(e).complete(), CC_REDISPLAY; },
-       {L"^I"}},
-      {L"tw-newline",
-       L"Insert a line break",
+         return refresh(true);
+       }},
+      {L"tw-paste", L"Insert a pasted text", [](EditLine* e, wint_t) { return refresh(of(e).paste()); }},
+      {L"tw-newline", L"Insert a line break",
+       [](EditLine* e, wint_t) { return refresh(el_winsertstr(e, L"\n") == 0); }},
+      {L"tw-complete", L"Complete a command",
        [](EditLine* e, wint_t) -> unsigned char {
-         return el_winsertstr(e, L"\n") == 0 ? CC_REFRESH : CC_ERROR;
-       },
-       {L"\\e^J", L"\\e^M"}},
-      {L"tw-previous",
-       L"Show what was typed before",
-       [](EditLine* e, wint_t) -> unsigned char {
-         return of(e).show_history(of(e).shown + 1) ? CC_REFRESH : CC_ERROR;
-       },
-       {L"\\e[A", L"\\eOA", L"^P"}},
-      {L"tw-next",
-       L"Show what was typed after",
-       [](EditLine* e, wint_t) -> unsigned char {
-         return of(e).shown > 0 && of(e).show_history(of(e).shown - 1) ? CC_REFRESH : CC_ERROR;
-       },
-       {L"\\e[B", L"\\eOB", L"^N"}},
-      {L"tw-search",
-       L"Search what was typed before",
-       [](EditLine* e, wint_t) -> unsigned char {
-         if (of(e).line().size() > kMaxSearching) return CC_ERROR;
-         el_wpush(e, L"\x1b\x12");  // bound to libedit's function below
-         return CC_NORM;
-       },
-       {L"^R"}},
+         of(e).complete();
+         return CC_REDISPLAY;
+       }},
+      {L"tw-previous", L"Show what was typed before",
+       [](EditLine* e, wint_t) { return refresh(of(e).show_history(of(e).shown + 1)); }},
+      {L"tw-next", L"Show what was typed after",
+       [](EditLine* e, wint_t) { return refresh(of(e).shown > 0 && of(e).show_history(of(e).shown - 1)); }},
+      {L"tw-search", L"Search what was typed before",
+       [](EditLine* e, wint_t) -> unsigned char { return of(e).search() ? CC_NORM : CC_ERROR; }},
   };
-  const auto bind = [this](const wchar_t* key, const wchar_t* name) {
-    el_wset(el.get(), EL_BIND, key, name, nullptr);
-  };
-  for (const Function& f : functions) {
-    el_wset(el.get(), EL_ADDFN, f.name, f.help, f.call);
-    for (const wchar_t* key : f.keys) bind(key, f.name);
-  }
-  el_wset(el.get(), EL_BIND, L"-a", L"^C", L"tw-cancel",
-          nullptr);  // vi's command mode, for those who `bind -v`
-  el_wset(el.get(), EL_BIND, L"-a", L"k", L"tw-previous", nullptr);
-  el_wset(el.get(), EL_BIND, L"-a", L"j", L"tw-next", nullptr);
-  // As in a shell with readline.
-  bind(L"\\e^R", L"em-inc-search-prev");
-  bind(L"^U", L"vi-kill-line-prev");
+  for (const Function& f : functions) el_wset(el.get(), EL_ADDFN, f.name, f.help, f.call);
+}
+
+void LineEditor::Impl::bind_keys() {
+  add_functions();
+  bind(L"^C", L"tw-cancel");
+  bind(L"^I", L"tw-complete");
+  bind(L"^P", L"tw-previous");
+  bind(L"^N", L"tw-next");
+  bind(L"^U", L"vi-kill-line-prev");  // this and the next as in a shell with readline
   bind(L"^W", L"ed-delete-prev-word");
+  const wchar_t* editor = nullptr;
+  el_wget(el.get(), EL_EDITOR, &editor);
+  if (std::wstring_view(editor) ==
+      L"vi") {  // by `bind -v` in .editrc: Escape alone is a key, so none begins with it
+    pastes = false;
+    bind_vi_key(L"^C", L"tw-cancel");
+    bind_vi_key(L"k", L"tw-previous");
+    bind_vi_key(L"j", L"tw-next");
+    bind_vi_key(L"\\e[A", L"tw-previous");
+    bind_vi_key(L"\\e[B", L"tw-next");
+    return;
+  }
+  bind(L"\\e[200~", L"tw-paste");
+  bind(L"\\e^J", L"tw-newline");
+  bind(L"\\e^M", L"tw-newline");
+  for (const wchar_t* up : {L"\\e[A", L"\\eOA"}) bind(up, L"tw-previous");
+  for (const wchar_t* down : {L"\\e[B", L"\\eOB"}) bind(down, L"tw-next");
+  bind(L"^R", L"tw-search");
+  bind(kSearchKey, L"em-inc-search-prev");
   bind(L"\\e[1~", L"ed-move-to-beg");
   bind(L"\\e[4~", L"ed-move-to-end");
   bind(L"\\e[3~", L"ed-delete-next-char");

@@ -40,6 +40,7 @@ struct LineEditor::Impl {
   std::vector<std::string> commands;
   bool terminal = false;  ///< the prompt's file is one; else lines are read as they come
   bool escapes = false;   ///< the terminal knows them
+  bool pastes = false;    ///< the terminal marks where a paste begins and ends
   std::unique_ptr<std::FILE, CloseFile> out;
   std::unique_ptr<HistoryW, EndHistory> searched;  ///< libedit's copy of `history`, for Ctrl-R
   std::unique_ptr<EditLine, EndEditor> el;
@@ -63,12 +64,16 @@ struct LineEditor::Impl {
   std::deque<std::wstring> history;  ///< newest first
   std::size_t shown = 0;             ///< 0: the line that is being typed; i: history[i - 1]
   std::wstring draft;                ///< that line, while another is shown
-  void bind_keys() const;
+  void add_functions() const;
+  void bind_keys();
+  void bind(const wchar_t* key, const wchar_t* function) const;
+  void bind_vi_key(const wchar_t* key, const wchar_t* function) const;
   std::wstring_view line() const;
   bool replace_line(const std::wstring& text) const;
   bool show_history(std::size_t entry);
   void complete() const;
   bool paste();
+  bool search() const;
 };
 
 }  // namespace tw::cli

@@ -71,7 +71,7 @@ int LineEditor::Impl::on_signal(wchar_t& key) {
       if (!edits()) return kNothing;
       el_wset(el.get(), EL_PREP_TERM, 0);
       el_wset(el.get(), EL_PREP_TERM, 1);
-      if (escapes) write("\x1b[?2004h");
+      if (pastes) write("\x1b[?2004h");
       redraw();
       return kNothing;
     default:

@@ -17,7 +17,7 @@ struct Options {
   std::int64_t max_tokens = 0;
   float temperature = -1;
   std::int64_t seed = -1;
-  bool history = true;
+  bool no_history = false;
 };
 
 infer::SamplingParams sampling_of(const Options& options, const model::GenerationDefaults& defaults) {
@@ -44,7 +44,7 @@ int run(const Options& options) {
   const bool piped = ::isatty(STDIN_FILENO) == 0;
   std::string prompt = options.prompt;
   if (prompt.empty() && piped) prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
-  if (prompt.empty() && !piped) return converse(chat, options.history);
+  if (prompt.empty() && !piped) return converse(chat, !options.no_history);
   SignalPipe signals({SIGINT});
   bool interrupted = false;
   auto status = chat.answer(prompt, [&] { return interrupted = interrupted || signals.take() != 0; });
@@ -68,7 +68,7 @@ void add_run(CLI::App& app, int& exit_code) {
                    "0: always the likeliest token (default: the model's, else 0.7)")
       ->check(CLI::Range(0.0, 100.0));
   verb->add_option("--seed", options->seed, "same seed, same answer")->check(CLI::NonNegativeNumber);
-  verb->add_flag("!--no-history", options->history, "keep no file of what is typed in a chat");
+  verb->add_flag("--no-history", options->no_history, "keep no file of what is typed in a chat");
   add_engine_flags(*verb, options->engine);
   verb->footer(
       "Examples:\n  tokenworks run\n  tokenworks run model.gguf \"Why is the sky blue?\" --temperature 0\n"

@@ -289,6 +289,18 @@ class RunInTerminal(unittest.TestCase):
         self.assertIn(b"no answer yet", terminal.enter(b"ta\t"))
         self.assertEqual(self.history(), ["/clear", "/system brief", "/stats"])
 
+    def test_vi_keys_for_those_who_ask(self):
+        with open(os.path.join(self.state.name, ".editrc"), "w", encoding="utf-8") as file:
+            file.write("bind -v\n")
+        # Without the terminal's marks of pastes, a prompt cannot be told from the same prompt drawn again.
+        terminal = Terminal(self.state.name, SHORT)
+        self.addCleanup(terminal.close)
+        for keys, message in ((b"one two", "one two"), (b"x\x1bk0cwthree\x1bA!", "three two!")):
+            terminal.expect(b">\x1b[0m ")
+            terminal.send(keys + b"\r")
+            terminal.expect(b"(cut off")
+            self.assertEqual(self.history()[-1], message)
+
     def test_signals_and_another_size(self):
         terminal = self.start()
         terminal.send(b"hel")
