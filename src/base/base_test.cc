@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "base/json.h"
+#include "base/log.h"
 #include "base/mmap.h"
 #include "base/result.h"
 #include "base/utf8.h"
@@ -26,7 +27,36 @@ TEST(Result, HandsErrorsOn) {
 TEST(Json, NamesTheOffset) {
   const auto broken = parse_json("{\"a\": 1,, }");
   ASSERT_FALSE(broken.ok());
-  EXPECT_NE(broken.error().message.find("byte 9"), std::string::npos) << broken.error().message;
+  EXPECT_NE(broken.error().message.find("byte 8:"), std::string::npos) << broken.error().message;
+  const auto message = [](std::string_view text) { return parse_json(text).error().message; };
+  EXPECT_EQ(message(""), "not valid JSON at byte 0: there is nothing");
+  EXPECT_EQ(message(" \n"), "not valid JSON at byte 0: there is nothing");
+  EXPECT_EQ(message("{\"a\": 1e999}"), "not valid JSON at byte 6: the number is out of range");
+  EXPECT_NE(message("[1] 2").find("byte 4: unexpected number"), std::string::npos) << message("[1] 2");
+  // The parser's own words hold all it has read of a token.
+  EXPECT_LT(message("\"" + std::string(1000000, 'x') + "\x01").size(), 200u);
+}
+
+TEST(Log, WritesOneJsonLineAnEventWithItsFields) {
+  ::testing::internal::CaptureStderr();
+  init_logging("info", LogFormat::kJson);
+  spdlog::info("say \"hi\"\nand go");
+  log_event(spdlog::level::warn, "GET /x 500", {{"status", 500}, {"path", "/\xFFx\""}});
+  log_event(spdlog::level::debug, "too low", {{"status", 200}});
+  init_logging("info", LogFormat::kText);
+  log_event(spdlog::level::info, "GET /x 200", {{"status", 200}});
+  const std::string text = ::testing::internal::GetCapturedStderr();
+  const std::size_t first = text.find('\n'), second = text.find('\n', first + 1);
+  const auto plain = parse_json(text.substr(0, first));
+  ASSERT_TRUE(plain.ok()) << text;
+  EXPECT_EQ((*plain)["message"], "say \"hi\"\nand go");
+  const auto event = parse_json(text.substr(first + 1, second - first - 1));
+  ASSERT_TRUE(event.ok()) << text;
+  EXPECT_EQ((*event)["message"], "GET /x 500");
+  EXPECT_EQ((*event)["level"], "warning");
+  EXPECT_EQ((*event)["status"], 500);
+  EXPECT_EQ((*event)["path"], "/\xEF\xBF\xBDx\"");
+  EXPECT_TRUE(text.substr(second + 1).ends_with(" info GET /x 200\n")) << text;
 }
 
 TEST(Json, RefusesDeepNesting) {

@@ -3,6 +3,14 @@
 #include "base/log.h"
 #include "cli/commands.h"
 
+namespace {
+
+bool is_verb(const CLI::App& app, const std::string& word) {
+  return !app.get_subcommands([&](const CLI::App* verb) { return verb->get_name() == word; }).empty();
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   tw::base::init_logging("info", tw::base::LogFormat::kText);
   CLI::App app("Tokenworks serves, trains and plans open language models.", "tokenworks");
@@ -22,6 +30,19 @@ int main(int argc, char** argv) {
   tw::cli::add_tokenize(app, exit_code);
   tw::cli::add_info(app, exit_code);
   tw::cli::add_bench(app, exit_code);
+  app.failure_message([](const CLI::App* from, const CLI::Error& error) {
+    std::string verb;
+    for (const CLI::App* chosen : from->get_subcommands()) verb += " " + chosen->get_name();
+    return fmt::format("tokenworks: {}; see tokenworks{} --help\n", error.what(), verb);
+  });
+  if (argc < 2) {
+    std::fputs(app.help().c_str(), stdout);
+    return 2;
+  }
+  if (argv[1][0] != '-' && !is_verb(app, argv[1])) {
+    std::fprintf(stderr, "tokenworks: there is no verb '%s'; see tokenworks --help\n", argv[1]);
+    return 2;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -40,8 +40,8 @@ void show(const hub::PullProgress& p) {
     const std::string rate =
         p.bytes_per_second > 0 ? fmt::format(" {:.1f} MB/s", p.bytes_per_second / 1e6) : "";
     draw_progress(label + rate, static_cast<double>(p.done) / static_cast<double>(p.total));
-  } else if (interactive()) {
-    std::fprintf(stderr, "\r%s %.1f MB\x1b[K", label.c_str(), static_cast<double>(p.done) / 1e6);
+  } else {
+    draw_line(fmt::format("{} {:.1f} MB", label, static_cast<double>(p.done) / 1e6));
   }
 }
 

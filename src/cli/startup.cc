@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "base/affinity.h"
+#include "spec/serve_config.h"
 
 namespace tw::cli {
 
@@ -58,10 +59,7 @@ base::Result<StartOptions> EngineFlags::options() const {
   if (threads < 0 || threads > 1024)
     return base::error(Code::kInvalidArgument, "--threads is {}, but must be 0 to 1024", threads);
   if (ctx < 0) return base::error(Code::kInvalidArgument, "--ctx is {}, but must be 0 or more", ctx);
-  if (!std::isfinite(kv_memory) || kv_memory < 0) {
-    return base::error(Code::kInvalidArgument, "--kv-memory is {}, but must be a number of GiB, 0 or more",
-                       kv_memory);
-  }
+  TW_RETURN_IF_ERROR(spec::check_kv_memory(kv_memory));
   if (kv_type != "f16" && kv_type != "f32") {
     return base::error(Code::kInvalidArgument, "--kv-type is \"{}\", but must be f16 or f32", kv_type);
   }

@@ -2,6 +2,7 @@
 #include <iostream>
 #include <iterator>
 
+#include "base/utf8.h"
 #include "cli/commands.h"
 #include "cli/startup.h"
 
@@ -12,6 +13,17 @@ struct Options {
   std::string model, text;
   bool ids_only = false, no_special = false, decode = false;
 };
+
+/// In quotes as JSON; bytes that are no whole character as \x and two digits, which JSON does not know.
+std::string shown(const std::string& piece) {
+  if (base::is_valid_utf8(piece)) return base::dump_json(base::Json(piece));
+  std::string text = "\"";
+  for (const char c : piece) {
+    const auto byte = static_cast<unsigned char>(c);
+    text += byte > 0x20 && byte < 0x7F ? std::string(1, c) : fmt::format("\\x{:02x}", byte);
+  }
+  return text + "\"";
+}
 
 int tokenize(const Options& options) {
   auto found = find_model(options.model, false);
@@ -28,7 +40,7 @@ int tokenize(const Options& options) {
     if (options.ids_only)
       std::printf("%d\n", id);
     else
-      std::printf("%8d  %s\n", id, base::dump_json(base::Json(tokenizer.piece(id))).c_str());
+      std::printf("%8d  %s\n", id, shown(tokenizer.piece(id)).c_str());
   }
   return 0;
 }

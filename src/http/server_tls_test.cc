@@ -174,6 +174,7 @@ TEST_F(TlsTest, NamesTheFileThatCannotBeUsed) {
   ServerOptions missing = options_;
   missing.tls_cert = folder_ + "/no.pem";
   EXPECT_THAT(Server::create(missing).error().text(), HasSubstr("no.pem"));
+  EXPECT_THAT(Server::create(missing).error().text(), HasSubstr("No such file"));
   make_certificate(folder_ + "/other.pem", folder_ + "/other-key.pem");
   options_.tls_key = folder_ + "/other-key.pem";
   EXPECT_THAT(Server::create(options_).error().text(), HasSubstr("other-key.pem"));

@@ -1,10 +1,13 @@
 #include "http/transport.h"
 
 #include <netinet/tcp.h>
+#include <unistd.h>
 
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/write.hpp>
+#include <cerrno>
+#include <cstring>
 
 namespace tw::http {
 namespace {
@@ -111,8 +114,10 @@ base::Result<std::unique_ptr<TlsAcceptor>> TlsAcceptor::create(const std::string
   auto context = std::make_unique<Context>();
   error_code ec;
   const auto failed = [&](const std::string& path, const char* what) {
-    return base::Error{base::Code::kInvalidArgument,
-                       fmt::format("cannot be used as {}: {}", what, ec.message()), path};
+    // OpenSSL has no words for what the system says, such as a file that is not there.
+    const std::string reason = ::access(path.c_str(), R_OK) != 0 ? std::strerror(errno) : ec.message();
+    return base::Error{base::Code::kInvalidArgument, fmt::format("cannot be used as {}: {}", what, reason),
+                       path};
   };
   SSL_CTX_set_min_proto_version(context->ssl.native_handle(), TLS1_2_VERSION);
   context->ssl.use_certificate_chain_file(cert, ec);

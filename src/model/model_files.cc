@@ -47,9 +47,7 @@ base::Status read_text_parts(const ModelFiles& files, ModelCard& card) {
   return base::Ok{};
 }
 
-}  // namespace
-
-base::Result<ModelCard> read_card(const ModelFiles& files, const std::string& path) {
+base::Result<ModelCard> read_parts(const ModelFiles& files, const std::string& path) {
   ModelCard card;
   card.path = path;
   TW_ASSIGN_OR_RETURN(card.config, files.config());
@@ -59,6 +57,14 @@ base::Result<ModelCard> read_card(const ModelFiles& files, const std::string& pa
   TW_ASSIGN_OR_RETURN(card.defaults, files.defaults());
   card.name = std::filesystem::path(path).stem().string();
   return card;
+}
+
+}  // namespace
+
+base::Result<ModelCard> read_card(const ModelFiles& files, const std::string& path) {
+  base::Result<ModelCard> card = read_parts(files, path);
+  if (card.ok() || !card.error().where.empty()) return card;
+  return base::Error{card.error().code, card.error().message, path};
 }
 
 }  // namespace tw::model

@@ -58,6 +58,13 @@ base::Status store(ChatRequest& request, const Value& value) {
 
 base::Status store_max_completion_tokens(ChatRequest& request, const Value& value) {
   request.max_tokens = static_cast<std::int64_t>(value.get<double>());
+  request.has_max_completion_tokens = true;
+  return base::Ok{};
+}
+
+/// The newer name goes first, whichever comes first in the document.
+base::Status store_max_tokens(ChatRequest& request, const Value& value) {
+  if (!request.has_max_completion_tokens) request.max_tokens = static_cast<std::int64_t>(value.get<double>());
   return base::Ok{};
 }
 
@@ -67,11 +74,12 @@ constexpr std::array kRows = {
     Row{{"messages", FieldType::kArray, 1, 4096,
          "the conversation: role system, developer, user, assistant or tool"},
         store_messages},
-    Row{{"max_completion_tokens", FieldType::kInteger, 1, 2147483647, "newer name of max_tokens"},
+    Row{{"max_completion_tokens", FieldType::kInteger, 1, 2147483647,
+         "newer name of max_tokens, and goes before it"},
         store_max_completion_tokens},
     Row{{"max_tokens", FieldType::kInteger, 1, 2147483647,
          "tokens of the answer at most; it also ends where the context does"},
-        store_max_completion_tokens},
+        store_max_tokens},
     Row{{"logprobs", FieldType::kBool, 0, 0, "natural logarithms of the tokens' probabilities"},
         store<&ChatRequest::logprobs>},
     Row{{"top_logprobs", FieldType::kInteger, 0, kMaxTopLogprobs,

@@ -17,6 +17,7 @@ struct ChatRequest : GenerateFields {
   ToolChoice tool_choice = ToolChoice::kAuto;
   std::string tool_name;  ///< with kNamed
   bool parallel_tool_calls = true;
+  bool has_max_completion_tokens = false;
   bool logprobs = false;
   int top_logprobs = 0;
   Value template_arguments;  ///< chat_template_kwargs, or null

@@ -142,6 +142,11 @@ TEST(Chat, StopsAtStopStringsAndLength) {
   const Json cut = parse(server.post(std::string(kPath), body(R"("max_completion_tokens":3)")).body);
   EXPECT_EQ(cut["choices"][0]["message"]["content"], "one");
   EXPECT_EQ(cut["choices"][0]["finish_reason"], "length");
+  for (const char* both :
+       {R"("max_completion_tokens":3,"max_tokens":5)", R"("max_tokens":5,"max_completion_tokens":3)"}) {
+    EXPECT_EQ(parse(server.post(std::string(kPath), body(both)).body)["choices"][0]["message"]["content"],
+              "one");
+  }
 }
 
 constexpr std::string_view kTools =
@@ -223,7 +228,7 @@ TEST(Chat, MapsErrors) {
   EXPECT_EQ(unknown["code"], "model_not_found");
   const Json broken = error(R"({"messages":)");
   EXPECT_EQ(broken["status"], 400);
-  EXPECT_THAT(broken["message"].get<std::string>(), HasSubstr("byte 13"));
+  EXPECT_THAT(broken["message"].get<std::string>(), HasSubstr("byte 12"));
   const Json schema = error(
       body(R"("response_format":{"type":"json_schema","json_schema":{"name":"s","schema":{"not":{}}}})"));
   EXPECT_EQ(schema["status"], 400);

@@ -117,7 +117,7 @@ TEST(Fields, NamesWhatItIgnores) {
 }
 
 TEST(Fields, RefusesHostileBodies) {
-  EXPECT_THAT(parse_chat_request("{\"messages\": nope}", {}).error().message, HasSubstr("byte 15"));
+  EXPECT_THAT(parse_chat_request("{\"messages\": nope}", {}).error().message, HasSubstr("byte 14"));
   EXPECT_FALSE(parse_chat_request("[]", {}).ok());
   EXPECT_FALSE(parse_chat_request(std::string(100000, '['), {}).ok());
   std::string many = "{";

@@ -1,7 +1,5 @@
 #include "spec/serve_config.h"
 
-#include <cmath>
-
 #include "base/affinity.h"
 
 namespace tw::spec {
@@ -25,6 +23,12 @@ base::Status one_of(const char* flag, const std::string& value, std::initializer
 
 }  // namespace
 
+base::Status check_kv_memory(double gib) {
+  if (gib >= 0 && gib <= kMaxKvMemory) return base::Ok{};  // a NaN is neither
+  return base::error(base::Code::kInvalidArgument, "--kv-memory is {}, but must be 0 to {} GiB", gib,
+                     kMaxKvMemory);
+}
+
 base::Status ServeConfig::validate() const {
   TW_RETURN_IF_ERROR(in_range("port", port, 0, 65535));
   TW_RETURN_IF_ERROR(in_range("ctx", ctx, 0, std::int64_t{1} << 30));
@@ -40,10 +44,7 @@ base::Status ServeConfig::validate() const {
   TW_RETURN_IF_ERROR(one_of("speculate", speculate, {"lookup", "off"}));
   TW_RETURN_IF_ERROR(one_of("log-format", log_format, {"text", "json"}));
   TW_RETURN_IF_ERROR(one_of("log-level", log_level, {"trace", "debug", "info", "warn", "error", "off"}));
-  if (!std::isfinite(kv_memory) || kv_memory < 0) {
-    return base::error(base::Code::kInvalidArgument,
-                       "--kv-memory is {}, but must be a number of GiB, 0 or more", kv_memory);
-  }
+  TW_RETURN_IF_ERROR(check_kv_memory(kv_memory));
   if (!std::isfinite(decode_stretch) || decode_stretch < 0 || decode_stretch > 1e6) {
     return base::error(base::Code::kInvalidArgument, "--decode-stretch is {}, but must be 0 to 1000000",
                        decode_stretch);

@@ -10,6 +10,10 @@
 
 namespace tw::spec {
 
+inline constexpr int kMaxKvMemory = 1 << 20;  ///< GiB: past any machine, and its bytes fit 64 bits
+/// Whether --kv-memory can be meant; the error names the flag, its value and its range.
+base::Status check_kv_memory(double gib);
+
 struct ServeConfig {
   std::string host = "127.0.0.1";
   int port = 8080;

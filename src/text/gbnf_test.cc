@@ -90,6 +90,9 @@ TEST(Gbnf, NamesTheFaultAndItsPlace) {
   fails(nested, "nested", Code::kResourceExhausted);
   fails("root ::= (((.{100}){100}){100}){100}", "too large", Code::kResourceExhausted);
   fails(std::string("root ::= \"\xFF\""), "UTF-8", Code::kInvalidArgument);
+  std::string many = "root ::= r0\n";  // 2000 parses before the first byte: a matcher would be stuck
+  for (int i = 0; i < 2000; ++i) many += fmt::format("r{} ::= r{} r{} | \"a\"\n", i, i + 1, i + 1);
+  fails(many + "r2000 ::= \"b\"", "too ambiguous", Code::kResourceExhausted);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "text/grammar_compile.h"
+#include "text/grammar_stacks.h"
 
 namespace tw::text {
 
@@ -206,7 +207,12 @@ class RuleCompilation {
       return base::error(base::Code::kInvalidArgument,
                          "no text satisfies the grammar: remove the contradiction");
     }
-    return assemble(automata_, source_.limits);
+    TW_ASSIGN_OR_RETURN(GrammarPtr grammar, assemble(automata_, source_.limits));
+    // More parses at the very start than a matcher holds: it would be stuck before the first token.
+    ParallelStacks stacks(*grammar);
+    const ParallelStacks::Frame start = stacks.start();
+    if (!start.complete && !stacks.leads_on(start)) return too_large();
+    return grammar;
   }
 
  private:

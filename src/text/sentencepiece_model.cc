@@ -263,8 +263,12 @@ base::Result<std::unique_ptr<TokenizerModel>> make_sentencepiece_model(
     return error(Code::kCorrupt, "SentencePiece wants a score for each of its {} tokens; there are {}",
                  spec.tokens.size(), spec.scores.size());
   }
-  if (std::any_of(spec.scores.begin(), spec.scores.end(), [](float s) { return std::isnan(s); })) {
-    return error(Code::kCorrupt, "a token's score is not a number");
+  const auto bad =
+      std::find_if(spec.scores.begin(), spec.scores.end(), [](float s) { return std::isnan(s); });
+  if (bad != spec.scores.end()) {
+    return error(Code::kCorrupt,
+                 "the score of token {} is not a number: the file is damaged, download it again",
+                 bad - spec.scores.begin());
   }
   auto model = std::make_unique<SentencePieceModel>(spec);
   TW_RETURN_IF_ERROR(model->build(spec, pieces));

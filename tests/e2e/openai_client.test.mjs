@@ -200,7 +200,7 @@ test('broken JSON is answered with its offset, and unknown parameters are named'
   const response = await fetch(`${baseUrl}/v1/chat/completions`,
     {method: 'POST', body: '{"messages": oops}', headers: apiKey ? {Authorization: `Bearer ${apiKey}`} : {}});
   assert.equal(response.status, 400);
-  assert.match((await response.json()).error.message, /byte 14/);
+  assert.match((await response.json()).error.message, /byte 13/);
   const odd = await postJson('/v1/chat/completions', {...greedy, max_tokens: 1, sparkle: 3});
   assert.equal(odd.status, 200);
   assert.equal(odd.headers.get('x-tokenworks-ignored'), 'sparkle');

@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+"""What the program says to people: one clear line for a mistake, a progress bar that fits the terminal.
+
+cli_test.py PROGRAM [unittest arguments]
+"""
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import unittest
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+PROGRAM = sys.argv.pop(1)
+STORIES = Path(__file__).parent / "data/models/stories260K.gguf"
+
+
+def run(*arguments, **more):
+    return subprocess.run([PROGRAM, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=60, check=False, **more)
+
+
+class Mistakes(unittest.TestCase):
+    def complaint(self, status, *arguments):
+        done = run(*arguments)
+        self.assertEqual(done.returncode, status, done)
+        self.assertEqual(done.stdout, "")
+        self.assertRegex(done.stderr, r"\Atokenworks: [^\n]+\n\Z")
+        return done.stderr
+
+    def test_wrong_usage_is_named(self):
+        self.assertIn("'frobnicate'", self.complaint(2, "frobnicate"))
+        self.assertIn("see tokenworks serve --help", self.complaint(2, "serve", "--bogus"))
+        self.assertIn("abc", self.complaint(2, "serve", "--port", "abc"))
+        self.assertIn("name", self.complaint(2, "rm"))
+
+    def test_the_key_itself_is_no_flag(self):
+        for flag in (["--api-key", "secret"], ["--api-key=secret"]):
+            said = self.complaint(2, "serve", STORIES, *flag)
+            self.assertIn("--api-key-file", said)
+            self.assertIn("TOKENWORKS_API_KEY", said)
+            self.assertNotIn("secret", said)
+        self.assertNotIn("--api-key ", run("serve", "--help").stdout)
+
+    def test_values_out_of_range_are_named_with_the_range(self):
+        for value in ("1e300", "-1", "nan", "inf"):
+            for verb in ("serve", "run"):
+                said = self.complaint(1, verb, STORIES, "--kv-memory", value)
+                self.assertIn("--kv-memory", said)
+                self.assertIn("0 to 1048576", said)
+
+    def test_a_damaged_model_is_named(self):
+        damaged = bytearray(STORIES.read_bytes())
+        scores = damaged.index(b"tokenizer.ggml.scores") + len(b"tokenizer.ggml.scores") + 4 + 4 + 8
+        damaged[scores:scores + 4] = struct.pack("<f", float("nan"))
+        with tempfile.NamedTemporaryFile(suffix=".gguf") as file:
+            file.write(damaged)
+            file.flush()
+            said = self.complaint(1, "inspect", file.name)
+        self.assertIn(f"tokenworks: {file.name}: ", said)
+        self.assertIn("token 0", said)
+
+    def test_without_a_verb_there_is_help(self):
+        done = run()
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("Start here:", done.stdout)
+
+
+class Tokens(unittest.TestCase):
+    def test_parts_of_characters_are_shown_as_bytes(self):
+        done = run("tokenize", STORIES, "x\u4e16")
+        self.assertEqual(done.returncode, 0, done)
+        self.assertIn(r'"\xe4"', done.stdout)
+
+
+class Slow(BaseHTTPRequestHandler):
+    def do_GET(self):  # noqa: N802
+        model = STORIES.read_bytes()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(model)))
+        self.end_headers()
+        for at in range(0, len(model), 1 << 16):
+            self.wfile.write(model[at:at + (1 << 16)])
+
+    def log_message(self, *_):
+        pass
+
+
+class Progress(unittest.TestCase):
+    def drawn(self, columns):
+        """All that a pull with a long name draws on a terminal of that width."""
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with tempfile.TemporaryDirectory() as store:
+            ours, theirs = pty.openpty()
+            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+            pull = subprocess.Popen(
+                [PROGRAM, "pull", f"http://127.0.0.1:{server.server_port}/{'long-name-' * 9}.gguf"],
+                stdin=theirs, stdout=subprocess.DEVNULL, stderr=theirs, env={**os.environ, "TOKENWORKS_HOME": store})
+            os.close(theirs)
+            drawn = b""
+            while True:
+                try:
+                    part = os.read(ours, 65536)
+                except OSError:  # the other side is closed
+                    part = b""
+                if not part:
+                    break
+                drawn += part
+            os.close(ours)
+            self.assertEqual(pull.wait(timeout=60), 0)
+        server.shutdown()
+        server.server_close()
+        return [line.replace("\x1b[K", "") for line in drawn.decode().split("\r")]
+
+    def test_the_bar_fits_the_terminal(self):
+        for columns in (20, 40, 80, 200):
+            lines = self.drawn(columns)
+            self.assertTrue(any("100 %" in line for line in lines), lines)
+            self.assertLess(max(map(len, lines)), columns)
+
+
+if __name__ == "__main__":
+    unittest.main()
