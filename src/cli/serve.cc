@@ -123,8 +123,12 @@ void Loader::load() {
   for (const std::string& warning : card->tokenizer->warnings()) spdlog::warn("{}: {}", found_.path, warning);
   api_.attach(card, started_.engine.get());
   spdlog::info("{}: {}", card->name, started_.engine->description());
-  std::printf("%s is ready at %s\n", card->name.c_str(), address_.c_str());
-  std::fflush(stdout);
+  if (config_.log_format == "json") {
+    spdlog::info("{} is ready at {}", card->name, address_);  // a collector reads both streams: JSON alone
+  } else {
+    std::printf("%s is ready at %s\n", card->name.c_str(), address_.c_str());
+    std::fflush(stdout);
+  }
   done_ = true;
 }
 
@@ -135,9 +139,10 @@ void wait_while_serving(const sigset_t& signals, const Loader& loader) {
   }
 }
 
+/// Until the running requests have finished, the time is up, or a second signal comes. New ones get 503.
 void drain(const spec::ServeConfig& config, const sigset_t& signals, serve::Api& api, http::Server& server) {
   api.begin_drain();
-  server.stop_accepting();
+  server.begin_drain();
   if (server.wait_idle(std::chrono::milliseconds(0))) return;
   spdlog::info("stopping: running requests get {} seconds; a second Ctrl-C ends them at once",
                config.drain_seconds);
@@ -170,8 +175,10 @@ int serve_model(const std::string& model, const spec::ServeConfig& config) {
     std::_Exit(0);
   }
   drain(config, signals, api, **server);
+  loader.stop_engine();  // answers that are left end with an error, which then still reaches their clients
+  (*server)->wait_idle(std::chrono::seconds(2));
   (*server)->stop();
-  loader.stop_engine();
+  api.stop();
   if (loader.error()) return fail(*loader.error());
   spdlog::info("stopped");
   return 0;
@@ -202,6 +209,15 @@ void add_serve(CLI::App& app, int& exit_code) {
   verb->add_option("model", options->model,
                    "file, folder or name in the store (default: the default model, fetched if missing)");
   spec::ServeConfig::visit(options->config, FlagMaker{verb});
+  // Other servers take the key itself. Here it would stand in the process list for every user to read.
+  verb->add_option_function<std::string>(
+          "--api-key",
+          [](const std::string&) {
+            throw CLI::ValidationError("--api-key",
+                                       "others could read the key in the process list: put it into a file "
+                                       "(--api-key-file FILE) or into TOKENWORKS_API_KEY");
+          })
+      ->group("");
   verb->footer(
       "Examples:\n  tokenworks serve\n  tokenworks serve model.gguf --port 9000 --ctx 4096\n"
       "  TOKENWORKS_API_KEY=secret tokenworks serve model.gguf --host 0.0.0.0 --tls-cert cert.pem --tls-key "

@@ -51,7 +51,7 @@ class Server::Impl {
 
   base::Status bind();
   void start();
-  void stop_accepting();
+  void begin_drain();
   void stop();
   int port() const { return port_; }
 
@@ -64,7 +64,6 @@ class Server::Impl {
   bool make_room();
   void refuse(Tcp::socket socket);
   void sweep();
-  void drain();
   void shut_down();
 
   asio::io_context io_{1};
@@ -168,34 +167,28 @@ void Server::Impl::sweep() {
   });
 }
 
-void Server::Impl::drain() {
+void Server::Impl::shut_down() {
+  stopping_ = true;
   error_code ignored;
   acceptor_.close(ignored);
   accept_timer_.cancel();
-  for (const auto& session : sessions_) {
-    if (session->idle()) session->close();
-  }
-}
-
-void Server::Impl::stop_accepting() {
-  context->draining = true;
-  if (thread_.joinable()) return context->gate.post([this] { drain(); });
-  error_code ignored;
-  acceptor_.close(ignored);
-}
-
-void Server::Impl::shut_down() {
-  stopping_ = true;
-  drain();
   for (const auto& session : sessions_) session->close();
   sweep_timer_.cancel();
 }
 
+void Server::Impl::begin_drain() {
+  context->draining = true;
+}
+
 void Server::Impl::stop() {
-  if (!thread_.joinable()) return stop_accepting();
+  if (!thread_.joinable()) {
+    error_code ignored;
+    acceptor_.close(ignored);
+    return;
+  }
   TW_CHECK(std::this_thread::get_id() != thread_.get_id(),
            "a server cannot be stopped by its own I/O thread");
-  context->draining = true;
+  begin_drain();
   context->gate.post([this] { shut_down(); });
   thread_.join();  // run() returns when every connection's coroutine has ended
   context->gate.close();
@@ -228,8 +221,8 @@ void Server::start() {
 int Server::port() const {
   return impl_->port();
 }
-void Server::stop_accepting() {
-  impl_->stop_accepting();
+void Server::begin_drain() {
+  impl_->begin_drain();
 }
 bool Server::wait_idle(std::chrono::milliseconds timeout) {
   return impl_->context->in_flight.wait_idle(timeout);

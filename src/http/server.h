@@ -2,7 +2,7 @@
 //
 // Threads: handlers, filters, observers and cancel callbacks run on the I/O thread and must not block.
 // Every method of Exchange may be called from any thread. The set-up methods of Server (route, set_*) are for
-// the time before start(); stop_accepting, wait_idle and stop may be called from any thread but the I/O
+// the time before start(); begin_drain, wait_idle and stop may be called from any thread but the I/O
 // thread.
 #pragma once
 
@@ -127,8 +127,9 @@ class Server {
   /// The address to show: "http://127.0.0.1:8080".
   std::string url() const;
 
-  /// Begins to drain: no new connections, idle ones are closed, answers say "Connection: close".
-  void stop_accepting();
+  /// From now on every answer says "Connection: close". New connections are still taken, so that a balancer's
+  /// probe and a late client get an answer (a 503, say) until stop().
+  void begin_drain();
   /// True when no exchange is in flight; waits for that as long as the timeout.
   bool wait_idle(std::chrono::milliseconds timeout);
   /// Closes every connection (exchanges in flight are cancelled) and ends the I/O thread. Idempotent.

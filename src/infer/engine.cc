@@ -118,7 +118,7 @@ class EngineImpl : public Engine {
   std::unordered_map<Ticket, std::unique_ptr<ActiveRequest>> active_;
   model::Batch batch_;
   std::vector<OutputRow> outputs_, hidden_outputs_;
-  std::uint64_t stats_prompt_tokens_ = 0, stats_generated_tokens_ = 0;
+  std::uint64_t stats_steps_ = 0, stats_prompt_tokens_ = 0, stats_generated_tokens_ = 0;
   std::uint64_t stats_guesses_ = 0, stats_guessed_ = 0, stats_accepted_ = 0;
 
   mutable std::mutex mutex_;  // guards all below
@@ -200,6 +200,7 @@ void EngineImpl::loop() {
   while (take_commands()) {
     propose_guesses();
     const sched::Step step = scheduler_.next(budget_.prompt_tokens());
+    update_stats();  // a long prompt counts as running from its first step on, not from the end of it
     if (!step.slices.empty()) run_step(step);
     update_stats();
   }
@@ -266,9 +267,10 @@ void EngineImpl::run_step(const sched::Step& step) {
   }
   outputs_.insert(outputs_.end(), hidden_outputs_.begin(), hidden_outputs_.end());
   const Clock::time_point begin = Clock::now();
-  runner_->run(batch_, outputs_, kv_.view(), options_.step_threads ? options_.step_threads(stats_.steps) : 0);
+  runner_->run(batch_, outputs_, kv_.view(), options_.step_threads ? options_.step_threads(stats_steps_) : 0);
   budget_.ran(batch_.generated_rows(), batch_.rows() - batch_.generated_rows(),
               std::chrono::duration<double>(Clock::now() - begin).count());
+  ++stats_steps_;
   scheduler_.computed(step);
   // Slices hold spans into the scheduler that the calls below end: only ids and flags are used from here on.
   for (const sched::Slice& slice : step.slices) finish_slice(slice);
@@ -335,7 +337,7 @@ void EngineImpl::update_stats() {
   stats_.guesses = stats_guesses_;
   stats_.guessed_tokens = stats_guessed_;
   stats_.accepted_tokens = stats_accepted_;
-  ++stats_.steps;
+  stats_.steps = stats_steps_;
 }
 
 }  // namespace

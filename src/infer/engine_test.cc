@@ -351,6 +351,24 @@ TEST_F(EngineTest, GrammarHolds) {
   EXPECT_EQ(*answer->last.finish, FinishReason::kStop);
 }
 
+/// A prompt may take seconds: whoever watches the gauges must see it meanwhile.
+TEST_F(EngineTest, ARequestCountsAsRunningInItsFirstStep) {
+  std::vector<EngineStats> seen;
+  EngineOptions options;
+  options.threads = 1;
+  auto engine = Engine::create(model_, options, [&](std::int64_t) { seen.push_back(engine_->stats()); });
+  ASSERT_TRUE(engine.ok());
+  engine_ = std::move(*engine);
+  ask_and_wait(greedy("Once upon a time", 2));
+  engine_->stop();
+  ASSERT_GE(seen.size(), 1U);
+  EXPECT_EQ(seen[0].running, 1);
+  EXPECT_EQ(seen[0].waiting, 0);
+  EXPECT_GT(seen[0].kv_usage, 0);
+  EXPECT_EQ(seen[0].steps, 0U);
+  EXPECT_EQ(engine_->stats().steps, seen.size());
+}
+
 TEST_F(EngineTest, LimitsAreErrorsThatNameThem) {
   EngineOptions options;
   options.context = 64;

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <ctime>
 
 #include "base/log.h"
 #include "serve/context.h"
 #include "serve/handlers.h"
 #include "serve/key.h"
+#include "serve/lanes.h"
 #include "serve/page.h"
 
 namespace tw::serve {
@@ -53,11 +55,29 @@ std::string_view method_label(std::string_view method) {
   return found == kKnown.end() ? "other" : *found;
 }
 
+/// The path as it was sent, without what could break a line or fill a disk.
+std::string shown_path(std::string_view path) {
+  constexpr std::size_t kMost = 120;
+  std::string shown(path.substr(0, kMost));
+  for (char& c : shown) {
+    if (c <= ' ' || c >= 0x7F) c = '?';
+  }
+  return path.size() > kMost ? shown + "..." : shown;
+}
+
 void log_request(const http::Request& request, int status, double seconds) {
   const auto level = status >= 500 ? spdlog::level::warn : spdlog::level::info;
-  if (!spdlog::should_log(level)) return;
-  spdlog::log(level, "{} {} {} {:.1f} ms id={} from={}", method_label(request.method),
-              route_label(request.path), status, seconds * 1e3, request.id, request.remote);
+  const std::string path = shown_path(request.path);
+  const std::string_view method = method_label(request.method);
+  base::log_event(level,
+                  fmt::format("{} {} {} {:.1f} ms id={} from={}", method, path, status, seconds * 1e3,
+                              request.id, request.remote),
+                  {{"method", method},
+                   {"path", path},
+                   {"status", status},
+                   {"milliseconds", std::round(seconds * 1e6) / 1e3},
+                   {"request_id", request.id},
+                   {"remote", request.remote}});
 }
 
 http::Response page_response(const PageFile& file) {
@@ -70,24 +90,57 @@ http::Response page_response(const PageFile& file) {
            {"Referrer-Policy", "no-referrer"}}};
 }
 
+/// Runs the handler. An exchange that is dropped unanswered answers 500 by itself.
+void prepare(const ContextPtr& context, const ExchangePtr& exchange, const Route& route) {
+  if (exchange->cancelled()) return;
+  try {
+    route.handler(context, exchange);
+  } catch (const std::exception& e) {
+    spdlog::error("{}: the handler threw: {}", route.path, e.what());
+  }
+}
+
+/// Requests with a body are prepared by the lanes, the others are answered at once.
+http::Handler make_handler(const ContextPtr& context, const std::shared_ptr<Lanes>& lanes,
+                           const Route& route) {
+  if (route.method != "POST")
+    return [context, route](const ExchangePtr& exchange) { route.handler(context, exchange); };
+  return [context, lanes, route](const ExchangePtr& exchange) {
+    const auto job = [context, exchange, route] { prepare(context, exchange, route); };
+    if (lanes->post(exchange->request().body.size(), job)) return;
+    context->metrics().request_rejected();
+    fail(exchange, base::error(base::Code::kResourceExhausted,
+                               "too many requests are being prepared: try again later"));
+  };
+}
+
+/// As many as the engine may hold, but no burst of small requests fails.
+std::size_t lane_limit(const spec::ServeConfig& config) {
+  return static_cast<std::size_t>(std::max(64, config.max_queue + config.max_batch));
+}
+
 }  // namespace
 
 struct Api::Impl {
-  std::shared_ptr<Context> context;
+  explicit Impl(ApiOptions options)
+      : context(std::make_shared<Context>(std::move(options))),
+        lanes(std::make_shared<Lanes>(lane_limit(context->options().config))) {}
+
+  const ContextPtr context;
+  const std::shared_ptr<Lanes> lanes;
 };
 
-Api::Api(ApiOptions options) : impl_(std::make_unique<Impl>()) {
-  impl_->context = std::make_shared<Context>(std::move(options));
-}
+Api::Api(ApiOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 
-Api::~Api() = default;
+Api::~Api() {
+  stop();
+}
 
 void Api::mount(http::Server& server) {
   const ContextPtr context = impl_->context;
   for (const Route& route : kRoutes) {
-    server.route(
-        std::string(route.method), std::string(route.path),
-        [context, handler = route.handler](const ExchangePtr& exchange) { handler(context, exchange); });
+    server.route(std::string(route.method), std::string(route.path),
+                 make_handler(context, impl_->lanes, route));
   }
   for (const PageFile& file : page_files()) {
     server.route("GET", std::string(file.path),
@@ -128,6 +181,10 @@ void Api::record_step(std::int64_t tokens) {
 
 void Api::begin_drain() {
   impl_->context->begin_drain();
+}
+
+void Api::stop() {
+  impl_->lanes->stop();
 }
 
 }  // namespace tw::serve

@@ -20,19 +20,19 @@ struct ApiOptions {
 };
 
 /// Life: construct, mount on a server, start the server (health says "loading"), load the model, attach; at
-/// the end begin_drain, let the server become idle, stop the server, stop the engine, destroy. All methods
-/// are thread-safe.
+/// the end begin_drain, let the server become idle, stop the server, stop, stop the engine, destroy. All
+/// methods are thread-safe.
 class Api {
  public:
   explicit Api(ApiOptions options);
-  /// REQUIRES: the server that it is mounted on has stopped, and so has the engine.
+  /// REQUIRES: the server that it is mounted on has stopped, and so has the engine, after stop().
   ~Api();
 
   /// Routes, the key check, error bodies and the observer. Call before server.start(); the server must not be
   /// used after this object is gone.
   void mount(http::Server& server);
 
-  /// From now on requests are answered. `engine` must live until the server has stopped. Call once.
+  /// From now on requests are answered. `engine` must live until stop() has returned. Call once.
   void attach(std::shared_ptr<const model::ModelCard> card, infer::Engine* engine);
 
   /// For Engine::create's on_step.
@@ -40,6 +40,9 @@ class Api {
 
   /// New generation requests get 503 and readiness turns false; running ones finish.
   void begin_drain();
+
+  /// Ends the threads that prepare requests; what waits for them is dropped. Idempotent.
+  void stop();
 
  private:
   struct Impl;

@@ -1,4 +1,6 @@
 // The server around the answers: health, keys, queue, cancelling, draining, metrics, the page.
+#include <future>
+
 #include "http/test_client.h"
 #include "serve/key.h"
 #include "serve/page.h"
@@ -162,8 +164,27 @@ TEST(Drain, LetsRunningAnswersFinish) {
   EXPECT_EQ(server.post("/v1/completions", R"({"prompt":"a"})").status, 503);
   server.engine().hold(false);
   EXPECT_THAT(client.read_until("Hello there!"), HasSubstr("200 OK"));
-  server.server().stop_accepting();
+  server.server().begin_drain();
   EXPECT_TRUE(server.server().wait_idle(std::chrono::seconds(5)));
+}
+
+/// Whatever a request costs to prepare, streams and health checks go on meanwhile.
+TEST(Prepare, DoesNotHoldTheServer) {
+  std::promise<void> started, release;
+  TestServerOptions options;
+  options.engine.on_submit = [&, first = true, wait = release.get_future().share()]() mutable {
+    if (!std::exchange(first, false)) return;
+    started.set_value();
+    wait.wait();
+  };
+  TestServer server(options);
+  http::RawClient slow(server.port());
+  slow.send(raw_post("/v1/completions", R"({"prompt":"a"})"));
+  started.get_future().wait();
+  EXPECT_EQ(server.get("/health").status, 200);
+  EXPECT_EQ(server.get("/metrics").status, 200);
+  release.set_value();
+  EXPECT_THAT(slow.read_until("Hello"), HasSubstr("200 OK"));
 }
 
 TEST(Stop, EndsAnswersWithAnError) {
@@ -193,6 +214,8 @@ TEST(MetricsPage, CountsRequests) {
            R"(vllm:inter_token_latency_seconds_count{engine="0",model_name="fake-model"} 6)",
            R"(vllm:e2e_request_latency_seconds_count{engine="0",model_name="fake-model"} 2)",
            R"(vllm:request_generation_tokens_sum{engine="0",model_name="fake-model"} 8)",
+           R"(vllm:request_max_num_generation_tokens_count{engine="0",model_name="fake-model"} 1)",
+           R"(vllm:request_max_num_generation_tokens_sum{engine="0",model_name="fake-model"} 4)",
            R"(vllm:request_params_n_sum{engine="0",model_name="fake-model"} 2)",
            R"(vllm:request_params_max_tokens_bucket{engine="0",model_name="fake-model",le="5"} 1)",
            R"(vllm:iteration_tokens_total_bucket{engine="0",model_name="fake-model",le="8"} 1)",

@@ -53,7 +53,8 @@ void handle_completions(const ContextPtr& context, const ExchangePtr& exchange) 
   if (const auto known = check_model_name(*model, request->model); !known.ok())
     return fail(exchange, known.error());
   CompletionAnswer answer = describe_answer(*context, *model, *request);
-  if (const auto few = check_sequence_count(*context, "prompt", answer.sequences); !few.ok())
+  const std::string_view too_many = request->prompts.size() > 1 ? "prompt" : "n";
+  if (const auto few = check_sequence_count(*context, too_many, answer.sequences); !few.ok())
     return fail(exchange, few.error());
   auto base_request = make_base_request(*model, *request);
   if (!base_request.ok()) return fail(exchange, base_request.error());
@@ -62,6 +63,8 @@ void handle_completions(const ContextPtr& context, const ExchangePtr& exchange) 
   for (const Prompt& prompt : request->prompts) {
     auto ids = prompt_ids(*model, "prompt", prompt, request->add_special.value_or(true));
     if (!ids.ok()) return fail(exchange, ids.error());
+    if (ids->empty())
+      return fail(exchange, field_error("prompt", "the prompt is empty: there is nothing to go on from"));
     const auto too_long = check_length(*model, ids->size(), base_request->max_tokens > 0 ? 1 : 0);
     if (too_long) return exchange->respond(error_response(*too_long));
     if (request->echo) answer.prompt_texts.push_back(prompt_text(*model, prompt));

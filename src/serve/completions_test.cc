@@ -102,6 +102,15 @@ TEST(Completions, CannotAskForMoreThanTheServerHolds) {
   const auto response = server.post("/v1/completions", R"({"prompt":["a","b"],"n":10})");
   EXPECT_EQ(response.status, 400);
   EXPECT_THAT(response.body, HasSubstr("20 sequences"));
+  EXPECT_EQ(parse(response.body)["error"]["param"], "prompt");
+  EXPECT_EQ(parse(server.post("/v1/completions", R"({"prompt":"a","n":20})").body)["error"]["param"], "n");
+}
+
+TEST(Completions, NameAnEmptyPrompt) {
+  TestServer server;
+  const auto response = server.post("/v1/completions", R"({"prompt":["a",[]]})");
+  EXPECT_EQ(response.status, 400);
+  EXPECT_EQ(parse(response.body)["error"]["param"], "prompt");
 }
 
 TEST(Embeddings, AreUnitVectorsInBothFormats) {

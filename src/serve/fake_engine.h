@@ -95,8 +95,9 @@ struct FakeOptions {
   std::chrono::microseconds token_time{100};
   std::int64_t context = 4096;
   int max_running = 4, max_waiting = 8;
-  bool follow_grammars = false;  ///< a request with a grammar gets a random sentence of it
-  std::string error;             ///< not empty: every sequence fails with it after its first token
+  bool follow_grammars = false;             ///< a request with a grammar gets a random sentence of it
+  std::string error;                        ///< not empty: every sequence fails with it after its first token
+  std::function<void()> on_submit = [] {};  ///< called first by submit
 };
 
 class FakeEngine : public infer::Engine {
@@ -105,6 +106,7 @@ class FakeEngine : public infer::Engine {
   ~FakeEngine() override { stop(); }
 
   base::Result<infer::Ticket> submit(infer::GenerateRequest request, infer::Sink sink) override {
+    options_.on_submit();
     std::lock_guard lock(mutex_);
     if (stopping_) return base::error(base::Code::kUnavailable, "stopping");
     if (request.prompt.empty()) return base::error(base::Code::kInvalidArgument, "the prompt is empty");

@@ -1,5 +1,6 @@
 #include "serve/generation.h"
 
+#include <algorithm>
 #include <mutex>
 #include <optional>
 
@@ -58,13 +59,18 @@ class Generation : public std::enable_shared_from_this<Generation> {
       has_token_[sequence] = true;
       last_token_[sequence] = infer::Clock::now();
     }
-    if (chunk.finish) metrics.sequence_finished(chunk);
+    if (!chunk.finish) return;
+    metrics.sequence_finished(chunk);
+    longest_ = std::max(longest_, chunk.generated_tokens);
+    if (++finished_ == has_token_.size()) metrics.request_finished(longest_);
   }
 
   const std::shared_ptr<Context> context_;
   const std::unique_ptr<AnswerWriter> writer_;
   std::vector<infer::Clock::time_point> last_token_;
   std::vector<bool> has_token_;
+  std::size_t finished_ = 0;
+  std::int64_t longest_ = 0;
 
   std::mutex mutex_;  // guards all below, and the writer
   State state_ = State::kStarting;

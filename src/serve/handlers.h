@@ -1,5 +1,5 @@
-// One function per endpoint; api.cc routes to them. They run on the I/O thread and never block. Internal to
-// src/serve.
+// One function per endpoint; api.cc routes to them. Those of POST run on a lane (lanes.h); the others on the
+// I/O thread, where they never block. Internal to src/serve.
 #pragma once
 
 #include <memory>

@@ -79,6 +79,8 @@ struct ModelMetrics {
         histogram("vllm:request_decode_time_seconds", "From the first token to the last.", kRequestSeconds);
     prompt = histogram("vllm:request_prompt_tokens", "Tokens of the prompt.", tokens);
     generated = histogram("vllm:request_generation_tokens", "Tokens of the answer.", tokens);
+    longest_answer = histogram("vllm:request_max_num_generation_tokens",
+                               "Tokens of the longest answer of a request.", tokens);
     answers = histogram("vllm:request_params_n", "Answers asked for.", kAnswers);
     max_tokens = histogram("vllm:request_params_max_tokens", "Tokens asked for at most.", tokens);
     auto& success = prometheus::BuildCounter()
@@ -125,7 +127,7 @@ struct ModelMetrics {
   std::function<infer::EngineStats()> stats;
   Labels labels;
   prometheus::Histogram *step_tokens, *first_token, *next_token, *per_token, *whole, *queue, *inference,
-      *prefill, *decode, *prompt, *generated, *answers, *max_tokens;
+      *prefill, *decode, *prompt, *generated, *longest_answer, *answers, *max_tokens;
   std::vector<prometheus::Counter*> finished;  ///< in the order of infer::FinishReason
   prometheus::Counter *rejections, *departures;
 };
@@ -209,6 +211,11 @@ void Metrics::next_token(double seconds) {
 
 void Metrics::sequence_finished(const infer::Chunk& last) {
   if (ModelMetrics* model = impl_->model.load(std::memory_order_acquire)) model->finish(last);
+}
+
+void Metrics::request_finished(std::int64_t longest) {
+  ModelMetrics* model = impl_->model.load(std::memory_order_acquire);
+  if (model != nullptr) model->longest_answer->Observe(static_cast<double>(longest));
 }
 
 void Metrics::http_request(std::string_view handler, std::string_view method, int status,

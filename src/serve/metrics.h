@@ -39,6 +39,8 @@ class Metrics {
   void next_token(double seconds);
   /// The last chunk of a sequence.
   void sequence_finished(const infer::Chunk& last);
+  /// All sequences of a request have ended; the longest has so many tokens.
+  void request_finished(std::int64_t longest);
 
   void http_request(std::string_view handler, std::string_view method, int status, std::size_t request_bytes,
                     std::size_t response_bytes, double seconds);

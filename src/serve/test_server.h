@@ -38,6 +38,7 @@ class TestServer {
   }
   ~TestServer() {
     server_->stop();
+    api_.stop();
     engine_.stop();
   }
 

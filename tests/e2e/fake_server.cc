@@ -71,9 +71,10 @@ int main(int argc, char** argv) {
   int signal = 0;
   sigwait(&signals, &signal);
   api.begin_drain();
-  (*server)->stop_accepting();
+  (*server)->begin_drain();
   (*server)->wait_idle(std::chrono::seconds(5));
   (*server)->stop();
+  api.stop();
   engine.stop();
   return 0;
 }

@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""The life of a server as its operator sees it: draining, its end, its log.
+
+serve_test.py PROGRAM [unittest arguments]
+"""
+import http.client
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+PROGRAM = sys.argv.pop(1)
+STORIES = Path(__file__).parent / "data/models/stories260K.gguf"
+
+
+class Server:
+    """A server of stories260K. The reference kernels make its answers take seconds."""
+
+    def __init__(self, *flags):
+        self.log = tempfile.TemporaryFile()
+        self.process = subprocess.Popen([PROGRAM, "serve", STORIES, "--port", "0", "--isa", "ref", *flags],
+                                        stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        self.port = 0
+        while self.port == 0:
+            if self.process.poll() is not None:
+                raise RuntimeError(self.text())
+            time.sleep(0.02)
+            for line in self.text().splitlines():
+                if "is ready at http://127.0.0.1:" in line:
+                    self.port = int(line.split("127.0.0.1:")[1].strip('"}'))
+
+    def text(self):
+        self.log.seek(0)
+        return self.log.read().decode()
+
+    def send(self, method, path, body=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request(method, path, json.dumps(body) if body else None)
+        return connection, connection.getresponse()
+
+    def ask(self, method, path, body=None):
+        """The whole answer; its status and headers stay readable."""
+        connection, response = self.send(method, path, body)
+        response.read()
+        connection.close()
+        return response
+
+    def long_answer(self):
+        """A stream that takes a while, after its first event; close() it."""
+        connection, stream = self.send("POST", "/v1/completions", {
+            "prompt": "Once", "max_tokens": 400, "n": 48, "ignore_eos": True, "stream": True})
+        assert stream.status == 200, stream.status
+        assert stream.readline().startswith(b"data: {")
+        return connection, stream
+
+    def stop(self):
+        """SIGTERM; the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+
+
+class Life(unittest.TestCase):
+    def serve(self, *flags):
+        server = Server(*flags)
+        self.addCleanup(server.kill)
+        return server
+
+    def test_an_idle_server_ends_at_once(self):
+        self.assertEqual(self.serve().stop(), 0)
+
+    def test_draining_refuses_new_requests_and_finishes_the_running_ones(self):
+        server = self.serve()
+        connection, running = server.long_answer()
+        self.addCleanup(connection.close)
+        server.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + 10
+        while server.ask("GET", "/v1/health/ready").status != 503:
+            self.assertLess(time.monotonic(), deadline)
+        late = server.ask("POST", "/v1/completions", {"prompt": "Once"})
+        self.assertEqual(late.status, 503)
+        self.assertIsNotNone(late.getheader("Retry-After"))
+        self.assertEqual(late.getheader("Connection"), "close")
+        self.assertEqual(server.ask("GET", "/v1/health/live").status, 200)
+        self.assertTrue(running.read().endswith(b"data: [DONE]\n\n"))
+        self.assertEqual(server.process.wait(timeout=60), 0)
+
+    def test_answers_that_take_too_long_end_with_an_error(self):
+        server = self.serve("--drain-seconds", "0")
+        connection, running = server.long_answer()
+        self.addCleanup(connection.close)
+        self.assertEqual(server.stop(), 0)
+        rest = running.read()
+        self.assertIn(b'data: {"error":', rest)
+        self.assertNotIn(b"[DONE]", rest)
+
+    def test_a_json_log_has_nothing_else(self):
+        server = self.serve("--log-format", "json")
+        server.ask("GET", "/no/such?key=secret")
+        self.assertEqual(server.stop(), 0)
+        events = [json.loads(line) for line in server.text().splitlines()]
+        request = next(e for e in events if e.get("path") == "/no/such")
+        self.assertEqual((request["method"], request["status"], request["level"]), ("GET", 404, "info"))
+        self.assertGreater(request["milliseconds"], 0)
+        self.assertNotIn("secret", server.text())
+
+
+if __name__ == "__main__":
+    unittest.main()
