@@ -15,7 +15,7 @@ std::string StreamingDetokenizer::push(TokenId id) {
   if (!known || (special && options_.skip_special)) return {};
   std::string_view piece = tokenizer_.piece(id);
   if (strip_space_ && !special && piece.starts_with(' ')) piece.remove_prefix(1);
-  strip_space_ = strip_space_ && special;
+  strip_space_ = false;
   waiting_ += piece;
   const std::size_t ready = base::complete_utf8_prefix(waiting_);
   std::string out = base::sanitize_utf8(std::string_view(waiting_).substr(0, ready));

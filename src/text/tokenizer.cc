@@ -258,7 +258,7 @@ std::string Tokenizer::decode(std::span<const TokenId> ids, bool skip_special) c
     if (!valid(id) || (skip_special && is_special(id))) continue;
     std::string_view piece = pieces_[id];
     if (strip && !is_special(id) && piece.starts_with(' ')) piece.remove_prefix(1);
-    strip = strip && is_special(id);
+    strip = false;
     out += piece;
   }
   return out;

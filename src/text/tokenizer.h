@@ -137,7 +137,8 @@ class Tokenizer {
   const std::string& piece(TokenId id) const;
 
   /// The text of the tokens; ids out of range are left out, control tokens too with skip_special. May hold
-  /// invalid UTF-8 if the tokens do.
+  /// invalid UTF-8 if the tokens do. As in transformers, only the first token that is shown loses the space
+  /// that some vocabularies put in front of a text, so a control token shown there keeps the space after it.
   std::string decode(std::span<const TokenId> ids, bool skip_special = true) const;
 
   std::size_t size() const { return pieces_.size(); }

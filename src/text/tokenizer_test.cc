@@ -197,6 +197,17 @@ TEST(StreamingDetokenizerTest, BrokenBytesBecomeReplacementCharacters) {
   EXPECT_EQ(stream.push(-5), "");
 }
 
+TEST(StreamingDetokenizerTest, AControlTokenThatIsShownKeepsTheSpaceAfterIt) {
+  const auto tokenizer = create(sentence_spec());
+  const std::vector<TokenId> ids = {1, 261, 259};
+  EXPECT_EQ(tokenizer->decode(ids), "ab a");
+  EXPECT_EQ(tokenizer->decode(ids, false), "<s> ab a");  // as transformers decodes it
+  StreamingDetokenizer stream(*tokenizer, {.skip_special = false});
+  std::string text;
+  for (const TokenId id : ids) text += stream.push(id);
+  EXPECT_EQ(text, "<s> ab a");
+}
+
 TEST(StreamingDetokenizerTest, TheFirstSpaceGoesOnlyAtTheStart) {
   const auto tokenizer = create(sentence_spec());
   StreamingDetokenizer start(*tokenizer);
