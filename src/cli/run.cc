@@ -26,6 +26,7 @@ infer::SamplingParams sampling_of(const Options& options, const model::Generatio
   sampling.top_p = defaults.top_p.value_or(0.95F);
   sampling.top_k = defaults.top_k.value_or(0);
   sampling.min_p = defaults.min_p.value_or(0.0F);
+  sampling.typical_p = defaults.typical_p.value_or(1.0F);
   sampling.repetition_penalty = defaults.repetition_penalty.value_or(1.0F);
   sampling.seed = options.seed >= 0 ? static_cast<std::uint64_t>(options.seed) : std::random_device{}();
   return sampling;

@@ -6,6 +6,21 @@
 namespace tw::model {
 namespace {
 
+/// One of the keys general.sampling.*, to which converters copy generation_config.json.
+template <typename T>
+base::Status read_sampling(const io::GgufFile& file, const char* name, double low, double high,
+                           std::optional<T>& out) {
+  const std::string key = std::string("general.sampling.") + name;
+  if (!file.has(key)) return base::Ok{};
+  TW_ASSIGN_OR_RETURN(const double value, file.get_float(key));
+  if (!(value >= low && value <= high)) {
+    return base::Error{base::Code::kCorrupt,
+                       fmt::format("key {} is {}, outside {} to {}", key, value, low, high), file.path()};
+  }
+  out = static_cast<T>(value);
+  return base::Ok{};
+}
+
 class GgufModel : public ModelFiles {
  public:
   explicit GgufModel(io::GgufFile file)
@@ -13,8 +28,10 @@ class GgufModel : public ModelFiles {
 
   const char* format() const override { return format_.c_str(); }
   base::Result<spec::ModelConfig> config() const override { return config_from_gguf(file_); }
-  const io::TensorEntry* find(const std::string& parameter) const override {
-    return file_.find(gguf_tensor_name(parameter));
+  base::Result<const io::TensorEntry*> get(const std::string& parameter) const override {
+    const std::string name = gguf_tensor_name(parameter);
+    if (const io::TensorEntry* entry = file_.find(name)) return entry;
+    return base::Error{base::Code::kNotFound, "has no tensor " + io::quote_text(name), file_.path()};
   }
   std::vector<const io::TensorEntry*> tensors() const override {
     std::vector<const io::TensorEntry*> list;
@@ -25,6 +42,16 @@ class GgufModel : public ModelFiles {
   base::Result<std::string> chat_template() const override {
     TW_ASSIGN_OR_RETURN(const std::string_view source, file_.get_string("tokenizer.chat_template", ""));
     return std::string(source);
+  }
+  base::Result<GenerationDefaults> defaults() const override {
+    GenerationDefaults d;
+    TW_RETURN_IF_ERROR(read_sampling(file_, "temp", 0, 1e3, d.temperature));
+    TW_RETURN_IF_ERROR(read_sampling(file_, "top_p", 0, 1, d.top_p));
+    TW_RETURN_IF_ERROR(read_sampling(file_, "min_p", 0, 1, d.min_p));
+    TW_RETURN_IF_ERROR(read_sampling(file_, "top_k", -1, 1e9, d.top_k));
+    TW_RETURN_IF_ERROR(read_sampling(file_, "penalty_repeat", 1e-3, 1e3, d.repetition_penalty));
+    if (d.top_k && *d.top_k < 0) d.top_k = 0;  // both say "all"
+    return d;
   }
   std::vector<std::pair<std::string, std::string>> metadata() const override {
     std::vector<std::pair<std::string, std::string>> list;

@@ -3,6 +3,7 @@
 #include "base/mmap.h"
 #include "io/safetensors_folder.h"
 #include "model/families.h"
+#include "model/generation_config.h"
 #include "model/model_files.h"
 
 namespace tw::model {
@@ -29,12 +30,6 @@ base::Result<std::string> read_optional(const std::string& path) {
   return text;
 }
 
-template <typename T>
-std::optional<T> number(const Json& json, const char* key) {
-  if (!json.is_object() || !json.contains(key) || !json[key].is_number()) return std::nullopt;
-  return json[key].get<T>();
-}
-
 /// "chat_template" is a string, or a list of named ones of which "default" is the chat's.
 std::string template_of(const Json& json) {
   if (!json.is_object() || !json.contains("chat_template")) return {};
@@ -53,7 +48,7 @@ std::string template_of(const Json& json) {
 class HuggingFaceModel : public ModelFiles {
  public:
   HuggingFaceModel(std::string folder, io::SafetensorsFolder tensors, spec::ModelConfig config,
-                   Json generation)
+                   GenerationConfig generation)
       : folder_(std::move(folder)),
         tensors_(std::move(tensors)),
         config_(std::move(config)),
@@ -61,8 +56,8 @@ class HuggingFaceModel : public ModelFiles {
 
   const char* format() const override { return "Hugging Face folder"; }
   base::Result<spec::ModelConfig> config() const override { return config_; }
-  const io::TensorEntry* find(const std::string& parameter) const override {
-    return tensors_.find(parameter);
+  base::Result<const io::TensorEntry*> get(const std::string& parameter) const override {
+    return tensors_.get(parameter);
   }
   std::vector<const io::TensorEntry*> tensors() const override { return tensors_.tensors(); }
 
@@ -82,37 +77,14 @@ class HuggingFaceModel : public ModelFiles {
     return template_of(config);
   }
 
-  base::Result<GenerationDefaults> defaults() const override {
-    GenerationDefaults d;
-    const Json& g = generation_;
-    // Sampling fields count only where sampling is on: transformers ignores them otherwise.
-    if (g.is_object() && g.value("do_sample", Json(true)) == false) return d;
-    d.temperature = number<float>(g, "temperature");
-    d.top_p = number<float>(g, "top_p");
-    d.min_p = number<float>(g, "min_p");
-    d.repetition_penalty = number<float>(g, "repetition_penalty");
-    d.top_k = number<std::int32_t>(g, "top_k");
-    d.max_new_tokens = number<std::int64_t>(g, "max_new_tokens");
-    return d;
-  }
-
-  std::vector<std::int32_t> end_tokens() const override {
-    std::vector<std::int32_t> tokens;
-    if (!generation_.is_object() || !generation_.contains("eos_token_id")) return tokens;
-    const Json& eos = generation_["eos_token_id"];
-    if (eos.is_number_integer()) tokens.push_back(eos.get<std::int32_t>());
-    if (!eos.is_array()) return tokens;
-    for (const Json& token : eos) {
-      if (token.is_number_integer()) tokens.push_back(token.get<std::int32_t>());
-    }
-    return tokens;
-  }
+  base::Result<GenerationDefaults> defaults() const override { return generation_.defaults; }
+  std::vector<std::int32_t> end_tokens() const override { return generation_.end_tokens; }
 
  private:
   std::string folder_;
   io::SafetensorsFolder tensors_;
   spec::ModelConfig config_;
-  Json generation_;
+  GenerationConfig generation_;
 };
 
 }  // namespace
@@ -126,8 +98,10 @@ base::Result<std::unique_ptr<ModelFiles>> open_hugging_face_model(const std::str
   }
   TW_ASSIGN_OR_RETURN(spec::ModelConfig config, config_from_hugging_face(config_json, config_path));
   TW_ASSIGN_OR_RETURN(io::SafetensorsFolder tensors, io::SafetensorsFolder::open(folder));
-  TW_ASSIGN_OR_RETURN(Json generation, read_json(folder + "/generation_config.json"));
-  // Some folders say untied but ship no head, or the other way round: what the files hold decides.
+  TW_ASSIGN_OR_RETURN(const Json generation_json, read_json(folder + "/generation_config.json"));
+  TW_ASSIGN_OR_RETURN(GenerationConfig generation,
+                      read_generation_config(generation_json, config_json, folder));
+  // Some folders say untied but ship no head.
   if (tensors.find("lm_head.weight") == nullptr) config.tied_embeddings = true;
   return std::unique_ptr<ModelFiles>(std::make_unique<HuggingFaceModel>(
       folder, std::move(tensors), std::move(config), std::move(generation)));

@@ -16,12 +16,13 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
 
 base::Result<const io::TensorEntry*> entry_for(const ModelFiles& files, const Param& param,
                                                const std::string& path) {
-  const io::TensorEntry* entry = files.find(param.name);
-  if (entry == nullptr) {
-    return base::Error{
-        Code::kCorrupt,
-        fmt::format("has no tensor {}: it is not a whole model (download it again)", param.name), path};
+  auto found = files.get(param.name);
+  if (!found.ok() && found.error().code == Code::kNotFound) {
+    return base::Error{Code::kCorrupt,
+                       found.error().message + ": it is not a whole model (download it again)", path};
   }
+  if (!found.ok()) return found;
+  const io::TensorEntry* entry = *found;
   if (entry->shape != param.shape) {
     return base::Error{Code::kCorrupt,
                        fmt::format("tensor {} is {}, but the configuration says {}", entry->name,

@@ -12,9 +12,10 @@
 
 namespace tw::model {
 
-/// Sampling defaults of generation_config.json; unset fields leave the API's own defaults.
+/// Sampling defaults of generation_config.json or general.sampling.*; unset fields leave the API's own
+/// defaults.
 struct GenerationDefaults {
-  std::optional<float> temperature, top_p, min_p, repetition_penalty;
+  std::optional<float> temperature, top_p, min_p, typical_p, repetition_penalty;
   std::optional<std::int32_t> top_k;
   std::optional<std::int64_t> max_new_tokens;
 };

@@ -29,7 +29,10 @@ base::Status read_text_parts(const ModelFiles& files, ModelCard& card) {
   TW_ASSIGN_OR_RETURN(text::TokenizerSpec spec, files.tokenizer());
   const std::vector<std::int32_t> end_tokens = files.end_tokens();
   spec.end_of_generation.insert(spec.end_of_generation.end(), end_tokens.begin(), end_tokens.end());
-  TW_ASSIGN_OR_RETURN(std::unique_ptr<text::Tokenizer> tokenizer, text::Tokenizer::create(std::move(spec)));
+  auto created = text::Tokenizer::create(std::move(spec));
+  if (!created.ok())
+    return base::Error{created.error().code, "tokenizer: " + created.error().text(), card.path};
+  std::unique_ptr<text::Tokenizer> tokenizer = *std::move(created);
   if (static_cast<std::int64_t>(tokenizer->size()) > card.config.vocab) {
     return base::Error{base::Code::kCorrupt,
                        fmt::format("the tokenizer has {} tokens, but the embedding only {}",

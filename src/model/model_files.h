@@ -20,8 +20,9 @@ class ModelFiles {
 
   virtual const char* format() const = 0;  ///< "GGUF v3" or "Hugging Face folder"
   virtual base::Result<spec::ModelConfig> config() const = 0;
-  /// The tensor of one of our parameters, by our name; nullptr when there is none.
-  virtual const io::TensorEntry* find(const std::string& parameter) const = 0;
+  /// The tensor of one of our parameters, by our name. Errors: kNotFound; kUnsupported for a type that cannot
+  /// be read.
+  virtual base::Result<const io::TensorEntry*> get(const std::string& parameter) const = 0;
   virtual std::vector<const io::TensorEntry*> tensors() const = 0;
   virtual base::Result<text::TokenizerSpec> tokenizer() const = 0;
   /// Empty: the model has none.

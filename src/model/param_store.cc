@@ -1,7 +1,5 @@
 #include "model/param_store.h"
 
-#include <algorithm>
-
 namespace tw::model {
 
 std::int64_t Param::elements() const {
@@ -11,8 +9,7 @@ std::int64_t Param::elements() const {
 }
 
 Param& ParamStore::declare(std::string name, std::vector<std::int64_t> shape, Use use, Shard shard) {
-  TW_CHECK(std::none_of(params_.begin(), params_.end(), [&](const Param& p) { return p.name == name; }),
-           "a parameter is declared twice");
+  TW_CHECK(names_.insert(name).second, "a parameter is declared twice");
   Param& param = params_.emplace_back();
   param.name = std::move(name);
   param.shape = std::move(shape);

@@ -6,6 +6,7 @@
 #include <deque>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "ops/ops.h"
@@ -45,6 +46,7 @@ class ParamStore {
 
  private:
   std::deque<Param> params_;
+  std::unordered_set<std::string> names_;
 };
 
 }  // namespace tw::model

@@ -168,6 +168,7 @@ void Api::attach(std::shared_ptr<const model::ModelCard> card, infer::Engine* en
   served.defaults.top_p = d.top_p.value_or(served.defaults.top_p);
   served.defaults.top_k = d.top_k.value_or(served.defaults.top_k);
   served.defaults.min_p = d.min_p.value_or(served.defaults.min_p);
+  served.defaults.typical_p = d.typical_p.value_or(served.defaults.typical_p);
   served.defaults.repetition_penalty = d.repetition_penalty.value_or(served.defaults.repetition_penalty);
   served.tool_style = text::detect_tool_style(card->chat_template_source);
   served.card = std::move(card);

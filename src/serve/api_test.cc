@@ -51,6 +51,30 @@ TEST(Health, FollowsTheServersLife) {
   EXPECT_EQ(server.get("/v1/health/live").status, 200);
 }
 
+TEST(Management, TheModelsSamplingDefaultsHoldWhereARequestIsSilent) {
+  TestServerOptions options;
+  options.defaults = {.temperature = 0.25F,
+                      .top_p = 0.5F,
+                      .min_p = 0.125F,
+                      .typical_p = 0.75F,
+                      .repetition_penalty = 1.5F,
+                      .top_k = 7,
+                      .max_new_tokens = 3};
+  TestServer server(options);
+  for (const bool silent : {true, false}) {
+    const std::string own = silent ? "" : R"(,"temperature":0.5,"top_k":0,"max_tokens":2)";
+    server.post("/v1/chat/completions", R"({"messages":[{"role":"user","content":"Hi"}])" + own + "}");
+    const infer::GenerateRequest request = server.engine().last_request();
+    EXPECT_EQ(request.sampling.temperature, silent ? 0.25F : 0.5F);
+    EXPECT_EQ(request.sampling.top_k, silent ? 7 : 0);
+    EXPECT_EQ(request.max_tokens, silent ? 3 : 2);
+    EXPECT_EQ(request.sampling.top_p, 0.5F);
+    EXPECT_EQ(request.sampling.min_p, 0.125F);
+    EXPECT_EQ(request.sampling.typical_p, 0.75F);
+    EXPECT_EQ(request.sampling.repetition_penalty, 1.5F);
+  }
+}
+
 TEST(Management, DescribesTheModel) {
   TestServerOptions options;
   options.api.config.served_name = "team/model";

@@ -18,6 +18,7 @@ struct TestServerOptions {
   ApiOptions api;
   FakeOptions engine;
   std::string_view chat_template = kFakeTemplate;
+  model::GenerationDefaults defaults;
   bool attach = true;
 };
 
@@ -33,7 +34,9 @@ class TestServer {
     server_->start();
     auto card = fake_card(options.chat_template);
     TW_CHECK(card.ok(), "the fake card is valid");
-    card_ = std::move(card).value();
+    auto with_defaults = std::make_shared<model::ModelCard>(**card);
+    with_defaults->defaults = options.defaults;
+    card_ = std::move(with_defaults);
     if (options.attach) attach();
   }
   ~TestServer() {

@@ -1,0 +1,174 @@
+// GGUF files that are whole as files but no model: one clear line that names the file, no huge allocation.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "io/gguf_write.h"
+#include "model/loaded_model.h"
+
+namespace tw::model {
+namespace {
+
+using io::GgufWriteMetadata;
+using io::GgufWriteValue;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+constexpr std::int64_t kVocab = 4, kWidth = 8, kFfn = 12;
+
+/// A model of one layer, all of whose weights are 1, as metadata and shapes to be spoiled.
+struct Draft {
+  GgufWriteMetadata metadata = {
+      {"general.architecture", "llama"},
+      {"llama.block_count", std::uint32_t{1}},
+      {"llama.context_length", std::uint32_t{64}},
+      {"llama.embedding_length", std::uint32_t{kWidth}},
+      {"llama.feed_forward_length", std::uint32_t{kFfn}},
+      {"llama.attention.head_count", std::uint32_t{2}},
+      {"llama.attention.layer_norm_rms_epsilon", 1e-5F},
+      {"tokenizer.ggml.model", "llama"},
+      {"tokenizer.ggml.tokens", std::vector<std::string>{"<unk>", "<s>", "</s>", "a"}},
+      {"tokenizer.ggml.scores", std::vector<float>{0, 0, 0, -1}},
+      {"tokenizer.ggml.token_type", std::vector<std::int32_t>{2, 3, 3, 1}},
+  };
+  std::vector<std::pair<std::string, std::vector<std::int64_t>>> tensors = {
+      {"token_embd.weight", {kVocab, kWidth}},   {"output_norm.weight", {kWidth}},
+      {"blk.0.attn_norm.weight", {kWidth}},      {"blk.0.ffn_norm.weight", {kWidth}},
+      {"blk.0.attn_q.weight", {kWidth, kWidth}}, {"blk.0.attn_k.weight", {kWidth, kWidth}},
+      {"blk.0.attn_v.weight", {kWidth, kWidth}}, {"blk.0.attn_output.weight", {kWidth, kWidth}},
+      {"blk.0.ffn_gate.weight", {kFfn, kWidth}}, {"blk.0.ffn_up.weight", {kFfn, kWidth}},
+      {"blk.0.ffn_down.weight", {kWidth, kFfn}},
+  };
+
+  Draft& set(const std::string& key, GgufWriteValue value) {
+    drop(key);
+    metadata.emplace_back(key, std::move(value));
+    return *this;
+  }
+  Draft& drop(const std::string& key) {
+    std::erase_if(metadata, [&](const auto& entry) { return entry.first == key; });
+    std::erase_if(tensors, [&](const auto& entry) { return entry.first == key; });
+    return *this;
+  }
+  Draft& shape(const std::string& name, std::vector<std::int64_t> extents) {
+    drop(name);
+    tensors.emplace_back(name, std::move(extents));
+    return *this;
+  }
+};
+
+base::Result<std::shared_ptr<const LoadedModel>> load(const Draft& draft) {
+  static const std::vector<float> ones(1024, 1.0F);
+  std::vector<io::TensorEntry> entries;
+  for (const auto& [name, shape] : draft.tensors) {
+    io::TensorEntry entry{name, base::DType::kF32, shape, reinterpret_cast<const std::byte*>(ones.data()), 0};
+    entry.bytes = static_cast<std::size_t>(entry.elements()) * sizeof(float);
+    entries.push_back(entry);
+  }
+  const std::string path = testing::TempDir() + "hostile_" + std::to_string(getpid()) + ".gguf";
+  EXPECT_TRUE(io::write_gguf(path, draft.metadata, entries).ok());
+  auto model = LoadedModel::load(path, {.isa = "ref", .threads = 1, .progress = {}});
+  std::filesystem::remove(path);
+  return model;
+}
+
+/// The error of loading it; empty if it loads.
+std::string failure(const Draft& draft) {
+  const auto model = load(draft);
+  if (model.ok()) return {};
+  EXPECT_THAT(model.error().text(), StartsWith(testing::TempDir() + "hostile_"));
+  EXPECT_EQ(model.error().text().find('\n'), std::string::npos);
+  return model.error().text();
+}
+
+TEST(HostileGguf, IsFineAsItIs) {
+  EXPECT_EQ(failure(Draft()), "");
+}
+
+TEST(HostileGguf, MissingKeysAreNamed) {
+  for (const char* key : {"general.architecture", "llama.block_count", "llama.context_length",
+                          "llama.embedding_length", "llama.feed_forward_length", "llama.attention.head_count",
+                          "tokenizer.ggml.model", "tokenizer.ggml.tokens"}) {
+    EXPECT_THAT(failure(Draft().drop(key)), HasSubstr(fmt::format("has no key '{}'", key)));
+  }
+}
+
+TEST(HostileGguf, WrongTypesAreNamed) {
+  EXPECT_THAT(failure(Draft().set("llama.block_count", "two")),
+              HasSubstr("'llama.block_count' should be an integer"));
+  EXPECT_THAT(failure(Draft().set("llama.attention.head_count", std::vector<std::int32_t>{2, 2})),
+              HasSubstr("should be an integer"));
+  EXPECT_THAT(failure(Draft().set("general.architecture", 1.0F)), HasSubstr("should be a string"));
+  EXPECT_THAT(failure(Draft().set("llama.rope.freq_base", "big")), HasSubstr("should be a number"));
+  EXPECT_THAT(failure(Draft().set("tokenizer.ggml.tokens", std::vector<float>{1})),
+              HasSubstr("array of strings"));
+  EXPECT_THAT(failure(Draft().set("general.sampling.temp", "hot")), HasSubstr("should be a number"));
+}
+
+TEST(HostileGguf, AbsurdSizesAreRefused) {
+  const auto with = [](const char* key, std::int64_t value) { return failure(Draft().set(key, value)); };
+  EXPECT_THAT(with("llama.block_count", 1000000000000),
+              HasSubstr("layers is 1000000000000, outside 1 to 4096"));
+  EXPECT_THAT(with("llama.block_count", 4096), HasSubstr("has no tensor 'blk.1.attn_norm.weight'"));
+  EXPECT_THAT(with("llama.embedding_length", std::int64_t{1} << 40), HasSubstr("width is"));
+  EXPECT_THAT(with("llama.attention.key_length", 0), HasSubstr("head_dim is 0, outside"));
+  EXPECT_THAT(with("llama.attention.head_count", 0), HasSubstr("outside"));
+  EXPECT_THAT(with("llama.attention.head_count_kv", -1), HasSubstr("kv_heads is -1"));
+  EXPECT_THAT(with("llama.attention.sliding_window", -5), HasSubstr("sliding_window is -5"));
+  EXPECT_THAT(with("llama.context_length", std::int64_t{1} << 60), HasSubstr("context is"));
+}
+
+TEST(HostileGguf, WhatTheForwardLacksIsRefused) {
+  EXPECT_THAT(failure(Draft().set("general.architecture", "mamba")),
+              HasSubstr("general.architecture is 'mamba'"));
+  EXPECT_THAT(failure(Draft().set("llama.expert_count", std::uint32_t{8})), HasSubstr("mixture of experts"));
+  EXPECT_THAT(failure(Draft().set("llama.rope.scaling.type", "yarn")), HasSubstr("rope scaling 'yarn'"));
+  EXPECT_THAT(failure(Draft().set("llama.rope.dimension_count", std::uint32_t{2})),
+              HasSubstr("rotates 2 of 4"));
+  EXPECT_THAT(failure(Draft().set("llama.rope.scaling.factor", -2.0F)),
+              HasSubstr("factor (-2) is not positive"));
+}
+
+TEST(HostileGguf, TensorsMustFit) {
+  EXPECT_THAT(failure(Draft().drop("token_embd.weight")), HasSubstr("has no matrix token_embd.weight"));
+  EXPECT_THAT(failure(Draft().drop("blk.0.ffn_up.weight")), HasSubstr("has no tensor 'blk.0.ffn_up.weight'"));
+  EXPECT_THAT(failure(Draft().shape("blk.0.ffn_up.weight", {kWidth, kFfn})),
+              HasSubstr("tensor blk.0.ffn_up.weight is 8 x 12, but the configuration says 12 x 8"));
+  EXPECT_THAT(failure(Draft().shape("output.weight", {kVocab + 1, kWidth})),
+              HasSubstr("output.weight is 5 x 8"));
+  EXPECT_THAT(failure(Draft().shape("token_embd.weight", {3, kWidth})), HasSubstr("the embedding only 3"));
+  EXPECT_THAT(failure(Draft().shape("rope_freqs.weight", {3})), HasSubstr("should be 2 F32 values"));
+}
+
+TEST(HostileGguf, TheTokenizerAndTheSamplingMustMakeSense) {
+  EXPECT_THAT(failure(Draft().set("tokenizer.ggml.model", "rwkv")),
+              HasSubstr("tokenizer.ggml.model is \"rwkv\""));
+  EXPECT_THAT(failure(Draft().set("tokenizer.ggml.scores", std::vector<float>{1})),
+              HasSubstr("1 scores for 4 tokens"));
+  EXPECT_THAT(failure(Draft().set("tokenizer.ggml.eos_token_id", std::uint32_t{77})),
+              HasSubstr("eos is token 77"));
+  EXPECT_THAT(failure(Draft().set("tokenizer.chat_template", "{% if %}")), HasSubstr("chat template"));
+  EXPECT_THAT(failure(Draft().set("general.sampling.temp", -1.0F)),
+              HasSubstr("general.sampling.temp is -1, outside"));
+}
+
+/// As llama.cpp reads it: a factor without a type is linear, "none" turns it off, and there is an early name.
+TEST(GgufRope, LinearScalingHasThreeSpellings) {
+  const auto factor = [](const Draft& draft) {
+    const auto model = load(draft);
+    EXPECT_TRUE(model.ok()) << model.error().text();
+    const spec::RopeScaling& scaling = (*model)->config().rope_scaling;
+    return scaling.kind == spec::RopeScalingKind::kLinear ? scaling.factor : 1.0;
+  };
+  EXPECT_EQ(factor(Draft()), 1);
+  EXPECT_EQ(factor(Draft().set("llama.rope.scaling.factor", 4.0F)), 4);
+  EXPECT_EQ(factor(Draft().set("llama.rope.scaling.type", "linear").set("llama.rope.scaling.factor", 8.0F)),
+            8);
+  EXPECT_EQ(factor(Draft().set("llama.rope.scale_linear", 2.0F)), 2);
+  EXPECT_EQ(factor(Draft().set("llama.rope.scaling.type", "none").set("llama.rope.scaling.factor", 8.0F)), 1);
+}
+
+}  // namespace
+}  // namespace tw::model
