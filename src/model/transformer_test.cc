@@ -5,92 +5,17 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "base/json.h"
 #include "base/mmap.h"
-#include "model/loaded_model.h"
+#include "model/test_harness.h"
 
 namespace tw::model {
 namespace {
 
-constexpr int kBlock = static_cast<int>(kernels::kKvBlock);
 const char* const kModel = TW_SOURCE_DIR "/tests/data/models/stories260K.gguf";
 const std::string kGolden = TW_SOURCE_DIR "/tests/golden/stories260K/";
-
-/// Runs batches of one or more sequences over a cache of its own.
-class Harness {
- public:
-  Harness(const std::string& isa, int workers, int sequences = 1) : team_(workers) {
-    auto loaded = LoadedModel::load(kModel, {.isa = isa, .threads = workers, .progress = {}});
-    TW_CHECK(loaded.ok(), "the test model loads");
-    model_ = *loaded;
-    const spec::ModelConfig& c = model_->config();
-    const std::int64_t blocks_each = (c.context + kBlock - 1) / kBlock;
-    blocks_.resize(sequences);
-    // Interleaved on purpose: block b of sequence s is b * sequences + s, so that tables are not contiguous.
-    for (int s = 0; s < sequences; ++s) {
-      for (std::int64_t b = 0; b < blocks_each; ++b)
-        blocks_[s].push_back(static_cast<std::int32_t>(b * sequences + s));
-    }
-    const std::size_t plane =
-        static_cast<std::size_t>(blocks_each * sequences * kBlock * c.kv_width()) * sizeof(float);
-    cache_ = tensor::Buffer::allocate(plane * 2 * c.layers, "test").value();
-    view_.longest = c.context;
-    for (std::int64_t layer = 0; layer < c.layers; ++layer) {
-      std::byte* base = cache_.data() + layer * 2 * plane;
-      view_.layers.push_back({base, base + plane, base::DType::kF32, kBlock, c.kv_heads, c.head_dim});
-    }
-    arena_ = tensor::Buffer::allocate(std::size_t{64} << 20, "test").value();
-    for (int w = 0; w < workers; ++w) scratch_.push_back(tensor::Buffer::allocate(1 << 20, "test").value());
-  }
-
-  void add(int sequence, std::span<const std::int32_t> tokens, std::int64_t past, bool all_rows = false) {
-    const std::int64_t first = batch_.rows();
-    batch_.add(tokens, past, blocks_[sequence].data(), false);
-    for (std::int64_t row = all_rows ? first : batch_.rows() - 1; row < batch_.rows(); ++row)
-      batch_.want(row);
-  }
-
-  /// Logits of the wanted rows, then the batch is empty again.
-  std::vector<std::vector<float>> run() {
-    std::vector<std::vector<float>> rows(batch_.output_rows().size());
-    team_.run([&](int worker) {
-      ops::Exec ex(model_->table(), team_.barrier(), worker, team_.size(),
-                   tensor::Arena(arena_.data(), arena_.size()), scratch_[worker].data(),
-                   scratch_[worker].size());
-      const ops::Tensor logits =
-          model_->transformer().logits(ex, model_->transformer().forward(ex, batch_, view_));
-      ex.each(static_cast<std::int64_t>(rows.size()), [&](std::int64_t r) {
-        const float* row = logits.f32() + r * logits.row_stride();
-        rows[r].assign(row, row + logits.row_stride());
-      });
-    });
-    batch_.clear();
-    return rows;
-  }
-
- private:
-  base::Team team_;
-  std::shared_ptr<const LoadedModel> model_;
-  std::vector<std::vector<std::int32_t>> blocks_;
-  tensor::Buffer cache_, arena_;
-  KvView view_;
-  std::vector<tensor::Buffer> scratch_;
-  Batch batch_;
-};
-
-std::int32_t argmax(const std::vector<float>& row) {
-  return static_cast<std::int32_t>(std::max_element(row.begin(), row.end()) - row.begin());
-}
-
-double largest_difference(const std::vector<float>& a, const std::vector<float>& b) {
-  double largest = 0;
-  for (std::size_t i = 0; i < a.size(); ++i)
-    largest = std::max(largest, std::fabs(static_cast<double>(a[i]) - b[i]));
-  return largest;
-}
 
 std::vector<std::int32_t> published_ids() {
   const auto json = base::parse_json(base::read_file(kGolden + "greedy.json").value()).value();
@@ -112,7 +37,7 @@ class EverySet : public ::testing::TestWithParam<std::string> {
 
 TEST_P(EverySet, GreedyTextIsThePublishedOne) {
   const std::vector<std::int32_t> published = published_ids();
-  Harness harness(GetParam(), 2);
+  Harness harness(kModel, GetParam(), 2);
   std::int32_t token = 1;
   for (std::size_t i = 0; i < published.size(); ++i) {
     harness.add(0, std::vector<std::int32_t>{token}, static_cast<std::int64_t>(i));
@@ -126,7 +51,7 @@ TEST_P(EverySet, LogitsAreTheGoldenOnes) {
   const auto columns = json["logits_columns"].get<std::size_t>();
   const auto rows = std::min<std::size_t>(json["logits_rows"].get<std::size_t>(), 128);
   const std::string bytes = base::read_file(kGolden + "logits.f32").value();
-  Harness harness(GetParam(), 2);
+  Harness harness(kModel, GetParam(), 2);
   harness.add(0, with_bos(published_ids(), rows), 0, true);
   const auto logits = harness.run();
   ASSERT_EQ(logits.size(), rows);
@@ -140,7 +65,7 @@ TEST_P(EverySet, LogitsAreTheGoldenOnes) {
 TEST_P(EverySet, BatchedEqualsAloneBitForBit) {
   const std::vector<std::int32_t> long_prompt = with_bos(published_ids(), 70),
                                   short_prompt = with_bos(published_ids(), 9);
-  Harness together(GetParam(), 2, 3), alone(GetParam(), 2, 3);
+  Harness together(kModel, GetParam(), 2, 3), alone(kModel, GetParam(), 2, 3);
   together.add(0, long_prompt, 0, true);
   together.add(1, short_prompt, 0, true);
   together.add(2, std::span(long_prompt).first(33), 0, true);
@@ -152,11 +77,11 @@ TEST_P(EverySet, BatchedEqualsAloneBitForBit) {
 
 TEST_P(EverySet, ChunkedEqualsWholeBitForBitForAnyNumberOfWorkers) {
   const std::vector<std::int32_t> prompt = with_bos(published_ids(), 100);
-  Harness whole(GetParam(), 1);
+  Harness whole(kModel, GetParam(), 1);
   whole.add(0, prompt, 0, true);
   const auto expected = whole.run();
   for (const int workers : {1, 2, 3}) {
-    Harness chunked(GetParam(), workers);
+    Harness chunked(kModel, GetParam(), workers);
     std::size_t at = 0;
     for (const std::size_t length : {1, 7, 33, 19, 40}) {
       chunked.add(0, std::span(prompt).subspan(at, length), static_cast<std::int64_t>(at), true);
@@ -170,7 +95,7 @@ TEST_P(EverySet, ChunkedEqualsWholeBitForBitForAnyNumberOfWorkers) {
 
 TEST_P(EverySet, EqualsTheReferenceWithinBound) {
   const std::vector<std::int32_t> prompt = with_bos(published_ids(), 100);
-  Harness reference("ref", 1), other(GetParam(), 2);
+  Harness reference(kModel, "ref", 1), other(kModel, GetParam(), 2);
   reference.add(0, prompt, 0, true);
   other.add(0, prompt, 0, true);
   const auto expected = reference.run(), rows = other.run();
