@@ -129,7 +129,7 @@ class Tokenizer {
   Tokenizer& operator=(const Tokenizer&) = delete;
 
   /// Never fails: bytes that are not UTF-8 become byte tokens where the vocabulary has them, else unk or
-  /// nothing. Without parse_special no control token comes out of the text, but user-defined tokens do.
+  /// nothing. Without parse_special no control token but unk comes out of the text; user-defined tokens do.
   std::vector<TokenId> encode(std::string_view text, EncodeOptions options = {}) const;
 
   /// The bytes a token stands for when decoded (byte level undone, "▁" a space); control tokens give their
