@@ -71,6 +71,14 @@ class Mistakes(unittest.TestCase):
         self.assertIn("Start here:", done.stdout)
 
 
+class Warnings(unittest.TestCase):
+    def test_a_context_past_the_models_own(self):
+        done = run("run", STORIES, "Once", "-n", "1", "--ctx", "1000")
+        self.assertEqual(done.returncode, 0, done)
+        self.assertIn("--ctx 1000 is past the 512 tokens", done.stderr)
+        self.assertEqual(run("run", STORIES, "Once", "-n", "1", "--ctx", "512").stderr, "")
+
+
 class Tokens(unittest.TestCase):
     def test_parts_of_characters_are_shown_as_bytes(self):
         done = run("tokenize", STORIES, "x\u4e16")
@@ -101,7 +109,8 @@ class Progress(unittest.TestCase):
             fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
             pull = subprocess.Popen(
                 [PROGRAM, "pull", f"http://127.0.0.1:{server.server_port}/{'long-name-' * 9}.gguf"],
-                stdin=theirs, stdout=subprocess.DEVNULL, stderr=theirs, env={**os.environ, "TOKENWORKS_HOME": store})
+                stdin=theirs, stdout=subprocess.DEVNULL, stderr=theirs,
+                env={**os.environ, "TOKENWORKS_HOME": store, "TERM": "xterm"})
             os.close(theirs)
             drawn = b""
             while True:

@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "base/affinity.h"
+#include "base/log.h"
 #include "spec/serve_config.h"
 
 namespace tw::cli {
@@ -50,6 +51,10 @@ base::Result<Started> start_engine(const FoundModel& found, const StartOptions& 
   TW_ASSIGN_OR_RETURN(started.model, model::LoadedModel::load(found.path, load));
   clear_progress();
   started.card = card_of(*started.model, found);
+  if (options.for_answers && options.engine.context > started.card->config.context) {
+    spdlog::warn("--ctx {} is past the {} tokens this model was made for: answers will lose the thread there",
+                 options.engine.context, started.card->config.context);
+  }
   TW_ASSIGN_OR_RETURN(started.engine, infer::Engine::create(started.model, options.engine, options.on_step));
   return started;
 }

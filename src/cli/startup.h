@@ -21,6 +21,7 @@ int fail(const base::Error& error);
 base::Result<FoundModel> find_model(const std::string& argument, bool fetch);
 
 struct StartOptions {
+  bool for_answers = true;  ///< warns of what would spoil them
   std::string isa;
   infer::EngineOptions engine;
   std::function<void(std::int64_t tokens)> on_step;  ///< see infer::Engine::create
