@@ -88,6 +88,7 @@ void SafetensorsFile::align_copies() {
     auto copy = std::make_unique_for_overwrite<std::byte[]>(entry.bytes);
     if (entry.bytes > 0) std::memcpy(copy.get(), entry.data, entry.bytes);
     entry.data = copy.get();
+    entry.mapped = false;
     copies_.push_back(std::move(copy));
   }
 }

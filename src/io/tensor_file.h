@@ -20,6 +20,7 @@ struct TensorEntry {
       shape;  ///< row-major, outermost first as in numpy: a matrix of N rows of K is {N, K}
   const std::byte* data = nullptr;
   std::size_t bytes = 0;  ///< row_bytes(dtype, K) times the number of rows
+  bool mapped = true;     ///< lies in the mapped file; false: a copy, because the file did not align it
 
   /// The number of values: the product of the shape.
   std::int64_t elements() const {

@@ -83,7 +83,8 @@ base::Status LoadedModel::bind_all(const LoadOptions& options) {
       });
     }
     // What was packed is not read again: without this, resident memory would be twice the file's size.
-    if (param.use != Use::kVector && param.matrix.data() != entry->data)
+    // A copy that is no part of the file would be lost.
+    if (param.use != Use::kVector && entry->mapped && param.matrix.data() != entry->data)
       base::forget_mapped(entry->data, base::row_bytes(entry->dtype, param.elements()));
     param.bound = true;
     done += param.elements();
