@@ -1,9 +1,17 @@
-# With TW_PCH: what most files include in the end and what takes longest to parse.
-function(tw_precompile target)
-  if(TW_PCH)
-    target_precompile_headers(${target} PRIVATE <functional> <map> <memory> <optional> <string> <vector>
-                              ${CMAKE_SOURCE_DIR}/src/base/json.h ${ARGN})
+# With TW_PCH: what most files include in the end and what takes longest to parse. Two are made, one for libraries and
+# programs and one, with GoogleTest, for tests: by the first target that asks; the others use its file.
+function(tw_precompile target kind)
+  if(NOT TW_PCH)
+    return()
   endif()
+  get_property(owner GLOBAL PROPERTY TW_PCH_${kind})
+  if(owner)
+    target_precompile_headers(${target} REUSE_FROM ${owner})
+    return()
+  endif()
+  set_property(GLOBAL PROPERTY TW_PCH_${kind} ${target})
+  target_precompile_headers(${target} PRIVATE <functional> <map> <memory> <optional> <string> <vector>
+                            ${CMAKE_SOURCE_DIR}/src/base/json.h ${ARGN})
 endfunction()
 
 # tw_folder(NAME [DEPS other folders or libraries...])
@@ -22,7 +30,7 @@ function(tw_folder name)
   set_target_properties(tw_${name} PROPERTIES LINKER_LANGUAGE CXX)
   target_include_directories(tw_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src)
   target_link_libraries(tw_${name} PUBLIC ${ARG_DEPS})
-  tw_precompile(tw_${name})
+  tw_precompile(tw_${name} LIBRARY)
   if(TW_TESTS AND tests)
     tw_test(${name}_test SOURCES ${tests} DEPS tw_${name})
   endif()
@@ -32,6 +40,7 @@ function(tw_folder name)
       add_executable(${program} ${source})
       target_link_libraries(${program} PRIVATE tw_${name})
       target_link_options(${program} PRIVATE -fsanitize=fuzzer)
+      tw_precompile(${program} LIBRARY)
     endforeach()
   endif()
 endfunction()
@@ -43,7 +52,7 @@ function(tw_test name)
   add_executable(${name} ${ARG_SOURCES})
   target_compile_definitions(${name} PRIVATE TW_SOURCE_DIR="${CMAKE_SOURCE_DIR}" TW_BINARY_DIR="${CMAKE_BINARY_DIR}")
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest GTest::gtest_main)
-  tw_precompile(${name} <gtest/gtest.h>)
+  tw_precompile(${name} TEST <gtest/gtest.h>)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST TEST_PREFIX ${name}. TEST_FILTER "-Slow*.*"
                        TEST_LIST ${name}_fast PROPERTIES TIMEOUT 300)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST TEST_PREFIX ${name}. TEST_FILTER "Slow*.*"

@@ -23,6 +23,9 @@ jobs() {
 # Whether a script of this folder made the build folder, for this place.
 configured() { [[ -f $1/build.ninja && -f $1/.tokenworks-configured && $(<"$1/.tokenworks-configured") == "$ROOT "* ]]; }
 
+# What ccache must overlook to keep objects made with precompiled headers.
+export CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:-pch_defines,time_macros}
+
 # configure PRESET DIR [cmake arguments]: makes the build folder, or keeps the one that is there and current.
 # ninja runs cmake again by itself when a CMakeLists.txt changed.
 configure() {

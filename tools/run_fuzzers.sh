@@ -10,7 +10,8 @@ build=${1:?usage: tools/run_fuzzers.sh BUILD_DIR [SECONDS] [PATTERN]}
 seconds=${2:-60}
 pattern=${3:-}
 
-# 10 s or 2 GB for one input count as a crash: hostile input may not buy time or memory.
+# 30 s (the sanitizers make it 20 times slower, and the machine may be busy) or 2 GB for one input count as a crash:
+# hostile input may not buy time or memory.
 run_one() {
   local program=$1 name corpus log
   name=$(basename "$program")
@@ -19,7 +20,7 @@ run_one() {
   mkdir -p "$build/corpus/$name" "$build/crashes"
   local folders=("$build/corpus/$name")
   if [[ -d $corpus ]]; then folders+=("$corpus"); fi
-  if "$program" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 \
+  if "$program" -max_total_time="$seconds" -timeout=30 -rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 \
     -artifact_prefix="$build/crashes/$name-" "${folders[@]}" >"$log" 2>&1; then
     echo "$name: $(awk -F: '/stat::number_of_executed_units/ {print $3 + 0}' "$log") inputs in $seconds s, no crash"
   else
