@@ -5,7 +5,9 @@ serve_test.py PROGRAM [unittest arguments]
 """
 import http.client
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -76,6 +78,34 @@ class Life(unittest.TestCase):
 
     def test_an_idle_server_ends_at_once(self):
         self.assertEqual(self.serve().stop(), 0)
+
+    def test_it_answers_while_it_fetches_the_model(self):
+        with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            pip = Path(folder) / "python3"  # what runs pip: here it takes for ever
+            pip.write_text("#!/bin/sh\necho $$ > \"$0.pid\"\nexec sleep 600\n")
+            pip.chmod(0o755)
+            taken.close()
+            server = subprocess.Popen(
+                [PROGRAM, "serve", "--port", str(port)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "TOKENWORKS_HOME": folder, "PATH": f"{folder}:{os.environ['PATH']}"})
+            self.addCleanup(server.kill)
+            deadline = time.monotonic() + 30
+            started = Path(f"{pip}.pid")
+            while not (started.exists() and started.read_text().endswith("\n")):
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.02)
+            for path, status in (("live", 200), ("ready", 503)):
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+                connection.request("GET", f"/v1/health/{path}")
+                self.assertEqual(connection.getresponse().status, status)
+                connection.close()
+            server.send_signal(signal.SIGTERM)
+            self.assertEqual(server.wait(timeout=30), 0)
+            fetcher = int(started.read_text())
+            with self.assertRaises(ProcessLookupError):
+                os.kill(fetcher, 0)
 
     def test_draining_refuses_new_requests_and_finishes_the_running_ones(self):
         server = self.serve()

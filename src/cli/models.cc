@@ -134,6 +134,10 @@ base::Result<FoundModel> find_in_store(const std::string& name, bool fetch) {
   return found;
 }
 
+void cancel_pull() {
+  pull_cancelled = true;
+}
+
 void add_pull(CLI::App& app, int& exit_code) {
   auto arguments = std::make_shared<PullArguments>();
   CLI::App* verb =

@@ -17,4 +17,8 @@ struct FoundModel {
 /// A stored model by its name; the default model when `name` is empty, pulled first if `fetch` and missing.
 base::Result<FoundModel> find_in_store(const std::string& name, bool fetch);
 
+/// Ends a pull that another thread of this process waits for, within a second or two; the next one goes on
+/// from there.
+void cancel_pull();
+
 }  // namespace tw::cli

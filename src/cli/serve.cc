@@ -4,6 +4,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <thread>
 
 #include "base/affinity.h"
@@ -81,13 +82,19 @@ bool wait_for_signal(const sigset_t& set, std::chrono::milliseconds time) {
 /// at once and a signal is heard.
 class Loader {
  public:
-  Loader(FoundModel found, const spec::ServeConfig& config, serve::Api& api, std::string address)
-      : found_(std::move(found)), config_(config), api_(api), address_(std::move(address)), thread_([this] {
-          load();
-        }) {}
+  /// Without `found` the default model is fetched first.
+  Loader(std::optional<FoundModel> found, const spec::ServeConfig& config, serve::Api& api,
+         std::string address)
+      : fetches_(!found),
+        found_(std::move(found)),
+        config_(config),
+        api_(api),
+        address_(std::move(address)),
+        thread_([this] { load(); }) {}
   ~Loader() {
     if (thread_.joinable()) thread_.join();
   }
+  bool fetches() const { return fetches_; }
   bool done() const { return done_; }
   const std::optional<base::Error>& error() const { return error_; }
   void stop_engine() {
@@ -97,8 +104,10 @@ class Loader {
 
  private:
   void load();
+  base::Result<Started> start();
 
-  FoundModel found_;
+  const bool fetches_;
+  std::optional<FoundModel> found_;
   const spec::ServeConfig& config_;
   serve::Api& api_;
   std::string address_;
@@ -108,10 +117,17 @@ class Loader {
   std::thread thread_;
 };
 
-void Loader::load() {
+base::Result<Started> Loader::start() {
+  if (!found_) {
+    TW_ASSIGN_OR_RETURN(found_, find_model({}, true));
+  }
   StartOptions options = start_options(config_);
   options.on_step = [this](std::int64_t tokens) { api_.record_step(tokens); };
-  auto started = start_engine(found_, options);
+  return start_engine(*found_, options);
+}
+
+void Loader::load() {
+  auto started = start();
   if (!started.ok()) {
     error_ = started.error();
     done_ = true;
@@ -120,7 +136,8 @@ void Loader::load() {
   started_ = std::move(*started);
   const std::shared_ptr<model::ModelCard>& card = started_.card;
   if (!config_.served_name.empty()) card->name = config_.served_name;
-  for (const std::string& warning : card->tokenizer->warnings()) spdlog::warn("{}: {}", found_.path, warning);
+  for (const std::string& warning : card->tokenizer->warnings())
+    spdlog::warn("{}: {}", found_->path, warning);
   api_.attach(card, started_.engine.get());
   spdlog::info("{}: {}", card->name, started_.engine->description());
   if (config_.log_format == "json") {
@@ -130,6 +147,25 @@ void Loader::load() {
     std::fflush(stdout);
   }
   done_ = true;
+}
+
+/// The model, or nothing: it is the default one and must be fetched.
+base::Result<std::optional<FoundModel>> find_now(const std::string& model) {
+  auto found = find_model(model, false);
+  if (found.ok()) return std::optional<FoundModel>(std::move(*found));
+  if (model.empty() && found.error().code == Code::kNotFound) return std::optional<FoundModel>();
+  return found.error();
+}
+
+/// A fetch that is under way is ended in order; loading cannot be interrupted, and holds nothing that needs
+/// it.
+[[noreturn]] void leave_while_loading(const Loader& loader, http::Server& server) {
+  cancel_pull();
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(loader.fetches() ? 3 : 0);
+  while (!loader.done() && std::chrono::steady_clock::now() < end)
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  server.stop();
+  std::_Exit(0);
 }
 
 /// Until a signal comes, or loading fails.
@@ -160,7 +196,7 @@ int serve_model(const std::string& model, const spec::ServeConfig& config) {
   if (!key.ok()) return fail(key.error());
   auto server = http::Server::create(server_options(config));  // first: a port in use should not cost a load
   if (!server.ok()) return fail(server.error());
-  auto found = find_model(model, true);
+  auto found = find_now(model);
   if (!found.ok()) return fail(found.error());
 
   const sigset_t signals = block_signals();
@@ -169,11 +205,7 @@ int serve_model(const std::string& model, const spec::ServeConfig& config) {
   (*server)->start();
   Loader loader(*found, config, api, (*server)->url());
   wait_while_serving(signals, loader);
-  if (!loader.done()) {
-    // Loading cannot be interrupted and holds nothing that needs an orderly end.
-    (*server)->stop();
-    std::_Exit(0);
-  }
+  if (!loader.done()) leave_while_loading(loader, **server);
   drain(config, signals, api, **server);
   loader.stop_engine();  // answers that are left end with an error, which then still reaches their clients
   (*server)->wait_idle(std::chrono::seconds(2));
