@@ -20,7 +20,11 @@ ChatAnswer describe_answer(Context& context, const ServedModel& model, const Cha
   answer.logprobs = request.logprobs;
   answer.top_logprobs = request.top_logprobs;
   answer.n = request.n;
-  if (request.uses_tools()) answer.tools = model.tool_style;
+  if (request.uses_tools()) {
+    answer.tools = model.tool_style;
+    for (const Value& tool : request.tools)
+      answer.tool_names.push_back(tool["function"]["name"].get<std::string>());
+  }
   answer.parallel_tool_calls = request.parallel_tool_calls;
   answer.ignored = request.ignored;
   return answer;

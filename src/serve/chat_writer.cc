@@ -14,7 +14,7 @@ struct ToolCall {
 
 struct Choice {
   explicit Choice(const ChatAnswer& answer) {
-    if (answer.tools) parser.emplace(*answer.tools);
+    if (answer.tools) parser.emplace(*answer.tools, answer.tool_names);
   }
   std::optional<text::ToolCallParser> parser;  ///< absent: all text is content
   std::string text;

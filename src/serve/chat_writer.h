@@ -19,6 +19,7 @@ struct ChatAnswer {
   int top_logprobs = 0;
   int n = 1;
   std::optional<text::ToolStyle> tools;  ///< look for calls in this style
+  std::vector<std::string> tool_names;
   bool parallel_tool_calls = true;
   std::vector<std::string> ignored;
 };

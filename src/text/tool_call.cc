@@ -153,6 +153,11 @@ bool ToolCallParser::give_up(ToolDelta& out) {
   return true;
 }
 
+bool ToolCallParser::may_be_called(const std::string& name) const {
+  if (name.empty()) return false;
+  return style_ != ToolStyle::kLlama3 || names_.empty() || std::ranges::find(names_, name) != names_.end();
+}
+
 /// Reports the call's start as soon as it is one.
 ToolCallParser::Verdict ToolCallParser::judge(bool object_ended, ToolDelta& out) {
   if (committed_) return Verdict::kCall;
@@ -160,6 +165,8 @@ ToolCallParser::Verdict ToolCallParser::judge(bool object_ended, ToolDelta& out)
   if (!scanner_.has_name()) return Verdict::kNotACall;
   const std::string_view json = std::string_view(pending_).substr(json_begin_);
   ToolDelta::Call call{next_index_, true, {}, {}};
+  call.name = decoded(json.substr(scanner_.name_begin(), scanner_.name_end() - scanner_.name_begin()));
+  if (!may_be_called(call.name)) return Verdict::kNotACall;
   if (!scanner_.has_arguments()) {
     // Between marks a name alone is a call; a bare object with a name is just JSON.
     if (style_ == ToolStyle::kLlama3) return Verdict::kNotACall;
@@ -173,8 +180,6 @@ ToolCallParser::Verdict ToolCallParser::judge(bool object_ended, ToolDelta& out)
     call.arguments = decoded(json.substr(begin, scanner_.arguments_end() - begin));
     if (!base::Json::parse(call.arguments, nullptr, false).is_object()) return Verdict::kNotACall;
   }
-  call.name = decoded(json.substr(scanner_.name_begin(), scanner_.name_end() - scanner_.name_begin()));
-  if (call.name.empty()) return Verdict::kNotACall;
   committed_ = true;
   ++next_index_;
   out.calls.push_back(std::move(call));

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/json.h"
@@ -51,10 +52,13 @@ struct ToolDelta {
 /// Text that turns out not to be a call comes out as content. The turning point is the first byte of the
 /// arguments after a known name: from there on the call is reported as it comes, and if it then breaks off,
 /// its arguments end early and the text that breaks it is content. Marks and the white space between calls
-/// are dropped. Not thread-safe; one per answer. Copyable.
+/// are dropped. Llama's style has no marks: there an object is a call only if its name is one of `names`
+/// (empty: any), or else the JSON that somebody asked for would be taken for one. Not thread-safe; one per
+/// answer. Copyable.
 class ToolCallParser {
  public:
-  explicit ToolCallParser(ToolStyle style) : style_(style), state_(first_state(style)) {}
+  explicit ToolCallParser(ToolStyle style, std::vector<std::string> names = {})
+      : style_(style), names_(std::move(names)), state_(first_state(style)) {}
 
   ToolDelta push(std::string_view text);
   /// The end of the answer: what was held back comes out. The parser is then done.
@@ -95,7 +99,10 @@ class ToolCallParser {
   bool starts_with(std::size_t at, std::string_view text) const;
   bool may_become(std::size_t at, std::string_view text) const;
 
+  bool may_be_called(const std::string& name) const;
+
   ToolStyle style_;
+  std::vector<std::string> names_;
   State state_;
   std::string pending_;         ///< text not yet decided on; during a call, all of it from the mark on
   std::size_t mark_size_ = 0;   ///< bytes of pending_ that are content for sure if this is no call

@@ -110,6 +110,22 @@ TEST(ToolCall, ReadsLlama) {
   }
 }
 
+TEST(ToolCall, BareObjectsCallWhatThereIs) {
+  const std::string text = "{\"name\": \"Paris\", \"parameters\": {\"a\": 1}}";
+  const auto calls = [&](ToolStyle style, std::vector<std::string> names, const std::string& answer) {
+    ToolCallParser parser(style, std::move(names));
+    const std::size_t early = parser.push(answer).calls.size();
+    return early + parser.finish().calls.size();
+  };
+  EXPECT_EQ(calls(ToolStyle::kLlama3, {"get_weather"}, text), 0U);
+  EXPECT_EQ(calls(ToolStyle::kLlama3, {"get_weather", "Paris"}, text), 1U);
+  EXPECT_EQ(calls(ToolStyle::kLlama3, {}, text), 1U);
+  ToolCallParser parser(ToolStyle::kLlama3, {"f"});
+  EXPECT_EQ(parser.push(text).content + parser.finish().content, text);
+  // Between marks it is a call whatever its name: the client is told what the model wanted.
+  EXPECT_EQ(calls(ToolStyle::kHermes, {"get_weather"}, "<tool_call>" + text + "</tool_call>"), 1U);
+}
+
 TEST(ToolCall, ReadsMistral) {
   const auto m = ToolStyle::kMistral;
   expect(m,
