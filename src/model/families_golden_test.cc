@@ -2,7 +2,9 @@
 // GGUF files, on every kernel set of this machine. The script that made them has checked that each feature of
 // each family (rotary scaling, window, biases, QK-norm) shows in these logits.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <filesystem>
 #include <tuple>
 
 #include "model/families.h"
@@ -19,9 +21,9 @@ class FamilyGolden : public ::testing::TestWithParam<Parameter> {
   const std::string& isa() const { return std::get<0>(GetParam()); }
   std::string path() const { return kFamilies + golden_["path"].get<std::string>(); }
   /// fp32 by another order of additions; logits are up to about 10. Quantized rows on the fast sets are
-  /// multiplied with activations of 16 bits, and the amx set computes prompts in bf16, of 8 bits.
+  /// multiplied with activations of 15 bits; the amx set computes prompts in bf16.
   double bound() const {
-    if (isa() == "amx") return 0.5;
+    if (isa() == "amx") return 0.6;
     const bool exact = isa() == "ref" || std::get<1>(GetParam()).find("-Q") == std::string::npos;
     return exact ? 1e-4 : 5e-3;
   }
@@ -46,15 +48,15 @@ TEST_P(FamilyGolden, PromptLogitsAreTransformers) {
   EXPECT_LT(largest, bound());
 }
 
+/// All tokens by the kernels of generated ones, which are precise on every set.
 TEST_P(FamilyGolden, GreedyAnswersAreTransformers) {
-  if (isa() == "amx") GTEST_SKIP() << "random models are full of near ties, which prompts in bf16 turn";
   Harness harness(path(), isa(), 1, 2);
   int sequence = 0;
   for (const base::Json& prompt : golden_["prompts"]) {
     std::vector<std::int32_t> next = ids_of(prompt["ids"]), answer;
     std::int64_t past = 0;
     for (std::size_t i = 0; i < prompt["greedy"].size(); ++i) {
-      harness.add(sequence, next, past);
+      harness.add(sequence, next, past, false, true);
       past += static_cast<std::int64_t>(next.size());
       next = {argmax(harness.run()[0])};
       answer.push_back(next[0]);
@@ -79,11 +81,40 @@ TEST_P(FamilyGolden, ChunkedAndBatchedEqualWholeBitForBit) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Families, FamilyGolden,
-    ::testing::Combine(::testing::ValuesIn(kernels::available_sets(kernels::detect_features())),
-                       ::testing::ValuesIn(family_names())),
-    [](const auto& info) { return std::get<0>(info.param) + "_" + test_name(std::get<1>(info.param)); });
+class FamilyFolder : public FamilyGolden {};
+
+/// A header of odd length puts every tensor at an odd address, where it is copied before it is used.
+TEST_P(FamilyFolder, UnalignedWeightsAreTheSame) {
+  const std::string folder = testing::TempDir() + "unaligned_" + std::to_string(getpid());
+  std::filesystem::remove_all(folder);
+  std::filesystem::copy(path(), folder);
+  for (const auto& file : std::filesystem::directory_iterator(folder)) {
+    if (file.path().extension() != ".safetensors") continue;
+    std::string bytes = base::read_file(file.path()).value();
+    std::uint64_t header = 0;
+    std::memcpy(&header, bytes.data(), sizeof header);
+    bytes.insert(sizeof header + header++, " ");
+    std::memcpy(bytes.data(), &header, sizeof header);
+    ASSERT_TRUE(base::write_file_atomically(file.path(), bytes).ok());
+  }
+  Harness aligned(path(), isa(), 1), unaligned(folder, isa(), 1);
+  std::filesystem::remove_all(folder);
+  const auto prompt = ids_of(golden_["prompts"][0]["ids"]);
+  aligned.add(0, prompt, 0, true);
+  unaligned.add(0, prompt, 0, true);
+  EXPECT_EQ(aligned.run(), unaligned.run());
+}
+
+std::string set_and_model(const ::testing::TestParamInfo<Parameter>& info) {
+  return std::get<0>(info.param) + "_" + test_name(std::get<1>(info.param));
+}
+
+const auto kSets = ::testing::ValuesIn(kernels::available_sets(kernels::detect_features()));
+INSTANTIATE_TEST_SUITE_P(Families, FamilyGolden,
+                         ::testing::Combine(kSets, ::testing::ValuesIn(family_names())), set_and_model);
+INSTANTIATE_TEST_SUITE_P(Families, FamilyFolder,
+                         ::testing::Combine(kSets, ::testing::ValuesIn(family_names("end_tokens"))),
+                         set_and_model);
 
 class FamilyCard : public ::testing::TestWithParam<std::string> {
  protected:

@@ -41,9 +41,10 @@ class Harness {
     for (int w = 0; w < workers; ++w) scratch_.push_back(tensor::Buffer::allocate(1 << 20, "test").value());
   }
 
-  void add(int sequence, std::span<const std::int32_t> tokens, std::int64_t past, bool all_rows = false) {
+  void add(int sequence, std::span<const std::int32_t> tokens, std::int64_t past, bool all_rows = false,
+           bool generated = false) {
     const std::int64_t first = batch_.rows();
-    batch_.add(tokens, past, blocks_[sequence].data(), false);
+    batch_.add(tokens, past, blocks_[sequence].data(), generated);
     for (std::int64_t row = all_rows ? first : batch_.rows() - 1; row < batch_.rows(); ++row)
       batch_.want(row);
   }
