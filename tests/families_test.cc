@@ -77,7 +77,7 @@ class FamilyEnd : public FamilyEngine {};
 
 TEST_P(FamilyEnd, EndTokensOfTheGenerationConfigEndTheAnswer) {
   auto expected = model::ids_of(golden_["stopped"]);
-  ASSERT_EQ(expected.back(), golden_["end_tokens"][1]);
+  ASSERT_EQ(expected.back(), golden_["end_tokens"][1].get<std::int32_t>());
   expected.pop_back();  // the end itself is not part of the answer
   const Answer answer = ask(golden_["prompts"][0]["ids"], expected.size() + 5, false);
   EXPECT_EQ(answer.finish, infer::FinishReason::kStop);
