@@ -5,6 +5,7 @@
 #include <future>
 
 #include "infer/engine.h"
+#include "kernels/table.h"
 #include "model/loaded_model.h"
 #include "model/test_families.h"
 
