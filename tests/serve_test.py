@@ -108,7 +108,7 @@ class Life(unittest.TestCase):
                 os.kill(fetcher, 0)
 
     def test_draining_refuses_new_requests_and_finishes_the_running_ones(self):
-        server = self.serve()
+        server = self.serve("--drain-seconds", "240")  # a sanitizer makes it slow
         connection, running = server.long_answer()
         self.addCleanup(connection.close)
         server.process.send_signal(signal.SIGTERM)
