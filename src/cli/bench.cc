@@ -133,6 +133,7 @@ base::Result<Speeds> measure_speeds(infer::Engine& engine, std::size_t vocabular
   std::vector<double> prefill, decode;
   for (int run = 0; run <= options.repeat; ++run) {  // the first is the warm-up
     std::vector<std::vector<std::int32_t>> prompts;
+    prompts.reserve(options.batch);
     for (int i = 0; i < options.batch; ++i)
       prompts.push_back(random_prompt(options.prompt, vocabulary, state));
     TW_ASSIGN_OR_RETURN(const Run times, one_run(engine, prompts, options.generate));

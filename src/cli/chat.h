@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/json.h"
 #include "cli/startup.h"
@@ -20,7 +21,10 @@ struct AnswerStats {
 class Chat {
  public:
   Chat(const Started& started, infer::SamplingParams sampling, std::int64_t max_tokens)
-      : model_(*started.model), engine_(*started.engine), sampling_(sampling), max_tokens_(max_tokens) {}
+      : model_(*started.model),
+        engine_(*started.engine),
+        sampling_(std::move(sampling)),
+        max_tokens_(max_tokens) {}
 
   void set_system(std::string text) { system_ = std::move(text); }
   void clear();

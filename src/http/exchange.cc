@@ -16,14 +16,14 @@ Exchange::~Exchange() {
 const Request& Exchange::request() const {
   return core_->request();
 }
-void Exchange::respond(Response response) {
-  core_->respond(std::move(response));
+void Exchange::respond(const Response& response) {
+  core_->respond(response);
 }
-void Exchange::begin_stream(int status, std::string content_type, std::vector<Header> headers) {
-  core_->begin_stream(status, std::move(content_type), std::move(headers));
+void Exchange::begin_stream(int status, const std::string& content_type, const std::vector<Header>& headers) {
+  core_->begin_stream(status, content_type, headers);
 }
-bool Exchange::write(std::string chunk) {
-  return core_->write(std::move(chunk));
+bool Exchange::write(const std::string& chunk) {
+  return core_->write(chunk);
 }
 void Exchange::end_stream() {
   core_->end_stream();
@@ -66,7 +66,7 @@ std::string ExchangeCore::make_head(int status, const std::string& content_type,
   return head + length_header + "\r\n";
 }
 
-void ExchangeCore::respond(Response response) {
+void ExchangeCore::respond(const Response& response) {
   bool wake = false;
   {
     const std::lock_guard lock(mutex_);
@@ -82,7 +82,8 @@ void ExchangeCore::respond(Response response) {
   if (wake) wake_();
 }
 
-void ExchangeCore::begin_stream(int status, std::string content_type, std::vector<Header> headers) {
+void ExchangeCore::begin_stream(int status, const std::string& content_type,
+                                const std::vector<Header>& headers) {
   bool wake = false;
   {
     const std::lock_guard lock(mutex_);
@@ -103,7 +104,7 @@ void ExchangeCore::append_chunk(const std::string& chunk) {
   if (chunked()) pending_ += "\r\n";
 }
 
-bool ExchangeCore::write(std::string chunk) {
+bool ExchangeCore::write(const std::string& chunk) {
   bool wake = false;
   bool accepted = true;
   {

@@ -29,9 +29,9 @@ class ExchangeCore : public std::enable_shared_from_this<ExchangeCore> {
 
   // Any thread: see Exchange.
   const Request& request() const { return request_; }
-  void respond(Response response);
-  void begin_stream(int status, std::string content_type, std::vector<Header> headers);
-  bool write(std::string chunk);
+  void respond(const Response& response);
+  void begin_stream(int status, const std::string& content_type, const std::vector<Header>& headers);
+  bool write(const std::string& chunk);
   void end_stream();
   void on_cancel(std::function<void()> callback);
   bool cancelled() const;

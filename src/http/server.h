@@ -61,13 +61,13 @@ class Exchange {
   const Request& request() const;
 
   /// The whole answer. REQUIRES: neither respond nor begin_stream was called. Does nothing once cancelled.
-  void respond(Response response);
+  void respond(const Response& response);
 
   /// Starts an answer of unknown length (chunked; for HTTP/1.0 the end of the connection ends it).
-  void begin_stream(int status, std::string content_type, std::vector<Header> headers = {});
+  void begin_stream(int status, const std::string& content_type, const std::vector<Header>& headers = {});
   /// Queues bytes of the stream. False once the client is gone, or when its unsent backlog passed
   /// ServerOptions::max_backlog: then the exchange is cancelled and the connection closed.
-  bool write(std::string chunk);
+  bool write(const std::string& chunk);
   void end_stream();
 
   /// `callback` runs once, on the I/O thread, if the client disconnects (or stops reading, or the server

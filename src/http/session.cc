@@ -28,7 +28,7 @@ Session::Session(std::unique_ptr<Transport> transport, asio::io_context& io,
 
 void Session::start(asio::io_context& io, std::function<void()> closed) {
   enter(Phase::kHandshake, context_->options.header_timeout);
-  auto done = [self = shared_from_this(), closed = std::move(closed)](std::exception_ptr problem) {
+  auto done = [self = shared_from_this(), closed = std::move(closed)](const std::exception_ptr& problem) {
     if (problem) spdlog::error("http: a connection of {} failed unexpectedly", self->remote_);
     self->close();
     closed();
@@ -189,7 +189,7 @@ void Session::answer(RequestParser& parser, Response response) {
   traits.head = parser.request().method == "HEAD";
   traits.http10 = parser.http10();
   traits.keep_alive = parser.keep_alive() && !parser.has_body();
-  begin_exchange(std::move(parser.request()), traits)->respond(std::move(response));
+  begin_exchange(std::move(parser.request()), traits)->respond(response);
 }
 
 void Session::fail(Request request, int status, std::string_view message) {

@@ -40,6 +40,7 @@ class Pipe {
 /// Starts the program in a process group of its own. Returns 0 or an errno.
 int spawn(const std::vector<std::string>& argv, int output, pid_t& pid) {
   std::vector<char*> arguments;
+  arguments.reserve(argv.size() + 1);
   for (const std::string& argument : argv) arguments.push_back(const_cast<char*>(argument.c_str()));
   arguments.push_back(nullptr);
   posix_spawn_file_actions_t actions;

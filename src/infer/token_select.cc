@@ -75,7 +75,7 @@ float max_value(std::span<const float> values) {
 
 bool all_below_infinity(std::span<const float> values) {
   const Lanes largest = broadcast(std::numeric_limits<float>::max());
-  LaneBits fine = std::bit_cast<LaneBits>(largest == largest);
+  LaneBits fine = ~LaneBits{};
   std::size_t i = 0;
   for (; i + 4 <= values.size(); i += 4) fine &= load_lanes(values.data() + i) <= largest;
   bool all = !any_lane(~fine);

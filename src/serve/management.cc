@@ -13,7 +13,7 @@ constexpr std::string_view kModelsPath = "/v1/models/";
 void answer(const ExchangePtr& exchange, const Json& json, int status = 200) {
   http::Response response = json_response(base::dump_json(json));
   response.status = status;
-  exchange->respond(std::move(response));
+  exchange->respond(response);
 }
 
 Json health(std::string_view message, std::string_view status) {
