@@ -85,6 +85,7 @@ void handle_chat(const ContextPtr& context, const ExchangePtr& exchange) {
   sequence->prompt = std::move(ids).value();
 
   std::vector<infer::GenerateRequest> sequences;
+  sequences.reserve(request->n);
   for (int i = 0; i < request->n; ++i) sequences.push_back(with_seed(*context, *sequence, *request, i));
   context->metrics().request_accepted(request->n, request->max_tokens.value_or(0));
   start_generation(context, model, exchange, std::move(sequences),

@@ -108,7 +108,7 @@ void start_generation(const std::shared_ptr<Context>& context, const ModelPtr& m
 
 base::Status check_sequence_count(const Context& context, std::string_view field, std::size_t count) {
   const spec::ServeConfig& config = context.options().config;
-  const auto limit = static_cast<std::size_t>(config.max_queue + config.max_batch);
+  const auto limit = static_cast<std::size_t>(config.max_queue) + static_cast<std::size_t>(config.max_batch);
   if (count <= limit) return base::Ok{};
   return base::Error{
       base::Code::kInvalidArgument,

@@ -20,7 +20,7 @@ Error located(Error error) {
 
 }  // namespace
 
-Result<ChatTemplate> ChatTemplate::parse(std::string source, TemplateLimits limits) {
+Result<ChatTemplate> ChatTemplate::parse(const std::string& source, TemplateLimits limits) {
   if (source.size() > limits.max_source_bytes) {
     return located(base::error(Code::kResourceExhausted,
                                "the template has {} bytes, more than the limit of {}", source.size(),

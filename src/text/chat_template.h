@@ -33,7 +33,7 @@ class ChatTemplate {
  public:
   /// Errors: kCorrupt for a template that is not valid, kUnsupported for what only other uses of Jinja need,
   /// kResourceExhausted past a limit. Error::where is "chat template line N".
-  static base::Result<ChatTemplate> parse(std::string source, TemplateLimits limits = {});
+  static base::Result<ChatTemplate> parse(const std::string& source, TemplateLimits limits = {});
 
   /// Renders with the variables of a JSON object: messages, tools, documents, add_generation_prompt,
   /// bos_token, ... Errors: kInvalidArgument when the template itself refuses the conversation by

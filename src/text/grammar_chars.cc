@@ -47,7 +47,7 @@ std::vector<CharRange> cut_surrogates(const std::vector<CharRange>& ranges) {
 
 }  // namespace
 
-CharSet::CharSet(std::vector<CharRange> ranges) : ranges_(normalize(cut_surrogates(ranges))) {}
+CharSet::CharSet(const std::vector<CharRange>& ranges) : ranges_(normalize(cut_surrogates(ranges))) {}
 
 CharSet CharSet::all() {
   return CharSet({{0, kLastCodePoint}});

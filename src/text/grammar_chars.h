@@ -21,7 +21,7 @@ struct CharRange {
 class CharSet {
  public:
   CharSet() = default;
-  explicit CharSet(std::vector<CharRange> ranges);
+  explicit CharSet(const std::vector<CharRange>& ranges);
   static CharSet all();
 
   const std::vector<CharRange>& ranges() const { return ranges_; }

@@ -137,6 +137,7 @@ class RuleOrder {
 
 std::vector<bool> choose_inlined(const RuleSource& source, RuleId root) {
   std::vector<RuleShape> shapes;
+  shapes.reserve(source.bodies.size());
   for (const ExprId body : source.bodies) shapes.push_back(shape_of(source.exprs, body));
   const RuleOrder order(shapes, root);
   std::vector<std::int64_t> uses(shapes.size(), 0), size(shapes.size(), 0);

@@ -194,6 +194,7 @@ Result<std::vector<Value>> iterate(Runtime& runtime, const Value& value) {
       const Range& range = value.as<Range>();
       TW_RETURN_IF_ERROR(runtime.step(range.size));
       std::vector<Value> out;
+      out.reserve(range.size);
       for (std::size_t i = 0; i < range.size; ++i) {
         out.push_back(Value::integer(range.start + static_cast<Int>(i) * range.step));
       }

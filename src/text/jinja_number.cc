@@ -94,10 +94,10 @@ std::string shortest(double magnitude) {
 
 std::string plain_notation(const Digits& d) {
   const int size = static_cast<int>(d.digits.size());
-  if (d.exponent < 0) return "0." + std::string(static_cast<std::size_t>(-d.exponent - 1), '0') + d.digits;
+  if (d.exponent < 0) return "0." + std::string(static_cast<std::size_t>(-d.exponent) - 1, '0') + d.digits;
   if (d.exponent + 1 >= size)
-    return d.digits + std::string(static_cast<std::size_t>(d.exponent + 1 - size), '0') + ".0";
-  const auto point = static_cast<std::size_t>(d.exponent + 1);
+    return d.digits + std::string(static_cast<std::size_t>(d.exponent) + 1 - size, '0') + ".0";
+  const auto point = static_cast<std::size_t>(d.exponent) + 1;
   return d.digits.substr(0, point) + "." + d.digits.substr(point);
 }
 

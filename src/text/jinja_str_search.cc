@@ -68,7 +68,7 @@ Result<Value> count(Runtime& runtime, const Value& self, const Args& args) {
   TW_ASSIGN_OR_RETURN(const Part part, part_of(self, bound, 1));
   TW_RETURN_IF_ERROR(runtime.step(self.text().size() / 64));
   if (!part.inside) return Value::integer(0);
-  if (needle.empty()) return Value::integer(static_cast<Int>(code_points(part.text) + 1));
+  if (needle.empty()) return Value::integer(static_cast<Int>(code_points(part.text)) + 1);
   Int found = 0;
   for (std::size_t at = find_bytes(part.text, needle); at != std::string_view::npos; ++found) {
     at = find_bytes(part.text, needle, at + needle.size());

@@ -163,7 +163,7 @@ class FractionAutomaton {
       const char at_lo = on_lo ? digit_at(lo_->value.fraction, place) : '0';
       const char at_hi = on_hi ? digit_at(hi_->value.fraction, place) : '9';
       if (d < at_lo || d > at_hi) continue;
-      const auto symbol = static_cast<Symbol>(d);
+      const auto symbol = static_cast<Symbol>(static_cast<unsigned char>(d));
       out_.add_edge(s, symbol, symbol, state(place + 1, on_lo && d == at_lo, on_hi && d == at_hi));
     }
     return s;

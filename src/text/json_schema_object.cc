@@ -172,6 +172,7 @@ Result<ExprId> SchemaCompiler::further_pair(const ObjectShape& shape) {
   TW_ASSIGN_OR_RETURN(const ExprId value_expr, value(shape.further));
   if (shape.properties.empty()) return b_.seq({text_.string(), text_.colon(), value_expr});
   std::vector<std::string> names;
+  names.reserve(shape.properties.size());
   for (const Property& property : shape.properties) names.push_back(property.name);
   TW_ASSIGN_OR_RETURN(Automaton keys, all_but(b_, names));
   const ExprId quote = b_.bytes("\"");

@@ -1,7 +1,6 @@
 #include "text/token_mask_cache.h"
 
 #include <algorithm>
-#include <utility>
 
 namespace tw::text {
 
@@ -16,10 +15,10 @@ std::shared_ptr<const StateMask> MaskCache::find(std::int32_t state) const {
   return it == masks_.end() ? nullptr : it->second;
 }
 
-void MaskCache::insert(std::int32_t state, std::shared_ptr<const StateMask> mask) {
+void MaskCache::insert(std::int32_t state, const std::shared_ptr<const StateMask>& mask) {
   const std::lock_guard lock(mutex_);
   const std::size_t size = mask->size_in_bytes();
-  if (!masks_.try_emplace(state, std::move(mask)).second) return;
+  if (!masks_.try_emplace(state, mask).second) return;
   bytes_ += size;
   order_.push_back(state);
   while (bytes_ > max_bytes_ && first_ + 1 < order_.size()) {

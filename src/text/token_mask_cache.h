@@ -34,7 +34,7 @@ class MaskCache {
 
   /// The mask of a state, or null.
   std::shared_ptr<const StateMask> find(std::int32_t state) const;
-  void insert(std::int32_t state, std::shared_ptr<const StateMask> mask);
+  void insert(std::int32_t state, const std::shared_ptr<const StateMask>& mask);
   std::size_t size() const;
 
  private:

@@ -43,14 +43,12 @@ const Decomposition* find_decomposition(char32_t c) {
 
 /// Decompositions nest at most four deep in Unicode, so the recursion is bounded by the table.
 void decompose(char32_t c, std::u32string& out) {
-  if (c < 0xC0) {
-    out += c;
-  } else if (c >= kHangulBase && c < kHangulBase + kHangulCount) {
+  if (c >= kHangulBase && c < kHangulBase + kHangulCount) {
     const char32_t s = c - kHangulBase;
     out += kLeadBase + s / (kVowels * kTrails);
     out += kVowelBase + s % (kVowels * kTrails) / kTrails;
     if (s % kTrails != 0) out += kTrailBase + s % kTrails;
-  } else if (const Decomposition* d = find_decomposition(c)) {
+  } else if (const Decomposition* d = c < 0xC0 ? nullptr : find_decomposition(c)) {
     decompose(d->first, out);
     if (d->second != 0) out += d->second;  // second parts are never decomposed further but by U+0344
   } else {
