@@ -184,7 +184,7 @@ Response Session::preflight(const Request& request, const std::string& allow) co
 }
 
 /// Answers before the body was read; if there is one, the connection ends, since its bytes cannot be skipped.
-void Session::answer(RequestParser& parser, Response response) {
+void Session::answer(RequestParser& parser, const Response& response) {
   ExchangeCore::Traits traits;
   traits.head = parser.request().method == "HEAD";
   traits.http10 = parser.http10();

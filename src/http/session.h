@@ -53,7 +53,7 @@ class Session : public std::enable_shared_from_this<Session> {
   bool admit(RequestParser& parser, Router::Match& match);
   Response preflight(const Request& request, const std::string& allow) const;
   std::shared_ptr<ExchangeCore> begin_exchange(Request request, ExchangeCore::Traits traits);
-  void answer(RequestParser& parser, Response response);
+  void answer(RequestParser& parser, const Response& response);
   void fail(Request request, int status, std::string_view message);
   void call(const Handler& handler, std::shared_ptr<ExchangeCore> core);
 

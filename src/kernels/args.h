@@ -51,6 +51,17 @@ struct MatmulArgs {
   void* scratch;          ///< scratch_bytes(T, k) bytes of this worker's own, 64-byte aligned
 };
 
+/// The product of a gated feed-forward layer (arXiv 2002.05202): silu(x gateᵀ) * (x upᵀ) for all T rows and
+/// outputs [n_begin, n_end), as x of the layer that follows. Bits as in MatmulArgs.
+struct GatedMatmulArgs {
+  const void *gate, *up;              ///< [N, K] each, packed, of one type
+  std::int64_t n_begin, n_end, n, k;  ///< all multiples of slice_rows
+  const void* x;                      ///< [T, K] prepared
+  std::int64_t rows;                  ///< T
+  void* out;                          ///< [T, N] in the form that the path's `prepare` gives
+  void* scratch;                      ///< as MatmulArgs'
+};
+
 /// out[t, :] = x[t, :] / sqrt(mean(x[t, :]^2) + epsilon) * weight
 struct RmsNormArgs {
   const float* x;
@@ -149,6 +160,7 @@ struct MatmulPath {
   std::int64_t prepare_rows;  ///< slices of rows to prepare begin at multiples of it
   std::int64_t (*scratch_bytes)(std::int64_t rows, std::int64_t k);  ///< null: none needed
   void (*run)(const MatmulArgs&);
+  void (*run_gated)(const GatedMatmulArgs&) = nullptr;  ///< null: the path has no such form
 };
 
 /// A packed form of one weight type, and how generated tokens (and logits) are multiplied with it. Immutable.

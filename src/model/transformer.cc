@@ -117,9 +117,8 @@ void Transformer::run_layer(ops::Exec& ex, const Layer& layer, ops::Tensor x, op
   ops::linear_residual(ex, mixed, layer.o->matrix, place.generated, x, middle);
 
   const ops::Tensor ffn_input = ops::rms_norm(ex, middle, layer.ffn_norm->vector, epsilon);
-  const ops::Tensor gated =
-      ops::gate_up_silu(ex, ffn_input, layer.gate->matrix, layer.up->matrix, place.generated);
-  ops::linear_residual(ex, gated, layer.down->matrix, place.generated, middle, out);
+  ops::gated_ffn(ex, ffn_input, layer.gate->matrix, layer.up->matrix, layer.down->matrix, place.generated,
+                 middle, out);
 }
 
 ops::Tensor Transformer::logits(ops::Exec& ex, ops::Tensor hidden) const {

@@ -3,14 +3,12 @@
 #include "ops/ops.h"
 
 namespace tw::ops {
-namespace {
 
 const kernels::MatmulPath& path_of(const Exec& ex, const PackedMatrix& weight, bool prompt) {
   const kernels::MatmulPath* prefill = ex.table().prefill[static_cast<int>(weight.type())];
   return prompt && prefill != nullptr ? *prefill : weight.kernel().decode;
 }
 
-/// Rows [begin, begin + rows) of x, without the barrier. `made` is set when there was anything to do.
 PreparedRows prepare_rows(Exec& ex, Tensor x, const kernels::MatmulPath& path, std::int64_t begin,
                           std::int64_t rows, bool& made) {
   const std::int64_t k = x.row_stride();
@@ -24,6 +22,8 @@ PreparedRows prepare_rows(Exec& ex, Tensor x, const kernels::MatmulPath& path, s
   }
   return {begin, rows, prepared, path.prepare};
 }
+
+namespace {
 
 void multiply(Exec& ex, const PreparedRows& x, const PackedMatrix& weight, bool prompt, float* out,
               const float* bias, const float* residual) {
@@ -66,10 +66,6 @@ void matmul_slice(Exec& ex, const Prepared& x, const PackedMatrix& weight, float
   multiply(ex, x.prompt, weight, true, out, bias, residual);
 }
 
-std::int64_t slice_rows(const Exec& ex, const PackedMatrix& weight, bool prompt) {
-  return path_of(ex, weight, prompt).slice_rows;
-}
-
 OpCost linear_cost(const char* name, std::int64_t rows, const PackedMatrix& weight) {
   const auto n = static_cast<double>(weight.n()), k = static_cast<double>(weight.k()),
              t = static_cast<double>(rows);
@@ -98,40 +94,6 @@ void linear_residual(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_
     ex.record(linear_cost("linear_residual", x.rows(), weight));
   else
     ex.barrier();
-}
-
-Tensor gate_up_silu(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMatrix& up,
-                    std::int64_t generated) {
-  TW_CHECK(gate.n() == up.n(), "gate and up have different widths");
-  const std::int64_t rows = x.rows(), width = gate.n();
-  const Tensor out = ex.output({rows, width});
-  tensor::Arena::Scope scope(ex.arena());
-  const Tensor ups = ex.output({rows, width});
-  const Prepared for_gate = prepare(ex, x, gate, generated);
-  const Prepared for_up = prepare_again(ex, x, up, for_gate);
-  matmul_slice(ex, for_gate, gate, out.f32(), nullptr, nullptr);
-  matmul_slice(ex, for_up, up, ups.f32(), nullptr, nullptr);
-  if (ex.tracing()) {
-    OpCost cost = linear_cost("gate_up_silu", rows, gate);
-    cost.flops *= 2;
-    cost.weight_bytes += static_cast<double>(up.bytes());
-    ex.record(std::move(cost));
-    return out;
-  }
-  const auto activate = [&](bool prompt, std::int64_t first, std::int64_t last) {
-    if (first == last) return;
-    ex.slice(width, slice_rows(ex, gate, prompt), [&](std::int64_t begin, std::int64_t end) {
-      ex.table().silu_mul({out.f32(), ups.f32(), out.f32(), first, last, begin, end, width});
-    });
-  };
-  // Where the two products are cut differently, all must wait here.
-  if (slice_rows(ex, gate, false) != slice_rows(ex, up, false) ||
-      slice_rows(ex, gate, true) != slice_rows(ex, up, true))
-    ex.barrier();
-  activate(false, 0, generated);
-  activate(true, generated, rows);
-  ex.barrier();
-  return out;
 }
 
 }  // namespace tw::ops

@@ -17,6 +17,14 @@ struct Prepared {
   PreparedRows generated, prompt;
 };
 
+/// How a phase's rows are multiplied with a weight.
+const kernels::MatmulPath& path_of(const Exec& ex, const tensor::PackedMatrix& weight, bool prompt);
+
+/// Rows [begin, begin + rows) of x as `path` wants them, from the arena, without the barrier. `made` is set
+/// when there was anything to do.
+PreparedRows prepare_rows(Exec& ex, Tensor x, const kernels::MatmulPath& path, std::int64_t begin,
+                          std::int64_t rows, bool& made);
+
 /// Prepares all rows, from the arena; ends with a barrier if there was anything to do.
 Prepared prepare(Exec& ex, Tensor x, const tensor::PackedMatrix& weight, std::int64_t generated);
 
@@ -27,9 +35,6 @@ Prepared prepare_again(Exec& ex, Tensor x, const tensor::PackedMatrix& weight, c
 /// scratch.
 void matmul_slice(Exec& ex, const Prepared& x, const tensor::PackedMatrix& weight, float* out,
                   const float* bias, const float* residual);
-
-/// The grain by which the columns of a phase are cut, so that another op can follow on the same slices.
-std::int64_t slice_rows(const Exec& ex, const tensor::PackedMatrix& weight, bool prompt);
 
 OpCost linear_cost(const char* name, std::int64_t rows, const tensor::PackedMatrix& weight);
 

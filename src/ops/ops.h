@@ -38,9 +38,10 @@ Tensor linear(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t gener
 void linear_residual(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t generated, Tensor residual,
                      Tensor out);
 
-/// silu(x · Gᵀ) * (x · Uᵀ): the gated feed-forward's first half (arXiv 2002.05202). x [T, D]; out [T, F].
-Tensor gate_up_silu(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMatrix& up,
-                    std::int64_t generated);
+/// out = residual + (silu(x · Gᵀ) * (x · Uᵀ)) · Dᵀ: the gated feed-forward layer (arXiv 2002.05202). x and
+/// residual [T, D]; gate and up [F, D], down [D, F]; out as linear_residual's.
+void gated_ffn(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMatrix& up, const PackedMatrix& down,
+               std::int64_t generated, Tensor residual, Tensor out);
 
 /// Cosines and sines of a step's rotary angles (arXiv 2104.09864): both [T, d/2].
 struct RopeTable {

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "kernels/amx/amx.h"
+#include "kernels/amx/bf16_weights.h"
 #include "kernels/amx/tiles.h"
 #include "kernels/args.h"
 #include "kernels/panels.h"
@@ -16,12 +17,14 @@
 namespace tw::kernels {
 namespace {
 
-constexpr int kRows = 16;         // of a panel, and of a tile
-constexpr int kTileBytes = 1024;  // 16 rows of 64 bytes
 constexpr std::int64_t kStretch =
-    9;  // most blocks of a stretch: 18 KiB of weights, 36 of 48 with activations
-constexpr std::int64_t kColumns = 256;  // of which partial sums are kept at a time
+    9;                              // most blocks of a stretch: 18 KiB of weights, 36 of 48 with activations
+constexpr std::int64_t kPairs = 8;  // of panels, of which partial sums are kept at a time
 constexpr std::int64_t kPairFloats = 2 * kRows * 2 * kRows;
+
+struct PanelPair {
+  const std::uint8_t *first, *second;
+};
 
 std::int64_t pairs_of(std::int64_t rows) {
   return (rows + 2 * kRows - 1) / (2 * kRows);
@@ -54,125 +57,6 @@ void prepare(const PrepareArgs& a) {
           row < a.row_end ? pairs(a.x + row * a.x_stride + block * kPanelBlock) : _mm512_setzero_si512();
       _mm512_store_si512(out + block * kTileBytes, v);
     }
-  }
-}
-
-// --- weights
-
-/// Rounds to nearest and joins: `even` in the low halves, `odd` in the high ones.
-__m512i join(__m512 even, __m512 odd) {
-  const __m512i half = _mm512_set1_epi32(0x8000);
-  const __m512i low = _mm512_srli_epi32(_mm512_add_epi32(_mm512_castps_si512(even), half), 16);
-  return _mm512_mask_blend_epi16(0xAAAAAAAA, low, _mm512_add_epi32(_mm512_castps_si512(odd), half));
-}
-
-__m512 halves(const std::uint8_t* p) {
-  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-}
-__m512 signed_bytes(const std::uint8_t* p) {
-  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
-}
-__m512 bytes(const std::uint8_t* p) {
-  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
-}
-
-/// value = scale * (stored number) + minimum, of the first and of the second 16 of a block.
-struct Scales {
-  __m512 scale[2], minimum[2];
-};
-
-/// What the numbers that are read are above the weights' own: int8 is read as unsigned, 128 higher.
-constexpr int offset_of(PanelFormat f) {
-  return f.is_signed ? 128 : f.offset;
-}
-
-template <DType kType>
-Scales load_scales(const std::uint8_t* p, __m512 d, __m512 dmin) {
-  constexpr PanelFormat f = panel_format(kType);
-  constexpr int kParts = f.halves ? 2 : 1;
-  Scales s;
-  for (int h = 0; h < 2; ++h) {
-    const int part = f.halves ? h : 0;
-    s.scale[h] = f.super ? _mm512_mul_ps(d, signed_bytes(p + part * kRows)) : halves(p);
-    if constexpr (f.minimums && f.super) {
-      s.minimum[h] =
-          _mm512_sub_ps(_mm512_setzero_ps(), _mm512_mul_ps(dmin, bytes(p + (kParts + part) * kRows)));
-    } else if constexpr (f.minimums) {
-      s.minimum[h] = halves(p + 2 * kRows);
-    } else {
-      s.minimum[h] = _mm512_mul_ps(s.scale[h], _mm512_set1_ps(-static_cast<float>(offset_of(f))));
-    }
-  }
-  return s;
-}
-
-/// Byte i of each 32-bit lane as a number.
-template <int kByte>
-__m512 byte_of(__m512i v) {
-  const __m512i place = _mm512_set1_epi32(static_cast<int>(0x80808000U) | kByte);
-  const __m512i lanes = _mm512_set4_epi32(0x0C0C0C0C, 0x08080808, 0x04040404, 0);
-  return _mm512_cvtepi32_ps(_mm512_shuffle_epi8(v, _mm512_or_si512(place, lanes)));
-}
-
-/// Rows 4j + kByte of a tile, for the byte of that number in each lane of a nibble vector.
-template <int kByte>
-__m512i nibble_row(__m512i v, __m512 numbers, const Scales& s) {
-  // Only the lowest four bits of an index count.
-  const __m512 low = _mm512_permutexvar_ps(_mm512_srli_epi32(v, 8 * kByte), numbers);
-  const __m512 high = _mm512_permutexvar_ps(_mm512_srli_epi32(v, 8 * kByte + 4), numbers);
-  return join(_mm512_fmadd_ps(low, s.scale[0], s.minimum[0]),
-              _mm512_fmadd_ps(high, s.scale[1], s.minimum[1]));
-}
-template <int kByte>
-__m512i byte_row(__m512i low, __m512i high, const Scales& s) {
-  return join(_mm512_fmadd_ps(byte_of<kByte>(low), s.scale[0], s.minimum[0]),
-              _mm512_fmadd_ps(byte_of<kByte>(high), s.scale[1], s.minimum[1]));
-}
-
-/// One block's weights as a tile.
-template <DType kType>
-void dequantize_block(const std::uint8_t* p, const Scales& s, std::uint8_t* tile) {
-  constexpr PanelFormat f = panel_format(kType);
-  const __m512 numbers = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  for (int j = 0; j < 4; ++j) {
-    __m512i v = _mm512_loadu_si512(p + j * 64);
-    __m512i* out = reinterpret_cast<__m512i*>(tile + j * 256);
-    if constexpr (f.bytes) {
-      __m512i w = _mm512_loadu_si512(p + (j + 4) * 64);
-      if constexpr (f.is_signed) {
-        v = _mm512_xor_si512(v, _mm512_set1_epi8(-128));
-        w = _mm512_xor_si512(w, _mm512_set1_epi8(-128));
-      }
-      out[0] = byte_row<0>(v, w, s);
-      out[1] = byte_row<1>(v, w, s);
-      out[2] = byte_row<2>(v, w, s);
-      out[3] = byte_row<3>(v, w, s);
-    } else {
-      out[0] = nibble_row<0>(v, numbers, s);
-      out[1] = nibble_row<1>(v, numbers, s);
-      out[2] = nibble_row<2>(v, numbers, s);
-      out[3] = nibble_row<3>(v, numbers, s);
-    }
-  }
-}
-
-/// Blocks [begin, end) of a panel as tiles.
-template <DType kType>
-void dequantize(const std::uint8_t* panel, std::int64_t begin, std::int64_t end, std::uint8_t* tiles) {
-  constexpr PanelFormat f = panel_format(kType);
-  constexpr std::int64_t kHeader = panel_header_bytes(f, kRows), kScale = panel_scale_bytes(f, kRows);
-  constexpr std::int64_t kBlock = kScale + panel_weight_bytes(f, kRows);
-  __m512 d = _mm512_setzero_ps(), dmin = _mm512_setzero_ps();
-  for (std::int64_t block = begin; block < end; ++block) {
-    if constexpr (f.super) {
-      const std::uint8_t* header = panel + block / 8 * (8 * kBlock + kHeader);
-      d = halves(header);
-      if constexpr (f.minimums) dmin = halves(header + 2 * kRows);
-    }
-    const std::int64_t headers = f.super ? (block / 8 + 1) * kHeader : 0;
-    const std::uint8_t* p = panel + block * kBlock + headers;
-    dequantize_block<kType>(p + kScale, load_scales<kType>(p, d, dmin), tiles);
-    tiles += kTileBytes;
   }
 }
 
@@ -244,65 +128,142 @@ void write_out(const MatmulArgs& a, std::int64_t row, std::int64_t n, const floa
   }
 }
 
-/// This call's memory: sums of the columns at hand, one more for the last stretch, and the weights' tiles.
+/// x / (1 + exp(-x)), off by at most 1e-5 of itself: what comes of it is rounded to bf16.
+__m512 silu(__m512 x) {
+  // exp(-x) = 2^n e^r, |r| <= ln 2 / 2; the polynomial's remainder r^6 / 6! is below 3e-6.
+  const __m512 t = _mm512_mul_ps(x, _mm512_set1_ps(-1.44269504F));
+  const __m512 n = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512 r = _mm512_mul_ps(_mm512_sub_ps(t, n), _mm512_set1_ps(0.69314718F));
+  __m512 p = _mm512_set1_ps(1.0F / 120);
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0F / 24));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0F / 6));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5F));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0F));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0F));
+  return _mm512_div_ps(x, _mm512_add_ps(_mm512_set1_ps(1.0F), _mm512_scalef_ps(p, n)));
+}
+
+/// The same for 16 columns of gate and the same of up, beside each other in `sums`: half of each pair of a
+/// tile of activations of the next layer. The first half is written first.
+void write_gated(const GatedMatmulArgs& a, std::int64_t row, std::int64_t n, const float* sums) {
+  const std::int64_t blocks = a.n / kPanelBlock;
+  auto* out = static_cast<std::uint8_t*>(a.out) + (row / kRows * blocks + n / kPanelBlock) * kTileBytes;
+  for (std::int64_t t = 0; t < 32 && row + t < (a.rows + kRows - 1) / kRows * kRows; ++t) {
+    if (t == kRows) out += (blocks - 1) * kTileBytes;
+    const __m512 y = _mm512_mul_ps(silu(_mm512_load_ps(sums + t * 32)), _mm512_load_ps(sums + t * 32 + 16));
+    const __m512i bits = _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(y)));
+    const bool first = n % kPanelBlock == 0;
+    _mm512_store_si512(
+        out + t * 64,
+        first ? bits : _mm512_or_si512(_mm512_load_si512(out + t * 64), _mm512_slli_epi32(bits, 16)));
+  }
+}
+
+/// A call's memory: sums of the pairs of panels at hand, one more for the last stretch, and the weights'
+/// tiles.
 struct Scratch {
-  float* sums;  ///< [kColumns / 32][pairs of row tiles][32][32]
+  float* sums;  ///< [kPairs][pairs of row tiles][32][32]
   float* last;
   std::uint8_t* weights;  ///< [2][kStretch] tiles
 };
 
 std::int64_t scratch_bytes(std::int64_t rows, std::int64_t k) {
-  const std::int64_t kept = stretches_of(k / kPanelBlock) > 1 ? kColumns / 32 * pairs_of(rows) : 0;
+  const std::int64_t kept = stretches_of(k / kPanelBlock) > 1 ? kPairs * pairs_of(rows) : 0;
   return (kept + 1) * kPairFloats * 4 + 2 * kStretch * kTileBytes;
 }
 
+/// Activations of `rows` rows times any two panels at a time.
+struct Product {
+  const std::uint8_t* x;
+  std::int64_t rows, blocks;
+  Scratch scratch;
+};
+
+Product product_of(const void* x, std::int64_t rows, std::int64_t k, void* memory) {
+  Product p{static_cast<const std::uint8_t*>(x), rows, k / kPanelBlock, {}};
+  p.scratch.last = static_cast<float*>(memory);
+  p.scratch.weights = reinterpret_cast<std::uint8_t*>(p.scratch.last + kPairFloats);
+  p.scratch.sums = reinterpret_cast<float*>(p.scratch.weights + 2 * kStretch * kTileBytes);
+  return p;
+}
+
+/// Blocks [begin, end) for one or two tiles of rows. True when that was the last of K: `last` has the sums.
 template <bool kBoth>
-void run_pair(const MatmulArgs& a, const Scratch& scratch, std::int64_t n, float* kept, std::int64_t row,
-              std::int64_t begin, std::int64_t end) {
-  const std::int64_t blocks = a.k / kPanelBlock;
-  const auto* x = static_cast<const std::uint8_t*>(a.x) + row / kRows * blocks * kTileBytes;
+bool run_rows(const Product& p, float* kept, std::int64_t row, std::int64_t begin, std::int64_t end) {
+  const std::uint8_t* x = p.x + row / kRows * p.blocks * kTileBytes;
   if (begin == 0)
     zero_sums<kBoth>();
   else
     load_sums<kBoth>(kept);
-  add_blocks<kBoth>(x + begin * kTileBytes, x + (blocks + begin) * kTileBytes, scratch.weights, end - begin);
-  if (end < blocks) {
-    store_sums<kBoth>(kept);
-  } else {
-    store_sums<kBoth>(scratch.last);
-    write_out(a, row, n, scratch.last);
+  add_blocks<kBoth>(x + begin * kTileBytes, x + (p.blocks + begin) * kTileBytes, p.scratch.weights,
+                    end - begin);
+  store_sums<kBoth>(end < p.blocks ? kept : p.scratch.last);
+  return end == p.blocks;
+}
+
+/// Asks for the part of a panel that blocks [begin, end) of `blocks` lie in.
+void fetch(const std::uint8_t* panel, std::int64_t bytes, std::int64_t begin, std::int64_t end,
+           std::int64_t blocks) {
+  for (std::int64_t at = bytes * begin / blocks; at < bytes * end / blocks; at += 64)
+    _mm_prefetch(reinterpret_cast<const char*>(panel + at), _MM_HINT_T1);
+}
+
+/// For each i of [first, last): finish(i, row, sums of 32 rows and of the 16 + 16 outputs of panels(i)). The
+/// second panel may be null.
+template <DType kType, typename Panels, typename Finish>
+void run_pairs(const Product& p, std::int64_t first, std::int64_t last, const Panels& panels,
+               const Finish& finish) {
+  const TileConfig config = whole_tiles();
+  const TileScope tiles(config);
+  const std::int64_t stretches = stretches_of(p.blocks);
+  const std::int64_t bytes = panel_bytes(panel_format(kType), kRows, p.blocks * kPanelBlock);
+  for (std::int64_t group = first; group < last; group += kPairs) {
+    const std::int64_t group_end = group + kPairs < last ? group + kPairs : last;
+    for (std::int64_t s = 0; s < stretches; ++s) {
+      const std::int64_t begin = p.blocks * s / stretches, end = p.blocks * (s + 1) / stretches;
+      for (std::int64_t i = group; i < group_end; ++i) {
+        const PanelPair pair = panels(i);
+        dequantize<kType>(pair.first, begin, end, p.scratch.weights);
+        if (pair.second != nullptr)
+          dequantize<kType>(pair.second, begin, end, p.scratch.weights + (end - begin) * kTileBytes);
+        if (i + 1 < group_end) {
+          const PanelPair next = panels(i + 1);
+          fetch(next.first, bytes, begin, end, p.blocks);
+          if (next.second != nullptr) fetch(next.second, bytes, begin, end, p.blocks);
+        }
+        float* kept = p.scratch.sums + (i - group) * pairs_of(p.rows) * kPairFloats;
+        for (std::int64_t row = 0; row < p.rows; row += 2 * kRows, kept += kPairFloats) {
+          const bool done = row + kRows < p.rows ? run_rows<true>(p, kept, row, begin, end)
+                                                 : run_rows<false>(p, kept, row, begin, end);
+          if (done) finish(i, row, p.scratch.last);
+        }
+      }
+    }
   }
 }
 
 template <DType kType>
 void run(const MatmulArgs& a) {
-  const TileConfig config = whole_tiles();
-  const TileScope tiles(config);
-  const std::int64_t blocks = a.k / kPanelBlock, stretches = stretches_of(blocks);
   const std::int64_t bytes = panel_bytes(panel_format(kType), kRows, a.k);
-  Scratch scratch{};
-  scratch.last = static_cast<float*>(a.scratch);
-  scratch.weights = reinterpret_cast<std::uint8_t*>(scratch.last + kPairFloats);
-  scratch.sums = reinterpret_cast<float*>(scratch.weights + 2 * kStretch * kTileBytes);
-  for (std::int64_t first = a.n_begin; first < a.n_end; first += kColumns) {
-    const std::int64_t last = first + kColumns < a.n_end ? first + kColumns : a.n_end;
-    for (std::int64_t s = 0; s < stretches; ++s) {
-      const std::int64_t begin = blocks * s / stretches, end = blocks * (s + 1) / stretches;
-      for (std::int64_t n = first; n < last; n += 2 * kRows) {
-        const auto* panel = static_cast<const std::uint8_t*>(a.weight) + n / kRows * bytes;
-        dequantize<kType>(panel, begin, end, scratch.weights);
-        if (n + kRows < a.n)
-          dequantize<kType>(panel + bytes, begin, end, scratch.weights + (end - begin) * kTileBytes);
-        float* kept = scratch.sums + (n - first) / 32 * pairs_of(a.rows) * kPairFloats;
-        for (std::int64_t row = 0; row < a.rows; row += 2 * kRows, kept += kPairFloats) {
-          if (row + kRows < a.rows)
-            run_pair<true>(a, scratch, n, kept, row, begin, end);
-          else
-            run_pair<false>(a, scratch, n, kept, row, begin, end);
-        }
-      }
-    }
-  }
+  const auto* weight = static_cast<const std::uint8_t*>(a.weight);
+  run_pairs<kType>(
+      product_of(a.x, a.rows, a.k, a.scratch), a.n_begin / 32, (a.n_end + 31) / 32,
+      [&](std::int64_t i) -> PanelPair {
+        const std::uint8_t* panel = weight + 2 * i * bytes;
+        return {panel, 32 * i + kRows < a.n ? panel + bytes : nullptr};
+      },
+      [&](std::int64_t i, std::int64_t row, const float* sums) { write_out(a, row, 32 * i, sums); });
+}
+
+template <DType kType>
+void run_gated(const GatedMatmulArgs& a) {
+  const std::int64_t bytes = panel_bytes(panel_format(kType), kRows, a.k);
+  const auto* gate = static_cast<const std::uint8_t*>(a.gate);
+  const auto* up = static_cast<const std::uint8_t*>(a.up);
+  run_pairs<kType>(
+      product_of(a.x, a.rows, a.k, a.scratch), a.n_begin / kRows, a.n_end / kRows,
+      [&](std::int64_t i) -> PanelPair { return {gate + i * bytes, up + i * bytes}; },
+      [&](std::int64_t i, std::int64_t row, const float* sums) { write_gated(a, row, kRows * i, sums); });
 }
 
 template <DType kType>
@@ -313,7 +274,8 @@ constexpr MatmulPath kPath = {
     prepare,
     kRows,
     scratch_bytes,
-    run<kType>};
+    run<kType>,
+    run_gated<kType>};
 
 }  // namespace
 

@@ -1,0 +1,135 @@
+// Quantized weights as bf16 tiles, from panels (panels.h). Everything is internal to the including file.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "kernels/args.h"
+#include "kernels/panels.h"
+
+namespace tw::kernels {
+namespace {
+
+constexpr int kRows = 16;         // of a panel, and of a tile
+constexpr int kTileBytes = 1024;  // 16 rows of 64 bytes
+
+/// Rounds to nearest and joins: `even` in the low halves, `odd` in the high ones.
+__m512i join(__m512 even, __m512 odd) {
+  const __m512i half = _mm512_set1_epi32(0x8000);
+  const __m512i low = _mm512_srli_epi32(_mm512_add_epi32(_mm512_castps_si512(even), half), 16);
+  return _mm512_mask_blend_epi16(0xAAAAAAAA, low, _mm512_add_epi32(_mm512_castps_si512(odd), half));
+}
+
+__m512 halves(const std::uint8_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+__m512 signed_bytes(const std::uint8_t* p) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
+__m512 bytes(const std::uint8_t* p) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
+
+/// value = scale * (stored number) + minimum, of the first and of the second 16 of a block.
+struct Scales {
+  __m512 scale[2], minimum[2];
+};
+
+/// What the numbers that are read are above the weights' own: int8 is read as unsigned, 128 higher.
+constexpr int offset_of(PanelFormat f) {
+  return f.is_signed ? 128 : f.offset;
+}
+
+template <DType kType>
+Scales load_scales(const std::uint8_t* p, __m512 d, __m512 dmin) {
+  constexpr PanelFormat f = panel_format(kType);
+  constexpr int kParts = f.halves ? 2 : 1;
+  Scales s;
+  for (int h = 0; h < 2; ++h) {
+    const int part = f.halves ? h : 0;
+    s.scale[h] = f.super ? _mm512_mul_ps(d, signed_bytes(p + part * kRows)) : halves(p);
+    if constexpr (f.minimums && f.super) {
+      s.minimum[h] =
+          _mm512_sub_ps(_mm512_setzero_ps(), _mm512_mul_ps(dmin, bytes(p + (kParts + part) * kRows)));
+    } else if constexpr (f.minimums) {
+      s.minimum[h] = halves(p + 2 * kRows);
+    } else {
+      s.minimum[h] = _mm512_mul_ps(s.scale[h], _mm512_set1_ps(-static_cast<float>(offset_of(f))));
+    }
+  }
+  return s;
+}
+
+/// Byte i of each 32-bit lane as a number.
+template <int kByte>
+__m512 byte_of(__m512i v) {
+  const __m512i place = _mm512_set1_epi32(static_cast<int>(0x80808000U) | kByte);
+  const __m512i lanes = _mm512_set4_epi32(0x0C0C0C0C, 0x08080808, 0x04040404, 0);
+  return _mm512_cvtepi32_ps(_mm512_shuffle_epi8(v, _mm512_or_si512(place, lanes)));
+}
+
+/// Rows 4j + kByte of a tile, for the byte of that number in each lane of a nibble vector.
+template <int kByte>
+__m512i nibble_row(__m512i v, __m512 numbers, const Scales& s) {
+  // Only the lowest four bits of an index count.
+  const __m512 low = _mm512_permutexvar_ps(_mm512_srli_epi32(v, 8 * kByte), numbers);
+  const __m512 high = _mm512_permutexvar_ps(_mm512_srli_epi32(v, 8 * kByte + 4), numbers);
+  return join(_mm512_fmadd_ps(low, s.scale[0], s.minimum[0]),
+              _mm512_fmadd_ps(high, s.scale[1], s.minimum[1]));
+}
+template <int kByte>
+__m512i byte_row(__m512i low, __m512i high, const Scales& s) {
+  return join(_mm512_fmadd_ps(byte_of<kByte>(low), s.scale[0], s.minimum[0]),
+              _mm512_fmadd_ps(byte_of<kByte>(high), s.scale[1], s.minimum[1]));
+}
+
+/// One block's weights as a tile.
+template <DType kType>
+void dequantize_block(const std::uint8_t* p, const Scales& s, std::uint8_t* tile) {
+  constexpr PanelFormat f = panel_format(kType);
+  const __m512 numbers = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  for (int j = 0; j < 4; ++j) {
+    __m512i v = _mm512_loadu_si512(p + j * 64);
+    __m512i* out = reinterpret_cast<__m512i*>(tile + j * 256);
+    if constexpr (f.bytes) {
+      __m512i w = _mm512_loadu_si512(p + (j + 4) * 64);
+      if constexpr (f.is_signed) {
+        v = _mm512_xor_si512(v, _mm512_set1_epi8(-128));
+        w = _mm512_xor_si512(w, _mm512_set1_epi8(-128));
+      }
+      out[0] = byte_row<0>(v, w, s);
+      out[1] = byte_row<1>(v, w, s);
+      out[2] = byte_row<2>(v, w, s);
+      out[3] = byte_row<3>(v, w, s);
+    } else {
+      out[0] = nibble_row<0>(v, numbers, s);
+      out[1] = nibble_row<1>(v, numbers, s);
+      out[2] = nibble_row<2>(v, numbers, s);
+      out[3] = nibble_row<3>(v, numbers, s);
+    }
+  }
+}
+
+/// Blocks [begin, end) of a panel as tiles.
+template <DType kType>
+void dequantize(const std::uint8_t* panel, std::int64_t begin, std::int64_t end, std::uint8_t* tiles) {
+  constexpr PanelFormat f = panel_format(kType);
+  constexpr std::int64_t kHeader = panel_header_bytes(f, kRows), kScale = panel_scale_bytes(f, kRows);
+  constexpr std::int64_t kBlock = kScale + panel_weight_bytes(f, kRows);
+  __m512 d = _mm512_setzero_ps(), dmin = _mm512_setzero_ps();
+  for (std::int64_t block = begin; block < end; ++block) {
+    if constexpr (f.super) {
+      const std::uint8_t* header = panel + block / 8 * (8 * kBlock + kHeader);
+      d = halves(header);
+      if constexpr (f.minimums) dmin = halves(header + 2 * kRows);
+    }
+    const std::int64_t headers = f.super ? (block / 8 + 1) * kHeader : 0;
+    const std::uint8_t* p = panel + block * kBlock + headers;
+    dequantize_block<kType>(p + kScale, load_scales<kType>(p, d, dmin), tiles);
+    tiles += kTileBytes;
+  }
+}
+
+}  // namespace
+}  // namespace tw::kernels
