@@ -23,6 +23,8 @@ class ActiveRequest {
   Ticket ticket() const { return ticket_; }
   const GenerateRequest& request() const { return request_; }
   Timings& timings() { return timings_; }
+  /// It has its first token.
+  bool answering() const { return timings_.first_token != Clock::time_point{}; }
 
   /// Before a step: what may follow the last token, at most `limit` tokens (empty: no guess). Valid until the
   /// next call.

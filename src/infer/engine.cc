@@ -199,7 +199,9 @@ void EngineImpl::loop() {
   const base::ThreadPin pin(runner_->placement()[0]);
   while (take_commands()) {
     propose_guesses();
-    const sched::Step step = scheduler_.next(budget_.prompt_tokens());
+    const std::int64_t answers = std::count_if(active_.begin(), active_.end(),
+                                               [](const auto& entry) { return entry.second->answering(); });
+    const sched::Step step = scheduler_.next(budget_.prompt_tokens(answers, std::ssize(active_) - answers));
     update_stats();  // a long prompt counts as running from its first step on, not from the end of it
     if (!step.slices.empty()) run_step(step);
     update_stats();

@@ -17,8 +17,10 @@ StepBudget::StepBudget(double stretch, std::int64_t most)
       tokens_(std::min(kFirst, static_cast<double>(most))),
       plain_seconds_(0) {}
 
-std::int64_t StepBudget::prompt_tokens() const {
-  return stretch_ <= 1 ? most_ : static_cast<std::int64_t>(tokens_);
+std::int64_t StepBudget::prompt_tokens(std::int64_t answers, std::int64_t others) const {
+  if (stretch_ <= 1) return most_;
+  const double crowd = answers == 0 ? 1 : static_cast<double>(others) / static_cast<double>(answers);
+  return static_cast<std::int64_t>(std::min(tokens_ * std::max(crowd, 1.0), static_cast<double>(most_)));
 }
 
 void StepBudget::ran(std::int64_t generated_tokens, std::int64_t prompt_tokens, double seconds) {
@@ -27,7 +29,8 @@ void StepBudget::ran(std::int64_t generated_tokens, std::int64_t prompt_tokens, 
     plain_seconds_ = plain_seconds_ == 0 ? seconds : plain_seconds_ + kSmooth * (seconds - plain_seconds_);
     return;
   }
-  if (plain_seconds_ == 0) return;
+  const bool crowded = static_cast<double>(prompt_tokens) > tokens_ + 1;
+  if (plain_seconds_ == 0 || crowded) return;
   // What a token of the prompt costs is known only together with what every step with prompts costs, so the
   // budget is steered, not computed.
   const double allowed = plain_seconds_ * stretch_ * kAim;

@@ -16,8 +16,10 @@ class StepBudget {
   /// stretch <= 1: no limit but `most`.
   StepBudget(double stretch, std::int64_t most);
 
-  /// For the next step, if it has generated tokens.
-  std::int64_t prompt_tokens() const;
+  /// For the next step, if it has generated tokens, when `answers` requests have their first token and
+  /// `others` do not. Where more wait for a first token than for a next one, a step may be longer by as much:
+  /// all of them wait least when prompts run in whole steps.
+  std::int64_t prompt_tokens(std::int64_t answers = 1, std::int64_t others = 1) const;
 
   void ran(std::int64_t generated_tokens, std::int64_t prompt_tokens, double seconds);
 

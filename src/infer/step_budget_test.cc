@@ -51,6 +51,19 @@ TEST(StepBudget, FollowsAMachineThatBecomesFree) {
   EXPECT_GT(budget.prompt_tokens(), 100);
 }
 
+TEST(StepBudget, ManyThatWaitForFewHaveMore) {
+  StepBudget budget(2, 512);
+  for (int i = 0; i < 20; ++i) budget.ran(4, 0, 0.02);
+  run(budget, {0.02, 0, 0.0002}, 100);
+  const std::int64_t plain = budget.prompt_tokens();
+  EXPECT_LT(plain, 110);
+  EXPECT_EQ(budget.prompt_tokens(4, 1), plain);
+  EXPECT_NEAR(static_cast<double>(budget.prompt_tokens(2, 6)), 3.0 * static_cast<double>(plain), 3);
+  EXPECT_EQ(budget.prompt_tokens(1, 15), 512);
+  budget.ran(1, 512, 0.12);  // such a step teaches nothing of others
+  EXPECT_EQ(budget.prompt_tokens(), plain);
+}
+
 TEST(StepBudget, NoLimit) {
   StepBudget budget(0, 512);
   budget.ran(1, 0, 0.001);
