@@ -302,7 +302,7 @@ class GbnfParser {
       ranges.push_back({lo, hi});
     }
     ++pos_;
-    const CharSet set(std::move(ranges));
+    const CharSet set(ranges);
     return builder_.chars(negated ? set.complement() : set);
   }
 

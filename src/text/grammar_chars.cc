@@ -64,7 +64,7 @@ CharSet CharSet::complement() const {
 CharSet CharSet::united(const CharSet& other) const {
   std::vector<CharRange> both = ranges_;
   both.insert(both.end(), other.ranges_.begin(), other.ranges_.end());
-  return CharSet(std::move(both));
+  return CharSet(both);
 }
 
 CharSet CharSet::without(const CharSet& other) const {
