@@ -5,7 +5,7 @@
 namespace tw::base {
 namespace {
 
-/// The deepest nesting of brackets outside strings, and the offset where it first passes `limit` (or npos).
+/// Where the nesting of brackets outside strings first passes `limit`, or npos.
 std::size_t offset_past_depth(std::string_view text, int limit) {
   int depth = 0;
   bool in_string = false;

@@ -20,7 +20,7 @@ struct OutputRow {
   std::int64_t position = 0;  ///< kScore: the prompt position that this row predicts
 };
 
-/// Owns the workers and all memory of a step; nothing is allocated while a step runs. For one thread.
+/// Owns the workers and the memory of a step: forward and logits allocate nothing. For one thread.
 class StepRunner {
  public:
   /// Traces the worst step (max_tokens rows over the longest context) and allocates what it needs.

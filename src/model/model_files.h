@@ -38,7 +38,7 @@ class ModelFiles {
 base::Result<std::unique_ptr<ModelFiles>> open_gguf_model(const std::string& path);
 base::Result<std::unique_ptr<ModelFiles>> open_hugging_face_model(const std::string& folder);
 
-/// Everything of a card but the name clients use: reads configuration, tokenizer and template.
+/// Reads configuration, tokenizer, template and sampling defaults. The name is that of the file or folder.
 base::Result<ModelCard> read_card(const ModelFiles& files, const std::string& path);
 
 }  // namespace tw::model

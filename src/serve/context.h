@@ -49,7 +49,7 @@ class Context {
   bool draining() const { return draining_.load(); }
   void begin_drain();
 
-  /// A number that was not given before and that nobody can guess from others (random start, mixed).
+  /// A number that was not given before: a counter from a random start, mixed. No secret: one tells the next.
   std::uint64_t next_random();
   /// "chatcmpl-0123456789abcdef0123456789abcdef"
   std::string next_id(std::string_view prefix);

@@ -12,7 +12,7 @@ class PackedMatrix {
  public:
   PackedMatrix() = default;
 
-  /// Allocates the packed form; `pack_rows` then fills it, in any number of disjoint parts and threads.
+  /// Allocates the packed form; `pack_panels` then fills it, in any number of disjoint parts and threads.
   static base::Result<PackedMatrix> create(const kernels::MatmulKernel& kernel, DType type,
                                            const void* source, std::int64_t n, std::int64_t k);
   /// Packs panels [begin, end) of panels(). Thread-safe for disjoint ranges; nothing to do for a view.
