@@ -161,6 +161,20 @@ TEST_P(FamilyCard, ChatIsTransformers) {
   EXPECT_EQ(*rendered, text_["chat"].get<std::string>());
 }
 
+TEST_P(FamilyCard, IsNamedByItsFileOrFolder) {
+  EXPECT_EQ(card_.name, GetParam());
+  const std::string file = kFamilies + golden_["path"].get<std::string>();
+  if (!std::filesystem::is_directory(file)) return;
+  const std::string folder = testing::TempDir() + "Tiny2.5-0.5B-" + std::to_string(getpid());
+  std::filesystem::create_directory_symlink(file, folder);
+  for (const std::string& path : {folder, folder + "/"}) {
+    const auto card = read_card(**ModelFiles::open(path), path);
+    ASSERT_TRUE(card.ok()) << card.error().text();
+    EXPECT_EQ(card->name, "Tiny2.5-0.5B-" + std::to_string(getpid()));
+  }
+  std::filesystem::remove(folder);
+}
+
 TEST_P(FamilyCard, EveryTensorOfTheFileIsUsed) {
   ParamStore store;
   const Transformer transformer(card_.config, store);

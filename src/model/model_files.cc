@@ -50,6 +50,14 @@ base::Status read_text_parts(const ModelFiles& files, ModelCard& card) {
   return base::Ok{};
 }
 
+/// "a/b.Q8_0.gguf" is b.Q8_0; what follows a dot in a folder's name is no extension ("Qwen2.5-0.5B").
+std::string name_of(const std::string& path) {
+  std::filesystem::path whole = std::filesystem::absolute(path).lexically_normal();
+  if (whole.filename().empty()) whole = whole.parent_path();  // a slash at the end
+  std::error_code ignored;
+  return (std::filesystem::is_directory(whole, ignored) ? whole.filename() : whole.stem()).string();
+}
+
 base::Result<ModelCard> read_parts(const ModelFiles& files, const std::string& path) {
   ModelCard card;
   card.path = path;
@@ -58,7 +66,7 @@ base::Result<ModelCard> read_parts(const ModelFiles& files, const std::string& p
   for (const io::TensorEntry* tensor : files.tensors()) card.bytes += tensor->bytes;
   TW_RETURN_IF_ERROR(read_text_parts(files, card));
   TW_ASSIGN_OR_RETURN(card.defaults, files.defaults());
-  card.name = std::filesystem::path(path).stem().string();
+  card.name = name_of(path);
   return card;
 }
 
