@@ -49,9 +49,6 @@ base::Result<StoredFile> check_file(const std::string& path, const std::string& 
 /// Whether the file begins as every GGUF file does.
 base::Result<bool> has_gguf_magic(const std::string& path);
 
-/// Whether the file begins as every GGUF file does.
-base::Result<bool> has_gguf_magic(const std::string& path);
-
 /// Fails with kResourceExhausted when the disk of `folder` has less than `bytes` free.
 base::Status check_disk(const std::string& folder, std::uint64_t bytes, const std::string& name);
 

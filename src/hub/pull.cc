@@ -120,6 +120,13 @@ std::string escape_path(std::string_view path) {
   return out;
 }
 
+/// The commit that was listed: what is fetched then belongs together, even if somebody publishes meanwhile.
+std::string fetched_revision(const HubRepository& repository, const Source& source) {
+  const std::string& commit = repository.revision;
+  const bool is_commit = !commit.empty() && commit.find_first_not_of("0123456789abcdef") == std::string::npos;
+  return is_commit ? commit : source.revision;
+}
+
 Status pull_hub(const Source& source, const std::string& folder, const PullOptions& options,
                 Manifest& manifest) {
   std::vector<http::Header> headers;
@@ -135,10 +142,10 @@ Status pull_hub(const Source& source, const std::string& folder, const PullOptio
   if (!repository.ok())
     return base::Error{repository.error().code, repository.error().message, http::public_url(api)};
   TW_ASSIGN_OR_RETURN(const std::vector<HubFile> files, choose_files(*repository, source));
+  const std::string commit = fetched_revision(*repository, source);
   for (const HubFile& file : files) {
     RemoteFile remote;
-    remote.url =
-        fmt::format("{}/{}/resolve/{}/{}", endpoint(options), repo, source.revision, escape_path(file.path));
+    remote.url = fmt::format("{}/{}/resolve/{}/{}", endpoint(options), repo, commit, escape_path(file.path));
     remote.name = file.path.substr(file.path.rfind('/') + 1);
     remote.size = file.size;
     remote.sha256 = file.sha256;

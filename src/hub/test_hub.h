@@ -61,10 +61,10 @@ class FakeHub {
     files_[path] = std::move(content);
   }
 
-  /// A file of a repository: what the listing says of it may be false.
+  /// A file of a repository, at the commit that the listing names: what the listing says of it may be false.
   void put_model_file(const std::string& repo, const std::string& file, const std::string& content,
                       bool large = true) {
-    put("/" + repo + "/resolve/main/" + file, content);
+    put("/" + repo + "/resolve/0123abc/" + file, content);
     list(repo, file, content.size(), large ? sha256_of(content) : "");
   }
   void list(const std::string& repo, const std::string& file, std::size_t size, const std::string& sha256) {
