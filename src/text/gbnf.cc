@@ -324,8 +324,11 @@ Result<RuleId> add_gbnf(GrammarBuilder& builder, std::string_view source) {
 
 Result<GrammarPtr> compile_gbnf(std::string_view source) {
   GrammarBuilder builder;
-  TW_ASSIGN_OR_RETURN(const RuleId root, add_gbnf(builder, source));
-  return builder.build(root);
+  const Result<RuleId> root = add_gbnf(builder, source);
+  if (!builder.ok())
+    return builder.build(0);  // a limit: parsing ended there, and what it says of it is not the fault
+  if (!root.ok()) return root.error();
+  return builder.build(*root);
 }
 
 }  // namespace tw::text

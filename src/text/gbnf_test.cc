@@ -89,6 +89,12 @@ TEST(Gbnf, NamesTheFaultAndItsPlace) {
   nested.append(10'000, '(');
   fails(nested, "nested", Code::kResourceExhausted);
   fails("root ::= (((.{100}){100}){100}){100}", "too large", Code::kResourceExhausted);
+  std::string deep = "root ::= \"a\"";
+  for (int i = 0; i < 3000; ++i) deep += "{2}";
+  fails(deep + " missing", "nests deeper than 2000 levels", Code::kResourceExhausted);
+  std::string names = "root ::= \"a\"";
+  for (int i = 0; i < 21'000; ++i) names += fmt::format(" | r{}", i);
+  fails(names, "more than 20000 rules", Code::kResourceExhausted);
   fails(std::string("root ::= \"\xFF\""), "UTF-8", Code::kInvalidArgument);
   std::string many = "root ::= r0\n";  // 2000 parses before the first byte: a matcher would be stuck
   for (int i = 0; i < 2000; ++i) many += fmt::format("r{} ::= r{} r{} | \"a\"\n", i, i + 1, i + 1);

@@ -35,8 +35,6 @@ class Grammar {
     bool is_tail;       ///< nothing but the caller's own return follows `back`
   };
 
-  std::int32_t state_count() const { return static_cast<std::int32_t>(states_.size()); }
-  std::int32_t rule_count() const { return static_cast<std::int32_t>(rules_.size()); }
   std::int32_t start(std::int32_t rule) const { return rules_[at(rule)].start; }
   /// Whether the empty text is a sentence of the rule.
   bool nullable(std::int32_t rule) const { return rules_[at(rule)].nullable; }

@@ -98,7 +98,6 @@ class GrammarBuilder {
   base::Result<GrammarPtr> build(RuleId root);
 
  private:
-  friend class RuleCompiler;
   struct Rule {
     ExprId body = 0;
     bool keep = false;

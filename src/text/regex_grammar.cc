@@ -340,7 +340,11 @@ Result<Automaton> regex_automaton(GrammarBuilder& builder, std::string_view patt
   if (pattern.size() > kMaxRegexBytes) {
     return error(Code::kResourceExhausted, "the pattern is longer than {} bytes", kMaxRegexBytes);
   }
-  TW_ASSIGN_OR_RETURN(ExprId expr, RegexParser(builder, pattern).parse());
+  const Result<ExprId> parsed = RegexParser(builder, pattern).parse();
+  if (!builder.ok())
+    return builder.code_point_automaton(0);  // a limit, where parsing ended: see compile_gbnf()
+  if (!parsed.ok()) return parsed.error();
+  ExprId expr = *parsed;
   if (match == RegexMatch::kSearch) {
     const ExprId anything = builder.repeat(builder.chars(CharSet::all()), 0, -1);
     expr = builder.seq({anything, expr, anything});

@@ -36,6 +36,14 @@ TEST(Regex, MatchesTheWholeText) {
   expect("a{0}b|[]", {"b"}, {"", "ab"});
 }
 
+TEST(Regex, NamesALimitAndNotWhereItEnded) {
+  GrammarBuilder small({.exprs = 5});
+  const auto automaton = regex_automaton(small, "(abcdefgh)", RegexMatch::kWhole);
+  ASSERT_FALSE(automaton.ok());
+  EXPECT_EQ(automaton.error().code, base::Code::kResourceExhausted);
+  EXPECT_THAT(automaton.error().text(), ::testing::HasSubstr("more than 5 parts"));
+}
+
 TEST(Regex, NamesWhatIsMissing) {
   const auto fails = [](std::string_view pattern, std::string_view part, base::Code code) {
     const auto grammar = compile_regex(pattern);
