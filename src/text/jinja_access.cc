@@ -144,14 +144,18 @@ Value slice_text(Runtime& runtime, const String& string, const SliceRange& range
   return runtime.string(encode(out), string.markup);
 }
 
-Value slice_of_range(Runtime& runtime, const Range& whole, const SliceRange& part) {
+Result<Value> slice_of_range(Runtime& runtime, const Range& whole, const SliceRange& part) {
   const Int distance = part.step > 0 ? part.stop - part.start : part.start - part.stop;
   const Int width = part.step > 0 ? part.step : -part.step;
   const auto size = static_cast<std::size_t>(distance <= 0 ? 0 : (distance + width - 1) / width);
   const Int start = whole.start + part.start * whole.step;
   const Int stop = whole.start + part.stop * whole.step;
-  return Value::object(Kind::kRange,
-                       std::make_shared<Range>(&runtime.heap(), start, stop, whole.step * part.step, size));
+  // range() keeps to 2^100 and 2^17 items, but a slice of a slice of one item may take ever longer steps.
+  const Int step = whole.step * part.step;
+  constexpr Int kFar = static_cast<Int>(1) << 109;
+  if (step > kFar || step < -kFar)
+    return base::error(base::Code::kUnsupported, "the step of a range goes beyond 109 bits");
+  return Value::object(Kind::kRange, std::make_shared<Range>(&runtime.heap(), start, stop, step, size));
 }
 
 }  // namespace

@@ -178,5 +178,20 @@ TEST_F(JinjaValues, IntegerOverflowIsAnError) {
   EXPECT_TRUE(binary(runtime_, Op::kMul, huge, Value::integer(-1)).ok());
 }
 
+TEST_F(JinjaValues, StepsOfSlicedRangesAreBounded) {
+  const Int far = static_cast<Int>(1) << 100;
+  Value range = Value::object(Kind::kRange, std::make_shared<Range>(&runtime_.heap(), 0, 1, far, 1));
+  int slices = 0;
+  for (; slices < 200; ++slices) {
+    const auto next = slice(runtime_, range, Value(), Value(), Value::integer(2));
+    if (!next.ok()) {
+      EXPECT_EQ(next.error().code, Code::kUnsupported);
+      break;
+    }
+    range = *next;
+  }
+  EXPECT_EQ(slices, 9);  // 2^100 to 2^109
+}
+
 }  // namespace
 }  // namespace tw::text::jinja
