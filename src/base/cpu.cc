@@ -67,31 +67,44 @@ void count_cores(Machine& m) {
   m.physical_cores = static_cast<int>(cores.size());
 }
 
-/// The folder of this process's cgroup (v2), "/sys/fs/cgroup" itself inside a container.
-std::string cgroup_folder() {
-  std::string line = first_line("/proc/self/cgroup");
-  if (line.rfind("0::", 0) != 0) return "/sys/fs/cgroup";
-  return "/sys/fs/cgroup" + line.substr(3);
+/// The path of this process's cgroup (v2), "/" inside a container.
+std::string own_cgroup() {
+  const std::string line = first_line("/proc/self/cgroup");
+  return line.rfind("0::", 0) == 0 ? line.substr(3) : "/";
 }
 
-void read_cgroup(Machine& m) {
-  const std::string folder = cgroup_folder();
+void limit_processors(Machine& m, const std::string& folder) {
   std::istringstream quota(first_line(folder + "/cpu.max"));
   std::string limit;
   double period = 0;
-  if (quota >> limit >> period && limit != "max" && period > 0)
-    m.cgroup_cpus = std::strtod(limit.c_str(), nullptr) / period;
+  if (!(quota >> limit >> period) || limit == "max" || !(period > 0)) return;
+  const double cpus = std::strtod(limit.c_str(), nullptr) / period;
+  if (m.cgroup_cpus == 0 || cpus < m.cgroup_cpus) m.cgroup_cpus = cpus;
+}
+
+void limit_memory(Machine& m, const std::string& folder) {
   const std::string memory = first_line(folder + "/memory.max");
   if (memory.empty() || memory == "max") return;
-  m.memory_limit = std::strtoull(memory.c_str(), nullptr, 10);
+  const std::uint64_t limit = std::strtoull(memory.c_str(), nullptr, 10);
+  if (m.memory_limit == 0 || limit < m.memory_limit) m.memory_limit = limit;
   const std::uint64_t used = std::strtoull(first_line(folder + "/memory.current").c_str(), nullptr, 10);
   // File pages count as used but give way: only what is neither is taken.
   const std::uint64_t file = proc_value(folder + "/memory.stat", "file");
   const std::uint64_t held = used > file ? used - file : 0;
-  m.memory_available = std::min(m.memory_available, m.memory_limit > held ? m.memory_limit - held : 0);
+  m.memory_available = std::min(m.memory_available, limit > held ? limit - held : 0);
 }
 
 }  // namespace
+
+void limit_by_cgroups(Machine& m, const std::string& root, std::string path) {
+  for (;;) {
+    while (!path.empty() && path.back() == '/') path.pop_back();
+    limit_processors(m, root + path);
+    limit_memory(m, root + path);
+    if (path.empty()) return;
+    path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
+  }
+}
 
 Machine detect_machine() {
   Machine m;
@@ -101,15 +114,8 @@ Machine detect_machine() {
   m.l3_bytes = cache_bytes(3);
   m.memory_bytes = proc_value("/proc/meminfo", "MemTotal") << 10;
   m.memory_available = proc_value("/proc/meminfo", "MemAvailable") << 10;
-  read_cgroup(m);
+  limit_by_cgroups(m, "/sys/fs/cgroup", own_cgroup());
   return m;
-}
-
-std::uint64_t resident_bytes() {
-  return proc_value("/proc/self/status", "VmRSS") << 10;
-}
-std::uint64_t peak_resident_bytes() {
-  return proc_value("/proc/self/status", "VmHWM") << 10;
 }
 
 }  // namespace tw::base
