@@ -5,13 +5,15 @@
 namespace tw::spec {
 namespace {
 
+constexpr std::int64_t kMaxQueryWidth = std::int64_t{1} << 22;
+
 struct Bound {
   const char* field;
   std::int64_t value, low, high;
 };
 
 base::Status check_bounds(const ModelConfig& c) {
-  // High ends are far above any published model and low enough that products of three fit 64 bits.
+  // High ends are far above any published model and low enough that parameter_count fits 64 bits.
   const Bound bounds[] = {
       {"layers", c.layers, 1, 4096},
       {"width", c.width, 1, 1 << 20},
@@ -44,6 +46,10 @@ base::Status ModelConfig::validate() const {
   if (heads % kv_heads != 0) {
     return base::error(Code::kInvalidArgument, "heads ({}) is not a multiple of kv_heads ({})", heads,
                        kv_heads);
+  }
+  if (heads * head_dim > kMaxQueryWidth) {
+    return base::error(Code::kInvalidArgument, "{} heads of {} are wider than {}", heads, head_dim,
+                       kMaxQueryWidth);
   }
   if (head_dim % 2 != 0) return base::error(Code::kInvalidArgument, "head_dim ({}) is odd", head_dim);
   if (!is_positive(norm_epsilon))
