@@ -94,6 +94,7 @@ class EngineImpl : public Engine {
             .cache_generated = options_.cache_generated};
   }
   base::Status check(GenerateRequest& request) const;
+  base::Status has_room() const;  // with mutex_ held
   void loop();
   bool take_commands();
   void admit(std::unique_ptr<ActiveRequest> request);
@@ -152,19 +153,30 @@ base::Status EngineImpl::check(GenerateRequest& request) const {
   return base::Ok{};
 }
 
-base::Result<Ticket> EngineImpl::submit(GenerateRequest request, Sink sink) {
-  TW_RETURN_IF_ERROR(check(request));
-  std::lock_guard lock(mutex_);
+base::Status EngineImpl::has_room() const {
   if (stopping_) return base::error(Code::kUnavailable, "the server is stopping");
   const auto queued = stats_.waiting + stats_.running;
-  if (queued >= options_.max_waiting + options_.max_running) {
-    return base::error(Code::kResourceExhausted,
-                       "the queue is full: {} requests are waiting or running; try again later", queued);
+  if (queued < options_.max_waiting + options_.max_running) return base::Ok{};
+  return base::error(Code::kResourceExhausted,
+                     "the queue is full: {} requests are waiting or running; try again later", queued);
+}
+
+base::Result<Ticket> EngineImpl::submit(GenerateRequest request, Sink sink) {
+  const auto arrived = Clock::now();
+  TW_RETURN_IF_ERROR(check(request));
+  Ticket ticket = 0;
+  {
+    std::lock_guard lock(mutex_);
+    TW_RETURN_IF_ERROR(has_room());
+    ticket = next_ticket_++;
   }
-  const Ticket ticket = next_ticket_++;
-  submitted_.push_back(std::make_unique<ActiveRequest>(ticket, std::move(request), std::move(sink),
-                                                       *model_->card().tokenizer, trie_, options_.speculate));
-  submitted_.back()->timings().arrived = Clock::now();
+  // Reading a long prompt takes milliseconds: not under the lock that the engine needs at each step.
+  auto active = std::make_unique<ActiveRequest>(ticket, std::move(request), std::move(sink),
+                                                *model_->card().tokenizer, trie_, options_.speculate);
+  active->timings().arrived = arrived;
+  std::lock_guard lock(mutex_);
+  TW_RETURN_IF_ERROR(has_room());
+  submitted_.push_back(std::move(active));
   ++stats_.waiting;
   wake_.notify_one();
   return ticket;
