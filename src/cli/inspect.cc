@@ -39,6 +39,8 @@ base::OrderedJson describe(const model::ModelFiles& files, const model::ModelCar
       {"bos", card.tokenizer->bos() ? base::OrderedJson(*card.tokenizer->bos()) : base::OrderedJson()},
       {"eos", card.tokenizer->eos() ? base::OrderedJson(*card.tokenizer->eos()) : base::OrderedJson()}};
   j["chat_template"] = card.chat_template_source;
+  j["metadata"] = base::OrderedJson::array();
+  for (const auto& [key, value] : files.metadata()) j["metadata"].push_back({{"key", key}, {"value", value}});
   for (const io::TensorEntry* tensor : files.tensors()) {
     j["tensors"].push_back({{"name", tensor->name},
                             {"type", base::dtype_name(tensor->dtype)},

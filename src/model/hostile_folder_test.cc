@@ -119,8 +119,8 @@ TEST_F(HostileFolder, AbsurdSizesAreRefusedBeforeMemoryIsTaken) {
               HasSubstr("has no tensor 'model.layers.2.input_layernorm.weight'"));
   EXPECT_THAT(
       config("vocab_size", 1 << 24),
-      HasSubstr("tensor model.embed_tokens.weight is 281 x 64, but the configuration says 16777216 x 64"));
-  EXPECT_THAT(config("intermediate_size", 1 << 22), HasSubstr("mlp.gate_proj.weight is 88 x 64"));
+      HasSubstr("tensor model.embed_tokens.weight is [281, 64], but the configuration says [16777216, 64]"));
+  EXPECT_THAT(config("intermediate_size", 1 << 22), HasSubstr("mlp.gate_proj.weight is [88, 64]"));
 }
 
 TEST_F(HostileFolder, NumbersMustMakeSense) {
@@ -154,7 +154,7 @@ TEST_F(HostileFolder, WhatTheForwardLacksIsRefused) {
               HasSubstr("'\"linear_attention\"'"));
   EXPECT_EQ(config("layer_types", {"full_attention", "full_attention"}), "");
   EXPECT_THAT(config("head_dim", Json()),
-              HasSubstr("but the configuration says 512 x 64"));  // transformers' 128
+              HasSubstr("but the configuration says [512, 64]"));  // transformers' 128
 }
 
 TEST_F(HostileFolder, FilesMustBeThere) {
@@ -211,13 +211,13 @@ TEST_F(HostileFolder, TensorsMustFitTheConfiguration) {
   EXPECT_THAT(embedding("F16", "[281,64]", 281 * 64 * 2),
               HasSubstr("has no tensor 'model.layers.0.input_layernorm.weight': it is not a whole model"));
   EXPECT_THAT(embedding("F16", "[64,281]", 281 * 64 * 2),
-              HasSubstr("is 64 x 281, but the configuration says 281 x 64"));
+              HasSubstr("is [64, 281], but the configuration says [281, 64]"));
   EXPECT_THAT(embedding("F16", "[17984]", 281 * 64 * 2),
-              HasSubstr("is 17984, but the configuration says 281 x 64"));
+              HasSubstr("is [17984], but the configuration says [281, 64]"));
   EXPECT_THAT(embedding("F64", "[281,64]", 281 * 64 * 8),
               HasSubstr("has the type F64, which cannot be read"));
   EXPECT_THAT(embedding("I32", "[281,64]", 281 * 64 * 4), HasSubstr("has integer type"));
-  EXPECT_THAT(embedding("F16", "[0,64]", 0), HasSubstr("is 0 x 64"));
+  EXPECT_THAT(embedding("F16", "[0,64]", 0), HasSubstr("is [0, 64]"));
 }
 
 TEST_F(HostileFolder, TheTokenizerMustFitTheVocabulary) {

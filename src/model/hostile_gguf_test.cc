@@ -135,9 +135,9 @@ TEST(HostileGguf, TensorsMustFit) {
   EXPECT_THAT(failure(Draft().drop("token_embd.weight")), HasSubstr("has no matrix token_embd.weight"));
   EXPECT_THAT(failure(Draft().drop("blk.0.ffn_up.weight")), HasSubstr("has no tensor 'blk.0.ffn_up.weight'"));
   EXPECT_THAT(failure(Draft().shape("blk.0.ffn_up.weight", {kWidth, kFfn})),
-              HasSubstr("tensor blk.0.ffn_up.weight is 8 x 12, but the configuration says 12 x 8"));
+              HasSubstr("tensor blk.0.ffn_up.weight is [8, 12], but the configuration says [12, 8]"));
   EXPECT_THAT(failure(Draft().shape("output.weight", {kVocab + 1, kWidth})),
-              HasSubstr("output.weight is 5 x 8"));
+              HasSubstr("output.weight is [5, 8]"));
   EXPECT_THAT(failure(Draft().shape("token_embd.weight", {3, kWidth})), HasSubstr("the embedding only 3"));
   EXPECT_THAT(failure(Draft().shape("rope_freqs.weight", {3})), HasSubstr("should be 2 F32 values"));
 }

@@ -8,12 +8,6 @@ namespace {
 
 using base::Code;
 
-std::string shape_text(const std::vector<std::int64_t>& shape) {
-  std::string text;
-  for (const std::int64_t extent : shape) text += (text.empty() ? "" : " x ") + std::to_string(extent);
-  return text;
-}
-
 base::Result<const io::TensorEntry*> entry_for(const ModelFiles& files, const Param& param,
                                                const std::string& path) {
   auto found = files.get(param.name);
@@ -26,7 +20,7 @@ base::Result<const io::TensorEntry*> entry_for(const ModelFiles& files, const Pa
   if (entry->shape != param.shape) {
     return base::Error{Code::kCorrupt,
                        fmt::format("tensor {} is {}, but the configuration says {}", entry->name,
-                                   shape_text(entry->shape), shape_text(param.shape)),
+                                   io::shape_text(entry->shape), io::shape_text(param.shape)),
                        path};
   }
   if (entry->dtype == base::DType::kI8 || entry->dtype == base::DType::kI32 ||
