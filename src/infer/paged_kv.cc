@@ -17,7 +17,6 @@ std::size_t PagedKv::block_bytes(const spec::ModelConfig& c, bool f32) {
 base::Result<PagedKv> PagedKv::create(const spec::ModelConfig& c, std::int64_t blocks, std::int64_t longest,
                                       bool f32) {
   PagedKv kv;
-  kv.blocks_ = blocks;
   TW_ASSIGN_OR_RETURN(kv.memory_,
                       tensor::Buffer::allocate(block_bytes(c, f32) * blocks, "keys and values (--kv-memory)",
                                                tensor::Pages::kSmall));

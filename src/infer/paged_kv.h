@@ -20,13 +20,11 @@ class PagedKv {
                                       std::int64_t longest, bool f32);
 
   const model::KvView& view() const { return view_; }
-  std::int64_t blocks() const { return blocks_; }
   std::size_t bytes() const { return memory_.size(); }
 
  private:
   tensor::Buffer memory_;
   model::KvView view_;
-  std::int64_t blocks_ = 0;
 };
 
 }  // namespace tw::infer
