@@ -28,6 +28,7 @@ expect se : serve
 expect serve -- : --port --host --ctx --kv-memory --max-queue --threads --api-key-file
 expect serve --po : --port
 expect serve --host 127 : 127.0.0.1
+expect serve --isa a : avx2 avx512 amx
 expect bench -- : --json --threads
 expect pull '' : hf: pip:
 # Every verb that the program's help lists is one that the completion knows.

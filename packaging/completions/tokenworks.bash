@@ -15,7 +15,8 @@ _tokenworks_models() { "$1" list 2>/dev/null | awk '$3 == "MB" {print $1}'; }
 
 _tokenworks_values() {
   case $1 in
-    --isa) echo "ref avx2 avx512" ;;
+    --isa) echo "ref avx2 avx512 amx" ;;
+    --speculate) echo "lookup off" ;;
     --kv-type) echo "f16 f32" ;;
     --log-format) echo "text json" ;;
     --log-level) echo "trace debug info warn error off" ;;

@@ -1,26 +1,38 @@
-// Declares EngineFlags on a verb; apart from startup.h because CLI11 is heavy to compile.
+// The fields of spec::ServeConfig as flags; apart from startup.h because CLI11 is heavy to compile.
 #pragma once
+
+#include <algorithm>
+#include <string>
+#include <string_view>
 
 #include "cli/commands.h"
 #include "cli/startup.h"
 
 namespace tw::cli {
 
+/// One field of the list in spec/serve_config.h becomes one flag. Its default is shown, unless the help says
+/// it in words.
+struct FlagMaker {
+  CLI::App* verb;
+  template <typename T>
+  void operator()(const char* name, T& field, std::string help) const {
+    const bool in_words = help.find("(default:") != std::string::npos;
+    CLI::Option* option = verb->add_option("--" + std::string(name), field, std::move(help));
+    if (!in_words) option->capture_default_str();
+  }
+  void operator()(const char* name, bool& field, std::string help) const {
+    verb->add_flag("--" + std::string(name) + ",!--no-" + std::string(name), field, std::move(help));
+  }
+};
+
+/// Those that say how a model is run, for the verbs besides `serve`.
 inline void add_engine_flags(CLI::App& verb, EngineFlags& flags) {
-  verb.add_option("--threads", flags.threads,
-                  "worker threads (default: what the machine and the cgroup allow)");
-  verb.add_option("--cpus", flags.cpus,
-                  "processors they keep to, such as 0-3,8 (default: all that this process may use)");
-  verb.add_option("--isa", flags.isa,
-                  "force a kernel set: ref, avx2, avx512, amx (default: the best this processor has)");
-  verb.add_option("--ctx", flags.ctx,
-                  "longest sequence in tokens (default: the model's, as far as memory allows)");
-  verb.add_option("--kv-memory", flags.kv_memory,
-                  "GiB for keys and values (default: a quarter of the free memory)");
-  verb.add_option("--speculate", flags.speculate,
-                  "lookup: guess tokens from the text so far, which changes the speed alone; off")
-      ->capture_default_str();
-  verb.add_option("--kv-type", flags.kv_type, "storage of keys and values: f16 or f32");
+  static constexpr std::string_view kNames[] = {"threads",   "cpus",      "isa",    "ctx",
+                                                "kv-memory", "speculate", "kv-type"};
+  spec::ServeConfig::visit(flags, [&](const char* name, auto& field, const char* help) {
+    if (std::ranges::find(kNames, std::string_view(name)) != std::end(kNames))
+      FlagMaker{&verb}(name, field, help);
+  });
 }
 
 }  // namespace tw::cli

@@ -7,14 +7,11 @@
 #include <optional>
 #include <thread>
 
-#include "base/affinity.h"
 #include "base/env.h"
 #include "base/log.h"
 #include "base/mmap.h"
-#include "cli/commands.h"
-#include "cli/startup.h"
+#include "cli/engine_flags.h"
 #include "serve/api.h"
-#include "spec/serve_config.h"
 
 namespace tw::cli {
 namespace {
@@ -29,26 +26,6 @@ base::Result<std::string> api_key(const spec::ServeConfig& config) {
     return base::Error{Code::kInvalidArgument, "the first line is empty, but should be the API key",
                        config.api_key_file};
   return text;
-}
-
-StartOptions start_options(const spec::ServeConfig& c) {
-  StartOptions options;
-  options.isa = c.isa.empty() ? base::env::isa().value_or("") : c.isa;
-  options.engine = {.threads = c.threads,
-                    .cpus = {},
-                    .context = c.ctx,
-                    .kv_bytes = static_cast<std::int64_t>(c.kv_memory * (1 << 30)),
-                    .kv_f32 = c.kv_type == "f32",
-                    .max_running = c.max_batch,
-                    .max_waiting = c.max_queue,
-                    .max_step_tokens = c.max_step_tokens,
-                    .decode_stretch = c.decode_stretch,
-                    .prefix_cache = c.prefix_cache,
-                    .cache_generated = c.cache_generated,
-                    .speculate = c.speculate == "lookup",
-                    .step_threads = {}};
-  if (!c.cpus.empty()) options.engine.cpus = base::parse_cpu_list(c.cpus).value();  // validated
-  return options;
 }
 
 http::ServerOptions server_options(const spec::ServeConfig& c) {
@@ -215,18 +192,6 @@ int serve_model(const std::string& model, const spec::ServeConfig& config) {
   spdlog::info("stopped");
   return 0;
 }
-
-/// One field of the list in spec/serve_config.h becomes one flag.
-struct FlagMaker {
-  CLI::App* verb;
-  template <typename T>
-  void operator()(const char* name, T& field, const char* help) const {
-    verb->add_option("--" + std::string(name), field, help)->capture_default_str();
-  }
-  void operator()(const char* name, bool& field, const char* help) const {
-    verb->add_flag("--" + std::string(name) + ",!--no-" + std::string(name), field, help);
-  }
-};
 
 }  // namespace
 

@@ -3,12 +3,11 @@
 #include <sys/stat.h>
 
 #include <chrono>
-#include <cmath>
 #include <cstdio>
 
 #include "base/affinity.h"
+#include "base/env.h"
 #include "base/log.h"
-#include "spec/serve_config.h"
 
 namespace tw::cli {
 
@@ -59,29 +58,33 @@ base::Result<Started> start_engine(const FoundModel& found, const StartOptions& 
   return started;
 }
 
+StartOptions start_options(const spec::ServeConfig& c) {
+  StartOptions options;
+  options.isa = wanted_isa(c.isa);
+  options.engine = {.threads = c.threads,
+                    .cpus = {},
+                    .context = c.ctx,
+                    .kv_bytes = static_cast<std::int64_t>(c.kv_memory * (1 << 30)),
+                    .kv_f32 = c.kv_type == "f32",
+                    .max_running = c.max_batch,
+                    .max_waiting = c.max_queue,
+                    .max_step_tokens = c.max_step_tokens,
+                    .decode_stretch = c.decode_stretch,
+                    .prefix_cache = c.prefix_cache,
+                    .cache_generated = c.cache_generated,
+                    .speculate = c.speculate == "lookup",
+                    .step_threads = {}};
+  if (!c.cpus.empty()) options.engine.cpus = base::parse_cpu_list(c.cpus).value();  // validated
+  return options;
+}
+
 base::Result<StartOptions> EngineFlags::options() const {
-  using base::Code;
-  if (threads < 0 || threads > 1024)
-    return base::error(Code::kInvalidArgument, "--threads is {}, but must be 0 to 1024", threads);
-  if (ctx < 0) return base::error(Code::kInvalidArgument, "--ctx is {}, but must be 0 or more", ctx);
-  TW_RETURN_IF_ERROR(spec::check_kv_memory(kv_memory));
-  if (kv_type != "f16" && kv_type != "f32") {
-    return base::error(Code::kInvalidArgument, "--kv-type is \"{}\", but must be f16 or f32", kv_type);
-  }
-  if (speculate != "lookup" && speculate != "off") {
-    return base::error(Code::kInvalidArgument, "--speculate is \"{}\", but must be lookup or off", speculate);
-  }
-  StartOptions start;
-  start.engine.speculate = speculate == "lookup";
-  start.isa = isa;
-  start.engine.threads = threads;
-  if (!cpus.empty()) {
-    TW_ASSIGN_OR_RETURN(start.engine.cpus, base::parse_cpu_list(cpus));
-  }
-  start.engine.context = ctx;
-  start.engine.kv_bytes = static_cast<std::int64_t>(kv_memory * (1 << 30));
-  start.engine.kv_f32 = kv_type == "f32";
-  return start;
+  TW_RETURN_IF_ERROR(validate());
+  return start_options(*this);
+}
+
+std::string wanted_isa(const std::string& flag) {
+  return flag.empty() ? base::env::isa().value_or("") : flag;
 }
 
 }  // namespace tw::cli

@@ -10,6 +10,7 @@
 #include "cli/terminal.h"
 #include "infer/engine.h"
 #include "model/loaded_model.h"
+#include "spec/serve_config.h"
 
 namespace tw::cli {
 
@@ -36,14 +37,16 @@ struct Started {
 /// Loads the model (progress shown when it takes long) and starts an engine on it.
 base::Result<Started> start_engine(const FoundModel& found, const StartOptions& options);
 
-/// --threads, --cpus, --isa, --ctx and --kv-memory, for the verbs that run a model.
-struct EngineFlags {
-  int threads = 0;
-  std::string cpus, isa;
-  std::int64_t ctx = 0;
-  double kv_memory = 0;
-  std::string kv_type = "f16", speculate = "lookup";
+/// What a validated configuration asks of model and engine.
+StartOptions start_options(const spec::ServeConfig& config);
+
+/// The fields of ServeConfig that every verb takes which runs a model (add_engine_flags); the others keep
+/// their defaults.
+struct EngineFlags : spec::ServeConfig {
   base::Result<StartOptions> options() const;
 };
+
+/// The kernel set that a flag, or else the environment, forces; empty: the best one.
+std::string wanted_isa(const std::string& flag);
 
 }  // namespace tw::cli

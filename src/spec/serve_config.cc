@@ -1,5 +1,7 @@
 #include "spec/serve_config.h"
 
+#include <cmath>
+
 #include "base/affinity.h"
 
 namespace tw::spec {

@@ -70,7 +70,7 @@ struct ServeConfig {
     v("cors-origin", c.cors_origin, "origin that browsers may call from, or *");
     v("drain-seconds", c.drain_seconds, "time that running requests get to finish after SIGTERM");
     v("log-format", c.log_format, "text or json");
-    v("log-level", c.log_level, "trace, debug, info, warn or error");
+    v("log-level", c.log_level, "trace, debug, info, warn, error or off");
   }
 
   /// The error names the flag, its value and its range.
