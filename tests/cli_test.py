@@ -4,6 +4,7 @@
 cli_test.py PROGRAM [unittest arguments]
 """
 import fcntl
+import json
 import os
 import pty
 import struct
@@ -54,6 +55,15 @@ class Mistakes(unittest.TestCase):
                 self.assertIn("--kv-memory", said)
                 self.assertIn("0 to 1048576", said)
 
+    def test_verbs_that_run_a_model_hold_flags_to_the_same_ranges(self):
+        for flag, value, wanted in (("--ctx", "99999999999", "0 to 1073741824"), ("--threads", "1025", "0 to 1024"),
+                                    ("--kv-type", "int8", "f16, f32"), ("--speculate", "draft", "lookup, off"),
+                                    ("--cpus", "3-1", "ranges such as")):
+            for verb in ("serve", "run", "bench"):
+                said = self.complaint(1, verb, STORIES, flag, value)
+                self.assertIn(flag, said)
+                self.assertIn(wanted, said)
+
     def test_a_damaged_model_is_named(self):
         damaged = bytearray(STORIES.read_bytes())
         scores = damaged.index(b"tokenizer.ggml.scores") + len(b"tokenizer.ggml.scores") + 4 + 4 + 8
@@ -77,6 +87,37 @@ class Warnings(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done)
         self.assertIn("--ctx 1000 is past the 512 tokens", done.stderr)
         self.assertEqual(run("run", STORIES, "Once", "-n", "1", "--ctx", "512").stderr, "")
+
+
+class Inspect(unittest.TestCase):
+    def test_json_holds_the_metadata_and_every_tensor(self):
+        shown = json.loads(run("inspect", "--json", STORIES).stdout)
+        keys = {entry["key"]: entry["value"] for entry in shown["metadata"]}
+        self.assertEqual(keys["llama.embedding_length"], str(shown["width"]))
+        self.assertEqual(keys["llama.block_count"], str(shown["layers"]))
+        sizes = {tensor["name"]: tensor["bytes"] for tensor in shown["tensors"]}
+        self.assertEqual(len(sizes), 2 + 9 * shown["layers"] + (0 if shown["tied_embeddings"] else 1))
+        self.assertLess(sum(sizes.values()), shown["bytes"])
+
+
+class Environment(unittest.TestCase):
+    def test_info_shows_what_is_set_and_no_secret(self):
+        secret = {**os.environ, "TOKENWORKS_HOME": "/some/place", "TOKENWORKS_API_KEY": "hush", "HF_TOKEN": ""}
+        shown = json.loads(run("info", "--json", env=secret).stdout)["environment"]
+        self.assertEqual(shown["TOKENWORKS_HOME"], "/some/place")
+        self.assertEqual(shown["TOKENWORKS_API_KEY"], "(set)")
+        self.assertIsNone(shown["HF_TOKEN"])
+        self.assertRegex(run("info", env=secret).stdout, r"HF_TOKEN +\(not set\)")
+
+    def test_the_kernel_set_is_forced_for_every_verb(self):
+        ref = {**os.environ, "TOKENWORKS_ISA": "ref"}
+        self.assertEqual(json.loads(run("info", "--json", env=ref).stdout)["kernels"], "ref")
+        bench = ["bench", STORIES, "--prompt", "8", "--generate", "8", "-r", "1", "--no-ceilings", "--json"]
+        self.assertEqual(json.loads(run(*bench, env=ref).stdout)["kernels"], "ref")
+        none = {**os.environ, "TOKENWORKS_ISA": "none"}
+        self.assertIn("unknown kernel set", run("run", STORIES, "Once", env=none).stderr)
+        done = run("run", STORIES, "Once", "-n", "1", "--isa", "ref", env=none)  # the flag goes first
+        self.assertEqual(done.returncode, 0, done)
 
 
 class Tokens(unittest.TestCase):

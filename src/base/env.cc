@@ -52,7 +52,7 @@ const std::vector<Variable>& variables() {
       {"XDG_STATE_HOME", "where the history of run goes (default: $HOME/.local/state)"},
       {"HOME", "the user's folder"},
       {"TOKENWORKS_API_KEY", "key that clients of serve must send (default: none)", true},
-      {"TOKENWORKS_ISA", "forces the kernel set: ref, avx2, avx512 (default: the best the CPU has)"},
+      {"TOKENWORKS_ISA", "forces the kernel set: ref, avx2, avx512, amx (default: the best the CPU has)"},
       {"HF_TOKEN", "token for models of the hub that need a login", true},
       {"HF_ENDPOINT", "address of the hub (default: https://huggingface.co)"},
       {"SSL_CERT_FILE", "certificates (PEM) to trust for downloads (default: the system's)"},

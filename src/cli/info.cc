@@ -3,6 +3,7 @@
 
 #include "base/affinity.h"
 #include "base/cpu.h"
+#include "base/env.h"
 #include "base/json.h"
 #include "cli/commands.h"
 #include "cli/startup.h"
@@ -69,11 +70,15 @@ base::OrderedJson collect(const kernels::Table& table) {
   j["memory_bytes"] = m.memory_bytes;
   j["memory_limit"] = m.memory_limit;
   j["memory_available"] = m.memory_available;
+  for (const base::env::Variable& variable : base::env::variables()) {
+    const std::optional<std::string> value = base::env::shown_value(variable);
+    j["environment"][std::string(variable.name)] = value ? base::OrderedJson(*value) : base::OrderedJson();
+  }
   return j;
 }
 
 int info(const std::string& isa, bool json) {
-  auto table = kernels::make_table(isa, kernels::detect_features());
+  auto table = kernels::make_table(wanted_isa(isa), kernels::detect_features());
   if (!table.ok()) return fail(table.error());
   const base::OrderedJson j = collect(*table);
   if (json) {
@@ -87,8 +92,10 @@ int info(const std::string& isa, bool json) {
       continue;
     }
     std::printf("%s\n", key.c_str());
-    for (const auto& [inner, name] : value.items())
-      std::printf("  %-16s %s\n", inner.c_str(), name.get<std::string>().c_str());
+    for (const auto& [inner, name] : value.items()) {
+      std::printf("  %-18s %s\n", inner.c_str(),
+                  name.is_string() ? name.get<std::string>().c_str() : "(not set)");
+    }
   }
   return 0;
 }
@@ -101,8 +108,9 @@ void add_info(CLI::App& app, int& exit_code) {
     bool json = false;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* verb = app.add_subcommand(
-      "info", "Show this machine and what the program makes of it: processor, kernels, threads, memory.");
+  CLI::App* verb = app.add_subcommand("info",
+                                      "Show this machine and what the program makes of it: processor, "
+                                      "kernels, threads, memory, environment.");
   verb->add_option("--isa", options->isa,
                    "the kernel set to describe (default: the best this processor has)");
   verb->add_flag("--json", options->json, "one JSON document");

@@ -13,7 +13,7 @@ bool is_verb(const CLI::App& app, const std::string& word) {
 
 int main(int argc, char** argv) {
   tw::base::init_logging("info", tw::base::LogFormat::kText);
-  CLI::App app("Tokenworks serves, trains and plans open language models.", "tokenworks");
+  CLI::App app("Tokenworks serves open language models.", "tokenworks");
   app.set_version_flag("--version", TW_VERSION);
   app.require_subcommand(1);
   app.footer(

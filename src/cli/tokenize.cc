@@ -11,7 +11,7 @@ namespace {
 
 struct Options {
   std::string model, text;
-  bool ids_only = false, no_special = false, decode = false;
+  bool ids_only = false, no_special = false;
 };
 
 /// In quotes as JSON; bytes that are no whole character as \x and two digits, which JSON does not know.
