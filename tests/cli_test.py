@@ -89,6 +89,36 @@ class Warnings(unittest.TestCase):
         self.assertEqual(run("run", STORIES, "Once", "-n", "1", "--ctx", "512").stderr, "")
 
 
+def with_template(template):
+    """The bytes of the small model with a chat template, padded so that its tensors stay aligned."""
+    model = STORIES.read_bytes()
+    count = struct.unpack_from("<Q", model, 16)[0]
+    key = b"tokenizer.chat_template"
+    padding = -(8 + len(key) + 4 + 8 + len(template) + len("{##}")) % 32
+    text = f"{template}{{#{' ' * padding}#}}".encode()
+    entry = struct.pack("<Q", len(key)) + key + struct.pack("<IQ", 8, len(text)) + text
+    return model[:16] + struct.pack("<Q", count + 1) + entry + model[24:]
+
+
+class Templates(unittest.TestCase):
+    def answer(self, *model):
+        done = run("run", *model, "Once upon a time", "-t", "0", "-n", "24")
+        self.assertEqual(done.returncode, 0, done)
+        return done.stdout
+
+    def test_the_template_alone_writes_the_special_tokens(self):
+        with tempfile.NamedTemporaryFile(suffix=".gguf") as file:
+            answers = []
+            for template in ("{{ bos_token }}{{ messages[0].content }}", "{{ messages[0].content }}"):
+                file.seek(0)
+                file.truncate()
+                file.write(with_template(template))
+                file.flush()
+                answers.append(self.answer(file.name))
+        self.assertEqual(answers[0], self.answer(STORIES))
+        self.assertNotEqual(answers[1], answers[0])
+
+
 class Inspect(unittest.TestCase):
     def test_json_holds_the_metadata_and_every_tensor(self):
         shown = json.loads(run("inspect", "--json", STORIES).stdout)

@@ -54,10 +54,8 @@ base::Result<std::vector<std::int32_t>> Chat::prompt(const std::string& text) co
   context["bos_token"] = special(card.tokenizer->bos());
   context["eos_token"] = special(card.tokenizer->eos());
   TW_ASSIGN_OR_RETURN(const std::string rendered, card.chat_template->render(context));
-  // A template that writes BOS itself must not get a second one.
-  const std::string bos = special(card.tokenizer->bos());
-  const bool has_bos = !bos.empty() && rendered.rfind(bos, 0) == 0;
-  return card.tokenizer->encode(rendered, {.add_special = !has_bos, .parse_special = true});
+  // The template writes the special tokens that the model was trained with, BOS too; serve holds it the same.
+  return card.tokenizer->encode(rendered, {.add_special = false, .parse_special = true});
 }
 
 base::Status Chat::answer(const std::string& text, const std::function<bool()>& interrupted) {
