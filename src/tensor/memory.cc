@@ -15,8 +15,8 @@ constexpr std::size_t kHugePage = std::size_t{2} << 20;
 base::Result<Buffer> Buffer::allocate(std::size_t bytes, const char* purpose, Pages pages) {
   Buffer buffer;
   if (bytes == 0) return buffer;
-  // mmap gives zeroed pages that cost nothing until touched; one huge page more, so that the start can be
-  // aligned.
+  // mmap gives zeroed pages that cost nothing until touched; one huge page more, so that the end lies in a
+  // whole one.
   const std::size_t mapped = bytes + kHugePage;
   void* raw = bytes <= PTRDIFF_MAX / 2
                   ? ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)

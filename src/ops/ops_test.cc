@@ -1,0 +1,286 @@
+// Every op against its unfused composition, written out in double precision, on every set of kernels.
+#include "ops/ops.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+#include <thread>
+
+#include "kernels/ref/float16.h"
+
+namespace tw::ops {
+namespace {
+
+std::vector<float> normal(std::int64_t n, unsigned seed) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> distribution;
+  std::vector<float> values(static_cast<std::size_t>(n));
+  for (float& value : values) value = distribution(generator);
+  return values;
+}
+
+Tensor view(std::vector<float>& values, Shape shape) {
+  return {DType::kF32, shape, values.data()};
+}
+
+/// A random matrix [n, k], in the kernels' form and in plain floats.
+class Weight {
+ public:
+  Weight(const kernels::Table& table, DType type, std::int64_t n, std::int64_t k, unsigned seed)
+      : n_(n), k_(k), plain_(normal(n * k, seed)) {
+    const void* source = plain_.data();
+    if (type == DType::kF16) {
+      for (float& value : plain_) {
+        halves_.push_back(kernels::float_to_half(value));
+        value = kernels::half_to_float(halves_.back());
+      }
+      source = halves_.data();
+    }
+    packed_ = PackedMatrix::create(*table.matmul[static_cast<int>(type)], type, source, n, k).value();
+    packed_.pack_panels(0, packed_.panels());
+  }
+  const PackedMatrix& packed() const { return packed_; }
+  /// x · Wᵀ for x [T, k].
+  std::vector<double> times(const std::vector<float>& x) const {
+    std::vector<double> out;
+    for (auto row = x.begin(); row != x.end(); row += k_) {
+      for (std::int64_t n = 0; n < n_; ++n) {
+        double sum = 0;
+        for (std::int64_t k = 0; k < k_; ++k) sum += static_cast<double>(row[k]) * plain_[n * k_ + k];
+        out.push_back(sum);
+      }
+    }
+    return out;
+  }
+
+ private:
+  std::int64_t n_, k_;
+  std::vector<float> plain_;
+  std::vector<std::uint16_t> halves_;
+  PackedMatrix packed_;
+};
+
+class Ops : public ::testing::TestWithParam<std::string> {
+ protected:
+  const kernels::Table table_ = kernels::make_table(GetParam(), kernels::detect_features()).value();
+  Trace trace_;
+
+  /// What op(Exec&) returns, run by so many threads in memory that a traced run has sized.
+  template <typename Op>
+  std::vector<float> run(int workers, Op op) {
+    trace_ = {};
+    Exec tracing(table_, trace_);
+    op(tracing);
+    const std::size_t peak = tracing.arena().peak();
+    const auto arena = tensor::Buffer::allocate(peak, "test arena").value();
+    std::vector<tensor::Buffer> scratch;
+    for (int i = 0; i < workers; ++i)
+      scratch.push_back(tensor::Buffer::allocate(tracing.scratch_peak(), "test scratch").value());
+    base::Barrier barrier(workers);
+    Tensor out;
+    std::vector<std::thread> threads;
+    for (int worker = 0; worker < workers; ++worker) {
+      threads.emplace_back([&, worker] {
+        Exec ex(table_, barrier, worker, workers, tensor::Arena(arena.data(), peak), scratch[worker].data(),
+                tracing.scratch_peak());
+        const Tensor result = op(ex);
+        if (worker == 0) out = result;
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    return {out.f32(), out.f32() + out.shape.elements()};
+  }
+
+  template <typename Op>
+  void expect_op(const std::vector<double>& wanted, Op op, double tolerance = 1e-4) {
+    const std::vector<float> alone = run(1, op);
+    ASSERT_EQ(alone.size(), wanted.size());
+    for (std::size_t i = 0; i < wanted.size(); ++i) ASSERT_NEAR(alone[i], wanted[i], tolerance) << i;
+    ASSERT_EQ(trace_.ops.size(), 1U);
+    EXPECT_GT(trace_.ops[0].activation_bytes, 0);
+    for (const int workers : {2, 3}) EXPECT_EQ(run(workers, op), alone) << workers << " workers";
+  }
+};
+
+constexpr std::int64_t kRows = 5, kWidth = 96;
+
+TEST_P(Ops, EmbedTakesRowsOfTheTable) {
+  std::vector<std::uint16_t> table;
+  for (const float value : normal(7 * 8, 1)) table.push_back(kernels::float_to_half(value));
+  const std::vector<std::int32_t> ids = {6, 0, 3, 3};
+  std::vector<double> wanted;
+  for (const std::int32_t id : ids) {
+    for (int i = 0; i < 8; ++i) wanted.push_back(kernels::half_to_float(table[id * 8 + i]));
+  }
+  expect_op(wanted, [&](Exec& ex) { return embed(ex, ids, {DType::kF16, table.data(), 7, 8}); }, 0);
+}
+
+TEST_P(Ops, GatherTakesRows) {
+  std::vector<float> x = normal(kRows * 8, 1);
+  const std::vector<std::int32_t> rows = {4, 0, 0};
+  std::vector<double> wanted;
+  for (const std::int32_t row : rows) wanted.insert(wanted.end(), &x[row * 8], &x[row * 8] + 8);
+  expect_op(wanted, [&](Exec& ex) { return gather_rows(ex, view(x, {kRows, 8}), rows); }, 0);
+}
+
+void rms_norm_in_place(double* x, const std::vector<float>& weight, double epsilon) {
+  double sum = 0;
+  for (std::size_t i = 0; i < weight.size(); ++i) sum += x[i] * x[i];
+  const double scale = 1 / std::sqrt(sum / static_cast<double>(weight.size()) + epsilon);
+  for (std::size_t i = 0; i < weight.size(); ++i) x[i] *= scale * weight[i];
+}
+
+TEST_P(Ops, RmsNorm) {
+  std::vector<float> x = normal(kRows * kWidth, 1), weight = normal(kWidth, 2);
+  std::vector<double> wanted(x.begin(), x.end());
+  for (std::int64_t t = 0; t < kRows; ++t) rms_norm_in_place(&wanted[t * kWidth], weight, 0.5);
+  expect_op(wanted,
+            [&](Exec& ex) { return rms_norm(ex, view(x, {kRows, kWidth}), view(weight, {kWidth}), 0.5); });
+}
+
+TEST_P(Ops, LinearIsAProductAndABias) {
+  for (const DType type : {DType::kF32, DType::kF16}) {
+    const Weight w(table_, type, 40, kWidth, 2);
+    std::vector<float> x = normal(kRows * kWidth, 1), bias = normal(40, 3);
+    std::vector<double> wanted = w.times(x);
+    for (std::size_t i = 0; i < wanted.size(); ++i) wanted[i] += bias[i % 40];
+    for (const std::int64_t generated : {0, 2, 5}) {
+      expect_op(wanted, [&](Exec& ex) {
+        return linear(ex, view(x, {kRows, kWidth}), w.packed(), generated, view(bias, {40}));
+      });
+      EXPECT_EQ(trace_.ops[0].flops, 2.0 * kRows * 40 * kWidth);
+    }
+  }
+}
+
+TEST_P(Ops, LinearResidualAddsInPlace) {
+  const Weight w(table_, DType::kF32, 40, kWidth, 2);
+  std::vector<float> x = normal(kRows * kWidth, 1);
+  const std::vector<float> residual = normal(kRows * 40, 3);
+  std::vector<double> wanted = w.times(x);
+  for (std::size_t i = 0; i < wanted.size(); ++i) wanted[i] += residual[i];
+  // Each run copies the op, and so begins with the residual.
+  expect_op(wanted, [&, sum = residual](Exec& ex) mutable {
+    const Tensor out = view(sum, {kRows, 40});
+    linear_residual(ex, view(x, {kRows, kWidth}), w.packed(), 2, out, out);
+    return out;
+  });
+}
+
+TEST_P(Ops, GateUpSiluIsTwoProductsAndAnActivation) {
+  for (const DType up_type : {DType::kF32, DType::kF16}) {
+    const Weight gate(table_, DType::kF32, 40, kWidth, 2), up(table_, up_type, 40, kWidth, 3);
+    std::vector<float> x = normal(kRows * kWidth, 1);
+    std::vector<double> wanted = gate.times(x);
+    const std::vector<double> ups = up.times(x);
+    for (std::size_t i = 0; i < wanted.size(); ++i) wanted[i] *= ups[i] / (1 + std::exp(-wanted[i]));
+    expect_op(
+        wanted,
+        [&](Exec& ex) { return gate_up_silu(ex, view(x, {kRows, kWidth}), gate.packed(), up.packed(), 2); },
+        1e-3);
+  }
+}
+
+const std::vector<std::int32_t> kPositions = {0, 1, 17, 18, 900};
+const std::vector<float> kFrequencies = {1, 0.25F, 0.0625F, 0.015625F};
+
+TEST_P(Ops, RopeTableHoldsCosinesAndSines) {
+  for (const bool sines : {false, true}) {
+    std::vector<double> wanted;
+    for (const std::int32_t position : kPositions) {
+      for (const float frequency : kFrequencies)
+        wanted.push_back(sines ? std::sin(position * double{frequency})
+                               : std::cos(position * double{frequency}));
+    }
+    expect_op(
+        wanted,
+        [&](Exec& ex) {
+          const RopeTable table = rope_table(ex, kPositions, kFrequencies);
+          return sines ? table.sin : table.cos;
+        },
+        1e-6);
+  }
+}
+
+/// Biases, a norm for each head, the rotation and the cache, in either style of pairs.
+class QkvRope : public Ops {
+ protected:
+  static constexpr std::int64_t kHeads = 4, kKvHeads = 2, kDim = 8, kBlocks = 60;
+  const Weight q_{table_, DType::kF32, kHeads* kDim, kWidth, 2},
+      k_{table_, DType::kF16, kKvHeads* kDim, kWidth, 3}, v_{table_, DType::kF32, kKvHeads* kDim, kWidth, 4};
+  std::vector<float> x_ = normal(kRows * kWidth, 1), q_bias_ = normal(kHeads * kDim, 5),
+                     k_bias_ = normal(kKvHeads * kDim, 6), v_bias_ = normal(kKvHeads * kDim, 7),
+                     q_norm_ = normal(kDim, 8), k_norm_ = normal(kDim, 9);
+
+  std::vector<double> projected(const Weight& w, const std::vector<float>& bias) const {
+    std::vector<double> out = w.times(x_);
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] += bias[i % bias.size()];
+    return out;
+  }
+  static void norm_and_rotate(std::vector<double>& x, const std::vector<float>& norm, bool interleaved) {
+    const auto per_row = static_cast<std::int64_t>(x.size()) / kRows;
+    for (std::int64_t at = 0; at < std::ssize(x); at += kDim) {
+      rms_norm_in_place(&x[at], norm, 1e-5);
+      for (std::int64_t i = 0; i < kDim / 2; ++i) {
+        double& a = x[at + (interleaved ? 2 * i : i)];
+        double& b = x[at + (interleaved ? 2 * i + 1 : i + kDim / 2)];
+        const double angle = kPositions[at / per_row] * double{kFrequencies[i]};
+        const double turned = a * std::cos(angle) - b * std::sin(angle);
+        b = a * std::sin(angle) + b * std::cos(angle);
+        a = turned;
+      }
+    }
+  }
+};
+
+TEST_P(QkvRope, IsThreeProductsANormARotationAndAStore) {
+  std::vector<std::int32_t> blocks(kBlocks);
+  for (std::int32_t i = 0; i < kBlocks; ++i) blocks[i] = kBlocks - 1 - i;
+  const std::vector<const std::int32_t*> row_blocks(kRows, blocks.data());
+  for (const bool interleaved : {false, true}) {
+    std::vector<double> q = projected(q_, q_bias_), k = projected(k_, k_bias_);
+    const std::vector<double> v = projected(v_, v_bias_);
+    norm_and_rotate(q, q_norm_, interleaved);
+    norm_and_rotate(k, k_norm_, interleaved);
+    std::vector<float> keys(kBlocks * kernels::kKvBlock * kKvHeads * kDim), values(keys.size());
+    AttentionPlace place{kPositions, row_blocks, {}, {}, 901, 2};
+    place.kv = {keys.data(), values.data(), DType::kF32, kernels::kKvBlock, kKvHeads, kDim};
+    const AttentionShape shape{kHeads, kKvHeads, kDim, 0, interleaved, 1e-5};
+    expect_op(q, [&](Exec& ex) {
+      QkvWeights w{&q_.packed(), &k_.packed(), &v_.packed(), {}, {}, {}, {}, {}};
+      w.q_bias = view(q_bias_, {kHeads * kDim});
+      w.k_bias = view(k_bias_, {kKvHeads * kDim});
+      w.v_bias = view(v_bias_, {kKvHeads * kDim});
+      w.q_norm = view(q_norm_, {kDim});
+      w.k_norm = view(k_norm_, {kDim});
+      std::vector<float> cos, sin;
+      for (const std::int32_t position : kPositions) {
+        for (const float frequency : kFrequencies) {
+          cos.push_back(std::cos(static_cast<float>(position) * frequency));
+          sin.push_back(std::sin(static_cast<float>(position) * frequency));
+        }
+      }
+      const Shape halves{kRows, kDim / 2};
+      return qkv_rope(ex, view(x_, {kRows, kWidth}), w, {view(cos, halves), view(sin, halves)}, shape, place);
+    });
+    for (std::int64_t t = 0; t < kRows; ++t) {
+      const std::int64_t block = blocks[kPositions[t] / 16], slot = kPositions[t] % 16;
+      for (std::int64_t head = 0; head < kKvHeads; ++head) {
+        for (std::int64_t i = 0; i < kDim; ++i) {
+          const std::int64_t at = (t * kKvHeads + head) * kDim + i;
+          const std::int64_t first = (block * kKvHeads + head) * kDim * 16;
+          EXPECT_NEAR(keys[first + i * 16 + slot], k[at], 1e-4) << at;
+          EXPECT_NEAR(values[first + slot * kDim + i], v[at], 1e-4) << at;
+        }
+      }
+    }
+  }
+}
+
+const auto kSets = ::testing::ValuesIn(kernels::available_sets(kernels::detect_features()));
+INSTANTIATE_TEST_SUITE_P(Sets, Ops, kSets, [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Sets, QkvRope, kSets, [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace tw::ops
