@@ -1,4 +1,6 @@
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/json.h"
 #include "base/log.h"
@@ -77,6 +79,14 @@ TEST(Utf8, HoldsBackUnfinishedCharacters) {
   EXPECT_EQ(complete_utf8_prefix(smile), 6U);
   for (std::size_t cut = 3; cut <= 5; ++cut) EXPECT_EQ(complete_utf8_prefix(smile.substr(0, cut)), 2U);
   EXPECT_EQ(complete_utf8_prefix("a\xFF"), 2U);
+}
+
+TEST(MappedFile, DoesNotWaitForAPipe) {
+  const std::string path = ::testing::TempDir() + "/tw_pipe";
+  ::unlink(path.c_str());
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  EXPECT_EQ(MappedFile::open(path).error().message, "is not a regular file");
+  ::unlink(path.c_str());
 }
 
 TEST(MappedFile, ReadsWhatWasWritten) {
