@@ -81,6 +81,17 @@ class Mistakes(unittest.TestCase):
         self.assertIn("Start here:", done.stdout)
 
 
+class Help(unittest.TestCase):
+    def test_every_verb_has_examples_that_name_it(self):
+        verbs = [line.split()[0] for line in run("--help").stdout.split("SUBCOMMANDS:")[-1].splitlines()
+                 if line.startswith("  ") and not line.startswith("   ")]
+        self.assertIn("serve", verbs)
+        for verb in verbs:
+            shown = run(verb, "--help")
+            self.assertEqual((shown.returncode, shown.stderr), (0, ""))
+            self.assertIn(f"tokenworks {verb}", shown.stdout.split("Examples:")[1])
+
+
 class Warnings(unittest.TestCase):
     def test_a_context_past_the_models_own(self):
         done = run("run", STORIES, "Once", "-n", "1", "--ctx", "1000")

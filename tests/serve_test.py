@@ -6,6 +6,7 @@ serve_test.py PROGRAM [unittest arguments]
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -106,6 +107,17 @@ class Life(unittest.TestCase):
             fetcher = int(started.read_text())
             with self.assertRaises(ProcessLookupError):
                 os.kill(fetcher, 0)
+
+    def test_the_guide_names_every_metric_and_no_other(self):
+        connection, response = self.serve().send("GET", "/metrics")
+        told = {line.split()[2] for line in response.read().decode().splitlines() if line.startswith("# TYPE ")}
+        connection.close()
+        guide = (Path(__file__).parent.parent / "docs/guides/serve.md").read_text()
+        table = guide.split("## Metrics")[1].split("##")[0]
+        rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+        named = set(re.findall(r"`([a-z_:]+)`", " ".join(rows)))
+        self.assertEqual({name for name in told if not name.startswith("process_")},
+                         {name for name in named if not name.startswith("process_")})
 
     def test_draining_refuses_new_requests_and_finishes_the_running_ones(self):
         server = self.serve("--drain-seconds", "240")  # a sanitizer makes it slow
