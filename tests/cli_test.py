@@ -117,6 +117,12 @@ class Templates(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done)
         return done.stdout
 
+    def test_without_a_template_messages_are_lines_as_in_serve(self):
+        told = run("run", STORIES, "Lily saw a cat.", "--system", "Once upon a time", "-t", "0", "-n", "24")
+        joined = run("run", STORIES, "Once upon a time\nLily saw a cat.", "-t", "0", "-n", "24")
+        self.assertEqual(told.stdout, joined.stdout)
+        self.assertNotEqual(told.stdout, run("run", STORIES, "Lily saw a cat.", "-t", "0", "-n", "24").stdout)
+
     def test_the_template_alone_writes_the_special_tokens(self):
         with tempfile.NamedTemporaryFile(suffix=".gguf") as file:
             answers = []

@@ -40,14 +40,17 @@ void Chat::clear() {
 
 base::Result<std::vector<std::int32_t>> Chat::prompt(const std::string& text) const {
   const model::ModelCard& card = model_.card();
-  if (card.chat_template == nullptr)
-    return card.tokenizer->encode(text, {.add_special = true, .parse_special = false});
-  base::OrderedJson context;
-  context["messages"] = base::OrderedJson::array();
-  if (!system_.empty()) context["messages"].push_back({{"role", "system"}, {"content", system_}});
-  for (const auto& message : messages_) context["messages"].push_back(message);
-  context["messages"].push_back({{"role", "user"}, {"content", text}});
-  context["add_generation_prompt"] = true;
+  base::OrderedJson messages = base::OrderedJson::array();
+  if (!system_.empty()) messages.push_back({{"role", "system"}, {"content", system_}});
+  messages.insert(messages.end(), messages_.begin(), messages_.end());
+  messages.push_back({{"role", "user"}, {"content", text}});
+  if (card.chat_template == nullptr) {
+    std::string lines;
+    for (const auto& message : messages)
+      lines += (lines.empty() ? "" : "\n") + message["content"].get<std::string>();
+    return card.tokenizer->encode(lines, {.add_special = true, .parse_special = false});
+  }
+  base::OrderedJson context{{"messages", std::move(messages)}, {"add_generation_prompt", true}};
   const auto special = [&](std::optional<text::TokenId> id) {
     return id ? card.tokenizer->piece(*id) : std::string();
   };
