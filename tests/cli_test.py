@@ -92,6 +92,43 @@ class Help(unittest.TestCase):
             self.assertIn(f"tokenworks {verb}", shown.stdout.split("Examples:")[1])
 
 
+class Prompts(unittest.TestCase):
+    """`run` with one argument: a model or a prompt?"""
+
+    def setUp(self):
+        home = tempfile.TemporaryDirectory()
+        self.addCleanup(home.cleanup)
+        self.environment = {**os.environ, "TOKENWORKS_HOME": home.name}
+
+    def run_(self, *arguments):
+        return run("run", *arguments, "-n", "8", "-t", "0", env=self.environment)
+
+    def test_a_lone_text_is_the_default_models_prompt(self):
+        run("pull", STORIES, "--name", "smollm2-135m-instruct", env=self.environment)
+        for prompt in ("Once upon a time", "Tell 1/2 of\nit?", " pip:x"):
+            done = self.run_(prompt)
+            self.assertEqual(done.returncode, 0, done)
+            self.assertEqual(done.stdout, self.run_(STORIES, prompt).stdout)
+        self.assertNotEqual(self.run_("Once upon a time").stdout, self.run_("Tell 1/2 of\nit?").stdout)
+
+    def test_names_and_addresses_stay_models(self):
+        run("pull", STORIES, "--name", "smollm2-135m-instruct", env=self.environment)
+        for word in ("hello", "no/such", "no such.gguf", "hf:a/b and c", "https://example.org/ what is this?",
+                     "pip:x y"):
+            done = self.run_(word)
+            self.assertEqual((done.returncode, done.stdout), (1, ""), done)
+            self.assertRegex(done.stderr, r"\Atokenworks: [^\n]+\n\Z")
+            self.assertIn(word, done.stderr)
+            self.assertIn('tokenworks run "" "PROMPT"', done.stderr)
+
+    def test_a_file_with_a_space_is_a_model(self):
+        with tempfile.TemporaryDirectory() as folder:
+            model = Path(folder) / "my model"
+            model.write_bytes(STORIES.read_bytes())
+            done = self.run_(model)
+        self.assertEqual(done.returncode, 0, done)  # no store, so no default model that could have answered
+
+
 class Warnings(unittest.TestCase):
     def test_a_context_past_the_models_own(self):
         done = run("run", STORIES, "Once", "-n", "1", "--ctx", "1000")

@@ -3,6 +3,8 @@
 #include <iostream>
 #include <iterator>
 #include <random>
+#include <string_view>
+#include <utility>
 
 #include "cli/converse.h"
 #include "cli/engine_flags.h"
@@ -32,8 +34,30 @@ infer::SamplingParams sampling_of(const Options& options, const model::Generatio
   return sampling;
 }
 
-int run(const Options& options) {
+/// Whether a lone argument that names no model can only be meant as a question.
+bool reads_as_prompt(std::string_view argument) {
+  for (const std::string_view address : {"hf:", "http:", "https:", "pip:"}) {
+    if (argument.starts_with(address)) return false;
+  }
+  return argument.find_first_of(" \t\r\n") != std::string_view::npos && !argument.ends_with(".gguf");
+}
+
+/// Settles which of the two positional arguments a lone one is; a name goes before a prompt.
+base::Result<FoundModel> find_model_or_prompt(Options& options) {
   auto found = find_model(options.model, true);
+  const bool alone = !options.model.empty() && options.prompt.empty();
+  if (found.ok() || !alone || found.error().code != base::Code::kNotFound) return found;
+  if (reads_as_prompt(options.model)) {
+    options.prompt = std::exchange(options.model, {});
+    return find_model({}, true);
+  }
+  base::Error error = found.error();
+  error.message += "; a prompt goes behind the model: tokenworks run \"\" \"PROMPT\" asks the default one";
+  return error;
+}
+
+int run(Options options) {
+  auto found = find_model_or_prompt(options);
   if (!found.ok()) return fail(found.error());
   auto start = options.engine.options();
   if (!start.ok()) return fail(start.error());
@@ -58,7 +82,9 @@ int run(const Options& options) {
 void add_run(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = app.add_subcommand("run", "Chat in the terminal, or answer one prompt.");
-  verb->add_option("model", options->model, "file, folder or name in the store (default: the default model)");
+  verb->add_option(
+      "model", options->model,
+      "file, folder or name in the store (default: the default model, also when this is a prompt)");
   verb->add_option("prompt", options->prompt,
                    "answer this and leave (default: a chat, or standard input if it is a pipe)");
   verb->add_option("--system", options->system, "system message");
@@ -72,7 +98,8 @@ void add_run(CLI::App& app, int& exit_code) {
   verb->add_flag("--no-history", options->no_history, "keep no file of what is typed in a chat");
   add_engine_flags(*verb, options->engine);
   verb->footer(
-      "Examples:\n  tokenworks run\n  tokenworks run model.gguf \"Why is the sky blue?\" --temperature 0\n"
+      "Examples:\n  tokenworks run\n  tokenworks run \"What is the capital of France?\"\n"
+      "  tokenworks run model.gguf \"Why is the sky blue?\" --temperature 0\n"
       "  git diff | tokenworks run smollm2-135m-instruct --system \"Describe this change.\"");
   verb->callback([options, &exit_code] { exit_code = run(*options); });
 }

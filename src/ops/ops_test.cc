@@ -168,17 +168,26 @@ TEST_P(Ops, LinearResidualAddsInPlace) {
   });
 }
 
-TEST_P(Ops, GateUpSiluIsTwoProductsAndAnActivation) {
+TEST_P(Ops, GatedFfnIsThreeProductsAnActivationAndASum) {
   for (const DType up_type : {DType::kF32, DType::kF16}) {
-    const Weight gate(table_, DType::kF32, 40, kWidth, 2), up(table_, up_type, 40, kWidth, 3);
+    const Weight gate(table_, DType::kF32, 40, kWidth, 2), up(table_, up_type, 40, kWidth, 3),
+        down(table_, DType::kF32, 24, 40, 4);
     std::vector<float> x = normal(kRows * kWidth, 1);
-    std::vector<double> wanted = gate.times(x);
-    const std::vector<double> ups = up.times(x);
-    for (std::size_t i = 0; i < wanted.size(); ++i) wanted[i] *= ups[i] / (1 + std::exp(-wanted[i]));
+    const std::vector<float> residual = normal(kRows * 24, 5);
+    const std::vector<double> gates = gate.times(x), ups = up.times(x);
+    std::vector<float> hidden;
+    for (std::size_t i = 0; i < gates.size(); ++i)
+      hidden.push_back(static_cast<float>(gates[i] / (1 + std::exp(-gates[i])) * ups[i]));
+    std::vector<double> wanted = down.times(hidden);
+    for (std::size_t i = 0; i < wanted.size(); ++i) wanted[i] += residual[i];
     expect_op(
         wanted,
-        [&](Exec& ex) { return gate_up_silu(ex, view(x, {kRows, kWidth}), gate.packed(), up.packed(), 2); },
-        1e-3);
+        [&, sum = residual](Exec& ex) mutable {
+          const Tensor out = view(sum, {kRows, 24});
+          gated_ffn(ex, view(x, {kRows, kWidth}), gate.packed(), up.packed(), down.packed(), 2, out, out);
+          return out;
+        },
+        1e-2);
   }
 }
 
