@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import pty
+import signal
 import struct
 import subprocess
 import sys
@@ -127,6 +128,45 @@ class Prompts(unittest.TestCase):
             model.write_bytes(STORIES.read_bytes())
             done = self.run_(model)
         self.assertEqual(done.returncode, 0, done)  # no store, so no default model that could have answered
+
+
+class Output(unittest.TestCase):
+    def setUp(self):
+        home = tempfile.TemporaryDirectory()
+        self.addCleanup(home.cleanup)
+        self.environment = {**os.environ, "TOKENWORKS_HOME": home.name}
+
+    def start(self, *arguments, **more):
+        return subprocess.Popen([PROGRAM, *map(str, arguments)], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                text=True, env=self.environment, **more)
+
+    def test_a_full_disk_is_one_line_and_a_failure(self):
+        for arguments in (["run", STORIES, "Once", "-n", "5"], ["list"], ["list", "--json"], ["inspect", STORIES],
+                          ["tokenize", STORIES, "Once"], ["info"], ["--help"], ["--version"],
+                          ["bench", STORIES, "--json", "--no-ceilings", "-p", "8", "-n", "2", "-r", "1"]):
+            with open("/dev/full", "w", encoding="utf-8") as full:
+                process = self.start(*arguments, stdout=full)
+                said = process.communicate(timeout=60)[1]
+            self.assertEqual(process.returncode, 1, arguments)
+            reason = "(: No space left on device)" + ("?" if arguments[0].startswith("--") else "")
+            self.assertRegex(said, rf"\Atokenworks: cannot write to standard output{reason}\n\Z", arguments)
+
+    def test_an_answer_that_cannot_be_written_ends_early(self):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            process = self.start("run", STORIES, "Once", "-t", "2", "--seed", "1", "--ctx", "20000", "--isa", "ref",
+                                 stdout=full)
+            said = process.communicate(timeout=60)[1]  # all of it would take minutes
+        self.assertEqual(process.returncode, 1)
+        self.assertTrue(said.endswith("standard output: No space left on device\n"), said)
+
+    def test_a_reader_that_has_left_is_no_complaint(self):
+        for ignored in (False, True):  # SIGPIPE, as some parents leave it
+            ours, theirs = os.pipe()
+            os.close(ours)
+            process = self.start("inspect", STORIES, "--tensors", stdout=theirs, restore_signals=not ignored)
+            os.close(theirs)
+            self.assertEqual(process.communicate(timeout=60)[1], "")
+            self.assertEqual(process.returncode, 1 if ignored else -signal.SIGPIPE)
 
 
 class Warnings(unittest.TestCase):

@@ -87,7 +87,8 @@ base::Status Chat::answer(const std::string& text, const std::function<bool()>& 
                seconds_between(t.first_token, t.finished),
                chunk.finish};
     }
-    if (running && interrupted()) engine_.cancel(ticket);
+    // An answer that nobody can read is not worth its time; main reports the failed write.
+    if (running && (interrupted() || std::ferror(stdout) != 0)) engine_.cancel(ticket);
   }
   std::printf("\n");
   if (!error.empty()) return base::Error{base::Code::kInternal, error, {}};

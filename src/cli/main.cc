@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "cli/commands.h"
+#include "cli/output.h"
 
 namespace {
 
@@ -9,9 +10,7 @@ bool is_verb(const CLI::App& app, const std::string& word) {
   return !app.get_subcommands([&](const CLI::App* verb) { return verb->get_name() == word; }).empty();
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run_verb(int argc, char** argv) {
   tw::base::init_logging("info", tw::base::LogFormat::kText);
   CLI::App app("Tokenworks serves open language models.", "tokenworks");
   app.set_version_flag("--version", TW_VERSION);
@@ -50,4 +49,10 @@ int main(int argc, char** argv) {
     return app.exit(e) == 0 ? 0 : 2;
   }
   return exit_code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return tw::cli::finish_output(run_verb(argc, argv));
 }
