@@ -244,6 +244,16 @@ class Environment(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done)
 
 
+class Bench(unittest.TestCase):
+    def test_shares_past_the_ceiling_are_marked(self):
+        done = run("bench", STORIES, "--json", "-p", "32", "-n", "16", "-r", "1")
+        self.assertEqual(done.returncode, 0, done)
+        measured = json.loads(done.stdout)
+        past = max(measured["prefill_peak_share"], measured["decode_bandwidth_share"]) > 1
+        self.assertIs(measured["ceilings_disturbed"], past)
+        self.assertEqual("warning" in measured, past)
+
+
 class Tokens(unittest.TestCase):
     def test_parts_of_characters_are_shown_as_bytes(self):
         done = run("tokenize", STORIES, "x\u4e16")

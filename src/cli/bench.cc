@@ -4,6 +4,7 @@
 
 #include "base/affinity.h"
 #include "base/json.h"
+#include "cli/bench_shares.h"
 #include "cli/engine_flags.h"
 #include "kernels/probe.h"
 
@@ -148,7 +149,7 @@ base::Result<Speeds> measure_speeds(infer::Engine& engine, std::size_t vocabular
 
 /// This machine's ceilings and the shares of them; the machine must be idle while they are measured.
 void add_ceilings(base::OrderedJson& j, const model::LoadedModel& model, const Speeds& speeds, int threads,
-                  int batch) {
+                  const Options& options) {
   const auto bytes = static_cast<double>(model.weight_bytes_per_token());
   const auto weights = static_cast<double>(model.layer_weights());
   const kernels::Ceilings ceilings = kernels::probe_ceilings(threads, model.weight_bytes_per_token());
@@ -159,8 +160,13 @@ void add_ceilings(base::OrderedJson& j, const model::LoadedModel& model, const S
   j["matrix_flops_per_second"] = peak.flops_per_second;
   j["matrix_peak"] = peak.name;
   for (const auto& [name, flops] : ceilings.peaks) j["peaks"][name] = flops;
-  j["decode_bandwidth_share"] = speeds.decode / batch * bytes / ceilings.bytes_per_second;
-  j["prefill_peak_share"] = speeds.prefill * 2 * weights / peak.flops_per_second;
+  const CeilingShares shares{speeds.prefill * 2 * weights / peak.flops_per_second,
+                             speeds.decode / options.batch * bytes / ceilings.bytes_per_second,
+                             options.engine.speculate != "off"};
+  j["decode_bandwidth_share"] = shares.decode;
+  j["prefill_peak_share"] = shares.prefill;
+  j["ceilings_disturbed"] = shares.disturbed();
+  if (shares.disturbed()) j["warning"] = shares.warning();
 }
 
 base::Result<base::OrderedJson> measure(const Options& options) {
@@ -188,7 +194,7 @@ base::Result<base::OrderedJson> measure(const Options& options) {
   j["generate"] = options.generate;
   j["prefill_tokens_per_second"] = speeds.prefill;
   j["decode_tokens_per_second"] = speeds.decode;
-  if (options.ceilings) add_ceilings(j, model, speeds, threads, options.batch);
+  if (options.ceilings) add_ceilings(j, model, speeds, threads, options);
   return j;
 }
 
@@ -216,6 +222,7 @@ int bench(const Options& options) {
               of_peak.c_str());
   std::printf("decode  %5d tokens  %9.1f tokens/s%s\n", options.generate, number("decode_tokens_per_second"),
               of_bandwidth.c_str());
+  if (j.contains("warning")) std::printf("%s\n", j["warning"].get<std::string>().c_str());
   return 0;
 }
 

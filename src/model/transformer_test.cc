@@ -138,7 +138,7 @@ TEST(Trace, CountsEveryWeightOnce) {
   double linear_flops = 0;
   for (const ops::OpCost& op : trace.ops) {
     if (op.name == "linear" || op.name == "linear_residual" || op.name == "qkv_rope" ||
-        op.name == "gate_up_silu")
+        op.name == "gated_ffn")
       linear_flops += op.flops;
   }
   EXPECT_EQ(linear_flops, 2.0 * static_cast<double>((*model)->matmul_weights()));

@@ -82,11 +82,14 @@ void gated_ffn(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMatrix&
   const Prepared prepared = run_gate_up(ex, {ex, gate, up, down}, x, generated);
   matmul_slice(ex, prepared, down, out.f32(), nullptr, residual.f32());
   if (!ex.tracing()) return ex.barrier();
-  OpCost cost = linear_cost("gate_up_silu", x.rows(), gate);
-  cost.flops *= 2;
-  cost.weight_bytes += static_cast<double>(up.bytes());
+  OpCost cost = linear_cost("gated_ffn", x.rows(), gate);
+  for (const PackedMatrix* weight : {&up, &down}) {
+    const OpCost more = linear_cost("", x.rows(), *weight);
+    cost.flops += more.flops;
+    cost.weight_bytes += more.weight_bytes;
+    cost.activation_bytes += more.activation_bytes;
+  }
   ex.record(std::move(cost));
-  ex.record(linear_cost("linear_residual", x.rows(), down));
 }
 
 }  // namespace tw::ops
