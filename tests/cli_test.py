@@ -84,7 +84,7 @@ class Mistakes(unittest.TestCase):
 
 class Help(unittest.TestCase):
     def test_every_verb_has_examples_that_name_it(self):
-        verbs = [line.split()[0] for line in run("--help").stdout.split("SUBCOMMANDS:")[-1].splitlines()
+        verbs = [line.split()[0] for line in run("--help").stdout.split("Subcommands:")[1].split("Start here:")[0].splitlines()
                  if line.startswith("  ") and not line.startswith("   ")]
         self.assertIn("serve", verbs)
         for verb in verbs:
@@ -195,10 +195,10 @@ class Templates(unittest.TestCase):
         return done.stdout
 
     def test_without_a_template_messages_are_lines_as_in_serve(self):
-        told = run("run", STORIES, "Lily saw a cat.", "--system", "Once upon a time", "-t", "0", "-n", "24")
-        joined = run("run", STORIES, "Once upon a time\nLily saw a cat.", "-t", "0", "-n", "24")
+        told = run("run", STORIES, "He wanted", "--system", "Once upon a time", "-t", "0", "-n", "24")
+        joined = run("run", STORIES, "Once upon a time\nHe wanted", "-t", "0", "-n", "24")
         self.assertEqual(told.stdout, joined.stdout)
-        self.assertNotEqual(told.stdout, run("run", STORIES, "Lily saw a cat.", "-t", "0", "-n", "24").stdout)
+        self.assertNotEqual(told.stdout, run("run", STORIES, "He wanted", "-t", "0", "-n", "24").stdout)
 
     def test_the_template_alone_writes_the_special_tokens(self):
         with tempfile.NamedTemporaryFile(suffix=".gguf") as file:
@@ -221,7 +221,7 @@ class Inspect(unittest.TestCase):
         self.assertEqual(keys["llama.block_count"], str(shown["layers"]))
         sizes = {tensor["name"]: tensor["bytes"] for tensor in shown["tensors"]}
         self.assertEqual(len(sizes), 2 + 9 * shown["layers"] + (0 if shown["tied_embeddings"] else 1))
-        self.assertLess(sum(sizes.values()), shown["bytes"])
+        self.assertEqual(sum(sizes.values()), shown["bytes"])
 
 
 class Environment(unittest.TestCase):

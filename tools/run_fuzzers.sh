@@ -22,7 +22,7 @@ run_one() {
   if [[ -d $corpus ]]; then folders+=("$corpus"); fi
   if "$program" -max_total_time="$seconds" -timeout=30 -rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 \
     -artifact_prefix="$build/crashes/$name-" "${folders[@]}" >"$log" 2>&1; then
-    echo "$name: $(awk -F: '/stat::number_of_executed_units/ {print $3 + 0}' "$log") inputs in $seconds s, no crash"
+    echo "$name: $(awk -F: '/stat::number_of_executed_units/ {print $NF + 0}' "$log") inputs in $seconds s, no crash"
   else
     echo "$name: FAILED; the input is in $build/crashes/, the log's end:"
     tail -n 40 "$log"

@@ -1,6 +1,8 @@
 // "model", "added_tokens", "post_processor" and tokenizer_config.json.
 #include <algorithm>
 #include <limits>
+#include <map>
+#include <string>
 
 #include "text/tokenizer_json_parts.h"
 
@@ -220,8 +222,14 @@ base::Status read_added_tokens(const Json& added, TokenizerSpec& spec) {
   if (added.is_null()) return base::Ok{};
   if (!added.is_array()) return error(Code::kCorrupt, "tokenizer.json: \"added_tokens\" is no array");
   const auto limit = static_cast<std::int64_t>(spec.tokens.size() + added.size()) + kMaxGap;
+  std::map<TokenId, std::string> texts;
   for (const Json& item : added) {
     TW_ASSIGN_OR_RETURN(AddedToken token, read_added_token(item));
+    const std::string& first = texts.try_emplace(token.id, token.text).first->second;
+    if (first != token.text) {  // the text of one would give the other, which may be a control token
+      return error(Code::kCorrupt, "tokenizer.json: \"added_tokens\": id {} is both \"{}\" and \"{}\"", token.id,
+                   first, token.text);
+    }
     const TokenType type = token.special ? TokenType::kControl : TokenType::kUserDefined;
     TW_RETURN_IF_ERROR(set_token(spec, token.id, token.text, type, limit));
     // The marks that SentencePiece makes of spaces are no step of ours: its tokens are looked for in the raw

@@ -93,6 +93,8 @@ TEST(TokenizerJsonTest, BrokenFilesFailWithTheReason) {
       {"model", R"({"type": "BPE", "vocab": {"a": 0}, "merges": [["a"]]})", "merge 0"},
       {"model", R"({"type": "BPE", "vocab": {"a": 0}, "merges": [], "unk_token": "u"})", "unk_token"},
       {"added_tokens", R"([{"id": -5, "content": "x"}])", "id"},
+      {"added_tokens", R"([{"id": 3, "content": "x"}, {"id": 3, "content": "y", "special": true}])",
+       "id 3 is both \"x\" and \"y\""},
       {"pre_tokenizer", R"({"type": "Split", "behavior": "Isolated"})", "pattern"},
       {"post_processor", R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "?"}}]})",
        "unknown"}};
