@@ -26,9 +26,6 @@ enum class Code {
   kInternal,           ///< our own fault, found in time
 };
 
-/// The name of a code in lower case with underscores, such as "not_found".
-std::string_view code_name(Code code);
-
 struct Error {
   Code code = Code::kInvalidArgument;
   std::string message;  ///< one sentence that names the thing, the reason and the next step
