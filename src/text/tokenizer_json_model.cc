@@ -227,8 +227,8 @@ base::Status read_added_tokens(const Json& added, TokenizerSpec& spec) {
     TW_ASSIGN_OR_RETURN(AddedToken token, read_added_token(item));
     const std::string& first = texts.try_emplace(token.id, token.text).first->second;
     if (first != token.text) {  // the text of one would give the other, which may be a control token
-      return error(Code::kCorrupt, "tokenizer.json: \"added_tokens\": id {} is both \"{}\" and \"{}\"", token.id,
-                   first, token.text);
+      return error(Code::kCorrupt, "tokenizer.json: \"added_tokens\": id {} is both \"{}\" and \"{}\"",
+                   token.id, first, token.text);
     }
     const TokenType type = token.special ? TokenType::kControl : TokenType::kUserDefined;
     TW_RETURN_IF_ERROR(set_token(spec, token.id, token.text, type, limit));
