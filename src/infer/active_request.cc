@@ -1,5 +1,7 @@
 #include "infer/active_request.h"
 
+#include <fmt/format.h>
+
 namespace tw::infer {
 namespace {
 
@@ -75,7 +77,8 @@ bool ActiveRequest::ends_answer(std::int32_t token) const {
 }
 
 std::optional<FinishReason> ActiveRequest::end_after(const SampleOutput& sampled) {
-  if (sampled.dead_end) return FinishReason::kError;
+  // A vocabulary without an end token leaves nothing to draw after a whole sentence.
+  if (sampled.dead_end) return matcher_ && matcher_->can_end() ? FinishReason::kStop : FinishReason::kError;
   if (ends_answer(sampled.token)) return FinishReason::kStop;
   if (matcher_) {
     if (!matcher_->accept(sampled.token)) return FinishReason::kError;
@@ -103,8 +106,20 @@ void ActiveRequest::take_one(const SampleOutput& sampled, Chunk& chunk) {
   } else if (!end && generated_ >= request_.max_tokens) {
     end = FinishReason::kLength;
   }
-  if (end == FinishReason::kError) chunk.error = "the grammar allows no token of this vocabulary here";
+  if (end == FinishReason::kError) explain_error(chunk);
   chunk.finish = end;
+}
+
+/// After Engine::submit's checks a grammar can only be stuck where GrammarMatcher met a limit. (A vocabulary
+/// in which a byte occurs inside of tokens only may be stuck, too.)
+void ActiveRequest::explain_error(Chunk& chunk) const {
+  chunk.grammar_failed = matcher_.has_value();
+  chunk.error = chunk.grammar_failed
+                    ? fmt::format(
+                          "the constraint allows no token after {} tokens of the answer: it is too "
+                          "ambiguous, or has texts that this model's vocabulary cannot write",
+                          generated_ - 1)
+                    : "the model has no token to choose from";
 }
 
 std::vector<std::int32_t> ActiveRequest::take_sampled(std::int64_t cached_tokens) {

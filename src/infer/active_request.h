@@ -57,6 +57,8 @@ class ActiveRequest {
   std::optional<FinishReason> end_after(const SampleOutput& sampled);
   /// Adds a token to the chunk, its text as far as it is whole, and the finish if it is the last one.
   void take_one(const SampleOutput& sampled, Chunk& chunk);
+  /// Says why there was no token.
+  void explain_error(Chunk& chunk) const;
 
   Ticket ticket_;
   GenerateRequest request_;

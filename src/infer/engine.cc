@@ -155,6 +155,9 @@ base::Status EngineImpl::check(GenerateRequest& request) const {
 
 base::Status EngineImpl::has_room() const {
   if (stopping_) return base::error(Code::kUnavailable, "the server is stopping");
+  if (request.grammar != nullptr) {
+    TW_ASSIGN_OR_RETURN(request.grammar, text::writable_part(request.grammar, trie_));
+  }
   const auto queued = stats_.waiting + stats_.running;
   if (queued < options_.max_waiting + options_.max_running) return base::Ok{};
   return base::error(Code::kResourceExhausted,

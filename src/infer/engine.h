@@ -59,6 +59,7 @@ struct Chunk {
   std::optional<FinishReason> finish;  ///< set in the last chunk, which always comes, exactly once
   std::string stop_text;               ///< the stop string that ended it, if one did
   std::string error;                   ///< with FinishReason::kError
+  bool grammar_failed = false;         ///< with FinishReason::kError: the request's grammar is the reason
   std::int64_t prompt_tokens = 0, generated_tokens = 0, cached_tokens = 0;  ///< totals so far
   std::vector<float> embedding;                                             ///< width values, with `embed`
   Timings timings;                                                          ///< complete in the last chunk
@@ -104,8 +105,8 @@ class Engine {
   virtual ~Engine() = default;
 
   /// Thread-safe. Errors: kInvalidArgument (empty or too long prompt, token out of range: the message names
-  /// both lengths), kResourceExhausted (queue full), kUnavailable (stopping). After an error the sink is
-  /// never called.
+  /// both lengths), kUnsupported (nothing of the grammar can be written), kResourceExhausted (queue full),
+  /// kUnavailable (stopping). After an error the sink is never called.
   virtual base::Result<Ticket> submit(GenerateRequest request, Sink sink) = 0;
 
   /// Thread-safe; the sink gets its last chunk (kAborted) within a step. Unknown tickets are ignored.

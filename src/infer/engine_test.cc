@@ -351,6 +351,17 @@ TEST_F(EngineTest, GrammarHolds) {
   EXPECT_EQ(*answer->last.finish, FinishReason::kStop);
 }
 
+/// What no check before can find: the parses of one place pass the matcher's limit in the midst of an answer.
+TEST_F(EngineTest, AGrammarTooAmbiguousEndsTheAnswerWithItsOwnError) {
+  start();
+  auto request = greedy("Once upon a time", 400);
+  request.grammar = text::compile_gbnf("root ::= (\"a\" | \"aa\" | \"aaa\")* \"a\" .{60} \"b\"").value();
+  const auto answer = ask_and_wait(request);
+  EXPECT_EQ(*answer->last.finish, FinishReason::kError);
+  EXPECT_TRUE(answer->last.grammar_failed);
+  EXPECT_NE(answer->last.error.find("too ambiguous"), std::string::npos) << answer->last.error;
+}
+
 /// A prompt may take seconds: whoever watches the gauges must see it meanwhile.
 TEST_F(EngineTest, ARequestCountsAsRunningInItsFirstStep) {
   std::vector<EngineStats> seen;

@@ -56,6 +56,7 @@ ApiError generation_error(const infer::Chunk& last) {
     return to_api_error(
         base::error(base::Code::kUnavailable, "the server stopped before the answer was complete"));
   }
+  if (last.grammar_failed) return to_api_error(base::Error{base::Code::kUnsupported, last.error, {}});
   return to_api_error(base::error(base::Code::kIo, "the answer failed: {}", last.error));
 }
 

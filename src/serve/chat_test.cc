@@ -270,5 +270,21 @@ TEST(Chat, ReportsAFailedAnswer) {
   EXPECT_THAT(events.back(), HasSubstr("out of luck"));
 }
 
+/// A constraint that cannot be continued is the request's fault, not the server's.
+TEST(Chat, ReportsAConstraintThatGotStuck) {
+  TestServerOptions options;
+  options.engine.error = "the constraint allows no token";
+  TestServer server(options);
+  const auto response = server.post(std::string(kPath), body(R"("regex":"Hello there!")"));
+  EXPECT_EQ(response.status, 400);
+  const Json error = parse(response.body)["error"];
+  EXPECT_EQ(error["code"], "unsupported");
+  EXPECT_EQ(error["type"], "invalid_request_error");
+  EXPECT_EQ(error["message"], "the constraint allows no token");
+  const auto events =
+      sse_data(server.post(std::string(kPath), body(R"("regex":"Hello there!","stream":true)")).body);
+  EXPECT_EQ(parse(events.back())["error"], error);
+}
+
 }  // namespace
 }  // namespace tw::serve

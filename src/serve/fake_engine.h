@@ -224,6 +224,7 @@ class FakeEngine : public infer::Engine {
     chunk.finish = reason;
     chunk.error = options_.error;
     if (reason == infer::FinishReason::kStop) chunk.stop_text = s.stop_text;
+    chunk.grammar_failed = reason == infer::FinishReason::kError && s.request.grammar != nullptr;
     if (s.request.embed) chunk.embedding = {3, 0, 4, static_cast<float>(s.request.prompt.size() % 2) * 0};
     s.timings.finished = infer::Clock::now();
     chunk.timings = s.timings;

@@ -63,11 +63,16 @@ class Grammar {
   /// The masks already worked out for this grammar with this vocabulary; made when first asked for.
   std::shared_ptr<MaskCache> mask_cache(const std::shared_ptr<const TokenTrie>& trie) const;
 
+  /// What of this grammar can be written with the vocabulary's tokens, worked out when first asked for: null
+  /// when that is all of it. Fails as writable_part() does.
+  base::Result<std::shared_ptr<const Grammar>> cut_to(const std::shared_ptr<const TokenTrie>& trie) const;
+
   /// Root is rule 0.
   static constexpr std::int32_t kRoot = 0;
 
  private:
   friend class GrammarAssembler;
+  friend class GrammarCutter;
   static constexpr std::int32_t kNoDelta = INT32_MIN;
   struct State {
     std::uint32_t row = 0;
@@ -84,6 +89,7 @@ class Grammar {
     bool nullable = false;
   };
   static std::size_t at(std::int32_t i) { return static_cast<std::size_t>(i); }
+  void mark_leads_and_tails();
 
   std::array<std::uint8_t, 256> classes_{};  ///< bytes that no state tells apart share a class
   std::size_t class_count_ = 1;
@@ -96,6 +102,7 @@ class Grammar {
 
   mutable std::mutex cache_mutex_;
   mutable std::vector<std::pair<std::weak_ptr<const TokenTrie>, std::shared_ptr<MaskCache>>> caches_;
+  mutable std::vector<std::pair<std::weak_ptr<const TokenTrie>, std::shared_ptr<const Grammar>>> cuts_;
 };
 
 using GrammarPtr = std::shared_ptr<const Grammar>;
@@ -114,5 +121,11 @@ base::Result<GrammarPtr> compile_json_schema(const base::OrderedJson& schema);
 
 /// Any JSON object.
 GrammarPtr json_object_grammar();
+
+/// The grammar without the texts that have a byte which no token of the vocabulary has (a byte-level BPE need
+/// not know all 256): else an answer could begin as a text that it cannot end. The grammar itself when
+/// nothing has to go. Fails with kUnsupported, naming bytes, when nothing is left.
+base::Result<GrammarPtr> writable_part(const GrammarPtr& grammar,
+                                       const std::shared_ptr<const TokenTrie>& trie);
 
 }  // namespace tw::text

@@ -34,8 +34,7 @@ class GrammarAssembler {
         add_state(automata_.rules[r], offsets_[r], s);
       if (grammar_->rows_.size() > limits_.cells) return too_large();
     }
-    find_tails();
-    find_leads();
+    grammar_->mark_leads_and_tails();
     return GrammarPtr(std::move(grammar_));
   }
 
@@ -109,29 +108,6 @@ class GrammarAssembler {
     return it->second;
   }
 
-  void find_tails() {
-    for (Grammar::Call& call : grammar_->calls_) {
-      const Grammar::State& back = grammar_->states_[static_cast<std::size_t>(call.back)];
-      call.is_tail = back.accepting && !back.leads_on && back.jump_count == 0;
-    }
-  }
-
-  /// States with jumps lead on when a target does; chains of jumps are short (see
-  /// GrammarLimits::fallback_states).
-  void find_leads() {
-    for (bool changed = true; changed;) {
-      changed = false;
-      for (std::size_t s = grammar_->states_.size(); s-- > 0;) {
-        Grammar::State& state = grammar_->states_[s];
-        if (state.leads_on || state.jump_count == 0) continue;
-        for (const std::int32_t to : grammar_->jumps(static_cast<std::int32_t>(s))) {
-          state.leads_on |= grammar_->leads_on(to);
-        }
-        changed |= state.leads_on;
-      }
-    }
-  }
-
   const RuleAutomata& automata_;
   const GrammarLimits& limits_;
   std::shared_ptr<Grammar> grammar_;
@@ -139,6 +115,24 @@ class GrammarAssembler {
   std::unordered_map<std::vector<std::int32_t>, std::uint32_t, RowHash> known_rows_;
   std::int32_t total_ = 0;
 };
+
+/// REQUIRES: states that read or call are marked already. States with jumps lead on when a target does;
+/// chains of jumps are short (see GrammarLimits::fallback_states).
+void Grammar::mark_leads_and_tails() {
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (std::size_t s = states_.size(); s-- > 0;) {
+      State& state = states_[s];
+      if (state.leads_on || state.jump_count == 0) continue;
+      for (const std::int32_t to : jumps(static_cast<std::int32_t>(s))) state.leads_on |= leads_on(to);
+      changed |= state.leads_on;
+    }
+  }
+  for (Call& call : calls_) {
+    const State& back = states_[at(call.back)];
+    call.is_tail = back.accepting && !back.leads_on && back.jump_count == 0;
+  }
+}
 
 base::Result<GrammarPtr> assemble(const RuleAutomata& automata, const GrammarLimits& limits) {
   return GrammarAssembler(automata, limits).run();
