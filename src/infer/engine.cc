@@ -68,6 +68,8 @@ class EngineImpl : public Engine {
         trie_(make_trie(*model_->card().tokenizer)),
         scheduler_(scheduler_options()),
         budget_(options.decode_stretch, options.max_step_tokens) {
+    stats_.cache = {kBlockTokens, capacity_.blocks, static_cast<std::int64_t>(kv_.bytes()), options_.kv_f32,
+                    options_.prefix_cache};
     thread_ = std::thread([this] { loop(); });
   }
   ~EngineImpl() override { stop(); }
@@ -155,9 +157,6 @@ base::Status EngineImpl::check(GenerateRequest& request) const {
 
 base::Status EngineImpl::has_room() const {
   if (stopping_) return base::error(Code::kUnavailable, "the server is stopping");
-  if (request.grammar != nullptr) {
-    TW_ASSIGN_OR_RETURN(request.grammar, text::writable_part(request.grammar, trie_));
-  }
   const auto queued = stats_.waiting + stats_.running;
   if (queued < options_.max_waiting + options_.max_running) return base::Ok{};
   return base::error(Code::kResourceExhausted,
@@ -167,6 +166,9 @@ base::Status EngineImpl::has_room() const {
 base::Result<Ticket> EngineImpl::submit(GenerateRequest request, Sink sink) {
   const auto arrived = Clock::now();
   TW_RETURN_IF_ERROR(check(request));
+  if (request.grammar != nullptr) {
+    TW_ASSIGN_OR_RETURN(request.grammar, text::writable_part(request.grammar, trie_));
+  }
   Ticket ticket = 0;
   {
     std::lock_guard lock(mutex_);

@@ -86,7 +86,14 @@ struct EngineOptions {
   std::function<int(std::uint64_t n)> step_threads;
 };
 
+/// How keys and values are kept; the same for the engine's life.
+struct CacheConfig {
+  std::int64_t block_tokens = 0, blocks = 0, bytes = 0;
+  bool f32 = false, prefix_cache = false;
+};
+
 struct EngineStats {
+  CacheConfig cache;
   std::int64_t running = 0, waiting = 0;
   double kv_usage = 0;                                ///< 0 to 1
   std::uint64_t prefix_queries = 0, prefix_hits = 0;  ///< tokens

@@ -149,10 +149,10 @@ void Api::mount(http::Server& server) {
   server.set_error_body([](int status, std::string_view message) { return error_body(status, message); });
   server.set_before(
       [context](const http::Request& request) { return check_key(context->options().api_key, request); });
-  server.set_observer([context](const http::Request& request, int status, std::size_t request_bytes,
+  server.set_observer([context](const http::Request& request, int status, std::size_t,
                                 std::size_t response_bytes, double seconds) {
     context->metrics().http_request(route_label(request.path), method_label(request.method), status,
-                                    request_bytes, response_bytes, seconds);
+                                    request.body.size(), response_bytes, seconds);
     log_request(request, status, seconds);
   });
 }

@@ -233,24 +233,31 @@ TEST(MetricsPage, CountsRequests) {
   EXPECT_TRUE(server.becomes(
       R"(vllm:request_success_total{engine="0",finished_reason="length",model_name="fake-model"})", 2));
   const std::string text = server.get("/v1/metrics").body;
-  for (const char* line : {
-           R"(vllm:time_to_first_token_seconds_count{engine="0",model_name="fake-model"} 2)",
-           R"(vllm:inter_token_latency_seconds_count{engine="0",model_name="fake-model"} 6)",
-           R"(vllm:e2e_request_latency_seconds_count{engine="0",model_name="fake-model"} 2)",
-           R"(vllm:request_generation_tokens_sum{engine="0",model_name="fake-model"} 8)",
-           R"(vllm:request_max_num_generation_tokens_count{engine="0",model_name="fake-model"} 1)",
-           R"(vllm:request_max_num_generation_tokens_sum{engine="0",model_name="fake-model"} 4)",
-           R"(vllm:request_params_n_sum{engine="0",model_name="fake-model"} 2)",
-           R"(vllm:request_params_max_tokens_bucket{engine="0",model_name="fake-model",le="5"} 1)",
-           R"(vllm:iteration_tokens_total_bucket{engine="0",model_name="fake-model",le="8"} 1)",
-           R"(vllm:kv_cache_usage_perc{engine="0",model_name="fake-model"} 0)",
-           R"(http_requests_total{handler="/v1/chat/completions",method="POST",status="2xx"} 1)",
-           R"(http_requests_total{handler="/v1/chat/completions",method="POST",status="4xx"} 1)",
-           R"(tokenworks:build_info{version="0"} 1)",
-       }) {
+  for (
+      const char* line : {
+          R"(vllm:time_to_first_token_seconds_count{engine="0",model_name="fake-model"} 2)",
+          R"(vllm:inter_token_latency_seconds_count{engine="0",model_name="fake-model"} 6)",
+          R"(vllm:e2e_request_latency_seconds_count{engine="0",model_name="fake-model"} 2)",
+          R"(vllm:request_generation_tokens_sum{engine="0",model_name="fake-model"} 8)",
+          R"(vllm:request_max_num_generation_tokens_count{engine="0",model_name="fake-model"} 1)",
+          R"(vllm:request_max_num_generation_tokens_sum{engine="0",model_name="fake-model"} 4)",
+          R"(vllm:request_params_n_sum{engine="0",model_name="fake-model"} 2)",
+          R"(vllm:request_params_max_tokens_bucket{engine="0",model_name="fake-model",le="5"} 1)",
+          R"(vllm:iteration_tokens_total_bucket{engine="0",model_name="fake-model",le="8"} 1)",
+          R"(vllm:kv_cache_usage_perc{engine="0",model_name="fake-model"} 0)",
+          R"(vllm:cache_config_info{block_size="16",cache_dtype="float16",enable_prefix_caching="True",engine="0",kv_cache_memory_bytes="1048576",num_gpu_blocks="1000"} 1)",
+          R"(http_request_size_bytes_count{handler="/v1/chat/completions"} 2)",
+          R"(http_request_size_bytes_sum{handler="/v1/chat/completions"} 74)",
+          R"(http_response_size_bytes_count{handler="/v1/chat/completions"} 2)",
+          R"(http_requests_total{handler="/v1/chat/completions",method="POST",status="2xx"} 1)",
+          R"(http_requests_total{handler="/v1/chat/completions",method="POST",status="4xx"} 1)",
+          R"(tokenworks:build_info{version="0"} 1)",
+      }) {
     EXPECT_THAT(text, HasSubstr(line));
   }
   EXPECT_GT(server.metric("process_resident_memory_bytes"), 1e6);
+  EXPECT_GT(server.metric(R"(http_response_size_bytes_sum{handler="/v1/chat/completions"})"), 300);
+  EXPECT_GT(server.metric("http_request_duration_highr_seconds_count"), 2);
   EXPECT_GT(server.metric("process_open_fds"), 3);
   EXPECT_GT(server.metric("process_start_time_seconds"), 1.6e9);
 }

@@ -129,6 +129,7 @@ class FakeEngine : public infer::Engine {
   infer::EngineStats stats() const override {
     std::lock_guard lock(mutex_);
     infer::EngineStats stats = stats_;
+    stats.cache = {16, 1000, 1 << 20, false, true};
     stats.running = static_cast<std::int64_t>(running_.size());
     stats.waiting = static_cast<std::int64_t>(waiting_.size());
     return stats;
@@ -223,8 +224,8 @@ class FakeEngine : public infer::Engine {
   void finish(Sequence& s, infer::Chunk& chunk, infer::FinishReason reason) const {
     chunk.finish = reason;
     chunk.error = options_.error;
-    if (reason == infer::FinishReason::kStop) chunk.stop_text = s.stop_text;
     chunk.grammar_failed = reason == infer::FinishReason::kError && s.request.grammar != nullptr;
+    if (reason == infer::FinishReason::kStop) chunk.stop_text = s.stop_text;
     if (s.request.embed) chunk.embedding = {3, 0, 4, static_cast<float>(s.request.prompt.size() % 2) * 0};
     s.timings.finished = infer::Clock::now();
     chunk.timings = s.timings;

@@ -67,6 +67,18 @@ double boot_time() {
   return 0;
 }
 
+/// Names and spelling are those of vLLM's configuration; num_gpu_blocks are blocks on whatever device
+/// computes.
+MetricFamily cache_config(const infer::CacheConfig& cache) {
+  return family(MetricType::Gauge, "vllm:cache_config_info", "Always 1: how keys and values are kept.", 1,
+                {{"block_size", std::to_string(cache.block_tokens)},
+                 {"cache_dtype", cache.f32 ? "float32" : "float16"},
+                 {"enable_prefix_caching", cache.prefix_cache ? "True" : "False"},
+                 {"engine", "0"},
+                 {"kv_cache_memory_bytes", std::to_string(cache.bytes)},
+                 {"num_gpu_blocks", std::to_string(cache.blocks)}});
+}
+
 }  // namespace
 
 std::vector<MetricFamily> engine_families(const infer::EngineStats& s, const std::string& model_name) {
@@ -91,6 +103,7 @@ std::vector<MetricFamily> engine_families(const infer::EngineStats& s, const std
       gauge("vllm:num_requests_waiting", "Sequences waiting for room.", static_cast<double>(s.waiting)),
       by_reason,
       gauge("vllm:kv_cache_usage_perc", "Share of the KV cache in use, 0 to 1.", s.kv_usage),
+      cache_config(s.cache),
       counter("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.",
               s.prefix_queries),
       counter("vllm:prefix_cache_hits_total", "Prompt tokens found in the prefix cache.", s.prefix_hits),

@@ -4,6 +4,7 @@
 #include <prometheus/gauge.h>
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
+#include <prometheus/summary.h>
 #include <prometheus/text_serializer.h>
 
 #include <array>
@@ -28,6 +29,9 @@ const Buckets kRequestSeconds = {.3, .5, .8, 1,  1.5, 2,   2.5, 5,   10,   15,  
                                  30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680};
 const Buckets kStepTokens = {1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
 const Buckets kAnswers = {1, 2, 5, 10, 20};
+// Of prometheus-fastapi-instrumentator, which vLLM uses.
+const Buckets kFineSeconds = {.01, .025, .05, .075, .1,  .25, .5,  .75, 1,  1.5, 2,
+                              2.5, 3,    3.5, 4,    4.5, 5,   7.5, 10,  30, 60};
 const Buckets kHttpSeconds = {.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300};
 
 /// 1, 2, 5, 10, 20, 50, ... up to the longest sequence.
@@ -151,6 +155,19 @@ struct Metrics::Impl {
           .Name("http_request_duration_seconds")
           .Help("From the header to the last byte of the answer.")
           .Register(registry);
+  prometheus::Histogram& fine_durations = prometheus::BuildHistogram()
+                                              .Name("http_request_duration_highr_seconds")
+                                              .Help("The same for all routes, in finer steps.")
+                                              .Register(registry)
+                                              .Add({}, kFineSeconds);
+  prometheus::Family<prometheus::Summary>& request_sizes = prometheus::BuildSummary()
+                                                               .Name("http_request_size_bytes")
+                                                               .Help("Bytes of the request's body.")
+                                                               .Register(registry);
+  prometheus::Family<prometheus::Summary>& response_sizes = prometheus::BuildSummary()
+                                                                .Name("http_response_size_bytes")
+                                                                .Help("Bytes of the answer, head included.")
+                                                                .Register(registry);
   prometheus::Gauge& draining = prometheus::BuildGauge()
                                     .Name("tokenworks:draining")
                                     .Help("1 while the server finishes its last requests.")
@@ -227,6 +244,11 @@ void Metrics::http_request(std::string_view handler, std::string_view method, in
   impl_->request_bytes.Add(route).Increment(static_cast<double>(request_bytes));
   impl_->response_bytes.Add(route).Increment(static_cast<double>(response_bytes));
   impl_->durations.Add(route, kHttpSeconds).Observe(seconds);
+  impl_->fine_durations.Observe(seconds);
+  const Labels handler_only = {{"handler", std::string(handler)}};
+  const prometheus::Summary::Quantiles none;
+  impl_->request_sizes.Add(handler_only, none).Observe(static_cast<double>(request_bytes));
+  impl_->response_sizes.Add(handler_only, none).Observe(static_cast<double>(response_bytes));
 }
 
 void Metrics::set_draining(bool draining) {

@@ -42,6 +42,7 @@ class Metrics {
   /// All sequences of a request have ended; the longest has so many tokens.
   void request_finished(std::int64_t longest);
 
+  /// request_bytes: of the body alone; response_bytes: of the whole answer.
   void http_request(std::string_view handler, std::string_view method, int status, std::size_t request_bytes,
                     std::size_t response_bytes, double seconds);
   void set_draining(bool draining);
