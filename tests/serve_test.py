@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The life of a server as its operator sees it: draining, its end, its log.
+"""The life of a server as its operator sees it: draining, its end, its log, its names.
 
 serve_test.py PROGRAM [unittest arguments]
 """
@@ -25,7 +25,7 @@ class Server:
 
     def __init__(self, *flags):
         self.log = tempfile.TemporaryFile()
-        self.process = subprocess.Popen([PROGRAM, "serve", STORIES, "--port", "0", "--isa", "ref", *flags],
+        self.process = subprocess.Popen([PROGRAM, "serve", "--port", "0", "--isa", "ref", *flags, STORIES],
                                         stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.port = 0
         while self.port == 0:
@@ -145,6 +145,18 @@ class Life(unittest.TestCase):
         rest = running.read()
         self.assertIn(b'data: {"error":', rest)
         self.assertNotIn(b"[DONE]", rest)
+
+    def test_names_are_checked_against_rebinding(self):
+        server = self.serve("--allow-host", "box.example", "--allow-host", "other.example")
+        for host, status in ((f"localhost:{server.port}", 200), ("box.example", 200), ("other.example:1", 200),
+                             ("evil.example", 403)):
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+            connection.request("GET", "/v1/models", headers={"Host": host})
+            response = connection.getresponse()
+            body = response.read().decode()
+            connection.close()
+            self.assertEqual(response.status, status, host)
+        self.assertIn("--allow-host evil.example", json.loads(body)["error"]["message"])
 
     def test_a_json_log_has_nothing_else(self):
         server = self.serve("--log-format", "json")

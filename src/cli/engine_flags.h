@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <string>
+#include <vector>
 #include <string_view>
 
 #include "cli/commands.h"
@@ -19,6 +20,10 @@ struct FlagMaker {
     const bool in_words = help.find("(default:") != std::string::npos;
     CLI::Option* option = verb->add_option("--" + std::string(name), field, std::move(help));
     if (!in_words) option->capture_default_str();
+  }
+  void operator()(const char* name, std::vector<std::string>& field, std::string help) const {
+    // One value for each flag: the next word may be the model.
+    verb->add_option("--" + std::string(name), field, std::move(help))->allow_extra_args(false);
   }
   void operator()(const char* name, bool& field, std::string help) const {
     verb->add_flag("--" + std::string(name) + ",!--no-" + std::string(name), field, std::move(help));

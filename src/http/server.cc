@@ -55,6 +55,7 @@ class Server::Impl {
   void stop();
   int port() const { return port_; }
 
+  bool loopback_only() const { return loopback_only_; }
   const std::shared_ptr<ServerContext> context;
 
  private:
@@ -74,6 +75,7 @@ class Server::Impl {
   int port_ = 0;
   std::unordered_set<std::shared_ptr<Session>> sessions_;  // I/O thread only
   bool stopping_ = false;                                  // I/O thread only
+  bool loopback_only_ = false;
   std::thread thread_;
 };
 
@@ -87,7 +89,9 @@ base::Status Server::Impl::bind() {
   }
   TW_ASSIGN_OR_RETURN(acceptor_, listen_on(io_, options.host, options.port));
   error_code ec;
-  port_ = acceptor_.local_endpoint(ec).port();
+  const Tcp::endpoint local = acceptor_.local_endpoint(ec);
+  port_ = local.port();
+  loopback_only_ = local.address().is_loopback();
   return base::Ok{};
 }
 
@@ -234,6 +238,9 @@ void Server::stop() {
 std::string Server::url() const {
   const ServerOptions& options = impl_->context->options;
   const bool v6 = options.host.find(':') != std::string::npos;
+bool Server::loopback_only() const {
+  return impl_->loopback_only();
+}
   return fmt::format("{}://{}{}{}:{}", options.tls_cert.empty() ? "http" : "https", v6 ? "[" : "",
                      options.host, v6 ? "]" : "", port());
 }

@@ -129,6 +129,9 @@ class Server {
 
   /// From now on every answer says "Connection: close". New connections are still taken, so that a balancer's
   /// probe and a late client get an answer (a 503, say) until stop().
+  /// No other machine can reach it.
+  bool loopback_only() const;
+
   void begin_drain();
   /// True when no exchange is in flight; waits for that as long as the timeout.
   bool wait_idle(std::chrono::milliseconds timeout);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "serve/context.h"
 #include "serve/handlers.h"
+#include "serve/host_check.h"
 #include "serve/key.h"
 #include "serve/lanes.h"
 #include "serve/page.h"
@@ -147,8 +148,14 @@ void Api::mount(http::Server& server) {
                  [&file](const ExchangePtr& exchange) { exchange->respond(page_response(file)); });
   }
   server.set_error_body([](int status, std::string_view message) { return error_body(status, message); });
-  server.set_before(
-      [context](const http::Request& request) { return check_key(context->options().api_key, request); });
+  const bool checks_host = server.loopback_only() && context->options().api_key.empty();
+  const HostCheck hosts(context->options().config.allow_host);
+  server.set_before([context, checks_host, hosts](const http::Request& request) {
+    if (checks_host) {
+      if (auto refusal = hosts.check(request)) return refusal;
+    }
+    return check_key(context->options().api_key, request);
+  });
   server.set_observer([context](const http::Request& request, int status, std::size_t,
                                 std::size_t response_bytes, double seconds) {
     context->metrics().http_request(route_label(request.path), method_label(request.method), status,

@@ -20,6 +20,7 @@ struct TestServerOptions {
   std::string_view chat_template = kFakeTemplate;
   model::GenerationDefaults defaults;
   bool attach = true;
+  std::string host = "127.0.0.1";
 };
 
 class TestServer {
@@ -27,6 +28,7 @@ class TestServer {
   explicit TestServer(TestServerOptions options = {}) : engine_(options.engine), api_(set_limits(options)) {
     http::ServerOptions any_port;
     any_port.port = 0;
+    any_port.host = options.host;
     auto server = http::Server::create(any_port);
     TW_CHECK(server.ok(), "a free port");
     server_ = std::move(server).value();

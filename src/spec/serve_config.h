@@ -28,13 +28,14 @@ struct ServeConfig {
   bool prefix_cache = true;
   bool cache_generated =
       false;  ///< let prefix hits take generated blocks too (see docs/architecture.md, Same bits)
-  std::string speculate = "lookup";  ///< lookup or off
-  int threads = 0;                   ///< 0: what the machine and the cgroup allow
-  std::string cpus;                  ///< as 0-3,8; empty: all that this process may use
-  std::string isa;                   ///< force a kernel set
-  std::string api_key_file;          ///< first line is the key; else the environment's TOKENWORKS_API_KEY
-  std::string tls_cert, tls_key;     ///< PEM files; both or none
-  std::string cors_origin;           ///< empty: no CORS
+  std::string speculate = "lookup";     ///< lookup or off
+  int threads = 0;                      ///< 0: what the machine and the cgroup allow
+  std::string cpus;                     ///< as 0-3,8; empty: all that this process may use
+  std::string isa;                      ///< force a kernel set
+  std::string api_key_file;             ///< first line is the key; else the environment's TOKENWORKS_API_KEY
+  std::string tls_cert, tls_key;        ///< PEM files; both or none
+  std::string cors_origin;              ///< empty: no CORS
+  std::vector<std::string> allow_host;  ///< more names that a loopback server without a key answers to
   int drain_seconds = 30;
   std::string log_format = "text";  ///< text or json
   std::string log_level = "info";
@@ -68,6 +69,9 @@ struct ServeConfig {
     v("tls-cert", c.tls_cert, "PEM certificate chain: serve https");
     v("tls-key", c.tls_key, "PEM private key for tls-cert");
     v("cors-origin", c.cors_origin, "origin that browsers may call from, or *");
+    v("allow-host", c.allow_host,
+      "name by which clients may call a server that listens on loopback only and has no key; may be "
+      "repeated");
     v("drain-seconds", c.drain_seconds, "time that running requests get to finish after SIGTERM");
     v("log-format", c.log_format, "text or json");
     v("log-level", c.log_level, "trace, debug, info, warn, error or off");
