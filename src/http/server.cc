@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kSweepTime{200};
 constexpr std::chrono::milliseconds kAcceptPause{100};
+constexpr std::chrono::seconds kFreshTime{1};
 
 /// Small packets at once; a dead peer (power off, cable cut) is noticed within a minute.
 void tune(Tcp::socket& socket) {
@@ -54,15 +55,16 @@ class Server::Impl {
   void begin_drain();
   void stop();
   int port() const { return port_; }
-
   bool loopback_only() const { return loopback_only_; }
+
   const std::shared_ptr<ServerContext> context;
 
  private:
   void accept_next();
   void accepted(error_code ec, Tcp::socket socket);
   void admit(Tcp::socket socket);
-  bool make_room();
+  std::shared_ptr<Session> expendable() const;
+  bool close_one();
   void refuse(Tcp::socket socket);
   void sweep();
   void shut_down();
@@ -73,9 +75,9 @@ class Server::Impl {
   asio::steady_timer accept_timer_{io_};
   std::unique_ptr<TlsAcceptor> tls_;
   int port_ = 0;
+  bool loopback_only_ = false;
   std::unordered_set<std::shared_ptr<Session>> sessions_;  // I/O thread only
   bool stopping_ = false;                                  // I/O thread only
-  bool loopback_only_ = false;
   std::thread thread_;
 };
 
@@ -117,7 +119,8 @@ void Server::Impl::accepted(error_code ec, Tcp::socket socket) {
     admit(std::move(socket));
     return accept_next();
   }
-  // Out of file descriptors, most likely: waiting lets some of them come free.
+  // Out of file descriptors, most likely: one can be had at once, or waiting lets some come free.
+  if (ec == asio::error::no_descriptors && close_one()) return accept_next();
   accept_timer_.expires_after(kAcceptPause);
   accept_timer_.async_wait([this](error_code cancelled) {
     if (!cancelled) accept_next();
@@ -125,7 +128,8 @@ void Server::Impl::accepted(error_code ec, Tcp::socket socket) {
 }
 
 void Server::Impl::admit(Tcp::socket socket) {
-  if (!make_room()) return refuse(std::move(socket));
+  const auto limit = static_cast<std::size_t>(context->options.max_connections);
+  if (sessions_.size() >= limit && !close_one()) return refuse(std::move(socket));
   tune(socket);
   error_code ec;
   const Tcp::endpoint remote = socket.remote_endpoint(ec);
@@ -136,16 +140,25 @@ void Server::Impl::admit(Tcp::socket socket) {
   session->start(io_, [this, key = std::weak_ptr<Session>(session)] { sessions_.erase(key.lock()); });
 }
 
-/// True when one more connection may be held. The one that has been idle longest gives way.
-bool Server::Impl::make_room() {
-  if (sessions_.size() < static_cast<std::size_t>(context->options.max_connections)) return true;
-  std::shared_ptr<Session> oldest;
+/// The connection that gives way to a new one: an idle one (not one that came just now, whose request is on
+/// its way), else the one that has taken the longest over its request. Whoever holds connections open with
+/// requests half sent so pays with them, and not those who ask. None when all wait for their answers.
+std::shared_ptr<Session> Server::Impl::expendable() const {
+  const auto fresh = Session::Clock::now() - kFreshTime;
+  std::shared_ptr<Session> idle, slow;
+  const auto older = [](const auto& a, const auto& b) { return !b || a->phase_start() < b->phase_start(); };
   for (const auto& session : sessions_) {
-    if (session->idle() && (!oldest || session->idle_since() < oldest->idle_since())) oldest = session;
+    if (session->idle() && session->phase_start() < fresh && older(session, idle)) idle = session;
+    if (!session->answering() && older(session, slow)) slow = session;
   }
-  if (!oldest) return false;
-  oldest->close();
-  sessions_.erase(oldest);
+  return idle ? idle : slow;
+}
+
+bool Server::Impl::close_one() {
+  const std::shared_ptr<Session> session = expendable();
+  if (!session) return false;
+  session->close();
+  sessions_.erase(session);
   return true;
 }
 
@@ -225,6 +238,9 @@ void Server::start() {
 int Server::port() const {
   return impl_->port();
 }
+bool Server::loopback_only() const {
+  return impl_->loopback_only();
+}
 void Server::begin_drain() {
   impl_->begin_drain();
 }
@@ -238,9 +254,6 @@ void Server::stop() {
 std::string Server::url() const {
   const ServerOptions& options = impl_->context->options;
   const bool v6 = options.host.find(':') != std::string::npos;
-bool Server::loopback_only() const {
-  return impl_->loopback_only();
-}
   return fmt::format("{}://{}{}{}:{}", options.tls_cert.empty() ? "http" : "https", v6 ? "[" : "",
                      options.host, v6 ? "]" : "", port());
 }

@@ -93,7 +93,9 @@ struct ServerOptions {
       tls_key;  ///< PEM files (certificate chain, private key): both or none. TLS 1.2 and up
   std::size_t max_body_bytes = std::size_t{8} << 20;     ///< past it: 413
   std::size_t max_header_bytes = std::size_t{16} << 10;  ///< request line and headers; past it: 431
-  int max_connections = 1024;               ///< past it the longest idle one is closed, or a new one gets 503
+  /// Past it, one that is idle or still sending its request is closed (see README.md);
+  /// when all wait for answers, a new one gets 503.
+  int max_connections = 1024;
   std::chrono::seconds header_timeout{10};  ///< from the first byte to the last of the header; past it: 408
   std::chrono::seconds body_timeout{30};    ///< for the whole body; past it: 408
   std::chrono::seconds idle_timeout{60};    ///< between two requests of a connection
@@ -127,11 +129,11 @@ class Server {
   /// The address to show: "http://127.0.0.1:8080".
   std::string url() const;
 
-  /// From now on every answer says "Connection: close". New connections are still taken, so that a balancer's
-  /// probe and a late client get an answer (a 503, say) until stop().
   /// No other machine can reach it.
   bool loopback_only() const;
 
+  /// From now on every answer says "Connection: close". New connections are still taken, so that a balancer's
+  /// probe and a late client get an answer (a 503, say) until stop().
   void begin_drain();
   /// True when no exchange is in flight; waits for that as long as the timeout.
   bool wait_idle(std::chrono::milliseconds timeout);

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 
 #include <atomic>
 #include <condition_variable>
@@ -330,6 +331,58 @@ TEST_F(LimitsTest, WhenFullTheIdleGiveWayAndElse503) {
   ASSERT_TRUE(wait_for_held());
   RawClient refused(server_->port());
   EXPECT_THAT(refused.read_all(), StartsWith("HTTP/1.1 503 "));
+}
+
+constexpr std::string_view kHalfBody = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc";
+
+/// However many hold connections open with half a request, those who ask are answered, the slowest pay.
+TEST_F(LimitsTest, WhenFullTheSlowestSendersGiveWay) {
+  options_.max_connections = 4;
+  start();
+  RawClient answered(server_->port());
+  answered.send(get("/hold"));
+  ASSERT_TRUE(wait_for_held());
+  std::vector<std::unique_ptr<RawClient>> slow;
+  for (int i = 0; i < 40; ++i) {
+    slow.push_back(std::make_unique<RawClient>(server_->port()));
+    slow.back()->send(i % 2 == 0 ? std::string(kHalfBody) : "GET /hello HTT");
+    std::this_thread::sleep_for(2ms);
+    if (i % 8 == 0) {
+      EXPECT_THAT(ask("GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+                  StartsWith("HTTP/1.1 200 "));
+    }
+  }
+  slow.front()->read_all(5000);
+  EXPECT_TRUE(slow.front()->peer_closed());
+  slow[38]->send("defghij");
+  EXPECT_THAT(slow[38]->read_until("abcdefghij"), HasSubstr("200 OK")) << "one of the last, and not hurt";
+  held_->respond({200, "text/plain", "held", {}});
+  EXPECT_THAT(answered.read_until("held"), HasSubstr("200 OK"));
+}
+
+/// The limit that a machine sets may be lower than ours.
+TEST_F(LimitsTest, WithoutFileDescriptorsTheSlowestSendersGiveWay) {
+  start();
+  std::vector<std::unique_ptr<RawClient>> slow;
+  for (int i = 0; i < 8; ++i) {
+    slow.push_back(std::make_unique<RawClient>(server_->port()));
+    // Answered once, so that the server's end is there before the next client's: its number is the lower one.
+    slow.back()->send(get("/hello"));
+    ASSERT_THAT(slow.back()->read_until("hello"), HasSubstr("200 OK"));
+    slow.back()->send(kHalfBody);
+  }
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const int next = ::dup(STDIN_FILENO);
+  ::close(next);
+  rlimit tight = before;
+  tight.rlim_cur = static_cast<rlim_t>(next) + 1;  // enough for the client's end of one more
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &tight), 0);
+  RawClient client(server_->port());
+  client.send(get("/hello"));
+  const std::string answer = client.read_until("hello", 1, 5000);
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_THAT(answer, StartsWith("HTTP/1.1 200 "));
 }
 
 TEST_F(LimitsTest, ManyClientsThatVanishAtRandomLeaveNothingBehind) {

@@ -29,7 +29,10 @@ class Session : public std::enable_shared_from_this<Session> {
   /// Closes at once; an exchange in flight is cancelled.
   void close();
   bool idle() const { return phase_ == Phase::kIdle; }
-  Clock::time_point idle_since() const { return phase_start_; }
+  /// A request is complete, and its answer is not.
+  bool answering() const { return phase_ == Phase::kExchange; }
+  /// When it became idle, began to send its header or its body, ...
+  Clock::time_point phase_start() const { return phase_start_; }
   /// Enforces the time limits; called a few times a second.
   void check_deadlines(Clock::time_point now);
 
