@@ -22,6 +22,9 @@ std::optional<std::string> xdg_data_home() {
 std::optional<std::string> xdg_state_home() {
   return read("XDG_STATE_HOME");
 }
+std::optional<std::string> xdg_cache_home() {
+  return read("XDG_CACHE_HOME");
+}
 std::optional<std::string> home() {
   return read("HOME");
 }
@@ -50,6 +53,8 @@ const std::vector<Variable>& variables() {
       {"TOKENWORKS_HOME", "folder of the model store (default: $XDG_DATA_HOME/tokenworks)"},
       {"XDG_DATA_HOME", "where the user's data goes (default: $HOME/.local/share)"},
       {"XDG_STATE_HOME", "where the history of run goes (default: $HOME/.local/state)"},
+      {"XDG_CACHE_HOME",
+       "where packed weights go if a model's folder cannot be written (default: $HOME/.cache)"},
       {"HOME", "the user's folder"},
       {"TOKENWORKS_API_KEY", "key that clients of serve must send (default: none)", true},
       {"TOKENWORKS_ISA", "forces the kernel set: ref, avx2, avx512, amx (default: the best the CPU has)"},

@@ -17,6 +17,8 @@ std::optional<std::string> tokenworks_home();
 std::optional<std::string> xdg_data_home();
 /// XDG_STATE_HOME: where the history of `run` goes. Default: $HOME/.local/state.
 std::optional<std::string> xdg_state_home();
+/// XDG_CACHE_HOME: where what can be made again goes. Default: $HOME/.cache.
+std::optional<std::string> xdg_cache_home();
 /// HOME: the user's folder.
 std::optional<std::string> home();
 /// TOKENWORKS_API_KEY: the key that clients of `serve` must send. Default: none is asked for. Secret.

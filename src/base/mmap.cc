@@ -33,11 +33,18 @@ Error system_error(const std::string& path, const char* what) {
   return Error{code, fmt::format("cannot {}: {}", what, std::strerror(errno)), path};
 }
 
-Result<std::size_t> regular_file_size(int fd, const std::string& path) {
+Result<struct stat> regular_file(int fd, const std::string& path) {
   struct stat info{};
   if (::fstat(fd, &info) != 0) return system_error(path, "read the size");
   if (!S_ISREG(info.st_mode)) return Error{Code::kInvalidArgument, "is not a regular file", path};
-  return static_cast<std::size_t>(info.st_size);
+  return info;
+}
+
+/// The whole pages that hold these bytes.
+std::span<std::byte> pages_of(const void* begin, std::size_t bytes) {
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto first = reinterpret_cast<std::uintptr_t>(begin) / page * page;
+  return {reinterpret_cast<std::byte*>(first), reinterpret_cast<std::uintptr_t>(begin) + bytes - first};
 }
 
 Status write_all(int fd, std::string_view content, const std::string& path) {
@@ -53,14 +60,25 @@ Status write_all(int fd, std::string_view content, const std::string& path) {
 }  // namespace
 
 Result<MappedFile> MappedFile::open(const std::string& path) {
+  return open(path, MAP_SHARED);
+}
+
+Result<MappedFile> MappedFile::open_private(const std::string& path) {
+  return open(path, MAP_PRIVATE);
+}
+
+Result<MappedFile> MappedFile::open(const std::string& path, int flags) {
   // Without O_NONBLOCK a pipe's name would wait here for a writer.
   const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (fd.get() < 0) return system_error(path, "open");
   MappedFile file;
   file.path_ = path;
-  TW_ASSIGN_OR_RETURN(file.size_, regular_file_size(fd.get(), path));
+  TW_ASSIGN_OR_RETURN(const struct stat info, regular_file(fd.get(), path));
+  file.size_ = static_cast<std::size_t>(info.st_size);
+  file.info_ = {info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec, info.st_uid,
+                info.st_mode & 07777};
   if (file.size_ == 0) return file;
-  void* data = ::mmap(nullptr, file.size_, PROT_READ, MAP_SHARED, fd.get(), 0);
+  void* data = ::mmap(nullptr, file.size_, PROT_READ, flags, fd.get(), 0);
   if (data == MAP_FAILED) {
     file.size_ = 0;
     return system_error(path, "map");
@@ -77,11 +95,24 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
   std::swap(path_, other.path_);
+  std::swap(info_, other.info_);
   return *this;
 }
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+Status allow_writing(const void* begin, std::size_t bytes) {
+  const std::span<std::byte> pages = pages_of(begin, bytes);
+  if (::mprotect(pages.data(), pages.size(), PROT_READ | PROT_WRITE) != 0)
+    return error(Code::kIo, "cannot make mapped pages writable: {}", std::strerror(errno));
+  return Ok{};
+}
+
+void ask_for_huge_pages(const void* begin, std::size_t bytes) {
+  const std::span<std::byte> pages = pages_of(begin, bytes);
+  ::madvise(pages.data(), pages.size(), MADV_HUGEPAGE);  // a hint
 }
 
 void forget_mapped(const void* begin, std::size_t bytes) {

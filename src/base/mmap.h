@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -10,11 +11,20 @@
 
 namespace tw::base {
 
+/// What the system says of a file when it is opened.
+struct FileInfo {
+  std::int64_t modified_ns = 0;  ///< since 1970
+  std::uint32_t owner = 0;       ///< user id
+  std::uint32_t mode = 0;        ///< permission bits
+};
+
 /// Owns the mapping; movable. The bytes stay valid, and shared with the page cache, as long as it lives.
 class MappedFile {
  public:
   /// Fails with kNotFound or kIo, naming the path and the reason.
   static Result<MappedFile> open(const std::string& path);
+  /// The same of which parts may be made writable; what is written there stays in this process.
+  static Result<MappedFile> open_private(const std::string& path);
 
   MappedFile() = default;
   MappedFile(MappedFile&& other) noexcept;
@@ -23,12 +33,23 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::string& path() const { return path_; }
+  const FileInfo& info() const { return info_; }
 
  private:
+  static Result<MappedFile> open(const std::string& path, int flags);
+
   const std::byte* data_ = nullptr;
   std::size_t size_ = 0;
   std::string path_;
+  FileInfo info_;
 };
+
+/// Makes the pages of these bytes writable. REQUIRES: bytes of a MappedFile that was opened with
+/// open_private.
+Status allow_writing(const void* begin, std::size_t bytes);
+
+/// Asks for huge pages, if the file system has them. REQUIRES: a MappedFile's bytes.
+void ask_for_huge_pages(const void* begin, std::size_t bytes);
 
 /// Tells the system that these bytes of a mapped file are not needed soon: they leave this process's memory
 /// and come back when read. Whole pages inside the range only. REQUIRES: a MappedFile's bytes; other memory

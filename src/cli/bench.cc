@@ -174,6 +174,7 @@ base::Result<base::OrderedJson> measure(const Options& options) {
   TW_ASSIGN_OR_RETURN(StartOptions start, options.engine.options());
   start.engine.max_running = options.batch;
   start.for_answers = false;
+  start.packed.write_after = std::chrono::hours(24);  // at the end: it would be measured
   if (start.engine.context == 0) start.engine.context = options.prompt + options.generate + 1;
   TW_ASSIGN_OR_RETURN(Started started, start_engine(found, start));
   const model::LoadedModel& model = *started.model;

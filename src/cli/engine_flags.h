@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <string>
-#include <vector>
 #include <string_view>
+#include <vector>
 
 #include "cli/commands.h"
 #include "cli/startup.h"
@@ -32,8 +32,8 @@ struct FlagMaker {
 
 /// Those that say how a model is run, for the verbs besides `serve`.
 inline void add_engine_flags(CLI::App& verb, EngineFlags& flags) {
-  static constexpr std::string_view kNames[] = {"threads",   "cpus",      "isa",    "ctx",
-                                                "kv-memory", "speculate", "kv-type"};
+  static constexpr std::string_view kNames[] = {"threads",   "cpus",      "isa",     "ctx",
+                                                "kv-memory", "speculate", "kv-type", "packed-weights"};
   spec::ServeConfig::visit(flags, [&](const char* name, auto& field, const char* help) {
     if (std::ranges::find(kNames, std::string_view(name)) != std::end(kNames))
       FlagMaker{&verb}(name, field, help);

@@ -99,6 +99,7 @@ base::Result<Started> Loader::start() {
     TW_ASSIGN_OR_RETURN(found_, find_model({}, true));
   }
   StartOptions options = start_options(config_);
+  options.packed.announce = true;
   options.on_step = [this](std::int64_t tokens) { api_.record_step(tokens); };
   return start_engine(*found_, options);
 }

@@ -43,6 +43,7 @@ base::Result<Started> start_engine(const FoundModel& found, const StartOptions& 
   load.isa = options.isa;
   load.threads = options.engine.threads;
   load.cpus = options.engine.cpus;
+  load.packed = options.packed;
   load.progress = [&](double done) {
     if (Clock::now() - begin > std::chrono::milliseconds(300)) draw_progress("loading", done);
   };
@@ -61,6 +62,7 @@ base::Result<Started> start_engine(const FoundModel& found, const StartOptions& 
 StartOptions start_options(const spec::ServeConfig& c) {
   StartOptions options;
   options.isa = wanted_isa(c.isa);
+  options.packed.use = c.packed_weights == "auto";
   options.engine = {.threads = c.threads,
                     .cpus = {},
                     .context = c.ctx,

@@ -24,6 +24,7 @@ base::Result<FoundModel> find_model(const std::string& argument, bool fetch);
 struct StartOptions {
   bool for_answers = true;  ///< warns of what would spoil them
   std::string isa;
+  model::PackedOptions packed;
   infer::EngineOptions engine;
   std::function<void(std::int64_t tokens)> on_step;  ///< see infer::Engine::create
 };

@@ -13,6 +13,7 @@
 #include "base/env.h"
 #include "base/mmap.h"
 #include "hub/sha256.h"
+#include "io/packed_file.h"
 
 namespace tw::hub {
 namespace {
@@ -210,6 +211,9 @@ Status Store::remove(const std::string& name) const {
     return error(Code::kNotFound, "there is no model '{}' in {}: see tokenworks list", name, root_);
   }
   TW_ASSIGN_OR_RETURN(const ModelLock held, lock(name));
+  // Those beside a model that is only referred to, or in the cache, would stay for ever.
+  if (const Result<Manifest> manifest = read(name); manifest.ok())
+    io::remove_packed_files(load_path(*manifest));
   return retire(name);
 }
 

@@ -82,7 +82,7 @@ class Store {
   /// Checks that every file is there with its size, and (slow) its sha256.
   base::Status verify(const Manifest& manifest, bool hashes) const;
 
-  /// Removes the model by its exact name. Files that are only referenced stay.
+  /// Removes the model by its exact name, and its packed weights. Files that are only referenced stay.
   base::Status remove(const std::string& name) const;
 
   /// Waits until nobody else changes that model. Fails with kCancelled when *cancel becomes true.

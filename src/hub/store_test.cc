@@ -9,6 +9,7 @@
 #include "hub/process.h"
 #include "hub/source.h"
 #include "hub/test_hub.h"
+#include "io/packed_file.h"
 
 namespace tw::hub {
 namespace {
@@ -208,6 +209,24 @@ TEST(Store, RemovesAndReplaces) {
   EXPECT_EQ(store.remove("m").error().code, Code::kNotFound);
   EXPECT_EQ(store.remove("../m").error().code, Code::kInvalidArgument);
   EXPECT_EQ(folder.entries("/models/.trash"), 0);
+}
+
+TEST(Store, RemovesPackedWeightsOfWhatItRefersTo) {
+  const TempFolder folder;
+  const Store store(folder.path());
+  const std::string model = folder.path() + "/own.gguf";
+  std::ofstream(model) << "GGUFdata";
+  Manifest manifest = sample("m");
+  manifest.reference = model;
+  manifest.files.clear();
+  ASSERT_TRUE(store.lock("m").ok());
+  ASSERT_TRUE(store.prepare_staging("m", "hf:a/b").ok());
+  ASSERT_TRUE(store.commit(manifest).ok());
+  const std::string packed = io::packed_places(model, 16)[0];
+  ASSERT_TRUE(io::write_packed_file(packed, {}, {}, 0644, [] { return false; }).ok());
+  ASSERT_TRUE(store.remove("m").ok());
+  EXPECT_FALSE(std::filesystem::exists(packed));
+  EXPECT_TRUE(std::filesystem::exists(model));
 }
 
 TEST(Store, StagingIsKeptForTheSameSourceOnly) {

@@ -1,5 +1,6 @@
 #include "io/gguf.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -47,6 +48,9 @@ Result<GgufFile> GgufFile::parse(std::span<const std::byte> bytes, std::string n
   TW_ASSIGN_OR_RETURN(file.contents_, parse_gguf(bytes, name));
   file.path_ = std::move(name);
   file.file_bytes_ = bytes.size();
+  const std::byte* data = bytes.data() + bytes.size();
+  for (const TensorEntry& tensor : file.contents_.tensors) data = std::min(data, tensor.data);
+  file.header_ = {bytes.data(), data};
   return file;
 }
 

@@ -49,6 +49,9 @@ class GgufFile {
   const std::string& path() const { return path_; }
   std::uint32_t version() const { return contents_.version; }
   std::size_t file_bytes() const { return file_bytes_; }
+  /// All that stands before the tensors' data.
+  std::span<const std::byte> header() const { return header_; }
+  const base::FileInfo& info() const { return mapping_.info(); }
 
   const std::vector<TensorEntry>& tensors() const { return contents_.tensors; }
   /// nullptr when there is no tensor of that name.
@@ -84,6 +87,7 @@ class GgufFile {
   base::MappedFile mapping_;
   std::string path_;
   std::size_t file_bytes_ = 0;
+  std::span<const std::byte> header_;
   GgufContents contents_;
 };
 

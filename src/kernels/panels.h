@@ -53,6 +53,8 @@ static constexpr PanelFormat panel_format(base::DType type) {
 }
 
 constexpr int kPanelBlock = 32;
+/// Goes up with every change of this layout: files of packed weights of another version are not used.
+constexpr std::uint32_t kPackingVersion = 1;
 
 /// Bytes of one block's scales, for panels of `rows`.
 static constexpr std::int64_t panel_scale_bytes(PanelFormat f, int rows) {

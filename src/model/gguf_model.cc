@@ -1,3 +1,4 @@
+#include "base/hash64.h"
 #include "io/gguf.h"
 #include "io/gguf_tokenizer.h"
 #include "model/families.h"
@@ -52,6 +53,9 @@ class GgufModel : public ModelFiles {
     TW_RETURN_IF_ERROR(read_sampling(file_, "penalty_repeat", 1e-3, 1e3, d.repetition_penalty));
     if (d.top_k && *d.top_k < 0) d.top_k = 0;  // both say "all"
     return d;
+  }
+  std::optional<SourceFile> source() const override {
+    return SourceFile{file_.path(), file_.file_bytes(), file_.info(), base::hash64(file_.header())};
   }
   std::vector<std::pair<std::string, std::string>> metadata() const override {
     std::vector<std::pair<std::string, std::string>> list;

@@ -1,5 +1,7 @@
 #include "model/loaded_model.h"
 
+#include <algorithm>
+
 #include "base/mmap.h"
 #include "kernels/ref/dequantize.h"
 
@@ -53,12 +55,42 @@ base::Result<std::shared_ptr<const LoadedModel>> LoadedModel::load(const std::st
   return std::shared_ptr<const LoadedModel>(std::move(model));
 }
 
+/// From the file of packed weights if there is one, viewed where it lies or, with `copy`, in memory near
+/// those who will read it; else packed here.
+base::Status LoadedModel::bind_matrix(Param& param, const io::TensorEntry& entry, base::Team& team,
+                                      bool copy) {
+  const kernels::MatmulKernel& kernel = *table_.matmul[static_cast<std::size_t>(entry.dtype)];
+  const std::int64_t n = param.shape[0], k = param.shape[1];
+  const std::span<const std::byte> stored = packed_ == nullptr
+                                                ? std::span<const std::byte>()
+                                                : packed_->find(param.name, kernel, entry.dtype, n, k);
+  if (!stored.empty() && !copy) {
+    param.matrix = tensor::PackedMatrix::view(kernel, entry.dtype, entry.data, n, k, stored);
+  } else {
+    TW_ASSIGN_OR_RETURN(param.matrix, tensor::PackedMatrix::create(kernel, entry.dtype, entry.data, n, k));
+    team.run([&](int worker) {
+      const std::int64_t panels = param.matrix.panels();
+      const std::int64_t begin = panels * worker / team.size(), end = panels * (worker + 1) / team.size();
+      if (stored.empty())
+        param.matrix.pack_panels(begin, end);
+      else
+        param.matrix.copy_panels(stored, begin, end);
+    });
+    if (!stored.empty()) base::forget_mapped(stored.data(), stored.size());
+  }
+  if (packed_ != nullptr) packed_->add(param);
+  return base::Ok{};
+}
+
 base::Status LoadedModel::bind_all(const LoadOptions& options) {
   TW_ASSIGN_OR_RETURN(const base::Placement placement, base::place_threads(options.threads, options.cpus));
   // Placed and cut as a step is: a page lies in the memory of the node that first writes it, and should be
   // where it will be read.
   const base::ThreadPin pin(placement[0]);
   base::Team team(placement);
+  const bool several_nodes =
+      std::any_of(placement.begin(), placement.end(), [&](auto& cpus) { return cpus != placement[0]; });
+  packed_ = PackedWeights::open(*files_, table_, options.packed);
   std::int64_t done = 0;
   const std::int64_t total = params_.total_elements();
   for (Param& param : params_.params()) {
@@ -68,13 +100,7 @@ base::Status LoadedModel::bind_all(const LoadOptions& options) {
       param.table = {entry->dtype, entry->data, param.shape[0], param.shape[1]};
     }
     if (param.use == Use::kMatrix || param.use == Use::kTableAndMatrix) {
-      const kernels::MatmulKernel& kernel = *table_.matmul[static_cast<std::size_t>(entry->dtype)];
-      TW_ASSIGN_OR_RETURN(param.matrix, tensor::PackedMatrix::create(kernel, entry->dtype, entry->data,
-                                                                     param.shape[0], param.shape[1]));
-      team.run([&](int worker) {
-        const std::int64_t panels = param.matrix.panels();
-        param.matrix.pack_panels(panels * worker / team.size(), panels * (worker + 1) / team.size());
-      });
+      TW_RETURN_IF_ERROR(bind_matrix(param, *entry, team, several_nodes));
     }
     // What was packed is not read again: without this, resident memory would be twice the file's size.
     // A copy that is no part of the file would be lost.
@@ -83,6 +109,10 @@ base::Status LoadedModel::bind_all(const LoadOptions& options) {
     param.bound = true;
     done += param.elements();
     if (options.progress) options.progress(static_cast<double>(done) / static_cast<double>(total));
+  }
+  if (packed_ != nullptr) {
+    packed_->check(team);
+    packed_->start();
   }
   return base::Ok{};
 }

@@ -9,6 +9,7 @@
 #include "kernels/table.h"
 #include "model/model_card.h"
 #include "model/model_files.h"
+#include "model/packed_weights.h"
 #include "model/transformer.h"
 
 namespace tw::model {
@@ -17,6 +18,7 @@ struct LoadOptions {
   std::string isa;                            ///< empty: the best kernel set of this machine
   int threads = 1;                            ///< for packing; 0: what the machine and the cgroup allow
   std::vector<int> cpus = {};                 ///< processors they keep to; empty: all of this process
+  PackedOptions packed = {};                  ///< whether packed weights are kept in a file
   std::function<void(double done)> progress;  ///< 0 to 1, called from the loading thread; may be empty
 };
 
@@ -44,12 +46,14 @@ class LoadedModel {
  private:
   LoadedModel() = default;
   base::Status bind_all(const LoadOptions& options);
+  base::Status bind_matrix(Param& param, const io::TensorEntry& entry, base::Team& team, bool copy);
 
   std::unique_ptr<ModelFiles> files_;
   ModelCard card_;
   kernels::Table table_;
   ParamStore params_;
   std::unique_ptr<Transformer> transformer_;
+  std::unique_ptr<PackedWeights> packed_;  // last: its thread uses all above
 };
 
 }  // namespace tw::model

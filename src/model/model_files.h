@@ -2,14 +2,24 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "base/mmap.h"
 #include "io/tensor_file.h"
 #include "model/model_card.h"
 #include "text/tokenizer.h"
 
 namespace tw::model {
+
+/// A model in one file, and what tells one version of it from another.
+struct SourceFile {
+  std::string path;
+  std::uint64_t bytes = 0;
+  base::FileInfo info;
+  std::uint64_t header_hash = 0;  ///< XXH64 of what stands before the tensors' data
+};
 
 /// Owns the mappings; everything it hands out lives as long as it does. Immutable, thread-safe.
 class ModelFiles {
@@ -30,6 +40,8 @@ class ModelFiles {
   virtual base::Result<GenerationDefaults> defaults() const { return GenerationDefaults{}; }
   /// Tokens that end an answer besides the tokenizer's own.
   virtual std::vector<std::int32_t> end_tokens() const { return {}; }
+  /// Of a model in one file only.
+  virtual std::optional<SourceFile> source() const { return std::nullopt; }
   /// Metadata for people: key and printable value.
   virtual std::vector<std::pair<std::string, std::string>> metadata() const { return {}; }
 };

@@ -17,8 +17,10 @@ constexpr int kBlock = static_cast<int>(kernels::kKvBlock);
 /// Runs batches of one or more sequences over a cache of its own.
 class Harness {
  public:
-  Harness(const std::string& path, const std::string& isa, int workers, int sequences = 1) : team_(workers) {
-    auto loaded = LoadedModel::load(path, {.isa = isa, .threads = workers, .progress = {}});
+  Harness(const std::string& path, const std::string& isa, int workers, int sequences = 1,
+          const PackedOptions& packed = {})
+      : team_(workers) {
+    auto loaded = LoadedModel::load(path, {.isa = isa, .threads = workers, .packed = packed, .progress = {}});
     TW_CHECK(loaded.ok(), "the test model loads");
     model_ = *loaded;
     const spec::ModelConfig& c = model_->config();

@@ -44,6 +44,7 @@ base::Status ServeConfig::validate() const {
   TW_RETURN_IF_ERROR(in_range("drain-seconds", drain_seconds, 0, 86400));
   TW_RETURN_IF_ERROR(one_of("kv-type", kv_type, {"f16", "f32"}));
   TW_RETURN_IF_ERROR(one_of("speculate", speculate, {"lookup", "off"}));
+  TW_RETURN_IF_ERROR(one_of("packed-weights", packed_weights, {"auto", "off"}));
   TW_RETURN_IF_ERROR(one_of("log-format", log_format, {"text", "json"}));
   TW_RETURN_IF_ERROR(one_of("log-level", log_level, {"trace", "debug", "info", "warn", "error", "off"}));
   TW_RETURN_IF_ERROR(check_kv_memory(kv_memory));

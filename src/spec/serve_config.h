@@ -29,6 +29,7 @@ struct ServeConfig {
   bool cache_generated =
       false;  ///< let prefix hits take generated blocks too (see docs/architecture.md, Same bits)
   std::string speculate = "lookup";     ///< lookup or off
+  std::string packed_weights = "auto";  ///< auto or off
   int threads = 0;                      ///< 0: what the machine and the cgroup allow
   std::string cpus;                     ///< as 0-3,8; empty: all that this process may use
   std::string isa;                      ///< force a kernel set
@@ -62,6 +63,9 @@ struct ServeConfig {
       "let the prefix cache reuse generated tokens too; answers may then differ in the last bits");
     v("speculate", c.speculate,
       "lookup: guess tokens from the text so far, which changes the speed alone; off");
+    v("packed-weights", c.packed_weights,
+      "auto: keep the weights as packed for this processor in a file beside the model, for the next start; "
+      "off");
     v("threads", c.threads, "worker threads (default: what the machine and the cgroup allow)");
     v("cpus", c.cpus, "processors they keep to, such as 0-3,8 (default: all that this process may use)");
     v("isa", c.isa, "force a kernel set: ref, avx2, avx512, amx (default: the best this processor has)");
