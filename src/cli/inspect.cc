@@ -1,8 +1,10 @@
 #include <cstdio>
 #include <map>
+#include <vector>
 
 #include "cli/commands.h"
 #include "cli/startup.h"
+#include "io/packed_file.h"
 
 namespace tw::cli {
 namespace {
@@ -11,6 +13,17 @@ struct Options {
   std::string model;
   bool json = false, tensors = false;
 };
+
+/// The files of packed weights that this model has, of whatever version.
+std::vector<std::string> packed_files(const std::string& path) {
+  std::vector<std::string> found;
+  for (const std::uint32_t rows : {8U, 16U}) {
+    for (const std::string& place : io::packed_places(path, rows)) {
+      if (io::PackedFile::open(place).ok()) found.push_back(place);
+    }
+  }
+  return found;
+}
 
 base::OrderedJson describe(const model::ModelFiles& files, const model::ModelCard& card) {
   const spec::ModelConfig& c = card.config;
@@ -34,6 +47,7 @@ base::OrderedJson describe(const model::ModelFiles& files, const model::ModelCar
   j["rope_theta"] = c.rope_theta;
   j["norm_epsilon"] = c.norm_epsilon;
   j["tied_embeddings"] = c.tied_embeddings;
+  j["packed_weights"] = packed_files(card.path);
   j["tokenizer"] = {
       {"tokens", card.tokenizer->size()},
       {"bos", card.tokenizer->bos() ? base::OrderedJson(*card.tokenizer->bos()) : base::OrderedJson()},
@@ -80,6 +94,8 @@ void print(const model::ModelFiles& files, const model::ModelCard& card, bool te
               static_cast<long long>(c.kv_heads), static_cast<long long>(c.ffn_width));
   std::printf("  context %lld, rope theta %g, embeddings %s\n", static_cast<long long>(c.context),
               c.rope_theta, c.tied_embeddings ? "tied" : "untied");
+  for (const std::string& file : packed_files(card.path))
+    std::printf("  packed weights in %s\n", file.c_str());
   std::printf("tokenizer\n  %zu tokens", card.tokenizer->size());
   if (card.tokenizer->bos())
     std::printf(", begins with %s", card.tokenizer->piece(*card.tokenizer->bos()).c_str());

@@ -49,6 +49,15 @@ sigset_t block_signals() {
   return set;
 }
 
+/// What is left to do (writing packed weights, perhaps) need not be done.
+void leave_on_signal(const sigset_t& set) {
+  struct sigaction action{};
+  action.sa_handler = [](int) { std::_Exit(0); };
+  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGTERM, &action, nullptr);
+  ::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+}
+
 /// True when a signal came within the time.
 bool wait_for_signal(const sigset_t& set, std::chrono::milliseconds time) {
   const timespec limit{time.count() / 1000, time.count() % 1000 * 1000000};
@@ -191,6 +200,7 @@ int serve_model(const std::string& model, const spec::ServeConfig& config) {
   api.stop();
   if (loader.error()) return fail(*loader.error());
   spdlog::info("stopped");
+  leave_on_signal(signals);
   return 0;
 }
 

@@ -134,10 +134,12 @@ PackedWeights::~PackedWeights() {
   if (thread_.joinable()) thread_.join();
   if (!started_ || written_ || !stale()) return;
   std::error_code ignored;
-  if (all_checked())
+  if (all_checked()) {
+    tell("writing packed weights for the next start");
     write();  // here, because the thread would have to wait for an idle processor
-  else if (damaged_)
+  } else if (damaged_) {
     std::filesystem::remove(file_->path(), ignored);
+  }
 }
 
 void PackedWeights::work() {
