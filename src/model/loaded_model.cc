@@ -42,6 +42,12 @@ base::Status bind_vector(Param& param, const io::TensorEntry& entry) {
   return base::Ok{};
 }
 
+/// Of the matrix in `panels_`, with what keeps the next one aligned.
+std::size_t panels_size(const kernels::MatmulKernel& kernel, const io::TensorEntry& entry) {
+  return (tensor::PackedMatrix::packed_bytes(kernel, entry.dtype, entry.shape[0], entry.shape[1]) + 63) / 64 *
+         64;
+}
+
 }  // namespace
 
 base::Result<std::shared_ptr<const LoadedModel>> LoadedModel::load(const std::string& path,
@@ -55,22 +61,41 @@ base::Result<std::shared_ptr<const LoadedModel>> LoadedModel::load(const std::st
   return std::shared_ptr<const LoadedModel>(std::move(model));
 }
 
+/// What the file of packed weights has of a matrix; empty: it must be packed, if the kernel packs at all.
+std::span<std::byte> LoadedModel::stored_panels(const Param& param, const io::TensorEntry& entry) const {
+  if (packed_ == nullptr) return {};
+  return packed_->find(param.name, kernel_for(entry), entry.dtype, param.shape[0], param.shape[1]);
+}
+
+/// All in one piece: in huge pages, which of many small pieces most would not get.
+base::Status LoadedModel::allocate_panels(const std::vector<const io::TensorEntry*>& entries, bool copy) {
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const Param& param = params_.params()[i];
+    if (!param.multiplied() || (!copy && !stored_panels(param, *entries[i]).empty())) continue;
+    bytes += panels_size(kernel_for(*entries[i]), *entries[i]);
+  }
+  TW_ASSIGN_OR_RETURN(panels_, tensor::Buffer::allocate(bytes, "the packed weights"));
+  return base::Ok{};
+}
+
 /// From the file of packed weights if there is one, viewed where it lies or, with `copy`, in memory near
-/// those who will read it; else packed here.
-base::Status LoadedModel::bind_matrix(Param& param, const io::TensorEntry& entry, base::Team& team,
-                                      bool copy) {
-  const kernels::MatmulKernel& kernel = *table_.matmul[static_cast<std::size_t>(entry.dtype)];
+/// those who will read it; else packed here. What lies in memory begins at `used` of panels_.
+void LoadedModel::bind_matrix(Param& param, const io::TensorEntry& entry, base::Team& team, bool copy,
+                              std::size_t& used) {
+  const kernels::MatmulKernel& kernel = kernel_for(entry);
   const std::int64_t n = param.shape[0], k = param.shape[1];
-  const std::span<const std::byte> stored = packed_ == nullptr
-                                                ? std::span<const std::byte>()
-                                                : packed_->find(param.name, kernel, entry.dtype, n, k);
-  if (!stored.empty() && !copy) {
-    param.matrix = tensor::PackedMatrix::view(kernel, entry.dtype, entry.data, n, k, stored);
-  } else {
-    TW_ASSIGN_OR_RETURN(param.matrix, tensor::PackedMatrix::create(kernel, entry.dtype, entry.data, n, k));
+  const std::span<std::byte> stored = stored_panels(param, entry);
+  std::span<std::byte> panels = stored;
+  if (stored.empty() || copy) {
+    panels = {panels_.data() + used, tensor::PackedMatrix::packed_bytes(kernel, entry.dtype, n, k)};
+    used += panels_size(kernel, entry);
+  }
+  param.matrix = tensor::PackedMatrix(kernel, entry.dtype, entry.data, n, k, panels);
+  if (stored.empty() || copy) {
     team.run([&](int worker) {
-      const std::int64_t panels = param.matrix.panels();
-      const std::int64_t begin = panels * worker / team.size(), end = panels * (worker + 1) / team.size();
+      const std::int64_t count = param.matrix.panels();
+      const std::int64_t begin = count * worker / team.size(), end = count * (worker + 1) / team.size();
       if (stored.empty())
         param.matrix.pack_panels(begin, end);
       else
@@ -79,7 +104,6 @@ base::Status LoadedModel::bind_matrix(Param& param, const io::TensorEntry& entry
     if (!stored.empty()) base::forget_mapped(stored.data(), stored.size());
   }
   if (packed_ != nullptr) packed_->add(param);
-  return base::Ok{};
 }
 
 base::Status LoadedModel::bind_all(const LoadOptions& options) {
@@ -91,17 +115,23 @@ base::Status LoadedModel::bind_all(const LoadOptions& options) {
   const bool several_nodes =
       std::any_of(placement.begin(), placement.end(), [&](auto& cpus) { return cpus != placement[0]; });
   packed_ = PackedWeights::open(*files_, table_, options.packed);
-  std::int64_t done = 0;
-  const std::int64_t total = params_.total_elements();
-  for (Param& param : params_.params()) {
+  std::vector<const io::TensorEntry*> entries;
+  for (const Param& param : params_.params()) {
     TW_ASSIGN_OR_RETURN(const io::TensorEntry* entry, entry_for(*files_, param, card_.path));
+    entries.push_back(entry);
+  }
+  TW_RETURN_IF_ERROR(allocate_panels(entries, several_nodes));
+  std::int64_t done = 0;
+  std::size_t used = 0;
+  const std::int64_t total = params_.total_elements();
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    Param& param = params_.params()[i];
+    const io::TensorEntry* entry = entries[i];
     if (param.use == Use::kVector) TW_RETURN_IF_ERROR(bind_vector(param, *entry));
     if (param.use == Use::kTable || param.use == Use::kTableAndMatrix) {
       param.table = {entry->dtype, entry->data, param.shape[0], param.shape[1]};
     }
-    if (param.use == Use::kMatrix || param.use == Use::kTableAndMatrix) {
-      TW_RETURN_IF_ERROR(bind_matrix(param, *entry, team, several_nodes));
-    }
+    if (param.multiplied()) bind_matrix(param, *entry, team, several_nodes, used);
     // What was packed is not read again: without this, resident memory would be twice the file's size.
     // A copy that is no part of the file would be lost.
     if (param.use != Use::kVector && entry->mapped && param.matrix.data() != entry->data)
@@ -120,7 +150,7 @@ base::Status LoadedModel::bind_all(const LoadOptions& options) {
 std::size_t LoadedModel::weight_bytes_per_token() const {
   std::size_t bytes = 0;
   for (const Param& param : params_.params()) {
-    if (param.use == Use::kMatrix || param.use == Use::kTableAndMatrix)
+    if (param.multiplied())
       bytes += base::row_bytes(param.matrix.type(), param.matrix.k()) * param.matrix.n();
   }
   return bytes;
@@ -129,7 +159,7 @@ std::size_t LoadedModel::weight_bytes_per_token() const {
 std::int64_t LoadedModel::matmul_weights() const {
   std::int64_t weights = 0;
   for (const Param& param : params_.params()) {
-    if (param.use == Use::kMatrix || param.use == Use::kTableAndMatrix) weights += param.elements();
+    if (param.multiplied()) weights += param.elements();
   }
   return weights;
 }

@@ -46,11 +46,18 @@ class LoadedModel {
  private:
   LoadedModel() = default;
   base::Status bind_all(const LoadOptions& options);
-  base::Status bind_matrix(Param& param, const io::TensorEntry& entry, base::Team& team, bool copy);
+  const kernels::MatmulKernel& kernel_for(const io::TensorEntry& entry) const {
+    return *table_.matmul[static_cast<std::size_t>(entry.dtype)];
+  }
+  std::span<std::byte> stored_panels(const Param& param, const io::TensorEntry& entry) const;
+  base::Status allocate_panels(const std::vector<const io::TensorEntry*>& entries, bool copy);
+  void bind_matrix(Param& param, const io::TensorEntry& entry, base::Team& team, bool copy,
+                   std::size_t& used);
 
   std::unique_ptr<ModelFiles> files_;
   ModelCard card_;
   kernels::Table table_;
+  tensor::Buffer panels_;  // what was packed here
   ParamStore params_;
   std::unique_ptr<Transformer> transformer_;
   std::unique_ptr<PackedWeights> packed_;  // last: its thread uses all above

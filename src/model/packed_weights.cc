@@ -66,13 +66,13 @@ std::optional<io::PackedFile> PackedWeights::usable(const std::string& place) co
   return std::optional<io::PackedFile>(std::move(*file));
 }
 
-std::span<const std::byte> PackedWeights::find(const std::string& name, const kernels::MatmulKernel& kernel,
-                                               base::DType type, std::int64_t n, std::int64_t k) const {
+std::span<std::byte> PackedWeights::find(const std::string& name, const kernels::MatmulKernel& kernel,
+                                         base::DType type, std::int64_t n, std::int64_t k) const {
   const io::PackedTensor* tensor = file_ ? file_->find(name) : nullptr;
   if (tensor == nullptr || tensor->dtype != type || tensor->n != n || tensor->k != k) return {};
   if (kernel.packed_bytes == nullptr || kernel.panel_rows != identity_.panel_rows) return {};
   if (static_cast<std::size_t>(kernel.packed_bytes(type, n, k)) != tensor->data.size()) return {};
-  return tensor->data;
+  return {const_cast<std::byte*>(tensor->data.data()), tensor->data.size()};
 }
 
 void PackedWeights::add(Param& param) {

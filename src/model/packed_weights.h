@@ -41,8 +41,9 @@ class PackedWeights {
   PackedWeights& operator=(const PackedWeights&) = delete;
 
   /// The panels that the file has for this matrix; empty: there are none that fit, and they must be packed.
-  std::span<const std::byte> find(const std::string& name, const kernels::MatmulKernel& kernel,
-                                  base::DType type, std::int64_t n, std::int64_t k) const;
+  /// Its pages must not be written, unless base::allow_writing has made them writable.
+  std::span<std::byte> find(const std::string& name, const kernels::MatmulKernel& kernel, base::DType type,
+                            std::int64_t n, std::int64_t k) const;
   /// Of every matrix, once it is bound. `param` must outlive this object.
   void add(Param& param);
   /// Checks as many of those that the file gave as the time allows, by all workers.

@@ -33,6 +33,8 @@ struct Param {
   tensor::Buffer storage;       ///< what `vector` views
 
   std::int64_t elements() const;
+  /// It has a matrix.
+  bool multiplied() const { return use == Use::kMatrix || use == Use::kTableAndMatrix; }
 };
 
 class ParamStore {

@@ -37,7 +37,9 @@ class Weight {
       }
       source = halves_.data();
     }
-    packed_ = PackedMatrix::create(*table.matmul[static_cast<int>(type)], type, source, n, k).value();
+    const kernels::MatmulKernel& kernel = *table.matmul[static_cast<int>(type)];
+    panels_.resize(PackedMatrix::packed_bytes(kernel, type, n, k));
+    packed_ = PackedMatrix(kernel, type, source, n, k, panels_);
     packed_.pack_panels(0, packed_.panels());
   }
   const PackedMatrix& packed() const { return packed_; }
@@ -58,6 +60,7 @@ class Weight {
   std::int64_t n_, k_;
   std::vector<float> plain_;
   std::vector<std::uint16_t> halves_;
+  std::vector<std::byte> panels_;
   PackedMatrix packed_;
 };
 

@@ -5,35 +5,15 @@
 
 namespace tw::tensor {
 
-base::Result<PackedMatrix> PackedMatrix::create(const kernels::MatmulKernel& kernel, DType type,
-                                                const void* source, std::int64_t n, std::int64_t k) {
-  PackedMatrix matrix;
-  matrix.kernel_ = &kernel;
-  matrix.type_ = type;
-  matrix.source_ = source;
-  matrix.n_ = n;
-  matrix.k_ = k;
-  if (kernel.packed_bytes != nullptr) {
-    TW_ASSIGN_OR_RETURN(matrix.copy_,
-                        Buffer::allocate(kernel.packed_bytes(type, n, k), "a packed weight matrix"));
-    matrix.packed_ = {matrix.copy_.data(), matrix.copy_.size()};
-  }
-  return matrix;
+std::size_t PackedMatrix::packed_bytes(const kernels::MatmulKernel& kernel, DType type, std::int64_t n,
+                                       std::int64_t k) {
+  return kernel.packed_bytes == nullptr ? 0 : static_cast<std::size_t>(kernel.packed_bytes(type, n, k));
 }
 
-PackedMatrix PackedMatrix::view(const kernels::MatmulKernel& kernel, DType type, const void* source,
-                                std::int64_t n, std::int64_t k, std::span<const std::byte> panels) {
-  TW_CHECK(kernel.packed_bytes != nullptr &&
-               panels.size() == static_cast<std::size_t>(kernel.packed_bytes(type, n, k)),
-           "packed panels have the kernel's size");
-  PackedMatrix matrix;
-  matrix.kernel_ = &kernel;
-  matrix.type_ = type;
-  matrix.source_ = source;
-  matrix.n_ = n;
-  matrix.k_ = k;
-  matrix.packed_ = {const_cast<std::byte*>(panels.data()), panels.size()};  // written by pack_panels alone
-  return matrix;
+PackedMatrix::PackedMatrix(const kernels::MatmulKernel& kernel, DType type, const void* source,
+                           std::int64_t n, std::int64_t k, std::span<std::byte> panels)
+    : kernel_(&kernel), type_(type), source_(source), n_(n), k_(k), packed_(panels) {
+  TW_CHECK(panels.size() == packed_bytes(kernel, type, n, k), "packed panels have the kernel's size");
 }
 
 void PackedMatrix::pack_panels(std::int64_t begin, std::int64_t end) {
@@ -43,9 +23,9 @@ void PackedMatrix::pack_panels(std::int64_t begin, std::int64_t end) {
 }
 
 void PackedMatrix::copy_panels(std::span<const std::byte> from, std::int64_t begin, std::int64_t end) {
-  TW_CHECK(copy_.size() > 0 && from.size() == copy_.size(), "panels are copied to a copy of their size");
-  const auto panel = static_cast<std::int64_t>(copy_.size()) / panels();
-  std::memcpy(copy_.data() + begin * panel, from.data() + begin * panel, (end - begin) * panel);
+  TW_CHECK(from.size() == packed_.size(), "panels are copied from panels of the same matrix");
+  const auto panel = static_cast<std::int64_t>(packed_.size()) / panels();
+  std::memcpy(packed_.data() + begin * panel, from.data() + begin * panel, (end - begin) * panel);
 }
 
 }  // namespace tw::tensor

@@ -4,28 +4,26 @@
 #include <span>
 
 #include "kernels/table.h"
-#include "tensor/memory.h"
 
 namespace tw::tensor {
 
-/// W[N, K], used as x · Wᵀ. A view of the file's rows (the kernel takes them as they are), a packed copy that
-/// it owns, or a view of packed panels that lie elsewhere. What is viewed must outlive it.
+/// W[N, K], used as x · Wᵀ: a view of the file's rows, which some kernels take as they are, or of packed
+/// panels. Both lie elsewhere and must outlive it.
 class PackedMatrix {
  public:
   PackedMatrix() = default;
-
-  /// Allocates the packed form; `pack_panels` or `copy_panels` then fills it, in any number of disjoint parts
-  /// and threads.
-  static base::Result<PackedMatrix> create(const kernels::MatmulKernel& kernel, DType type,
-                                           const void* source, std::int64_t n, std::int64_t k);
-  /// Of panels that are there already. REQUIRES: the kernel packs, and `panels` has its packed_bytes.
-  static PackedMatrix view(const kernels::MatmulKernel& kernel, DType type, const void* source,
-                           std::int64_t n, std::int64_t k, std::span<const std::byte> panels);
+  /// `panels`: packed_bytes(kernel, type, n, k) bytes, aligned to 64. They may be packed already, or are
+  /// filled by pack_panels or copy_panels.
+  PackedMatrix(const kernels::MatmulKernel& kernel, DType type, const void* source, std::int64_t n,
+               std::int64_t k, std::span<std::byte> panels);
+  /// 0: the kernel takes the file's rows.
+  static std::size_t packed_bytes(const kernels::MatmulKernel& kernel, DType type, std::int64_t n,
+                                  std::int64_t k);
 
   /// Packs panels [begin, end) of panels(). Thread-safe for disjoint ranges; nothing to do for a view of the
-  /// file's rows. REQUIRES for a view of panels: that memory may be written.
+  /// file's rows. REQUIRES: the panels may be written.
   void pack_panels(std::int64_t begin, std::int64_t end);
-  /// The same by copying from panels that lie elsewhere. REQUIRES: it owns its copy.
+  /// The same by copying from panels of the same matrix.
   void copy_panels(std::span<const std::byte> from, std::int64_t begin, std::int64_t end);
 
   const kernels::MatmulKernel& kernel() const { return *kernel_; }
@@ -46,7 +44,6 @@ class PackedMatrix {
   DType type_ = DType::kF32;
   const void* source_ = nullptr;
   std::int64_t n_ = 0, k_ = 0;
-  Buffer copy_;
   std::span<std::byte> packed_;
 };
 
