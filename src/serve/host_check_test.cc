@@ -17,7 +17,8 @@ TEST(HostCheck, KnowsThisMachineByItsNamesAndAddresses) {
   ASSERT_EQ(::gethostname(machine, sizeof(machine) - 1), 0);
   for (const std::string host :
        {"", "localhost", "LocalHost:8080", "localhost.", "app.localhost:1", "127.0.0.1", "127.0.0.1:8080",
-        "192.168.1.5:80", "[::1]", "[::1]:8080", "[fe80::1]:80", "box.example", "BOX.example:9", machine})
+        "192.168.1.5:80", "[::1]", "[::1]:8080", "[fe80::1]:80", "box.example", "BOX.example:9",
+        static_cast<const char*>(machine)})
     EXPECT_TRUE(check.knows(host)) << host;
   for (const std::string host : {"evil.example", "evil.example:8080", "localhost.evil.example",
                                  "notlocalhost", "127.0.0.1.evil.example", "1.2.3", "box.example.evil",

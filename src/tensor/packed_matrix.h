@@ -4,6 +4,7 @@
 #include <span>
 
 #include "kernels/table.h"
+#include "tensor/tensor.h"
 
 namespace tw::tensor {
 

@@ -35,6 +35,7 @@ class Grammar {
     bool is_tail;       ///< nothing but the caller's own return follows `back`
   };
 
+  std::int32_t state_count() const { return static_cast<std::int32_t>(states_.size()); }
   std::int32_t start(std::int32_t rule) const { return rules_[at(rule)].start; }
   /// Whether the empty text is a sentence of the rule.
   bool nullable(std::int32_t rule) const { return rules_[at(rule)].nullable; }
@@ -78,8 +79,8 @@ class Grammar {
     std::uint32_t row = 0;
     std::uint32_t first_call = 0;
     std::uint32_t first_jump = 0;
-    std::uint16_t call_count = 0;
-    std::uint16_t jump_count = 0;
+    std::uint32_t call_count = 0;
+    std::uint32_t jump_count = 0;
     bool accepting = false;
     bool plain = false;
     bool leads_on = false;

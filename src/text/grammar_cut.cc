@@ -133,12 +133,12 @@ class GrammarCutter {
     for (const Grammar::Call& call : whole_.calls(s)) {
       if (call_lives(call)) cut_->calls_.push_back(call);
     }
-    state.call_count = static_cast<std::uint16_t>(cut_->calls_.size() - state.first_call);
+    state.call_count = static_cast<std::uint32_t>(cut_->calls_.size() - state.first_call);
     state.first_jump = static_cast<std::uint32_t>(cut_->jumps_.size());
     for (const std::int32_t to : whole_.jumps(s)) {
       if (lives(to)) cut_->jumps_.push_back(to);
     }
-    state.jump_count = static_cast<std::uint16_t>(cut_->jumps_.size() - state.first_jump);
+    state.jump_count = static_cast<std::uint32_t>(cut_->jumps_.size() - state.first_jump);
     state.leads_on |= state.call_count > 0;
     state.plain = !state.accepting && state.call_count == 0 && state.jump_count == 0;
     const auto next = static_cast<std::uint32_t>(known_rows_.size());
