@@ -38,7 +38,9 @@ void put(std::string& out, T value) {
   out.append(reinterpret_cast<const char*>(&value), sizeof value);
 }
 
-std::string make_table(std::span<const PackedTensor> tensors, std::uint64_t first_offset) {
+/// Cancelled, it is wrong: whoever writes on asks again before anything else.
+std::string make_table(std::span<const PackedTensor> tensors, std::uint64_t first_offset,
+                       const std::function<bool()>& cancelled) {
   std::string table;
   std::uint64_t offset = first_offset;
   for (const PackedTensor& tensor : tensors) {
@@ -49,14 +51,15 @@ std::string make_table(std::span<const PackedTensor> tensors, std::uint64_t firs
     put(table, tensor.k);
     put(table, offset);
     put(table, std::uint64_t{tensor.data.size()});
-    put(table, base::hash64(tensor.data));
+    put(table, cancelled() ? 0 : base::hash64(tensor.data));
     offset = packed_aligned(offset + tensor.data.size());
   }
   return table;
 }
 
 /// The header with its table and checksum.
-std::string make_head(const PackedIdentity& identity, std::span<const PackedTensor> tensors) {
+std::string make_head(const PackedIdentity& identity, std::span<const PackedTensor> tensors,
+                      const std::function<bool()>& cancelled) {
   std::uint64_t table_bytes = 0, data_bytes = 0;
   for (const PackedTensor& tensor : tensors) {
     table_bytes += 52 + tensor.name.size();
@@ -73,7 +76,7 @@ std::string make_head(const PackedIdentity& identity, std::span<const PackedTens
   put(head, identity.source_bytes);
   put(head, identity.source_modified_ns);
   put(head, identity.source_header_hash);
-  head += make_table(tensors, first);
+  head += make_table(tensors, first, cancelled);
   TW_CHECK(head.size() == kPackedFixedBytes + table_bytes, "the table has the size that was counted");
   put(head, base::hash64(head));
   return head;
@@ -169,7 +172,7 @@ Status write_packed_file(const std::string& path, const PackedIdentity& identity
   for (const PackedTensor& tensor : tensors) bytes += tensor.data.size();
   Partial file(path);
   TW_RETURN_IF_ERROR(file.create(bytes));
-  const std::string head = make_head(identity, tensors);
+  const std::string head = make_head(identity, tensors, cancelled);
   TW_RETURN_IF_ERROR(file.add(std::as_bytes(std::span(head))));
   for (const PackedTensor& tensor : tensors) {
     TW_RETURN_IF_ERROR(file.align());

@@ -11,6 +11,7 @@
 #include "model/model_files.h"
 #include "model/packed_weights.h"
 #include "model/transformer.h"
+#include "tensor/memory.h"
 
 namespace tw::model {
 

@@ -1,6 +1,6 @@
 #include "model/packed_weights.h"
 
-#include <sched.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,10 +23,10 @@ std::uint32_t panel_rows(const kernels::Table& table) {
   return 0;
 }
 
-/// The thread runs only where a processor would be idle.
+/// The calling thread gets what others leave it. (Not SCHED_IDLE: with every processor busy that is too little
+/// to leave in time.)
 void yield_to_all() {
-  const sched_param none{};
-  ::sched_setscheduler(0, SCHED_IDLE, &none);
+  ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), 19);
 }
 
 }  // namespace
@@ -136,7 +136,7 @@ PackedWeights::~PackedWeights() {
   std::error_code ignored;
   if (all_checked()) {
     tell("writing packed weights for the next start");
-    write();  // here, because the thread would have to wait for an idle processor
+    write();  // here: it is urgent now
   } else if (damaged_) {
     std::filesystem::remove(file_->path(), ignored);
   }
@@ -174,8 +174,10 @@ void PackedWeights::write() {
 /// False: another place may do.
 bool PackedWeights::write_to(const std::string& place, const std::vector<io::PackedTensor>& tensors) {
   std::error_code ignored;
-  // Only the folder of the cache may be missing.
-  std::filesystem::create_directories(std::filesystem::path(place).parent_path(), ignored);
+  const std::string folder = std::filesystem::path(place).parent_path().string();
+  // The model's own folder may have been removed with the model, and must not come back.
+  if (folder != std::filesystem::path(source_.path).parent_path())
+    std::filesystem::create_directories(folder, ignored);
   const base::Status status =
       io::write_packed_file(place, identity_, tensors, source_.info.mode, [this] { return out_of_time(); });
   if (status.ok()) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ops/ops.h"
+#include "tensor/memory.h"
 
 namespace tw::model {
 
