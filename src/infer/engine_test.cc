@@ -355,7 +355,9 @@ TEST_F(EngineTest, GrammarHolds) {
 TEST_F(EngineTest, AGrammarTooAmbiguousEndsTheAnswerWithItsOwnError) {
   start();
   auto request = greedy("Once upon a time", 400);
-  request.grammar = text::compile_gbnf("root ::= (\"a\" | \"aa\" | \"aaa\")* \"a\" .{60} \"b\"").value();
+  std::string many = "root ::= \"x\" r0\n";  // 2000 parses after the first byte
+  for (int i = 0; i < 2000; ++i) many += fmt::format("r{} ::= r{} r{} | \"a\"\n", i, i + 1, i + 1);
+  request.grammar = text::compile_gbnf(many + "r2000 ::= \"b\"").value();
   const auto answer = ask_and_wait(request);
   EXPECT_EQ(*answer->last.finish, FinishReason::kError);
   EXPECT_TRUE(answer->last.grammar_failed);

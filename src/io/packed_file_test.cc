@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
@@ -62,7 +63,8 @@ class Packed : public testing::Test {
     return file.error().message;
   }
 
-  const std::string folder_ = testing::TempDir() + "/tw_packed_file", path_ = folder_ + "/m.gguf.packed16";
+  const std::string folder_ = testing::TempDir() + "tw_packed_file_" + std::to_string(getpid()),
+                    path_ = folder_ + "/m.gguf.packed16";
   const PackedIdentity identity_{16, 1, 1234, -5, 0xABCDEF};
   const std::vector<std::byte> a_ = random_bytes(5001, 1), b_ = random_bytes(9'000'000, 2),
                                c_ = random_bytes(1, 3);

@@ -23,8 +23,8 @@ std::uint32_t panel_rows(const kernels::Table& table) {
   return 0;
 }
 
-/// The calling thread gets what others leave it. (Not SCHED_IDLE: with every processor busy that is too little
-/// to leave in time.)
+/// The calling thread gets what others leave it. (Not SCHED_IDLE: with every processor busy that is too
+/// little to leave in time.)
 void yield_to_all() {
   ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), 19);
 }

@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -68,7 +69,8 @@ class PackedWeightsFile : public testing::TestWithParam<std::string> {
     file.put(value);
   }
 
-  const std::string folder_ = testing::TempDir() + "/tw_packed_weights_" + GetParam(),
+  const std::string folder_ =
+                        testing::TempDir() + "tw_packed_weights_" + GetParam() + std::to_string(getpid()),
                     model_ = folder_ + "/m.gguf";
   std::uint32_t rows_ = 0;
   std::vector<std::string> places_;
@@ -183,7 +185,7 @@ INSTANTIATE_TEST_SUITE_P(Model, PackedWeightsFile, testing::ValuesIn(packing_set
                          [](const auto& info) { return info.param; });
 
 TEST(PackedWeightsByReference, KernelsThatDoNotPackMakeNoFile) {
-  const std::string folder = testing::TempDir() + "/tw_packed_ref";
+  const std::string folder = testing::TempDir() + "tw_packed_ref_" + std::to_string(getpid());
   fs::remove_all(folder);
   fs::create_directories(folder);
   fs::copy_file(kFamilies + "mistral-Q8_0.gguf", folder + "/m.gguf");

@@ -44,7 +44,7 @@ HostCheck::HostCheck(std::vector<std::string> allowed) {
 
 bool HostCheck::knows(std::string_view host) const {
   const std::string name = name_of(host);
-  return name.empty() || is_address(name) || name == "localhost" || name.ends_with(".localhost") ||
+  return host.empty() || is_address(name) || name == "localhost" || name.ends_with(".localhost") ||
          std::ranges::find(names_, name) != names_.end();
 }
 

@@ -41,6 +41,7 @@ ParallelStacks::Frame ParallelStacks::returned(const std::vector<std::int32_t>& 
 ParallelStacks::Frame ParallelStacks::read(const Frame& from, std::uint8_t byte, bool only_test) {
   Frame frame;
   ++work_;
+  overflow_ = false;
   const auto begin = static_cast<std::uint32_t>(items_.size());
   if (from.plain >= 0) {
     const std::int32_t to = grammar_->next(from.plain, byte);

@@ -53,6 +53,8 @@ class ParallelStacks {
   /// alive() holds.
   Frame read(const Frame& from, std::uint8_t byte, bool only_test = false);
   void truncate(const Frame& frame);
+  /// The last frame read is dead because it met a limit.
+  bool overflowed() const { return overflow_; }
 
   const Item* items(const Frame& frame) const { return items_.data() + frame.begin; }
   /// Items of a frame whose stack is older than the frame: (state, node). The others follow from them by

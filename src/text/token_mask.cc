@@ -146,6 +146,7 @@ bool GrammarMatcher::accept_text(std::string_view bytes) {
   for (const char byte : bytes) {
     frame = stacks_.read(frame, static_cast<std::uint8_t>(byte));
     if (!frame.alive()) {
+      limited_ = stacks_.overflowed();
       stacks_.truncate(frame_);
       return false;
     }

@@ -41,8 +41,8 @@ class GrammarMatcher {
   bool can_end() const { return frame_.complete; }
   /// It is, and nothing can follow.
   bool must_end() const { return can_end() && !stacks_.leads_on(frame_); }
-  /// Neither the end nor any byte can follow: only after a limit was met.
-  bool stuck() const { return !can_end() && !stacks_.leads_on(frame_); }
+  /// Neither the end nor any byte can follow, or a limit was why the last text was refused.
+  bool stuck() const { return limited_ || (!can_end() && !stacks_.leads_on(frame_)); }
 
  private:
   std::shared_ptr<const StateMask> mask_of(std::int32_t state) const;
@@ -52,6 +52,7 @@ class GrammarMatcher {
   std::shared_ptr<MaskCache> cache_;
   mutable ParallelStacks stacks_;  ///< fill_mask pushes and pops its trials
   ParallelStacks::Frame frame_;
+  bool limited_ = false;
 };
 
 }  // namespace tw::text
