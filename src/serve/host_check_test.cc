@@ -30,7 +30,7 @@ int status_for(TestServer& server, const std::string& host) {
   return server.get("/v1/models", {{"Host", host}}).status;
 }
 
-TEST(HostCheck, StopsARebouncedPage) {
+TEST(HostCheck, StopsAReboundPage) {
   TestServerOptions options;
   options.api.config.allow_host = {"box.example", "other.example"};
   TestServer server(options);
