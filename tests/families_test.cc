@@ -24,7 +24,7 @@ class FamilyEngine : public ::testing::TestWithParam<std::string> {
     model_ = *model;
     infer::EngineOptions options;
     options.threads = 1;
-    options.kv_f32 = true;
+    options.kv_type = base::DType::kF32;
     auto engine = infer::Engine::create(model_, options);
     ASSERT_TRUE(engine.ok()) << engine.error().text();
     engine_ = *std::move(engine);

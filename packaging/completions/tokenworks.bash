@@ -17,7 +17,7 @@ _tokenworks_values() {
   case $1 in
     --isa) echo "ref avx2 avx512 amx" ;;
     --speculate) echo "lookup off" ;;
-    --kv-type) echo "f16 f32" ;;
+    --kv-type) echo "f16 bf16 int8 f32" ;;
     --log-format) echo "text json" ;;
     --log-level) echo "trace debug info warn error off" ;;
     --host) echo "127.0.0.1 0.0.0.0 ::1 ::" ;;

@@ -193,6 +193,8 @@ base::Result<base::OrderedJson> measure(const Options& options) {
   j["batch"] = options.batch;
   j["prompt"] = options.prompt;
   j["generate"] = options.generate;
+  j["kv_type"] = options.engine.kv_type;
+  j["kv_bytes_per_token"] = started.engine->stats().cache.token_bytes;
   j["prefill_tokens_per_second"] = speeds.prefill;
   j["decode_tokens_per_second"] = speeds.decode;
   if (options.ceilings) add_ceilings(j, model, speeds, threads, options);
@@ -208,9 +210,10 @@ int bench(const Options& options) {
     return 0;
   }
   const auto number = [&](const char* key) { return j[key].get<double>(); };
-  std::printf("%s, %s, %s kernels, %d threads, batch %d\n", j["model"].get<std::string>().c_str(),
-              j["quantization"].get<std::string>().c_str(), j["kernels"].get<std::string>().c_str(),
-              j["threads"].get<int>(), options.batch);
+  std::printf("%s, %s, %s kernels, %d threads, batch %d, keys and values in %s (%lld bytes a token)\n",
+              j["model"].get<std::string>().c_str(), j["quantization"].get<std::string>().c_str(),
+              j["kernels"].get<std::string>().c_str(), j["threads"].get<int>(), options.batch,
+              options.engine.kv_type.c_str(), j["kv_bytes_per_token"].get<long long>());
   std::string of_peak, of_bandwidth;
   if (options.ceilings) {
     of_peak = fmt::format("   {:4.1f} % of the {} peak of {:.0f} GFLOP/s", 100 * number("prefill_peak_share"),

@@ -8,6 +8,7 @@
 
 #include "cli/commands.h"
 #include "cli/startup.h"
+#include "spec/serve_config.h"
 
 namespace tw::cli {
 

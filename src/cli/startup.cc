@@ -67,7 +67,7 @@ StartOptions start_options(const spec::ServeConfig& c) {
                     .cpus = {},
                     .context = c.ctx,
                     .kv_bytes = static_cast<std::int64_t>(c.kv_memory * (1 << 30)),
-                    .kv_f32 = c.kv_type == "f32",
+                    .kv_type = spec::parse_kv_type(c.kv_type).value(),  // validated
                     .max_running = c.max_batch,
                     .max_waiting = c.max_queue,
                     .max_step_tokens = c.max_step_tokens,

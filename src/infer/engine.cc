@@ -11,6 +11,7 @@
 #include "infer/step_budget.h"
 #include "infer/step_runner.h"
 #include "sched/scheduler.h"
+#include "spec/serve_config.h"
 
 namespace tw::infer {
 namespace {
@@ -34,7 +35,7 @@ struct Capacity {
 };
 
 base::Result<Capacity> plan_capacity(const spec::ModelConfig& config, const EngineOptions& options) {
-  const std::size_t block = PagedKv::block_bytes(config, options.kv_f32);
+  const std::size_t block = PagedKv::block_bytes(config, options.kv_type);
   std::int64_t bytes = options.kv_bytes;
   if (bytes == 0) bytes = static_cast<std::int64_t>(base::detect_machine().memory_available / 4);
   const std::int64_t fits = bytes / static_cast<std::int64_t>(block);
@@ -68,8 +69,8 @@ class EngineImpl : public Engine {
         trie_(make_trie(*model_->card().tokenizer)),
         scheduler_(scheduler_options()),
         budget_(options.decode_stretch, options.max_step_tokens) {
-    stats_.cache = {kBlockTokens, capacity_.blocks, static_cast<std::int64_t>(kv_.bytes()), options_.kv_f32,
-                    options_.prefix_cache};
+    stats_.cache = {kBlockTokens,          capacity_.blocks, static_cast<std::int64_t>(kv_.bytes()),
+                    kv_.bytes_per_token(), options_.kv_type, options_.prefix_cache};
     thread_ = std::thread([this] { loop(); });
   }
   ~EngineImpl() override { stop(); }
@@ -204,12 +205,12 @@ void EngineImpl::stop() {
 
 std::string EngineImpl::description() const {
   return fmt::format(
-      "{} kernels, {} thread{} on processor{} {}, context {}, {:.0f} MiB for keys and values, {:.0f} MiB for "
-      "activations",
+      "{} kernels, {} thread{} on processor{} {}, context {}, {:.0f} MiB for keys and values ({}, {} bytes a "
+      "token), {:.0f} MiB for activations",
       model_->table().name, runner_->threads(), runner_->threads() == 1 ? "" : "s",
       runner_->placement()[0].size() == 1 ? "" : "s", base::placement_text(runner_->placement()),
-      capacity_.context, static_cast<double>(kv_.bytes()) / (1 << 20),
-      static_cast<double>(runner_->activation_bytes()) / (1 << 20));
+      capacity_.context, static_cast<double>(kv_.bytes()) / (1 << 20), spec::kv_type_name(options_.kv_type),
+      kv_.bytes_per_token(), static_cast<double>(runner_->activation_bytes()) / (1 << 20));
 }
 
 void EngineImpl::loop() {
@@ -366,7 +367,7 @@ base::Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const model
                                                      std::function<void(std::int64_t)> on_step) {
   TW_ASSIGN_OR_RETURN(const Capacity capacity, plan_capacity(model->config(), options));
   TW_ASSIGN_OR_RETURN(PagedKv kv,
-                      PagedKv::create(model->config(), capacity.blocks, capacity.context, options.kv_f32));
+                      PagedKv::create(model->config(), capacity.blocks, capacity.context, options.kv_type));
   TW_ASSIGN_OR_RETURN(base::Placement placement, base::place_threads(options.threads, options.cpus));
   TW_ASSIGN_OR_RETURN(std::unique_ptr<StepRunner> runner,
                       StepRunner::create(*model, kv, std::move(placement), options.max_step_tokens));

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/dtype_enum.h"
 #include "base/result.h"
 #include "infer/sampling_params.h"
 #include "text/grammar.h"
@@ -75,7 +76,7 @@ struct EngineOptions {
   std::vector<int> cpus;      ///< processors that the threads keep to; empty: all that this process may use
   std::int64_t context = 0;   ///< 0: the model's, as far as kv_bytes allow
   std::int64_t kv_bytes = 0;  ///< 0: chosen from free memory
-  bool kv_f32 = false;
+  base::DType kv_type = base::DType::kF16;  ///< kF16, kBF16, kI8 or kF32
   int max_running = 64, max_waiting = 256, max_step_tokens = 512;
   double decode_stretch =
       2;  ///< how many times longer prompts may make a step of answers; 0: any (StepBudget)
@@ -88,8 +89,9 @@ struct EngineOptions {
 
 /// How keys and values are kept; the same for the engine's life.
 struct CacheConfig {
-  std::int64_t block_tokens = 0, blocks = 0, bytes = 0;
-  bool f32 = false, prefix_cache = false;
+  std::int64_t block_tokens = 0, blocks = 0, bytes = 0, token_bytes = 0;
+  base::DType type = base::DType::kF16;
+  bool prefix_cache = false;
 };
 
 struct EngineStats {

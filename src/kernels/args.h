@@ -84,19 +84,28 @@ struct RopeArgs {
 
 inline constexpr std::int64_t kKvBlock = 16;
 
-/// One layer's paged keys and values. Position p of a sequence lies in block blocks[p / block_tokens]; with
-/// t = p % block_tokens, element i of a head's value is at ((block * kv_heads + head) * block_tokens + t) * d
-/// + i, and element i of its key at ((block * kv_heads + head) * d + i) * block_tokens + t: keys are
-/// transposed, so that the scores of a block's positions are lanes of a vector.
+/// One layer's paged keys and values. Position p of a sequence lies in block blocks[p / block_tokens], whose
+/// part for a head begins at element (block * kv_heads + head) * kv_head_elements(type, d). From there, with
+/// t = p % block_tokens, element i of the value is at t * d + i, and element i of the key at i * block_tokens
+/// + t: keys are transposed, so that the scores of a block's positions are lanes of a vector. With kI8 these
+/// are bytes, and block_tokens fp32 scales follow them: a number is its byte times the scale of its position.
 struct KvLayer {
   void* keys;
   void* values;
-  DType type;                                     ///< kF16 or kF32
+  DType type;                                     ///< kF32, kF16, kBF16 or kI8
   std::int64_t block_tokens, kv_heads, head_dim;  ///< block_tokens is kKvBlock
 };
+inline constexpr std::int64_t kv_element_bytes(DType type) {
+  return type == DType::kF32 ? 4 : type == DType::kI8 ? 1 : 2;
+}
+/// Elements of a block's keys (or values) for one head, scales included.
+inline constexpr std::int64_t kv_head_elements(DType type, std::int64_t d) {
+  return kKvBlock * d + (type == DType::kI8 ? kKvBlock * static_cast<std::int64_t>(sizeof(float)) : 0);
+}
 
-/// Writes rows of keys and values to their places in the cache, held within fp16's finite range when it is
-/// kF16.
+/// Writes rows of keys and values to their places in the cache. kF16: held within its finite range. kI8: the
+/// largest magnitude of a position's head becomes 127 (infinity counts as the largest fp32 number; below
+/// 1e-30 all are 0; with a NaN all are NaN), and numbers are rounded to the nearest step, halves to even.
 struct StoreKvArgs {
   KvLayer kv;
   const float* keys;  ///< [T, kv_heads, d]

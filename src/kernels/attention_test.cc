@@ -1,5 +1,6 @@
-// Attention of every set this machine has against its definition in double precision, over odd sizes; and the
-// rule that a row's bits depend on its query and its sequence's cache alone.
+// Attention of every set this machine has against its definition in double precision over what the cache
+// holds, for all its types and odd sizes; what is stored against what was to be stored; and the rule that a
+// row's bits depend on its query and its sequence's cache alone.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <random>
 #include <tuple>
 
+#include "kernels/ref/float16.h"
 #include "kernels/table.h"
 
 namespace tw::kernels {
@@ -44,21 +46,30 @@ class Cache {
     const std::int64_t count = (s.length + kKvBlock - 1) / kKvBlock;
     for (std::int64_t i = 0; i < count; ++i) blocks_.push_back(static_cast<std::int32_t>(i));
     std::shuffle(blocks_.begin(), blocks_.end(), std::mt19937(5));
-    key_memory_.assign(count * kKvBlock * s.kv_heads * s.d, NAN);
+    // All bits set are a NaN in every type of float, those of the scales too.
+    key_memory_.assign(count * s.kv_heads * kv_head_elements(s.type, s.d) * kv_element_bytes(s.type), 0xFF);
     value_memory_ = key_memory_;
-    if (s.type == DType::kF16) std::memset(key_memory_.data(), 0x7E, key_memory_.size() * 4);
-    if (s.type == DType::kF16) std::memset(value_memory_.data(), 0x7E, value_memory_.size() * 4);
-    for (std::int64_t t = 0; t < s.length; ++t) {
-      positions_.push_back(static_cast<std::int32_t>(t));
-      row_blocks_.push_back(blocks_.data());
-    }
+    for (std::int64_t t = 0; t < s.length; ++t) positions_.push_back(static_cast<std::int32_t>(t));
     const std::int64_t floats = attention_scratch(s.heads / s.kv_heads, s.d);
     scratch_.resize((floats + 15) / 16);
   }
 
-  std::vector<float> run(const Table& table, bool prompt, const Rows& rows, std::int64_t window) {
+  void store(const Table& table) {
+    row_blocks_.assign(s.length, blocks_.data());
     table.store_kv({layer(), keys.data(), values.data(), s.kv_heads * s.d, positions_.data(),
                     row_blocks_.data(), 0, s.length});
+  }
+
+  /// Element i of the key and of the value that the cache holds for a position.
+  double stored_key(std::int64_t p, std::int64_t head, std::int64_t i) const {
+    return stored(key_memory_, p, head, i * kKvBlock + p % kKvBlock);
+  }
+  double stored_value(std::int64_t p, std::int64_t head, std::int64_t i) const {
+    return stored(value_memory_, p, head, p % kKvBlock * s.d + i);
+  }
+
+  std::vector<float> run(const Table& table, bool prompt, const Rows& rows, std::int64_t window) {
+    store(table);
     std::vector<float> out(s.length * s.heads * s.d, 0);
     const std::int64_t group = s.heads / s.kv_heads;
     for (std::int64_t row = rows.begin; row < rows.end; row += rows.tile) {
@@ -103,6 +114,8 @@ class Cache {
 
   const Shape s;
   std::vector<float> keys, values, q;
+  const std::vector<std::uint8_t>& key_memory() const { return key_memory_; }
+  const std::vector<std::uint8_t>& value_memory() const { return value_memory_; }
 
  private:
   struct alignas(64) Line {
@@ -112,14 +125,30 @@ class Cache {
     for (Line& line : scratch_) std::fill(line.floats, line.floats + 16, NAN);
   }
   KvLayer layer() { return {key_memory_.data(), value_memory_.data(), s.type, kKvBlock, s.kv_heads, s.d}; }
+  double stored(const std::vector<std::uint8_t>& memory, std::int64_t p, std::int64_t head,
+                std::int64_t at) const {
+    const std::int64_t block = blocks_[p / kKvBlock] * s.kv_heads + head;
+    const std::uint8_t* begin =
+        memory.data() + block * kv_head_elements(s.type, s.d) * kv_element_bytes(s.type);
+    const auto read = [&](auto type, const std::uint8_t* from, std::int64_t index) {
+      std::memcpy(&type, from + index * static_cast<std::int64_t>(sizeof type), sizeof type);
+      return type;
+    };
+    if (s.type == DType::kF32) return read(float{}, begin, at);
+    if (s.type == DType::kF16) return half_to_float(read(std::uint16_t{}, begin, at));
+    if (s.type == DType::kBF16) return bfloat16_to_float(read(std::uint16_t{}, begin, at));
+    return read(std::int8_t{}, begin, at) *
+           static_cast<double>(read(float{}, begin + kKvBlock * s.d, p % kKvBlock));
+  }
 
   std::vector<Line> scratch_;
   std::vector<std::int32_t> blocks_, positions_;
   std::vector<const std::int32_t*> row_blocks_;
-  std::vector<float> key_memory_, value_memory_;  // large enough for either type
+  std::vector<std::uint8_t> key_memory_, value_memory_;
 };
 
-/// Causal attention of one row and head in double precision, straight from the definition.
+/// Causal attention of one row and head over what the cache holds, in double precision, straight from the
+/// definition.
 std::vector<double> brute_force(const Cache& c, std::int64_t row, std::int64_t head, std::int64_t window) {
   const Shape& s = c.s;
   const std::int64_t kv_head = head / (s.heads / s.kv_heads);
@@ -129,14 +158,12 @@ std::vector<double> brute_force(const Cache& c, std::int64_t row, std::int64_t h
   for (std::int64_t p = begin; p <= row; ++p) {
     double score = 0;
     for (std::int64_t i = 0; i < s.d; ++i)
-      score += static_cast<double>(c.q[(row * s.heads + head) * s.d + i]) *
-               c.keys[(p * s.kv_heads + kv_head) * s.d + i];
+      score += c.q[(row * s.heads + head) * s.d + i] * c.stored_key(p, kv_head, i);
     weights.push_back(std::exp(score / std::sqrt(static_cast<double>(s.d))));
     sum += weights.back();
   }
   for (std::int64_t p = begin; p <= row; ++p) {
-    for (std::int64_t i = 0; i < s.d; ++i)
-      out[i] += weights[p - begin] / sum * c.values[(p * s.kv_heads + kv_head) * s.d + i];
+    for (std::int64_t i = 0; i < s.d; ++i) out[i] += weights[p - begin] / sum * c.stored_value(p, kv_head, i);
   }
   return out;
 }
@@ -154,10 +181,10 @@ class Attention : public ::testing::TestWithParam<Case> {
     Cache cache(shape);
     const auto out = cache.run(table_, prompt_, {first, shape.length, kAttentionRows}, window);
     const bool bf16 = prompt_ && table_.prompt_attention != table_.attention && table_.name == "amx";
-    // Scores and values here are about 1. fp16 keys and values are off by 2^-12 of themselves at most, bf16
-    // queries, keys, values and weights by 2^-9: an error of a score is a relative one of its weight, and the
-    // largest of thousands of sums is a few times the typical one.
-    const double bound = bf16 ? 3e-2 : type_ == DType::kF32 ? 1e-5 : 6e-3;
+    // Scores and values here are about 1. Tiles have queries, keys, values and weights in bf16, off by 2^-9
+    // of themselves: an error of a score is a relative one of its weight, and the largest of thousands of
+    // sums is a few times the typical one.
+    const double bound = bf16 ? 3e-2 : 1e-5;
     for (std::int64_t row = first; row < shape.length; row += row % 16 == 0 ? 1 : row % 16 == 1 ? 14 : 1) {
       for (std::int64_t head = 0; head < shape.heads; ++head) {
         const auto exact = brute_force(cache, row, head, window);
@@ -219,20 +246,93 @@ TEST_P(Pieces, BitsDoNotDependOnWhoRunsAPiece) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Sets, Pieces,
-                         ::testing::Combine(::testing::ValuesIn(available_sets(detect_features())),
-                                            ::testing::Values(DType::kF32, DType::kF16)),
-                         [](const auto& info) {
-                           return std::get<0>(info.param) +
-                                  (std::get<1>(info.param) == DType::kF32 ? "_f32" : "_f16");
-                         });
+class Stored : public Pieces {};
 
-INSTANTIATE_TEST_SUITE_P(Sets, Attention,
-                         ::testing::Combine(::testing::ValuesIn(available_sets(detect_features())),
-                                            ::testing::Values(DType::kF32, DType::kF16), ::testing::Bool()),
+/// How far a stored number may be from x, whose head's largest magnitude is `largest`.
+double rounding(DType type, double x, double largest) {
+  if (type == DType::kF32) return 0;
+  if (type == DType::kF16) return std::max(std::fabs(x) * 0x1p-11, 0x1p-25);
+  if (type == DType::kBF16) return std::fabs(x) * 0x1p-8;
+  return largest / 127 * 0.5 * (1 + 1e-5);
+}
+
+TEST_P(Stored, NumbersAreTheNearestOfTheType) {
+  const Table table = make_table(std::get<0>(GetParam()), detect_features()).value();
+  for (const std::int64_t d : {1, 7, 12, 64, 80}) {
+    Cache c({std::get<1>(GetParam()), 37, 2, 2, d});
+    c.store(table);
+    for (std::int64_t row = 0; row < c.s.length * c.s.kv_heads; ++row) {
+      const std::int64_t p = row / c.s.kv_heads, head = row % c.s.kv_heads;
+      double largest_key = 0, largest_value = 0;
+      for (std::int64_t i = row * d; i < (row + 1) * d; ++i) {
+        largest_key = std::max<double>(largest_key, std::fabs(c.keys[i]));
+        largest_value = std::max<double>(largest_value, std::fabs(c.values[i]));
+      }
+      for (std::int64_t i = 0; i < d; ++i) {
+        const double key = c.keys[row * d + i], value = c.values[row * d + i];
+        ASSERT_NEAR(c.stored_key(p, head, i), key, rounding(c.s.type, key, largest_key)) << d;
+        ASSERT_NEAR(c.stored_value(p, head, i), value, rounding(c.s.type, value, largest_value)) << d;
+      }
+    }
+  }
+}
+
+TEST_P(Stored, ExtremesAreHeldAndNaNStaysNaN) {
+  const Table table = make_table(std::get<0>(GetParam()), detect_features()).value();
+  const DType type = std::get<1>(GetParam());
+  const std::int64_t d = 20;
+  Cache c({type, 6, 1, 1, d});
+  std::fill_n(c.keys.begin(), d, 0.0F);
+  std::fill_n(c.keys.begin() + d, d, -1e-35F);
+  c.keys[2 * d + 3] = INFINITY;
+  c.keys[3 * d + 19] = NAN;
+  c.keys[4 * d + 1] = -1e30F;
+  c.keys[5 * d] = -70000.0F;
+  c.store(table);
+  for (std::int64_t i = 0; i < d; ++i) {
+    EXPECT_EQ(c.stored_key(0, 0, i), 0);
+    EXPECT_NEAR(c.stored_key(1, 0, i), 0, 1e-34);
+  }
+  EXPECT_GT(c.stored_key(2, 0, 3), type == DType::kF16 ? 65503 : 3.3e38);
+  EXPECT_TRUE(std::isnan(c.stored_key(3, 0, 19)));
+  EXPECT_NEAR(c.stored_key(4, 0, 1), type == DType::kF16 ? -65504 : -1e30, 4e27);
+  EXPECT_NEAR(c.stored_key(5, 0, 0), type == DType::kF16 ? -65504 : -70000, 300);
+  EXPECT_FALSE(std::isnan(c.stored_key(5, 0, 1)));
+}
+
+TEST_P(Stored, BytesAreThoseOfTheReference) {
+  const DType type = std::get<1>(GetParam());
+  for (const std::int64_t d : {7, 64, 80}) {
+    Cache ours({type, 70, 3, 3, d});
+    // All magnitudes, and some numbers exactly between two steps.
+    for (std::int64_t i = 0; i < 70; ++i) ours.keys[i * 3 * d] *= std::pow(10.0F, static_cast<float>(i - 35));
+    ours.values[0] = 127;
+    for (std::int64_t i = 1; i < 7; ++i) ours.values[i] = static_cast<float>(i) + 0.5F;
+    Cache reference = ours;
+    ours.store(make_table(std::get<0>(GetParam()), detect_features()).value());
+    reference.store(make_table("ref", detect_features()).value());
+    EXPECT_EQ(ours.key_memory(), reference.key_memory()) << d;
+    EXPECT_EQ(ours.value_memory(), reference.value_memory()) << d;
+  }
+}
+
+std::string type_name(DType type) {
+  return type == DType::kF32 ? "f32" : type == DType::kF16 ? "f16" : type == DType::kBF16 ? "bf16" : "int8";
+}
+const auto kTypes = ::testing::Values(DType::kF32, DType::kF16, DType::kBF16, DType::kI8);
+const auto kSets = ::testing::ValuesIn(available_sets(detect_features()));
+
+INSTANTIATE_TEST_SUITE_P(Sets, Pieces, ::testing::Combine(kSets, kTypes), [](const auto& info) {
+  return std::get<0>(info.param) + "_" + type_name(std::get<1>(info.param));
+});
+
+INSTANTIATE_TEST_SUITE_P(Sets, Stored, ::testing::Combine(kSets, kTypes), [](const auto& info) {
+  return std::get<0>(info.param) + "_" + type_name(std::get<1>(info.param));
+});
+
+INSTANTIATE_TEST_SUITE_P(Sets, Attention, ::testing::Combine(kSets, kTypes, ::testing::Bool()),
                          [](const auto& info) {
-                           return std::get<0>(info.param) +
-                                  (std::get<1>(info.param) == DType::kF32 ? "_f32" : "_f16") +
+                           return std::get<0>(info.param) + "_" + type_name(std::get<1>(info.param)) +
                                   (std::get<2>(info.param) ? "_prompt" : "_generated");
                          });
 

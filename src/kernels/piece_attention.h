@@ -5,8 +5,11 @@
 //
 // "Row" below is a row of the step for one query head: row m is row m / heads, head m % heads. Everything is
 // internal to the including file. A vector V has, besides what panel_matmul.h asks for: kMost, blocks(count)
-// and vectors(count) (what of keys and values is held at a time for so many rows), load, add, larger, exp,
-// sum_of, largest_of.
+// and vectors(count) (what of keys and values is held at a time for so many rows), load, bfloats, half,
+// bfloat, add, larger, exp, sum_of, largest_of.
+//
+// Keys and values are made fp32 as they are loaded. Scales of bytes are applied to scores and to weights
+// instead: a position has one for all of a key's elements, and one for all of a value's.
 #pragma once
 
 #include <cstdint>
@@ -52,34 +55,57 @@ struct PieceAttention {
   static Range within(Range r, std::int64_t piece) {
     return {larger(r.begin, piece * kAttentionPiece), smaller(r.end, (piece + 1) * kAttentionPiece)};
   }
+  template <DType kType>
   static std::int64_t block_at(const AttentionArgs& a, std::int64_t block) {
-    return (a.blocks[block] * a.kv.kv_heads + a.kv_head) * kKvBlock * a.kv.head_dim;
+    return (a.blocks[block] * a.kv.kv_heads + a.kv_head) * kv_head_elements(kType, a.kv.head_dim);
   }
   static Sums partial(const AttentionArgs& a, std::int64_t piece, std::int64_t m) {
     return {a.partials + (piece * rows(a) + m) * attention_partial(a.kv.head_dim)};
   }
 
-  /// kLanes elements of the cache as fp32.
+  static constexpr bool is_scaled(DType type) { return type == DType::kI8; }
+
+  template <DType kType>
+  static const std::uint8_t* element(const void* base, std::int64_t at) {
+    return static_cast<const std::uint8_t*>(base) + at * kv_element_bytes(kType);
+  }
+
+  /// kLanes elements of the cache as fp32, bytes without their scale.
   template <DType kType>
   static Floats load(const void* base, std::int64_t at) {
+    const std::uint8_t* p = element<kType>(base, at);
     if constexpr (kType == DType::kF32)
-      return V::load(static_cast<const float*>(base) + at);
+      return V::load(reinterpret_cast<const float*>(p));
+    else if constexpr (kType == DType::kBF16)
+      return V::bfloats(p);
+    else if constexpr (kType == DType::kI8)
+      return V::signed_bytes(p);
     else
-      return V::halves(reinterpret_cast<const std::uint8_t*>(static_cast<const std::uint16_t*>(base) + at));
+      return V::halves(p);
   }
   template <DType kType>
   static float load_one(const void* base, std::int64_t at) {
+    const std::uint8_t* p = element<kType>(base, at);
     if constexpr (kType == DType::kF32)
-      return static_cast<const float*>(base)[at];
+      return *reinterpret_cast<const float*>(p);
+    else if constexpr (kType == DType::kBF16)
+      return V::bfloat(reinterpret_cast<const std::uint16_t*>(p));
+    else if constexpr (kType == DType::kI8)
+      return static_cast<float>(*reinterpret_cast<const std::int8_t*>(p));
     else
-      return V::half(static_cast<const std::uint16_t*>(base) + at);
+      return V::half(reinterpret_cast<const std::uint16_t*>(p));
+  }
+
+  /// Scales of part `part` of a head's block of bytes that begins at `at`.
+  static Floats scales(const AttentionArgs& a, const void* base, std::int64_t at, std::int64_t part) {
+    const std::uint8_t* p = static_cast<const std::uint8_t*>(base) + at + kKvBlock * a.kv.head_dim;
+    return V::load(reinterpret_cast<const float*>(p) + part * kLanes);
   }
 
   /// Asks for an element of the cache to be brought near: 3 for the nearest cache, 2 for the next.
   template <DType kType, int kNear>
   static void fetch(const void* base, std::int64_t at) {
-    constexpr std::int64_t kBytes = kType == DType::kF32 ? 4 : 2;
-    __builtin_prefetch(static_cast<const std::uint8_t*>(base) + at * kBytes, 0, kNear);
+    __builtin_prefetch(element<kType>(base, at), 0, kNear);
   }
 
   /// Scores of kCount rows with kBlocks blocks from `block`, to scores + row * kAttentionPiece. q:
@@ -90,8 +116,12 @@ struct PieceAttention {
                     float* scores) {
     std::int64_t at[kBlocks], next[kBlocks];
     for (int b = 0; b < kBlocks; ++b) {
-      at[b] = block_at(a, block + b);
-      next[b] = block_at(a, smaller(block + kBlocks + b, last));
+      at[b] = block_at<kType>(a, block + b);
+      next[b] = block_at<kType>(a, smaller(block + kBlocks + b, last));
+      if constexpr (kFetch && is_scaled(kType)) {
+        fetch<kType, 3>(a.kv.keys, next[b] + kKvBlock * a.kv.head_dim);
+        fetch<kType, 2>(a.kv.values, at[b] + kKvBlock * a.kv.head_dim);
+      }
     }
     Floats sum[kBlocks][kParts][kCount];
     for (int b = 0; b < kBlocks; ++b)
@@ -101,7 +131,8 @@ struct PieceAttention {
       Floats x[kCount];
       for (int r = 0; r < kCount; ++r) x[r] = V::all(q[r]);
       for (int b = 0; b < kBlocks; ++b) {
-        if constexpr (kFetch) {
+        // A line of 64 bytes holds four rows of bytes: one of them asks for it.
+        if (kFetch && (kType != DType::kI8 || i % 4 == 0)) {
           fetch<kType, 3>(a.kv.keys, next[b] + i * kKvBlock);
           fetch<kType, 2>(a.kv.values, at[b] + i * kKvBlock);
         }
@@ -113,8 +144,11 @@ struct PieceAttention {
     }
     for (int b = 0; b < kBlocks; ++b)
       for (int part = 0; part < kParts; ++part)
-        for (int r = 0; r < kCount; ++r)
-          V::store(scores + r * kAttentionPiece + b * kKvBlock + part * kLanes, sum[b][part][r]);
+        for (int r = 0; r < kCount; ++r) {
+          Floats all = sum[b][part][r];
+          if constexpr (is_scaled(kType)) all = V::mul(all, scales(a, a.kv.keys, at[b], part));
+          V::store(scores + r * kAttentionPiece + b * kKvBlock + part * kLanes, all);
+        }
   }
 
   /// A row's scores of blocks [first, last) of a piece into weights; what it does not see, `seen` being
@@ -139,6 +173,20 @@ struct PieceAttention {
     out.sum() = V::sum_of(sum);
   }
 
+  /// Multiplies a row's weights of blocks [first, last) of the piece that begins at block `base` by the
+  /// scales of these positions' values. What lies past the sequence's end may become anything.
+  template <DType kType>
+  static void scale_weights(const AttentionArgs& a, std::int64_t base, std::int64_t first, std::int64_t last,
+                            float* weights) {
+    for (std::int64_t block = first; block < last; ++block) {
+      const std::int64_t at = block_at<kType>(a, base + block);
+      for (int part = 0; part < kParts; ++part) {
+        float* p = weights + block * kKvBlock + part * kLanes;
+        V::store(p, V::mul(V::load(p), scales(a, a.kv.values, at, part)));
+      }
+    }
+  }
+
   /// Elements [i, i + kVectors * kLanes) of the mix of kCount rows over positions `seen` of the sequence.
   template <DType kType, int kCount, int kVectors>
   static void mix(const AttentionArgs& a, Range seen, std::int64_t i, const float* weights, const Sums* out) {
@@ -147,7 +195,7 @@ struct PieceAttention {
       for (int v = 0; v < kVectors; ++v) sum[r][v] = V::zeros();
     for (std::int64_t p = seen.begin; p < seen.end;) {
       const std::int64_t end = smaller((p / kKvBlock + 1) * kKvBlock, seen.end);
-      std::int64_t at = block_at(a, p / kKvBlock) + p % kKvBlock * a.kv.head_dim + i;
+      std::int64_t at = block_at<kType>(a, p / kKvBlock) + p % kKvBlock * a.kv.head_dim + i;
       for (; p < end; ++p, at += a.kv.head_dim) {
         Floats value[kVectors];
         for (int v = 0; v < kVectors; ++v) value[v] = load<kType>(a.kv.values, at + v * kLanes);
@@ -168,8 +216,8 @@ struct PieceAttention {
     for (; i < a.kv.head_dim; ++i) {
       float sum[kCount] = {};
       for (std::int64_t p = seen.begin; p < seen.end; ++p) {
-        const float value =
-            load_one<kType>(a.kv.values, block_at(a, p / kKvBlock) + p % kKvBlock * a.kv.head_dim + i);
+        const std::int64_t at = block_at<kType>(a, p / kKvBlock) + p % kKvBlock * a.kv.head_dim + i;
+        const float value = load_one<kType>(a.kv.values, at);
         for (int r = 0; r < kCount; ++r) sum[r] += weights[r * kAttentionPiece + p % kAttentionPiece] * value;
       }
       for (int r = 0; r < kCount; ++r) out[r].mix()[i] = sum[r];
@@ -202,8 +250,9 @@ struct PieceAttention {
       score_all<kType, kCount, false>(a, q, base + first, base + last, scores + first * kKvBlock);
     for (int r = 0; r < kCount; ++r) {
       const Range own = within(seen_by(a, m + r), piece);
-      weigh(scores + r * kAttentionPiece, {own.begin - base * kKvBlock, own.end - base * kKvBlock}, first,
-            last, out[r]);
+      float* row = scores + r * kAttentionPiece;
+      weigh(row, {own.begin - base * kKvBlock, own.end - base * kKvBlock}, first, last, out[r]);
+      if constexpr (is_scaled(kType)) scale_weights<kType>(a, base, first, last, row);
     }
     const std::int64_t d = a.kv.head_dim;
     std::int64_t i = 0;
@@ -289,6 +338,10 @@ struct PieceAttention {
   static void run(const AttentionArgs& a) {
     if (a.kv.type == DType::kF32)
       run_rest<DType::kF32, V::kMost>(a, 0, rows(a));
+    else if (a.kv.type == DType::kBF16)
+      run_rest<DType::kBF16, V::kMost>(a, 0, rows(a));
+    else if (a.kv.type == DType::kI8)
+      run_rest<DType::kI8, V::kMost>(a, 0, rows(a));
     else
       run_rest<DType::kF16, V::kMost>(a, 0, rows(a));
   }

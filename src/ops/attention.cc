@@ -159,8 +159,11 @@ Tensor attention(Exec& ex, Tensor q, const AttentionShape& s, const AttentionPla
     // Every row against half of the longest context on average would flatter it: the worst step is what is
     // traced.
     const double pairs = static_cast<double>(q.rows()) * s.heads * place.longest;
+    const std::int64_t block = 2 * kernels::kv_head_elements(place.kv.type, s.head_dim) *
+                               kernels::kv_element_bytes(place.kv.type);  // keys and values
     ex.record({"attention", 4 * pairs * s.head_dim, 0,
-               2.0 * static_cast<double>(q.bytes()) + 4.0 * pairs / group * s.head_dim});
+               2.0 * static_cast<double>(q.bytes()) +
+                   pairs / group * static_cast<double>(block) / kernels::kKvBlock});
     return out;
   }
   const AttentionRun run(s, place, q, out, scratch);

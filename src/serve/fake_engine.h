@@ -129,7 +129,7 @@ class FakeEngine : public infer::Engine {
   infer::EngineStats stats() const override {
     std::lock_guard lock(mutex_);
     infer::EngineStats stats = stats_;
-    stats.cache = {16, 1000, 1 << 20, false, true};
+    stats.cache = {16, 1000, 1 << 20, 64, base::DType::kI8, true};
     stats.running = static_cast<std::int64_t>(running_.size());
     stats.waiting = static_cast<std::int64_t>(waiting_.size());
     return stats;

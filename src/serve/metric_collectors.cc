@@ -69,10 +69,24 @@ double boot_time() {
 
 /// Names and spelling are those of vLLM's configuration; num_gpu_blocks are blocks on whatever device
 /// computes.
+/// As PyTorch, and so vLLM, calls what keys and values may be stored as.
+const char* torch_name(base::DType type) {
+  switch (type) {
+    case base::DType::kF32:
+      return "float32";
+    case base::DType::kBF16:
+      return "bfloat16";
+    case base::DType::kI8:
+      return "int8";
+    default:
+      return "float16";
+  }
+}
+
 MetricFamily cache_config(const infer::CacheConfig& cache) {
   return family(MetricType::Gauge, "vllm:cache_config_info", "Always 1: how keys and values are kept.", 1,
                 {{"block_size", std::to_string(cache.block_tokens)},
-                 {"cache_dtype", cache.f32 ? "float32" : "float16"},
+                 {"cache_dtype", torch_name(cache.type)},
                  {"enable_prefix_caching", cache.prefix_cache ? "True" : "False"},
                  {"engine", "0"},
                  {"kv_cache_memory_bytes", std::to_string(cache.bytes)},
@@ -104,6 +118,8 @@ std::vector<MetricFamily> engine_families(const infer::EngineStats& s, const std
       by_reason,
       gauge("vllm:kv_cache_usage_perc", "Share of the KV cache in use, 0 to 1.", s.kv_usage),
       cache_config(s.cache),
+      gauge("tokenworks:kv_cache_bytes_per_token", "Bytes of one token's keys and values.",
+            static_cast<double>(s.cache.token_bytes)),
       counter("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.",
               s.prefix_queries),
       counter("vllm:prefix_cache_hits_total", "Prompt tokens found in the prefix cache.", s.prefix_hits),

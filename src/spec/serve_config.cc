@@ -23,7 +23,27 @@ base::Status one_of(const char* flag, const std::string& value, std::initializer
                      list);
 }
 
+constexpr std::pair<const char*, base::DType> kKvTypes[] = {{"f16", base::DType::kF16},
+                                                            {"bf16", base::DType::kBF16},
+                                                            {"int8", base::DType::kI8},
+                                                            {"f32", base::DType::kF32}};
+
 }  // namespace
+
+base::Result<base::DType> parse_kv_type(const std::string& name) {
+  for (const auto& [known, type] : kKvTypes) {
+    if (name == known) return type;
+  }
+  return base::error(base::Code::kInvalidArgument, "--kv-type is \"{}\", but must be f16, bf16, int8 or f32",
+                     name);
+}
+
+std::string kv_type_name(base::DType type) {
+  for (const auto& [name, known] : kKvTypes) {
+    if (type == known) return name;
+  }
+  return {};
+}
 
 base::Status check_kv_memory(double gib) {
   if (gib >= 0 && gib <= kMaxKvMemory) return base::Ok{};  // a NaN is neither
@@ -42,7 +62,7 @@ base::Status ServeConfig::validate() const {
     if (auto list = base::parse_cpu_list(cpus); !list.ok()) return list.error();
   }
   TW_RETURN_IF_ERROR(in_range("drain-seconds", drain_seconds, 0, 86400));
-  TW_RETURN_IF_ERROR(one_of("kv-type", kv_type, {"f16", "f32"}));
+  TW_RETURN_IF_ERROR(parse_kv_type(kv_type));
   TW_RETURN_IF_ERROR(one_of("speculate", speculate, {"lookup", "off"}));
   TW_RETURN_IF_ERROR(one_of("packed-weights", packed_weights, {"auto", "off"}));
   TW_RETURN_IF_ERROR(one_of("log-format", log_format, {"text", "json"}));

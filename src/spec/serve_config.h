@@ -6,9 +6,17 @@
 #include <string>
 #include <vector>
 
+#include "base/dtype_enum.h"
 #include "base/result.h"
 
 namespace tw::spec {
+
+/// The types that keys and values may be stored in, by the names of --kv-type.
+inline constexpr const char* kKvTypeHelp = "storage of keys and values: f16, bf16, int8 or f32";
+/// The error names the value and the types there are.
+base::Result<base::DType> parse_kv_type(const std::string& name);
+/// Empty if keys and values cannot be stored in it.
+std::string kv_type_name(base::DType type);
 
 inline constexpr int kMaxKvMemory = 1 << 20;  ///< GiB: past any machine, and its bytes fit 64 bits
 /// Whether --kv-memory can be meant; the error names the flag, its value and its range.
@@ -20,7 +28,7 @@ struct ServeConfig {
   std::string served_name;      ///< empty: the model's own name
   std::int64_t ctx = 0;         ///< tokens a request may hold; 0: the model's own, as far as memory allows
   double kv_memory = 0;         ///< GiB; 0: a share of the free memory
-  std::string kv_type = "f16";  ///< f16 or f32
+  std::string kv_type = "f16";  ///< see parse_kv_type
   int max_queue = 256;          ///< waiting requests before 429
   int max_batch = 64;           ///< sequences that run together
   int max_step_tokens = 512;    ///< tokens of one step; a prompt longer than this is cut into chunks
@@ -51,7 +59,7 @@ struct ServeConfig {
       "longest sequence in tokens, prompt and answer (default: the model's, as far as memory allows)");
     v("kv-memory", c.kv_memory,
       "GiB for keys and values (default: a quarter of the free memory, at most what ctx x max-batch needs)");
-    v("kv-type", c.kv_type, "storage of keys and values: f16 or f32");
+    v("kv-type", c.kv_type, kKvTypeHelp);
     v("max-queue", c.max_queue, "requests that may wait; one more is answered 429");
     v("max-batch", c.max_batch, "sequences that run together");
     v("max-step-tokens", c.max_step_tokens,

@@ -39,7 +39,7 @@ TEST(ServeConfig, NamesTheFlagItsValueAndItsRange) {
   EXPECT_THAT(problem([](auto& c) { c.port = 65536; }), HasSubstr("--port is 65536, but must be 0 to 65535"));
   EXPECT_THAT(problem([](auto& c) { c.ctx = std::int64_t{1} << 40; }), HasSubstr("--ctx"));
   EXPECT_THAT(problem([](auto& c) { c.max_step_tokens = 513; }), HasSubstr("1 to 512"));
-  EXPECT_THAT(problem([](auto& c) { c.kv_type = "f8"; }), HasSubstr("one of: f16, f32"));
+  EXPECT_THAT(problem([](auto& c) { c.kv_type = "f8"; }), HasSubstr("must be f16, bf16, int8 or f32"));
   EXPECT_THAT(problem([](auto& c) { c.log_level = "loud"; }), HasSubstr("--log-level"));
   EXPECT_THAT(problem([](auto& c) { c.kv_memory = std::nan(""); }), HasSubstr("--kv-memory"));
   EXPECT_THAT(problem([](auto& c) { c.decode_stretch = -1; }), HasSubstr("--decode-stretch"));

@@ -101,17 +101,32 @@ Range seen_by(const AttentionArgs& a, const Shape& s, std::int64_t m) {
   return {a.sliding_window > 0 ? larger(0, end - a.sliding_window) : 0, end};
 }
 
+template <DType kType>
 std::int64_t block_at(const AttentionArgs& a, std::int64_t block) {
-  return (a.blocks[block] * a.kv.kv_heads + a.kv_head) * kKvBlock * a.kv.head_dim;
+  return (a.blocks[block] * a.kv.kv_heads + a.kv_head) * kv_head_elements(kType, a.kv.head_dim);
 }
 
-/// Up to sixteen elements of the cache as fp32, 0 in the other lanes.
+/// The scales of a head's block of bytes that begins at `at`.
+const float* scales_of(const AttentionArgs& a, const void* base, std::int64_t at) {
+  return reinterpret_cast<const float*>(static_cast<const std::uint8_t*>(base) + at +
+                                        kKvBlock * a.kv.head_dim);
+}
+
+/// Up to sixteen elements of the cache from `at` on, 0 in the other lanes. Bytes are multiplied by `scale`.
+struct Part {
+  __mmask16 mask;
+  std::int64_t at;
+  __m512 scale;
+};
 template <DType kType>
-__m512 load(__mmask16 mask, const void* base, std::int64_t at) {
+__m512 load(const void* base, const Part& p) {
   if constexpr (kType == DType::kF32)
-    return _mm512_maskz_loadu_ps(mask, static_cast<const float*>(base) + at);
-  else
-    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, static_cast<const std::uint16_t*>(base) + at));
+    return _mm512_maskz_loadu_ps(p.mask, static_cast<const float*>(base) + p.at);
+  else if constexpr (kType == DType::kI8) {
+    const __m128i bytes = _mm_maskz_loadu_epi8(p.mask, static_cast<const std::int8_t*>(base) + p.at);
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)), p.scale);
+  } else
+    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(p.mask, static_cast<const std::uint16_t*>(base) + p.at));
 }
 
 /// x then y, 32 numbers in bf16.
@@ -119,12 +134,20 @@ __m512i join(__m512 x, __m512 y) {
   return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(y, x));
 }
 
-/// x and y in turns: a row of a tile that is the second factor.
-__m512i pairs(__m512 x, __m512 y) {
+/// Elements x and y of the cache in bf16, in turns: a row of a tile that is the second factor.
+template <DType kType>
+__m512i pairs(const void* base, const Part& x, const Part& y) {
   const __m512i turns =
       _mm512_set_epi32(0x1F000F, 0x1E000E, 0x1D000D, 0x1C000C, 0x1B000B, 0x1A000A, 0x190009, 0x180008,
                        0x170007, 0x160006, 0x150005, 0x140004, 0x130003, 0x120002, 0x110001, 0x100000);
-  return _mm512_permutexvar_epi16(turns, join(x, y));
+  if constexpr (kType == DType::kBF16) {
+    const auto* p = static_cast<const std::uint16_t*>(base);
+    const __m512i low = _mm512_castsi256_si512(_mm256_maskz_loadu_epi16(x.mask, p + x.at));
+    const __m512i both = _mm512_inserti64x4(low, _mm256_maskz_loadu_epi16(y.mask, p + y.at), 1);
+    return _mm512_permutexvar_epi16(turns, both);
+  } else {
+    return _mm512_permutexvar_epi16(turns, join(load<kType>(base, x), load<kType>(base, y)));
+  }
 }
 
 /// Queries times scale / ln 2, so that weights are powers of two. Missing rows and elements are zero.
@@ -148,12 +171,14 @@ template <DType kType>
 void convert_keys(const AttentionArgs& a, const Shape& s, std::int64_t piece, Range seen,
                   std::uint8_t* tiles) {
   for (std::int64_t c = (seen.begin - piece) / kKvBlock; piece + c * kKvBlock < seen.end; ++c) {
-    const std::int64_t at = block_at(a, piece / kKvBlock + c);
+    const std::int64_t at = block_at<kType>(a, piece / kKvBlock + c);
+    __m512 scales = _mm512_setzero_ps();
+    if constexpr (kType == DType::kI8) scales = _mm512_loadu_ps(scales_of(a, a.kv.keys, at));
     std::uint8_t* out = tiles + c * s.width / 32 * kTileBytes;
     for (std::int64_t i = 0; i < s.width; i += 2, out += 64) {
-      const __m512 x = load<kType>(i < s.d ? 0xFFFF : 0, a.kv.keys, at + i * kKvBlock);
-      const __m512 y = load<kType>(i + 1 < s.d ? 0xFFFF : 0, a.kv.keys, at + (i + 1) * kKvBlock);
-      _mm512_store_si512(out, pairs(x, y));
+      const Part x = {static_cast<__mmask16>(i < s.d ? 0xFFFF : 0), at + i * kKvBlock, scales};
+      const Part y = {static_cast<__mmask16>(i + 1 < s.d ? 0xFFFF : 0), at + (i + 1) * kKvBlock, scales};
+      _mm512_store_si512(out, pairs<kType>(a.kv.keys, x, y));
     }
   }
 }
@@ -166,13 +191,20 @@ void convert_values(const AttentionArgs& a, const Shape& s, std::int64_t piece, 
   for (std::int64_t t = first; t < last; t += 2) {
     const std::int64_t p = piece + t;
     const bool even = p >= seen.begin && p < seen.end, odd = p + 1 >= seen.begin && p + 1 < seen.end;
-    const std::int64_t at = even || odd ? block_at(a, p / kKvBlock) + p % kKvBlock * s.d : 0;
+    const std::int64_t block = even || odd ? block_at<kType>(a, p / kKvBlock) : 0;
+    const std::int64_t at = block + p % kKvBlock * s.d;
+    __m512 even_scale = _mm512_setzero_ps(), odd_scale = even_scale;
+    if constexpr (kType == DType::kI8) {
+      const float* scales = scales_of(a, a.kv.values, block) + p % kKvBlock;
+      if (even) even_scale = _mm512_set1_ps(scales[0]);
+      if (odd) odd_scale = _mm512_set1_ps(scales[1]);
+    }
     std::uint8_t* out = tiles + t / 32 * kTileBytes + t % 32 * 32;
     for (std::int64_t i = 0; i < s.width; i += 16, out += kSteps * kTileBytes) {
-      const __mmask16 mask = lanes_below(s.d - i);
-      const __m512 x = load<kType>(even ? mask : 0, a.kv.values, at + i);
-      const __m512 y = load<kType>(odd ? mask : 0, a.kv.values, at + s.d + i);
-      _mm512_store_si512(out, pairs(x, y));
+      const __mmask16 mask = lanes_below(s.d - i), none = 0;
+      const Part x = {even ? mask : none, at + i, even_scale};
+      const Part y = {odd ? mask : none, at + s.d + i, odd_scale};
+      _mm512_store_si512(out, pairs<kType>(a.kv.values, x, y));
     }
   }
 }
@@ -426,6 +458,10 @@ void run(const AttentionArgs& a) {
 void attention(const AttentionArgs& a) {
   if (a.kv.type == DType::kF32)
     run<DType::kF32>(a);
+  else if (a.kv.type == DType::kBF16)
+    run<DType::kBF16>(a);
+  else if (a.kv.type == DType::kI8)
+    run<DType::kI8>(a);
   else
     run<DType::kF16>(a);
 }

@@ -18,7 +18,14 @@ struct AttentionVector : Avx2Vector {
   static constexpr int vectors(int count) { return count > 2 ? 2 : 4; }
 
   static Floats load(const float* p) { return _mm256_loadu_ps(p); }
+  static Floats bfloats(const std::uint8_t* p) {
+    const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
+  }
   static float half(const std::uint16_t* p) { return _cvtsh_ss(*p); }
+  static float bfloat(const std::uint16_t* p) {
+    return _mm_cvtss_f32(_mm_castsi128_ps(_mm_slli_epi32(_mm_cvtsi32_si128(*p), 16)));
+  }
   static Floats add(Floats a, Floats b) { return _mm256_add_ps(a, b); }
   static Floats larger(Floats a, Floats b) { return _mm256_max_ps(a, b); }
   static Floats exp(Floats x) { return exp_lanes(x); }

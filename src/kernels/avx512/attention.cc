@@ -18,7 +18,14 @@ struct AttentionVector : Avx512Vector {
   static constexpr int vectors(int count) { return count > 4 ? 2 : 4; }
 
   static Floats load(const float* p) { return _mm512_loadu_ps(p); }
+  static Floats bfloats(const std::uint8_t* p) {
+    const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+  }
   static float half(const std::uint16_t* p) { return _cvtsh_ss(*p); }
+  static float bfloat(const std::uint16_t* p) {
+    return _mm_cvtss_f32(_mm_castsi128_ps(_mm_slli_epi32(_mm_cvtsi32_si128(*p), 16)));
+  }
   static Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
   static Floats larger(Floats a, Floats b) { return _mm512_max_ps(a, b); }
   static float sum_of(Floats v) { return _mm512_reduce_add_ps(v); }

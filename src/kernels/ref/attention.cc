@@ -11,15 +11,24 @@ namespace {
 
 constexpr float kNeverSeen = -1e30F;
 
-float load(const void* base, DType type, std::int64_t at) {
-  if (type == DType::kF32) return static_cast<const float*>(base)[at];
-  return half_to_float(static_cast<const std::uint16_t*>(base)[at]);
-}
-
-/// Where the block of a position begins, for this head (the same for keys and values).
-std::int64_t block_at(const AttentionArgs& a, std::int64_t position) {
+/// Element `at` of the block of a position, for this head: of keys or of values.
+float load(const AttentionArgs& a, const void* base, std::int64_t position, std::int64_t at) {
   const KvLayer& kv = a.kv;
-  return (a.blocks[position / kv.block_tokens] * kv.kv_heads + a.kv_head) * kv.block_tokens * kv.head_dim;
+  const std::int64_t begin = (a.blocks[position / kv.block_tokens] * kv.kv_heads + a.kv_head) *
+                             kv_head_elements(kv.type, kv.head_dim);
+  switch (kv.type) {
+    case DType::kF32:
+      return static_cast<const float*>(base)[begin + at];
+    case DType::kF16:
+      return half_to_float(static_cast<const std::uint16_t*>(base)[begin + at]);
+    case DType::kBF16:
+      return bfloat16_to_float(static_cast<const std::uint16_t*>(base)[begin + at]);
+    default: {  // kI8
+      const std::int8_t* bytes = static_cast<const std::int8_t*>(base) + begin;
+      const auto* scales = reinterpret_cast<const float*>(bytes + kv.block_tokens * kv.head_dim);
+      return static_cast<float>(bytes[at]) * scales[position % kv.block_tokens];
+    }
+  }
 }
 
 /// A row of the step for one query head, and the positions it sees.
@@ -49,18 +58,16 @@ void run_piece(const AttentionArgs& a, const Row& r, std::int64_t begin, std::in
   float* scores = a.scratch;
   float largest = kNeverSeen, sum = 0;
   for (std::int64_t p = begin; p < end; ++p) {
-    const std::int64_t at = block_at(a, p) + p % tokens;
     float score = 0;
-    for (std::int64_t i = 0; i < d; ++i) score += q[i] * load(a.kv.keys, a.kv.type, at + i * tokens);
+    for (std::int64_t i = 0; i < d; ++i) score += q[i] * load(a, a.kv.keys, p, i * tokens + p % tokens);
     scores[p - begin] = score * a.scale;
     largest = std::max(largest, scores[p - begin]);
   }
   std::fill(out, out + 2 + d, 0.0F);
   for (std::int64_t p = begin; p < end; ++p) {
-    const std::int64_t at = block_at(a, p) + p % tokens * d;
     const float weight = std::exp(scores[p - begin] - largest);
     sum += weight;
-    for (std::int64_t i = 0; i < d; ++i) out[2 + i] += weight * load(a.kv.values, a.kv.type, at + i);
+    for (std::int64_t i = 0; i < d; ++i) out[2 + i] += weight * load(a, a.kv.values, p, p % tokens * d + i);
   }
   out[0] = largest;
   out[1] = sum;
