@@ -49,8 +49,10 @@ std::unique_ptr<PackedWeights> PackedWeights::open(const ModelFiles& files, cons
 std::optional<io::PackedFile> PackedWeights::usable(const std::string& place) const {
   auto file = io::PackedFile::open(place);
   if (!file.ok()) {
-    if (file.error().code != base::Code::kNotFound)
-      spdlog::warn("packed weights are not used: {}", file.error().text());
+    const bool broken =
+        file.error().code == base::Code::kCorrupt || file.error().code == base::Code::kUnsupported;
+    spdlog::log(broken ? spdlog::level::warn : spdlog::level::debug, "packed weights are not used: {}",
+                file.error().text());
     return std::nullopt;
   }
   if (file->identity() != identity_) {
@@ -90,14 +92,15 @@ void PackedWeights::check_item(const Item& item) {
              viewed = matrix.data() == item.stored->data.data();
   if (!viewed) base::forget_mapped(item.stored->data.data(), item.stored->data.size());
   if (intact) return;
-  spdlog::warn("{}: tensor {} is damaged; it is packed again, and the file made anew", file_->path(),
-               item.param->name);
+  const bool first = !damaged_.exchange(true);
+  spdlog::log(first ? spdlog::level::warn : spdlog::level::debug,
+              "{}: tensor {} is damaged; it is packed again, and the file made anew", file_->path(),
+              item.param->name);
   if (viewed) {
     const base::Status status = base::allow_writing(item.stored->data.data(), item.stored->data.size());
     TW_CHECK(status.ok(), "pages of a private mapping can be made writable");
   }
   matrix.pack_panels(0, matrix.panels());
-  damaged_ = true;
 }
 
 bool PackedWeights::leaving() {

@@ -54,7 +54,7 @@ class PackedWeightsFile : public testing::TestWithParam<std::string> {
   static bool is_mapped(const std::string& path) {
     std::ifstream maps("/proc/self/maps");
     const std::string all((std::istreambuf_iterator<char>(maps)), {});
-    return all.find(path + "\n") != std::string::npos;
+    return all.find(fs::canonical(path).string() + "\n") != std::string::npos;
   }
   static bool is_whole(const std::string& path) {
     const auto file = io::PackedFile::open(path);
