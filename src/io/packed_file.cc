@@ -80,8 +80,9 @@ Result<PackedTensor> read_tensor(ByteReader& table, std::span<const std::byte> f
 
 Result<PackedFile> PackedFile::open(const std::string& path) {
   TW_ASSIGN_OR_RETURN(base::MappedFile mapping, base::MappedFile::open_private(path));
-  TW_ASSIGN_OR_RETURN(PackedFile file, parse(mapping.bytes(), path));
+  // Before the first look: what is read from the disk for that comes in small pages else.
   base::ask_for_huge_pages(mapping.bytes().data(), mapping.bytes().size());
+  TW_ASSIGN_OR_RETURN(PackedFile file, parse(mapping.bytes(), path));
   file.mapping_ = std::move(mapping);
   return file;
 }
