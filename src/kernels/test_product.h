@@ -114,12 +114,14 @@ class Product {
       path_.prepare({x.data(), k_, prepared.data(), 0, rows, k_});
       input = prepared.data();
     }
-    const void* weight = packed_.empty() ? static_cast<const void*>(weights_.data()) : packed_.data();
-    path_.run({type_, weight, begin, end, n_, k_, input, rows, out, n_, bias, residual, scratch.data()});
+    path_.run({type_, weight(), begin, end, n_, k_, input, rows, out, n_, bias, residual, scratch.data()});
   }
   std::int64_t slice_rows() const { return path_.slice_rows; }
   const MatmulPath& path() const { return path_; }
-  const void* packed() { return packed_.data(); }
+  /// As the path takes it.
+  const void* weight() {
+    return packed_.empty() ? static_cast<const void*>(weights_.data()) : packed_.data();
+  }
 
  private:
   const MatmulKernel& kernel_;

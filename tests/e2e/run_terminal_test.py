@@ -72,8 +72,8 @@ class Terminal:
     def send(self, keys):
         while keys:
             keys = keys[os.write(self.fd, keys[:1000]):]
-            while select.select([self.fd], [], [], 0)[0]:
-                self.read(0)
+            while select.select([self.fd], [], [], 0)[0] and self.read(0):
+                pass
 
     def prompt(self, text=b">"):
         """What comes before the next prompt, which is `text`."""

@@ -131,5 +131,29 @@ void dequantize(const std::uint8_t* panel, std::int64_t begin, std::int64_t end,
   }
 }
 
+/// A packed matrix [N, K] by its panels.
+template <DType kType>
+class PanelWeights {
+ public:
+  PanelWeights(const void* data, std::int64_t, std::int64_t k)
+      : data_(static_cast<const std::uint8_t*>(data)),
+        bytes_(panel_bytes(panel_format(kType), kRows, k)),
+        blocks_(k / kPanelBlock) {}
+
+  /// Blocks [begin, end) of a panel as tiles.
+  void make_tiles(std::int64_t panel, std::int64_t begin, std::int64_t end, std::uint8_t* tiles) const {
+    dequantize<kType>(data_ + panel * bytes_, begin, end, tiles);
+  }
+  /// Asks for the part of a panel that these blocks lie in.
+  void fetch(std::int64_t panel, std::int64_t begin, std::int64_t end) const {
+    for (std::int64_t at = bytes_ * begin / blocks_; at < bytes_ * end / blocks_; at += 64)
+      _mm_prefetch(reinterpret_cast<const char*>(data_ + panel * bytes_ + at), _MM_HINT_T1);
+  }
+
+ private:
+  const std::uint8_t* data_;
+  std::int64_t bytes_, blocks_;
+};
+
 }  // namespace
 }  // namespace tw::kernels

@@ -1,5 +1,5 @@
-// Prompts times quantized weights by bf16 tiles: of a pair of panels (32 output rows) a stretch of K is
-// dequantized to bf16 in the nearest cache, and then used by all rows of the step.
+// Prompts times weights by bf16 tiles: of a pair of panels (32 output rows) a stretch of K is made bf16 in
+// the nearest cache, and then used by all rows of the step. F32 weights stay fp32.
 //
 // A tile of weights is one block of a panel: 16 rows of pairs (k, k + 16) for 16 output rows; a tile of
 // activations is 16 rows of the step, each block of 32 in the same order of pairs. Sums stay in fp32. The
@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "kernels/amx/amx.h"
+#include "kernels/amx/bf16_rows.h"
 #include "kernels/amx/bf16_weights.h"
 #include "kernels/amx/tiles.h"
 #include "kernels/args.h"
@@ -22,10 +23,6 @@ constexpr std::int64_t kStretch =
 constexpr std::int64_t kPairs = 8;  // of panels, of which partial sums are kept at a time
 constexpr std::int64_t kPairFloats = 2 * kRows * 2 * kRows;
 
-struct PanelPair {
-  const std::uint8_t *first, *second;
-};
-
 std::int64_t pairs_of(std::int64_t rows) {
   return (rows + 2 * kRows - 1) / (2 * kRows);
 }
@@ -34,27 +31,39 @@ std::int64_t stretches_of(std::int64_t blocks) {
   return (blocks + kStretch - 1) / kStretch;
 }
 
+/// Whole or not.
+std::int64_t blocks_of(std::int64_t k) {
+  return (k + kPanelBlock - 1) / kPanelBlock;
+}
+
 // --- activations
 
 std::int64_t prepared_bytes(std::int64_t rows, std::int64_t k) {
-  return pairs_of(rows) * 2 * kRows * k * 2;
+  return pairs_of(rows) * 2 * blocks_of(k) * kTileBytes;
 }
 
-/// 32 values as bf16 pairs (k, k + 16).
-__m512i pairs(const float* x) {
-  const auto low = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(x)));
-  const auto high = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(x + 16)));
+/// Lanes that exist of 16.
+__mmask16 lanes(std::int64_t left) {
+  return static_cast<__mmask16>(left >= 16 ? 0xFFFF : left <= 0 ? 0 : (1 << left) - 1);
+}
+
+/// 32 values, `left` of them there, as bf16 pairs (k, k + 16).
+__m512i pairs(const float* x, std::int64_t left) {
+  const auto low = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(lanes(left), x)));
+  const auto high =
+      reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(lanes(left - 16), x + 16)));
   return _mm512_or_si512(_mm512_cvtepu16_epi32(low), _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16));
 }
 
 /// Tile by tile: [row / 16][k / 32][row % 16][32]. The last tile's missing rows are zero.
 void prepare(const PrepareArgs& a) {
-  const std::int64_t blocks = a.k / kPanelBlock;
+  const std::int64_t blocks = blocks_of(a.k);
   for (std::int64_t row = a.row_begin; row < (a.row_end + kRows - 1) / kRows * kRows; ++row) {
     auto* out = static_cast<std::uint8_t*>(a.prepared) + row / kRows * blocks * kTileBytes + row % kRows * 64;
     for (std::int64_t block = 0; block < blocks; ++block) {
+      const std::int64_t at = block * kPanelBlock;
       const __m512i v =
-          row < a.row_end ? pairs(a.x + row * a.x_stride + block * kPanelBlock) : _mm512_setzero_si512();
+          row < a.row_end ? pairs(a.x + row * a.x_stride + at, a.k - at) : _mm512_setzero_si512();
       _mm512_store_si512(out + block * kTileBytes, v);
     }
   }
@@ -116,7 +125,7 @@ void write_out(const MatmulArgs& a, std::int64_t row, std::int64_t n, const floa
   const std::int64_t rows = a.rows - row < 32 ? a.rows - row : 32;
   for (std::int64_t half = 0; half < 32 && n + half < a.n_end; half += 16) {
     const std::int64_t columns = a.n_end - n - half;
-    const auto mask = static_cast<__mmask16>(columns < 16 ? (1 << columns) - 1 : 0xFFFF);
+    const __mmask16 mask = lanes(columns);
     const __m512 bias =
         a.bias == nullptr ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask, a.bias + n + half);
     for (std::int64_t t = 0; t < rows; ++t) {
@@ -168,7 +177,7 @@ struct Scratch {
 };
 
 std::int64_t scratch_bytes(std::int64_t rows, std::int64_t k) {
-  const std::int64_t kept = stretches_of(k / kPanelBlock) > 1 ? kPairs * pairs_of(rows) : 0;
+  const std::int64_t kept = stretches_of(blocks_of(k)) > 1 ? kPairs * pairs_of(rows) : 0;
   return (kept + 1) * kPairFloats * 4 + 2 * kStretch * kTileBytes;
 }
 
@@ -180,7 +189,7 @@ struct Product {
 };
 
 Product product_of(const void* x, std::int64_t rows, std::int64_t k, void* memory) {
-  Product p{static_cast<const std::uint8_t*>(x), rows, k / kPanelBlock, {}};
+  Product p{static_cast<const std::uint8_t*>(x), rows, blocks_of(k), {}};
   p.scratch.last = static_cast<float*>(memory);
   p.scratch.weights = reinterpret_cast<std::uint8_t*>(p.scratch.last + kPairFloats);
   p.scratch.sums = reinterpret_cast<float*>(p.scratch.weights + 2 * kStretch * kTileBytes);
@@ -201,35 +210,34 @@ bool run_rows(const Product& p, float* kept, std::int64_t row, std::int64_t begi
   return end == p.blocks;
 }
 
-/// Asks for the part of a panel that blocks [begin, end) of `blocks` lie in.
-void fetch(const std::uint8_t* panel, std::int64_t bytes, std::int64_t begin, std::int64_t end,
-           std::int64_t blocks) {
-  for (std::int64_t at = bytes * begin / blocks; at < bytes * end / blocks; at += 64)
-    _mm_prefetch(reinterpret_cast<const char*>(panel + at), _MM_HINT_T1);
-}
+/// Which panels run together; the second may be missing.
+template <typename Weights>
+struct Pair {
+  const Weights *first, *second;
+  std::int64_t first_panel, second_panel;
+};
 
-/// For each i of [first, last): finish(i, row, sums of 32 rows and of the 16 + 16 outputs of panels(i)). The
-/// second panel may be null.
-template <DType kType, typename Panels, typename Finish>
-void run_pairs(const Product& p, std::int64_t first, std::int64_t last, const Panels& panels,
+/// For each i of [first, last): finish(i, row, sums of 32 rows and of the 16 + 16 outputs of pair_of(i)).
+template <typename PairOf, typename Finish>
+void run_pairs(const Product& p, std::int64_t first, std::int64_t last, const PairOf& pair_of,
                const Finish& finish) {
   const TileConfig config = whole_tiles();
-  const TileScope tiles(config);
+  const TileScope scope(config);
   const std::int64_t stretches = stretches_of(p.blocks);
-  const std::int64_t bytes = panel_bytes(panel_format(kType), kRows, p.blocks * kPanelBlock);
   for (std::int64_t group = first; group < last; group += kPairs) {
     const std::int64_t group_end = group + kPairs < last ? group + kPairs : last;
     for (std::int64_t s = 0; s < stretches; ++s) {
       const std::int64_t begin = p.blocks * s / stretches, end = p.blocks * (s + 1) / stretches;
       for (std::int64_t i = group; i < group_end; ++i) {
-        const PanelPair pair = panels(i);
-        dequantize<kType>(pair.first, begin, end, p.scratch.weights);
+        const auto pair = pair_of(i);
+        std::uint8_t* tiles = p.scratch.weights;
+        pair.first->make_tiles(pair.first_panel, begin, end, tiles);
         if (pair.second != nullptr)
-          dequantize<kType>(pair.second, begin, end, p.scratch.weights + (end - begin) * kTileBytes);
+          pair.second->make_tiles(pair.second_panel, begin, end, tiles + (end - begin) * kTileBytes);
         if (i + 1 < group_end) {
-          const PanelPair next = panels(i + 1);
-          fetch(next.first, bytes, begin, end, p.blocks);
-          if (next.second != nullptr) fetch(next.second, bytes, begin, end, p.blocks);
+          const auto next = pair_of(i + 1);
+          next.first->fetch(next.first_panel, begin, end);
+          if (next.second != nullptr) next.second->fetch(next.second_panel, begin, end);
         }
         float* kept = p.scratch.sums + (i - group) * pairs_of(p.rows) * kPairFloats;
         for (std::int64_t row = 0; row < p.rows; row += 2 * kRows, kept += kPairFloats) {
@@ -242,45 +250,42 @@ void run_pairs(const Product& p, std::int64_t first, std::int64_t last, const Pa
   }
 }
 
-template <DType kType>
+template <typename Weights>
 void run(const MatmulArgs& a) {
-  const std::int64_t bytes = panel_bytes(panel_format(kType), kRows, a.k);
-  const auto* weight = static_cast<const std::uint8_t*>(a.weight);
-  run_pairs<kType>(
+  const Weights weights(a.weight, a.n, a.k);
+  run_pairs(
       product_of(a.x, a.rows, a.k, a.scratch), a.n_begin / 32, (a.n_end + 31) / 32,
-      [&](std::int64_t i) -> PanelPair {
-        const std::uint8_t* panel = weight + 2 * i * bytes;
-        return {panel, 32 * i + kRows < a.n ? panel + bytes : nullptr};
+      [&](std::int64_t i) -> Pair<Weights> {
+        return {&weights, 32 * i + kRows < a.n ? &weights : nullptr, 2 * i, 2 * i + 1};
       },
       [&](std::int64_t i, std::int64_t row, const float* sums) { write_out(a, row, 32 * i, sums); });
 }
 
-template <DType kType>
+template <typename Weights>
 void run_gated(const GatedMatmulArgs& a) {
-  const std::int64_t bytes = panel_bytes(panel_format(kType), kRows, a.k);
-  const auto* gate = static_cast<const std::uint8_t*>(a.gate);
-  const auto* up = static_cast<const std::uint8_t*>(a.up);
-  run_pairs<kType>(
+  const Weights gate(a.gate, a.n, a.k), up(a.up, a.n, a.k);
+  run_pairs(
       product_of(a.x, a.rows, a.k, a.scratch), a.n_begin / kRows, a.n_end / kRows,
-      [&](std::int64_t i) -> PanelPair { return {gate + i * bytes, up + i * bytes}; },
+      [&](std::int64_t i) -> Pair<Weights> { return {&gate, &up, i, i}; },
       [&](std::int64_t i, std::int64_t row, const float* sums) { write_gated(a, row, kRows * i, sums); });
 }
 
+template <typename Weights>
+constexpr MatmulPath path(const char* name) {
+  return {name, 2 * kRows, prepared_bytes, prepare, kRows, scratch_bytes, run<Weights>, run_gated<Weights>};
+}
 template <DType kType>
-constexpr MatmulPath kPath = {
-    panel_format(kType).bytes ? "amx bf16 tiles, from bytes" : "amx bf16 tiles, from nibbles",
-    2 * kRows,
-    prepared_bytes,
-    prepare,
-    kRows,
-    scratch_bytes,
-    run<kType>,
-    run_gated<kType>};
+constexpr MatmulPath kPath = path<PanelWeights<kType>>(
+    panel_format(kType).bytes ? "amx bf16 tiles, from bytes" : "amx bf16 tiles, from nibbles");
+constexpr MatmulPath kBF16 = path<RowWeights<DType::kBF16>>("amx bf16 tiles");
+constexpr MatmulPath kF16 = path<RowWeights<DType::kF16>>("amx bf16 tiles, from fp16");
 
 }  // namespace
 
 void amx_prefill_slots(KernelSlots& slots) {
   const auto set = [&](DType type, const MatmulPath& path) { slots.prefill[static_cast<int>(type)] = &path; };
+  set(DType::kBF16, kBF16);
+  set(DType::kF16, kF16);
   set(DType::kQ4_0, kPath<DType::kQ4_0>);
   set(DType::kQ4_1, kPath<DType::kQ4_1>);
   set(DType::kQ5_0, kPath<DType::kQ5_0>);
