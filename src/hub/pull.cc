@@ -2,6 +2,7 @@
 
 #include <fmt/chrono.h>
 
+#include <algorithm>
 #include <ctime>
 #include <filesystem>
 
@@ -9,6 +10,7 @@
 #include "hub/fetch.h"
 #include "hub/hub_api.h"
 #include "hub/process.h"
+#include "hub/sha256.h"
 #include "hub/source.h"
 #include "hub/wheel.h"
 
@@ -229,6 +231,19 @@ Result<std::optional<Manifest>> existing(const Store& store, const std::string& 
   return std::optional<Manifest>(std::move(*there));
 }
 
+/// What the store writes down and `list` shows. An address's query may be a key or a signature: its hash
+/// tells two of them apart as well.
+std::string origin_of(const Source& source) {
+  if (source.kind == Source::Kind::kLocal) return source.path;
+  const std::size_t query = source.text.find('?');
+  if (source.kind != Source::Kind::kUrl || query == std::string::npos) return source.text;
+  const std::size_t end = std::min(source.text.find('#', query), source.text.size());
+  Sha256 hash;
+  hash.add(std::string_view(source.text).substr(query + 1, end - query - 1));
+  return source.text.substr(0, query) + "?sha256=" + to_hex(hash.finish()).substr(0, 16) +
+         source.text.substr(end);
+}
+
 }  // namespace
 
 Result<Manifest> pull(const Store& store, std::string_view text, const PullOptions& options) {
@@ -238,7 +253,7 @@ Result<Manifest> pull(const Store& store, std::string_view text, const PullOptio
     return error(Code::kInvalidArgument, "'{}' is no model name: use letters, digits, '.', '_' and '-'",
                  name);
   }
-  const std::string origin = source.kind == Source::Kind::kLocal ? source.path : source.text;
+  const std::string origin = origin_of(source);
   TW_ASSIGN_OR_RETURN(const ModelLock lock, store.lock(name, options.cancel));
   TW_ASSIGN_OR_RETURN(std::optional<Manifest> there, existing(store, name, origin, options));
   if (there) return std::move(*there);

@@ -224,6 +224,18 @@ TEST_F(PullTest, SendsTheTokenToTheHubAlone) {
   EXPECT_EQ(elsewhere.seen()[0].query, "signature=x");
 }
 
+TEST_F(PullTest, KeysInAnAddressAreNotWrittenDown) {
+  hub_.put("/m.gguf", fake_gguf(1000));
+  const std::string address = fmt::format("http://localhost:{}/m.gguf", hub_.port());
+  ASSERT_EQ(failure(address + "?key=hush"), "");
+  const std::string source = store_.find("m")->source;
+  EXPECT_THAT(source, ::testing::StartsWith(address + "?sha256="));
+  EXPECT_THAT(source, ::testing::Not(HasSubstr("hush")));
+  EXPECT_EQ(hub_.seen()[0].query, "key=hush");
+  EXPECT_EQ(failure(address + "?key=hush"), "") << "the same again";
+  EXPECT_THAT(failure(address + "?key=other"), HasSubstr("is taken by a model from"));
+}
+
 TEST_F(PullTest, RedirectLoopsEnd) {
   hub_.put_model_file("o/r", "m.gguf", fake_gguf(1000));
   const std::string path = "/o/r/resolve/0123abc/m.gguf";
