@@ -52,10 +52,10 @@ class Server:
         connection.close()
         return response
 
-    def long_answer(self):
+    def long_answer(self, sequences=48, tokens=400):
         """A stream that takes a while, after its first event; close() it."""
         connection, stream = self.send("POST", "/v1/completions", {
-            "prompt": "Once", "max_tokens": 400, "n": 48, "ignore_eos": True, "stream": True})
+            "prompt": "Once", "max_tokens": tokens, "n": sequences, "ignore_eos": True, "stream": True})
         assert stream.status == 200, stream.status
         assert stream.readline().startswith(b"data: {")
         return connection, stream
@@ -123,7 +123,7 @@ class Life(unittest.TestCase):
 
     def test_draining_refuses_new_requests_and_finishes_the_running_ones(self):
         server = self.serve("--drain-seconds", "240")  # a sanitizer makes it slow
-        connection, running = server.long_answer()
+        connection, running = server.long_answer(16, 150)
         self.addCleanup(connection.close)
         server.process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + 10

@@ -82,7 +82,7 @@ TEST(Utf8, HoldsBackUnfinishedCharacters) {
 }
 
 TEST(MappedFile, DoesNotWaitForAPipe) {
-  const std::string path = ::testing::TempDir() + "/tw_pipe";
+  const std::string path = ::testing::TempDir() + "tw_pipe_" + std::to_string(getpid());
   ::unlink(path.c_str());
   ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
   EXPECT_EQ(MappedFile::open(path).error().message, "is not a regular file");
@@ -90,7 +90,7 @@ TEST(MappedFile, DoesNotWaitForAPipe) {
 }
 
 TEST(MappedFile, ReadsWhatWasWritten) {
-  const std::string path = ::testing::TempDir() + "/tw_mapped";
+  const std::string path = ::testing::TempDir() + "tw_mapped_" + std::to_string(getpid());
   ASSERT_TRUE(write_file_atomically(path, "hello").ok());
   EXPECT_EQ(read_file(path).value(), "hello");
   EXPECT_EQ(MappedFile::open(path + ".none").error().code, Code::kNotFound);

@@ -1,6 +1,7 @@
 #include "io/gguf.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
@@ -122,7 +123,7 @@ TEST(GgufWriteTest, TensorsComeBackAligned) {
   const TensorEntry tensors[] = {
       {"a", base::DType::kF32, {2, 3}, reinterpret_cast<const std::byte*>(a.data()), 24},
       {"q", base::DType::kQ4_0, {1, 2, 32}, q.data(), 36}};
-  const std::string path = testing::TempDir() + "tensors.gguf";
+  const std::string path = testing::TempDir() + "tensors_" + std::to_string(getpid()) + ".gguf";
   ASSERT_TRUE(write_gguf(path, {{"general.architecture", "none"}}, tensors).ok());
   const auto file = GgufFile::open(path);
   ASSERT_TRUE(file.ok()) << file.error().text();

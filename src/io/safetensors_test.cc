@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
@@ -173,7 +174,8 @@ TEST(SafetensorsCorruptTest, TensorsMustMakeSense) {
 
 class SafetensorsFolderTest : public testing::Test {
  protected:
-  SafetensorsFolderTest() : folder_(testing::TempDir() + "safetensors_folder_test") {
+  SafetensorsFolderTest()
+      : folder_(testing::TempDir() + "safetensors_folder_test_" + std::to_string(getpid())) {
     std::filesystem::remove_all(folder_);
     std::filesystem::create_directories(folder_);
   }
