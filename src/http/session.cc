@@ -158,7 +158,7 @@ bool Session::admit(RequestParser& parser, Router::Match& match) {
   }
   if (context_->filter) {
     if (std::optional<Response> refusal = context_->filter(request)) {
-      answer(parser, std::move(*refusal));
+      answer(parser, *refusal);
       return false;
     }
   }
@@ -168,7 +168,7 @@ bool Session::admit(RequestParser& parser, Router::Match& match) {
                                         : fmt::format("{} does not take {}: use {}", request.path,
                                                       request.method, match.allow));
   if (match.status == 405) response.headers.push_back({"Allow", match.allow});
-  answer(parser, std::move(response));
+  answer(parser, response);
   return false;
 }
 
