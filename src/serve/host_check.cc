@@ -36,7 +36,7 @@ bool is_address(const std::string& name) {
 
 }  // namespace
 
-HostCheck::HostCheck(std::vector<std::string> allowed) {
+HostCheck::HostCheck(const std::vector<std::string>& allowed) {
   std::array<char, 256> machine{};
   if (::gethostname(machine.data(), machine.size() - 1) == 0) names_.push_back(name_of(machine.data()));
   for (const std::string& name : allowed) names_.push_back(name_of(name));

@@ -15,7 +15,7 @@ namespace tw::serve {
 class HostCheck {
  public:
   /// `allowed`: names besides IP addresses, localhost, *.localhost and the machine's own name.
-  explicit HostCheck(std::vector<std::string> allowed);
+  explicit HostCheck(const std::vector<std::string>& allowed);
 
   /// `host` as the header has it, with or without a port. An empty one is fine: browsers always send theirs.
   bool knows(std::string_view host) const;
