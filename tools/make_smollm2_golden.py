@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from family_gguf import to_halves
 from gguf import GGUFReader
 from gguf.quants import dequantize
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -59,12 +60,6 @@ def field(reader, key):
     return value.parts[value.data[0]][0]
 
 
-def half_split(weight, heads):
-    """Undoes the converter's permutation of a Llama projection: interleaved rotary pairs back to half-split ones."""
-    rows, columns = weight.shape
-    return weight.reshape(heads, rows // heads // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns)
-
-
 def load(path):
     reader = GGUFReader(path)
     heads, kv_heads = int(field(reader, "llama.attention.head_count")), int(field(reader, "llama.attention.head_count_kv"))
@@ -74,9 +69,9 @@ def load(path):
         parts = tensor.name.split(".")
         if parts[0] == "blk":
             if parts[2] == "attn_q":
-                values = half_split(values, heads)
+                values = to_halves(values, heads)
             if parts[2] == "attn_k":
-                values = half_split(values, kv_heads)
+                values = to_halves(values, kv_heads)
             state[f"model.layers.{parts[1]}.{NAMES[parts[2]]}.weight"] = torch.from_numpy(values.copy())
         elif tensor.name == "token_embd.weight":
             state["model.embed_tokens.weight"] = torch.from_numpy(values.copy())

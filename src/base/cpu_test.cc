@@ -21,9 +21,12 @@ class Cgroups : public testing::Test {
   }
   void TearDown() override { fs::remove_all(root_); }
   void write(const char* file, const char* text) { std::ofstream(root_ / file) << text << '\n'; }
-  const Machine& limited(const char* path) {
+  /// Of a process in the group `path`.
+  void expect(const char* path, double cpus, std::uint64_t memory_limit, std::uint64_t memory_available) {
     limit_by_cgroups(machine_, root_.string(), path);
-    return machine_;
+    EXPECT_EQ(machine_.cgroup_cpus, cpus);
+    EXPECT_EQ(machine_.memory_limit, memory_limit);
+    EXPECT_EQ(machine_.memory_available, memory_available);
   }
 
   fs::path root_;
@@ -31,10 +34,7 @@ class Cgroups : public testing::Test {
 };
 
 TEST_F(Cgroups, NoFilesAreNoLimits) {
-  const Machine& m = limited("/system.slice/server.service");
-  EXPECT_EQ(m.cgroup_cpus, 0);
-  EXPECT_EQ(m.memory_limit, 0u);
-  EXPECT_EQ(m.memory_available, 1000u);
+  expect("/system.slice/server.service", 0, 0, 1000);
 }
 
 TEST_F(Cgroups, TheNarrowestOfAllAboveHolds) {
@@ -46,25 +46,20 @@ TEST_F(Cgroups, TheNarrowestOfAllAboveHolds) {
   write("system.slice/memory.current", "500");
   write("system.slice/memory.stat", "anon 300\nfile 200\nfile_mapped 10");
   write("cpu.max", "400000 100000");
-  const Machine& m = limited("/system.slice/server.service");
-  EXPECT_EQ(m.cgroup_cpus, 1.5);
-  EXPECT_EQ(m.memory_limit, 800u);
-  EXPECT_EQ(m.memory_available, 500u);  // the slice's 800 without the 300 that are no file pages
+  // the slice's 800 without the 300 that are no file pages
+  expect("/system.slice/server.service", 1.5, 800, 500);
 }
 
 TEST_F(Cgroups, OfAContainerTheRootIsItsOwn) {
   write("cpu.max", "50000 100000");
   write("memory.max", "700");
   write("memory.current", "800");
-  const Machine& m = limited("/");
-  EXPECT_EQ(m.cgroup_cpus, 0.5);
-  EXPECT_EQ(m.memory_limit, 700u);
-  EXPECT_EQ(m.memory_available, 0u);
+  expect("/", 0.5, 700, 0);
 }
 
 TEST_F(Cgroups, APathThatIsNotMountedFallsBackToTheRoot) {
   write("memory.max", "700");
-  EXPECT_EQ(limited("/docker/0123").memory_limit, 700u);
+  expect("/docker/0123", 0, 700, 700);
 }
 
 }  // namespace

@@ -67,8 +67,6 @@ double boot_time() {
   return 0;
 }
 
-/// Names and spelling are those of vLLM's configuration; num_gpu_blocks are blocks on whatever device
-/// computes.
 /// As PyTorch, and so vLLM, calls what keys and values may be stored as.
 const char* torch_name(base::DType type) {
   switch (type) {
@@ -83,6 +81,8 @@ const char* torch_name(base::DType type) {
   }
 }
 
+/// Names and spelling are those of vLLM's configuration; num_gpu_blocks are blocks on whatever device
+/// computes.
 MetricFamily cache_config(const infer::CacheConfig& cache) {
   return family(MetricType::Gauge, "vllm:cache_config_info", "Always 1: how keys and values are kept.", 1,
                 {{"block_size", std::to_string(cache.block_tokens)},

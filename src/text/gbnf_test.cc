@@ -10,15 +10,8 @@ namespace {
 
 using testing::matches;
 
-GrammarPtr compile(std::string_view source) {
-  auto grammar = compile_gbnf(source);
-  EXPECT_TRUE(grammar.ok()) << grammar.error().text();
-  return grammar.ok() ? *grammar : nullptr;
-}
-
 void expect(std::string_view source, std::vector<std::string> yes, std::vector<std::string> no) {
-  const GrammarPtr grammar = compile(source);
-  ASSERT_NE(grammar, nullptr);
+  const GrammarPtr grammar = testing::gbnf(source);
   for (const auto& text : yes) EXPECT_TRUE(matches(grammar, text)) << source << "\nshould accept: " << text;
   for (const auto& text : no) EXPECT_FALSE(matches(grammar, text)) << source << "\nshould refuse: " << text;
 }

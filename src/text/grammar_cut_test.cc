@@ -7,15 +7,10 @@ namespace tw::text {
 namespace {
 
 using testing::bit;
+using testing::gbnf;
 using testing::random_walk;
 using testing::sample_pieces;
 using testing::sample_trie;
-
-GrammarPtr gbnf(std::string_view source) {
-  auto grammar = compile_gbnf(source);
-  TW_CHECK(grammar.ok(), "the test's grammar is valid");
-  return *grammar;
-}
 
 /// sample_pieces() without the tokens that have one of these bytes.
 std::shared_ptr<const TokenTrie> trie_without(std::string_view bytes) {

@@ -20,6 +20,9 @@ std::vector<std::string> sample_pieces();
 /// The trie of sample_pieces(), nothing excluded.
 std::shared_ptr<const TokenTrie> sample_trie();
 
+/// REQUIRES: the grammar is valid.
+std::shared_ptr<const Grammar> gbnf(std::string_view source);
+
 /// Whether the text is a whole sentence of the grammar.
 bool matches(const std::shared_ptr<const Grammar>& grammar, std::string_view text);
 

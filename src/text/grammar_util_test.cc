@@ -5,6 +5,12 @@
 
 namespace tw::text::testing {
 
+std::shared_ptr<const Grammar> gbnf(std::string_view source) {
+  const auto grammar = compile_gbnf(source);
+  TW_CHECK(grammar.ok(), grammar.error().text().c_str());
+  return *grammar;
+}
+
 std::vector<std::string> sample_pieces() {
   std::vector<std::string> pieces;
   for (int b = 0; b < 256; ++b) pieces.emplace_back(1, static_cast<char>(b));

@@ -10,14 +10,9 @@ namespace tw::text {
 namespace {
 
 using testing::bit;
+using testing::gbnf;
 using testing::random_walk;
 using testing::sample_trie;
-
-GrammarPtr gbnf(std::string_view source) {
-  auto grammar = compile_gbnf(source);
-  TW_CHECK(grammar.ok(), "the test's grammar is valid");
-  return *grammar;
-}
 
 GrammarPtr schema(std::string_view text) {
   auto grammar = compile_json_schema(*base::parse_ordered_json(text));

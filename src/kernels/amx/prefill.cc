@@ -18,9 +18,10 @@
 namespace tw::kernels {
 namespace {
 
-constexpr std::int64_t kStretch =
-    9;                              // most blocks of a stretch: 18 KiB of weights, 36 of 48 with activations
-constexpr std::int64_t kPairs = 8;  // of panels, of which partial sums are kept at a time
+/// Most blocks of a stretch: 18 KiB of weights, and with activations 36 of the nearest cache's 48.
+constexpr std::int64_t kStretch = 9;
+/// Pairs of panels of which partial sums are kept at a time.
+constexpr std::int64_t kPairs = 8;
 constexpr std::int64_t kPairFloats = 2 * kRows * 2 * kRows;
 
 std::int64_t pairs_of(std::int64_t rows) {
