@@ -59,12 +59,22 @@ class Mistakes(unittest.TestCase):
     def test_verbs_that_run_a_model_hold_flags_to_the_same_ranges(self):
         for flag, value, wanted in (("--ctx", "99999999999", "0 to 1073741824"), ("--threads", "1025", "0 to 1024"),
                                     ("--kv-type", "q8_0", "f16, bf16, int8 or f32"), ("--speculate", "draft", "lookup, off"),
-                                    ("--packed-weights", "no", "auto, off"),
+                                    ("--packed-weights", "no", "auto, off"), ("--draft-tokens", "16", "0 to 15"),
+                                    ("--draft-tokens", "4", "--draft-model"),
                                     ("--cpus", "3-1", "ranges such as")):
             for verb in ("serve", "run", "bench"):
                 said = self.complaint(1, verb, STORIES, flag, value)
                 self.assertIn(flag, said)
                 self.assertIn(wanted, said)
+
+    def test_a_draft_model_changes_no_answer_and_must_fit(self):
+        asked = ("run", STORIES, "Once upon a time", "-n", "40", "-t", "0")
+        plain = run(*asked)
+        self.assertEqual(plain.returncode, 0, plain.stderr)
+        self.assertEqual(run(*asked, "--draft-model", STORIES, "--draft-tokens", "3").stdout, plain.stdout)
+        other = Path(__file__).parent / "golden/families/qwen3"
+        self.assertIn("vocabulary", self.complaint(1, *asked, "--draft-model", other))
+        self.assertIn("nowhere.gguf", self.complaint(1, *asked, "--draft-model", "nowhere.gguf"))
 
     def test_a_damaged_model_is_named(self):
         damaged = bytearray(STORIES.read_bytes())

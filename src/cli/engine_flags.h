@@ -33,8 +33,9 @@ struct FlagMaker {
 
 /// Those that say how a model is run, for the verbs besides `serve`.
 inline void add_engine_flags(CLI::App& verb, EngineFlags& flags) {
-  static constexpr std::string_view kNames[] = {"threads",   "cpus",      "isa",     "ctx",
-                                                "kv-memory", "speculate", "kv-type", "packed-weights"};
+  static constexpr std::string_view kNames[] = {"threads",      "cpus",          "isa",     "ctx",
+                                                "kv-memory",    "speculate",     "kv-type", "draft-model",
+                                                "draft-tokens", "packed-weights"};
   spec::ServeConfig::visit(flags, [&](const char* name, auto& field, const char* help) {
     if (std::ranges::find(kNames, std::string_view(name)) != std::end(kNames))
       FlagMaker{&verb}(name, field, help);

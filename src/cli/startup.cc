@@ -36,7 +36,10 @@ std::shared_ptr<model::ModelCard> card_of(const model::LoadedModel& model, const
 
 }  // namespace
 
-base::Result<Started> start_engine(const FoundModel& found, const StartOptions& options) {
+namespace {
+
+base::Result<std::shared_ptr<const model::LoadedModel>> load_model(const std::string& path,
+                                                                   const StartOptions& options) {
   using Clock = std::chrono::steady_clock;
   const Clock::time_point begin = Clock::now();
   model::LoadOptions load;
@@ -47,15 +50,27 @@ base::Result<Started> start_engine(const FoundModel& found, const StartOptions& 
   load.progress = [&](double done) {
     if (Clock::now() - begin > std::chrono::milliseconds(300)) draw_progress("loading", done);
   };
-  Started started;
-  TW_ASSIGN_OR_RETURN(started.model, model::LoadedModel::load(found.path, load));
+  auto model = model::LoadedModel::load(path, load);
   clear_progress();
+  return model;
+}
+
+}  // namespace
+
+base::Result<Started> start_engine(const FoundModel& found, const StartOptions& options) {
+  Started started;
+  TW_ASSIGN_OR_RETURN(started.model, load_model(found.path, options));
   started.card = card_of(*started.model, found);
   if (options.for_answers && options.engine.context > started.card->config.context) {
     spdlog::warn("--ctx {} is past the {} tokens this model was made for: answers will lose the thread there",
                  options.engine.context, started.card->config.context);
   }
-  TW_ASSIGN_OR_RETURN(started.engine, infer::Engine::create(started.model, options.engine, options.on_step));
+  infer::EngineOptions engine = options.engine;
+  if (!options.draft.empty()) {
+    TW_ASSIGN_OR_RETURN(const FoundModel draft, find_model(options.draft, false));
+    TW_ASSIGN_OR_RETURN(engine.draft, load_model(draft.path, options));
+  }
+  TW_ASSIGN_OR_RETURN(started.engine, infer::Engine::create(started.model, engine, options.on_step));
   return started;
 }
 
@@ -63,6 +78,7 @@ StartOptions start_options(const spec::ServeConfig& c) {
   StartOptions options;
   options.isa = wanted_isa(c.isa);
   options.packed.use = c.packed_weights == "auto";
+  options.draft = c.draft_model;
   options.engine = {.threads = c.threads,
                     .cpus = {},
                     .context = c.ctx,
@@ -75,6 +91,8 @@ StartOptions start_options(const spec::ServeConfig& c) {
                     .prefix_cache = c.prefix_cache,
                     .cache_generated = c.cache_generated,
                     .speculate = c.speculate == "lookup",
+                    .draft = nullptr,
+                    .draft_tokens = c.draft_tokens,
                     .step_threads = {}};
   if (!c.cpus.empty()) options.engine.cpus = base::parse_cpu_list(c.cpus).value();  // validated
   return options;

@@ -25,6 +25,7 @@ struct StartOptions {
   bool for_answers = true;  ///< warns of what would spoil them
   std::string isa;
   model::PackedOptions packed;
+  std::string draft;  ///< model argument; empty: none
   infer::EngineOptions engine;
   std::function<void(std::int64_t tokens)> on_step;  ///< see infer::Engine::create
 };

@@ -14,7 +14,7 @@ text::DetokenizerOptions detokenizer_options(const GenerateRequest& request) {
 
 ActiveRequest::ActiveRequest(Ticket ticket, GenerateRequest request, Sink sink,
                              const text::Tokenizer& tokenizer,
-                             const std::shared_ptr<const text::TokenTrie>& trie, bool speculate)
+                             const std::shared_ptr<const text::TokenTrie>& trie, bool lookup)
     : ticket_(ticket),
       request_(std::move(request)),
       sink_(std::move(sink)),
@@ -27,15 +27,20 @@ ActiveRequest::ActiveRequest(Ticket ticket, GenerateRequest request, Sink sink,
   }
   for (const std::int32_t token : request_.prompt) counts_.add_prompt(token);
   if (request_.prompt_logprobs) prompt_logprobs_.resize(request_.prompt.size());
-  // A grammar moves on with each token, outside of the step.
-  if (!speculate || matcher_ || request_.max_tokens < 2) return;
+  if (!lookup || matcher_ || request_.max_tokens < 2) return;
   lookup_.emplace();
   for (const std::int32_t token : request_.prompt) lookup_->add(token);
 }
 
-std::span<const std::int32_t> ActiveRequest::guess(std::int64_t limit) {
-  if (!lookup_ || generated_ == 0) return {};
-  return lookup_->guess(limit);
+bool ActiveRequest::guessable() const {
+  // A grammar moves on with each token, outside of the step.
+  return !matcher_ && generated_ > 0 && generated_ + 1 < request_.max_tokens;
+}
+
+std::span<const std::int32_t> ActiveRequest::look_up(std::int64_t limit) {
+  const auto guess = lookup_ && guessable() ? lookup_->guess(limit) : std::span<const std::int32_t>();
+  looked_up_ = !guess.empty();
+  return guess;
 }
 
 void ActiveRequest::begin_step(std::span<const std::int32_t> guesses) {
@@ -128,7 +133,7 @@ std::vector<std::int32_t> ActiveRequest::take_sampled(std::int64_t cached_tokens
   guessed_right_ = std::ssize(sampled_) - 1;
   if (lookup_) {
     for (const std::int32_t token : chunk.tokens) lookup_->add(token);
-    lookup_->learn(guessed(), guessed_right_);
+    if (looked_up_) lookup_->learn(guessed(), guessed_right_);
   }
   const bool ended = chunk.finish.has_value();
   std::vector<std::int32_t> tokens = chunk.tokens;

@@ -18,7 +18,7 @@ namespace tw::infer {
 class ActiveRequest {
  public:
   ActiveRequest(Ticket ticket, GenerateRequest request, Sink sink, const text::Tokenizer& tokenizer,
-                const std::shared_ptr<const text::TokenTrie>& trie, bool speculate);
+                const std::shared_ptr<const text::TokenTrie>& trie, bool lookup);
 
   Ticket ticket() const { return ticket_; }
   const GenerateRequest& request() const { return request_; }
@@ -26,9 +26,11 @@ class ActiveRequest {
   /// It has its first token.
   bool answering() const { return timings_.first_token != Clock::time_point{}; }
 
-  /// Before a step: what may follow the last token, at most `limit` tokens (empty: no guess). Valid until the
-  /// next call.
-  std::span<const std::int32_t> guess(std::int64_t limit);
+  /// Its next tokens may be guessed.
+  bool guessable() const;
+  /// Before a step: what may follow the last token by the text so far, at most `limit` tokens (empty: no
+  /// guess). Valid until the next call.
+  std::span<const std::int32_t> look_up(std::int64_t limit);
   /// A step will compute these guesses too: their rows come after the row to sample from.
   void begin_step(std::span<const std::int32_t> guesses);
 
@@ -46,6 +48,7 @@ class ActiveRequest {
   /// Guesses of the last step, and how many of them came true.
   std::int64_t guessed() const { return std::ssize(guesses_); }
   std::int64_t guessed_right() const { return guessed_right_; }
+  bool looked_up() const { return looked_up_; }
   /// Sends the last chunk.
   void finish(FinishReason reason, std::int64_t cached_tokens, const std::string& error = {});
   bool finished() const { return finished_; }
@@ -69,7 +72,8 @@ class ActiveRequest {
   std::optional<text::GrammarMatcher> matcher_;
   std::vector<std::uint32_t> mask_;
   TokenCounts counts_;
-  std::optional<PromptLookup> lookup_;  ///< where guesses come from; none: they are not wanted
+  std::optional<PromptLookup> lookup_;  ///< none: not wanted
+  bool looked_up_ = false;              ///< the guesses of the step at hand come from there
   std::vector<std::int32_t> guesses_;   ///< that the step at hand computes
   std::int64_t guessed_right_ = 0;
   std::vector<SampleOutput> sampled_;

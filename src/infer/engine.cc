@@ -8,6 +8,7 @@
 
 #include "base/cpu.h"
 #include "base/log.h"
+#include "infer/drafter.h"
 #include "infer/step_budget.h"
 #include "infer/step_runner.h"
 #include "sched/scheduler.h"
@@ -35,7 +36,8 @@ struct Capacity {
 };
 
 base::Result<Capacity> plan_capacity(const spec::ModelConfig& config, const EngineOptions& options) {
-  const std::size_t block = PagedKv::block_bytes(config, options.kv_type);
+  std::size_t block = PagedKv::block_bytes(config, options.kv_type);
+  if (options.draft != nullptr) block += PagedKv::block_bytes(options.draft->config(), options.kv_type);
   std::int64_t bytes = options.kv_bytes;
   if (bytes == 0) bytes = static_cast<std::int64_t>(base::detect_machine().memory_available / 4);
   const std::int64_t fits = bytes / static_cast<std::int64_t>(block);
@@ -59,12 +61,15 @@ base::Result<Capacity> plan_capacity(const spec::ModelConfig& config, const Engi
 class EngineImpl : public Engine {
  public:
   EngineImpl(std::shared_ptr<const model::LoadedModel> model, const EngineOptions& options, Capacity capacity,
-             PagedKv kv, std::unique_ptr<StepRunner> runner, std::function<void(std::int64_t)> on_step)
+             PagedKv kv, std::unique_ptr<base::Team> team, std::unique_ptr<StepRunner> runner,
+             std::unique_ptr<Drafter> drafter, std::function<void(std::int64_t)> on_step)
       : model_(std::move(model)),
         options_(options),
         capacity_(capacity),
         kv_(std::move(kv)),
+        team_(std::move(team)),
         runner_(std::move(runner)),
+        drafter_(std::move(drafter)),
         on_step_(std::move(on_step)),
         trie_(make_trie(*model_->card().tokenizer)),
         scheduler_(scheduler_options()),
@@ -104,6 +109,8 @@ class EngineImpl : public Engine {
   void drop(Ticket ticket, FinishReason reason, const std::string& error = {});
   void run_step(const sched::Step& step);
   void propose_guesses();
+  void learn_guesses(const ActiveRequest& request);
+  void release(Ticket ticket);
   void add_slice(const sched::Slice& slice);
   void finish_slice(const sched::Slice& slice);
   void update_stats();
@@ -112,7 +119,9 @@ class EngineImpl : public Engine {
   const EngineOptions options_;
   const Capacity capacity_;
   PagedKv kv_;
+  std::unique_ptr<base::Team> team_;
   std::unique_ptr<StepRunner> runner_;
+  std::unique_ptr<Drafter> drafter_;  // null: no draft model
   std::function<void(std::int64_t)> on_step_;
   std::shared_ptr<const text::TokenTrie> trie_;
 
@@ -122,6 +131,7 @@ class EngineImpl : public Engine {
   std::unordered_map<Ticket, std::unique_ptr<ActiveRequest>> active_;
   model::Batch batch_;
   std::vector<OutputRow> outputs_, hidden_outputs_;
+  std::vector<Drafter::Work> draft_work_;
   std::uint64_t stats_steps_ = 0, stats_prompt_tokens_ = 0, stats_generated_tokens_ = 0;
   std::uint64_t stats_guesses_ = 0, stats_guessed_ = 0, stats_accepted_ = 0;
 
@@ -207,14 +217,14 @@ std::string EngineImpl::description() const {
   return fmt::format(
       "{} kernels, {} thread{} on processor{} {}, context {}, {:.0f} MiB for keys and values ({}, {} bytes a "
       "token), {:.0f} MiB for activations",
-      model_->table().name, runner_->threads(), runner_->threads() == 1 ? "" : "s",
-      runner_->placement()[0].size() == 1 ? "" : "s", base::placement_text(runner_->placement()),
+      model_->table().name, team_->size(), team_->size() == 1 ? "" : "s",
+      team_->placement()[0].size() == 1 ? "" : "s", base::placement_text(team_->placement()),
       capacity_.context, static_cast<double>(kv_.bytes()) / (1 << 20), spec::kv_type_name(options_.kv_type),
       kv_.bytes_per_token(), static_cast<double>(runner_->activation_bytes()) / (1 << 20));
 }
 
 void EngineImpl::loop() {
-  const base::ThreadPin pin(runner_->placement()[0]);
+  const base::ThreadPin pin(team_->placement()[0]);
   while (take_commands()) {
     propose_guesses();
     const std::int64_t answers = std::count_if(active_.begin(), active_.end(),
@@ -262,17 +272,43 @@ void EngineImpl::drop(Ticket ticket, FinishReason reason, const std::string& err
   const std::int64_t cached = scheduler_.cached_tokens(ticket);
   scheduler_.cancel(ticket);
   it->second->finish(reason, cached, error);
-  active_.erase(it);
+  release(ticket);
+}
+
+void EngineImpl::release(Ticket ticket) {
+  active_.erase(ticket);
+  if (drafter_ != nullptr) drafter_->forget(ticket);
 }
 
 /// A step reads the weights once for all its rows, so that guesses cost little while there are few; many
 /// sequences fill a step without them.
 void EngineImpl::propose_guesses() {
   constexpr std::int64_t kRows = 16;
-  if (!options_.speculate || active_.empty()) return;
+  if ((!options_.speculate && drafter_ == nullptr) || active_.empty()) return;
   const std::int64_t limit = kRows / std::ssize(active_) - 1;
   if (limit < 1) return;
-  for (const auto& [ticket, request] : active_) scheduler_.propose(ticket, request->guess(limit));
+  draft_work_.clear();
+  for (const auto& [ticket, request] : active_) {
+    const auto guess = request->look_up(limit);
+    if (!guess.empty()) {
+      scheduler_.propose(ticket, guess);
+    } else if (drafter_ != nullptr && request->guessable()) {
+      if (const auto due = scheduler_.decoding(ticket))
+        draft_work_.push_back({ticket, due->tokens, due->blocks, limit});
+    }
+  }
+  if (draft_work_.empty()) return;
+  const auto& drafts = drafter_->guess(draft_work_);
+  for (std::size_t i = 0; i < drafts.size(); ++i) scheduler_.propose(draft_work_[i].id, drafts[i]);
+}
+
+void EngineImpl::learn_guesses(const ActiveRequest& request) {
+  const std::int64_t guessed = request.guessed(), right = request.guessed_right();
+  stats_guesses_ += guessed > 0 ? 1 : 0;
+  stats_guessed_ += static_cast<std::uint64_t>(guessed);
+  stats_accepted_ += static_cast<std::uint64_t>(right);
+  stats_generated_tokens_ += 1 + static_cast<std::uint64_t>(right);
+  if (drafter_ != nullptr && !request.looked_up()) drafter_->learn(request.ticket(), guessed, right);
 }
 
 void EngineImpl::run_step(const sched::Step& step) {
@@ -286,10 +322,13 @@ void EngineImpl::run_step(const sched::Step& step) {
     }
   }
   outputs_.insert(outputs_.end(), hidden_outputs_.begin(), hidden_outputs_.end());
+  if (drafter_ != nullptr) drafter_->follow(step);
   const Clock::time_point begin = Clock::now();
   runner_->run(batch_, outputs_, kv_.view(), options_.step_threads ? options_.step_threads(stats_steps_) : 0);
-  budget_.ran(batch_.generated_rows(), batch_.rows() - batch_.generated_rows(),
-              std::chrono::duration<double>(Clock::now() - begin).count());
+  const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  budget_.ran(batch_.generated_rows(), batch_.rows() - batch_.generated_rows(), seconds);
+  if (drafter_ != nullptr && batch_.generated_rows() == batch_.rows())
+    drafter_->stepped(batch_.rows() - std::ssize(step.slices), seconds);
   ++stats_steps_;
   scheduler_.computed(step);
   // Slices hold spans into the scheduler that the calls below end: only ids and flags are used from here on.
@@ -331,15 +370,12 @@ void EngineImpl::finish_slice(const sched::Slice& slice) {
     request.finish(FinishReason::kLength, cached);
   } else {
     const std::vector<std::int32_t> tokens = request.take_sampled(cached);
-    stats_guesses_ += request.guessed() > 0 ? 1 : 0;
-    stats_guessed_ += static_cast<std::uint64_t>(request.guessed());
-    stats_accepted_ += static_cast<std::uint64_t>(request.guessed_right());
-    stats_generated_tokens_ += 1 + static_cast<std::uint64_t>(request.guessed_right());
+    learn_guesses(request);
     for (const std::int32_t token : tokens) scheduler_.append(slice.id, token);
     if (!tokens.empty()) return;
   }
   scheduler_.finish(slice.id);
-  active_.erase(it);
+  release(slice.id);
 }
 
 void EngineImpl::update_stats() {
@@ -365,14 +401,23 @@ void EngineImpl::update_stats() {
 base::Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const model::LoadedModel> model,
                                                      const EngineOptions& options,
                                                      std::function<void(std::int64_t)> on_step) {
+  if (options.draft != nullptr) TW_RETURN_IF_ERROR(Drafter::check(*options.draft, *model));
   TW_ASSIGN_OR_RETURN(const Capacity capacity, plan_capacity(model->config(), options));
   TW_ASSIGN_OR_RETURN(PagedKv kv,
                       PagedKv::create(model->config(), capacity.blocks, capacity.context, options.kv_type));
   TW_ASSIGN_OR_RETURN(base::Placement placement, base::place_threads(options.threads, options.cpus));
+  auto team = std::make_unique<base::Team>(std::move(placement));
   TW_ASSIGN_OR_RETURN(std::unique_ptr<StepRunner> runner,
-                      StepRunner::create(*model, kv, std::move(placement), options.max_step_tokens));
-  return std::unique_ptr<Engine>(std::make_unique<EngineImpl>(
-      std::move(model), options, capacity, std::move(kv), std::move(runner), std::move(on_step)));
+                      StepRunner::create(*model, kv, *team, options.max_step_tokens));
+  std::unique_ptr<Drafter> drafter;
+  if (options.draft != nullptr) {
+    const Drafter::Options draft{capacity.blocks,         capacity.context, options.max_running,
+                                 options.max_step_tokens, options.kv_type,  options.draft_tokens};
+    TW_ASSIGN_OR_RETURN(drafter, Drafter::create(options.draft, draft, *team));
+  }
+  return std::unique_ptr<Engine>(
+      std::make_unique<EngineImpl>(std::move(model), options, capacity, std::move(kv), std::move(team),
+                                   std::move(runner), std::move(drafter), std::move(on_step)));
 }
 
 }  // namespace tw::infer

@@ -83,6 +83,9 @@ struct EngineOptions {
   bool prefix_cache = true, cache_generated = false;
   bool speculate =
       false;  ///< guess tokens from the text so far (PromptLookup); answers stay the same, bit for bit
+  /// Guesses where the text so far does not (Drafter); answers stay the same, bit for bit. May be null.
+  std::shared_ptr<const model::LoadedModel> draft;
+  std::int64_t draft_tokens = 0;  ///< how many it guesses; 0: as many as pay
   /// How many threads run step n (0: those that have a processor to themselves, as when it is empty).
   std::function<int(std::uint64_t n)> step_threads;
 };

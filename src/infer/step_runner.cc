@@ -12,13 +12,13 @@ ops::Tensor rows_of(ops::Tensor x, std::int64_t begin, std::int64_t end) {
 
 }  // namespace
 
-StepRunner::StepRunner(const model::LoadedModel& model, base::Placement placement)
-    : model_(model), team_(std::move(placement)), workspaces_(team_.size()) {}
+StepRunner::StepRunner(const model::LoadedModel& model, base::Team& team)
+    : model_(model), team_(team), workspaces_(team.size()) {}
 
 base::Result<std::unique_ptr<StepRunner>> StepRunner::create(const model::LoadedModel& model,
-                                                             const PagedKv& kv, base::Placement placement,
+                                                             const PagedKv& kv, base::Team& team,
                                                              int max_tokens) {
-  std::unique_ptr<StepRunner> runner(new StepRunner(model, std::move(placement)));
+  std::unique_ptr<StepRunner> runner(new StepRunner(model, team));
   ops::Trace trace;
   ops::Exec ex(model.table(), trace);
   const std::vector<std::int32_t> tokens(max_tokens, 0);
@@ -29,7 +29,7 @@ base::Result<std::unique_ptr<StepRunner>> StepRunner::create(const model::Loaded
   const ops::Tensor hidden = model.transformer().forward(ex, worst, kv.view());
   model.transformer().logits(ex, rows_of(hidden, 0, std::min<std::int64_t>(max_tokens, kLogitRows)));
   TW_ASSIGN_OR_RETURN(runner->activations_, tensor::Buffer::allocate(ex.arena().peak(), "activations"));
-  for (int worker = 0; worker < runner->threads(); ++worker) {
+  for (int worker = 0; worker < team.size(); ++worker) {
     TW_ASSIGN_OR_RETURN(tensor::Buffer scratch,
                         tensor::Buffer::allocate(ex.scratch_peak(), "kernel scratch"));
     runner->scratch_.push_back(std::move(scratch));
@@ -89,10 +89,15 @@ void StepRunner::use_logits(ops::Exec& ex, ops::Tensor hidden, const std::vector
 }
 
 void StepRunner::use_row(const OutputRow& output, float* logits, std::int64_t vocab,
-                         SamplerWorkspace& workspace) {
+                         SamplerWorkspace& workspace) const {
   const auto row = [&](std::int64_t i) {
     return std::span<float>(logits + i * vocab, static_cast<std::size_t>(vocab));
   };
+  if (output.kind == OutputRow::Kind::kBest) {  // a vocabulary may be shorter than the matrix
+    const auto known = static_cast<std::int64_t>(model_.card().tokenizer->size());
+    *output.best = static_cast<std::int32_t>(std::max_element(logits, logits + known) - logits);
+    return;
+  }
   if (output.kind == OutputRow::Kind::kScore)
     return output.request->score(output.position, row(0), workspace);
   for (std::int64_t i = 0; i < output.rows && output.request->sample(row(i), workspace); ++i) {

@@ -13,19 +13,21 @@ namespace tw::infer {
 
 /// What is done with a row of the model's output, or with a token's row and those of the guesses after it.
 struct OutputRow {
-  enum class Kind { kSample, kScore, kHidden };
-  ActiveRequest* request = nullptr;
+  enum class Kind { kSample, kScore, kBest, kHidden };
+  ActiveRequest* request = nullptr;  ///< null with kBest
   Kind kind = Kind::kSample;
   std::int64_t batch_row = 0, rows = 1;
-  std::int64_t position = 0;  ///< kScore: the prompt position that this row predicts
+  std::int64_t position = 0;     ///< kScore: the prompt position that this row predicts
+  std::int32_t* best = nullptr;  ///< kBest: where the most likely token goes
 };
 
-/// Owns the workers and the memory of a step: forward and logits allocate nothing. For one thread.
+/// Owns the memory of a step: forward and logits allocate nothing. For one thread.
 class StepRunner {
  public:
-  /// Traces the worst step (max_tokens rows over the longest context) and allocates what it needs.
+  /// Traces the worst step (max_tokens rows over the longest context) and allocates what it needs. The team
+  /// must outlive it.
   static base::Result<std::unique_ptr<StepRunner>> create(const model::LoadedModel& model, const PagedKv& kv,
-                                                          base::Placement placement, int max_tokens);
+                                                          base::Team& team, int max_tokens);
 
   /// Runs on the workers that have a processor to themselves, or on so many as `workers` says if it is not 0:
   /// the bits are the same. REQUIRES: batch.rows() <= max_tokens; outputs of kind kHidden come after all
@@ -37,23 +39,19 @@ class StepRunner {
   // 300.
   static constexpr std::int64_t kLogitRows = 64;
 
-  int threads() const { return team_.size(); }
-  /// Where they run; the thread that calls run() should keep to the first.
-  const base::Placement& placement() const { return team_.placement(); }
   std::size_t activation_bytes() const { return activations_.size(); }
 
  private:
-  StepRunner(const model::LoadedModel& model, base::Placement placement);
+  StepRunner(const model::LoadedModel& model, base::Team& team);
   void work(int worker, int workers, const model::Batch& batch, const std::vector<OutputRow>& outputs,
             const model::KvView& kv);
   /// Logits of these hidden rows, which are those of outputs [begin, end), and what follows from them.
   void use_logits(ops::Exec& ex, ops::Tensor hidden, const std::vector<OutputRow>& outputs, std::size_t begin,
                   std::size_t end);
-  static void use_row(const OutputRow& output, float* logits, std::int64_t vocab,
-                      SamplerWorkspace& workspace);
+  void use_row(const OutputRow& output, float* logits, std::int64_t vocab, SamplerWorkspace& workspace) const;
 
   const model::LoadedModel& model_;
-  base::Team team_;
+  base::Team& team_;
   tensor::Buffer activations_;
   std::vector<tensor::Buffer> scratch_;       ///< one a worker
   std::vector<SamplerWorkspace> workspaces_;  ///< one a worker

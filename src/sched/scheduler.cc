@@ -209,6 +209,12 @@ void Scheduler::propose(RequestId id, std::span<const TokenId> guesses) {
   sequence->guesses.assign(guesses.begin(), guesses.end());
 }
 
+std::optional<Decoding> Scheduler::decoding(RequestId id) const {
+  const Sequence* sequence = impl_->find(id);
+  if (sequence == nullptr || !sequence->running || !sequence->decoding()) return std::nullopt;
+  return Decoding{sequence->tokens, sequence->blocks};
+}
+
 std::int64_t Scheduler::cached_tokens(RequestId id) const {
   const Sequence* sequence = impl_->find(id);
   return sequence == nullptr ? 0 : sequence->cached_tokens;

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -63,6 +64,12 @@ struct Step {
   std::int64_t tokens = 0;
 };
 
+/// A sequence whose next step computes its last token alone. Spans are valid as a Slice's.
+struct Decoding {
+  std::span<const TokenId> tokens;  ///< all, the last one included
+  std::span<const BlockId> blocks;  ///< of the tokens before the last at least
+};
+
 struct SchedulerStats {
   std::int64_t waiting = 0, running = 0;
   std::int64_t blocks_used = 0,
@@ -99,6 +106,9 @@ class Scheduler {
   /// as far as there is room, and forgets them. No effect unless that token is all the sequence has to
   /// compute.
   void propose(RequestId id, std::span<const TokenId> guesses);
+
+  /// Nothing unless a running sequence has just one token to compute, a generated one.
+  std::optional<Decoding> decoding(RequestId id) const;
 
   /// The token sampled for a sequence. A later step computes it, unless the last one did so as a guess: then
   /// the token sampled from that guess's row follows at once. REQUIRES: id is known.

@@ -64,6 +64,12 @@ base::Status ServeConfig::validate() const {
   TW_RETURN_IF_ERROR(in_range("drain-seconds", drain_seconds, 0, 86400));
   TW_RETURN_IF_ERROR(parse_kv_type(kv_type));
   TW_RETURN_IF_ERROR(one_of("speculate", speculate, {"lookup", "off"}));
+  TW_RETURN_IF_ERROR(in_range("draft-tokens", draft_tokens, 0, 15));
+  if (draft_tokens > 0 && draft_model.empty()) {
+    return base::error(
+        base::Code::kInvalidArgument,
+        "--draft-tokens says how many tokens a draft model guesses: name one by --draft-model");
+  }
   TW_RETURN_IF_ERROR(one_of("packed-weights", packed_weights, {"auto", "off"}));
   TW_RETURN_IF_ERROR(one_of("log-format", log_format, {"text", "json"}));
   TW_RETURN_IF_ERROR(one_of("log-level", log_level, {"trace", "debug", "info", "warn", "error", "off"}));

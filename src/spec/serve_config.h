@@ -37,6 +37,8 @@ struct ServeConfig {
   bool cache_generated =
       false;  ///< let prefix hits take generated blocks too (see docs/architecture.md, Same bits)
   std::string speculate = "lookup";     ///< lookup or off
+  std::string draft_model;              ///< file, folder or name in the store; empty: none
+  int draft_tokens = 0;                 ///< 0: as many as pay
   std::string packed_weights = "auto";  ///< auto or off
   int threads = 0;                      ///< 0: what the machine and the cgroup allow
   std::string cpus;                     ///< as 0-3,8; empty: all that this process may use
@@ -71,6 +73,10 @@ struct ServeConfig {
       "let the prefix cache reuse generated tokens too; answers may then differ in the last bits");
     v("speculate", c.speculate,
       "lookup: guess tokens from the text so far, which changes the speed alone; off");
+    v("draft-model", c.draft_model,
+      "a small model of the same vocabulary that guesses tokens too, which changes the speed alone (default: "
+      "none)");
+    v("draft-tokens", c.draft_tokens, "tokens it guesses at a time, up to 15 (default: as many as pay)");
     v("packed-weights", c.packed_weights,
       "auto: keep the weights as packed for this processor in a file beside the model, for the next start; "
       "off");
