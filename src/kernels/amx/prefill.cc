@@ -18,8 +18,10 @@
 namespace tw::kernels {
 namespace {
 
-/// Most blocks of a stretch: 18 KiB of weights, and with activations 36 of the nearest cache's 48.
-constexpr std::int64_t kStretch = 9;
+/// Most blocks of a stretch: 18 KiB of weights, and with activations 36 of the nearest cache's 48. A K of at
+/// most kWhole blocks is one stretch, so that sums never leave the tiles: activations pass the cache by, which
+/// leaves it 40 KiB of weights.
+constexpr std::int64_t kStretch = 9, kWhole = 20;
 /// Pairs of panels of which partial sums are kept at a time.
 constexpr std::int64_t kPairs = 8;
 constexpr std::int64_t kPairFloats = 2 * kRows * 2 * kRows;
@@ -29,7 +31,7 @@ std::int64_t pairs_of(std::int64_t rows) {
 }
 
 std::int64_t stretches_of(std::int64_t blocks) {
-  return (blocks + kStretch - 1) / kStretch;
+  return blocks <= kWhole ? 1 : (blocks + kStretch - 1) / kStretch;
 }
 
 /// Whole or not.
@@ -109,12 +111,12 @@ void add_blocks(const std::uint8_t* x0, const std::uint8_t* x1, const std::uint8
   const std::uint8_t* others = weights + count * kTileBytes;
   for (std::int64_t i = 0; i < count * kTileBytes; i += kTileBytes) {
     tile_load<6>(weights + i, 64);
-    tile_load<4>(x0 + i, 64);
+    tile_load_passing<4>(x0 + i, 64);
     tile_dot_bf16<0, 4, 6>();
     tile_load<7>(others + i, 64);
     tile_dot_bf16<1, 4, 7>();
     if constexpr (kBoth) {
-      tile_load<5>(x1 + i, 64);
+      tile_load_passing<5>(x1 + i, 64);
       tile_dot_bf16<3, 5, 7>();
       tile_dot_bf16<2, 5, 6>();
     }
@@ -174,12 +176,12 @@ void write_gated(const GatedMatmulArgs& a, std::int64_t row, std::int64_t n, con
 struct Scratch {
   float* sums;  ///< [kPairs][pairs of row tiles][32][32]
   float* last;
-  std::uint8_t* weights;  ///< [2][kStretch] tiles
+  std::uint8_t* weights;  ///< [2][kWhole] tiles
 };
 
 std::int64_t scratch_bytes(std::int64_t rows, std::int64_t k) {
   const std::int64_t kept = stretches_of(blocks_of(k)) > 1 ? kPairs * pairs_of(rows) : 0;
-  return (kept + 1) * kPairFloats * 4 + 2 * kStretch * kTileBytes;
+  return (kept + 1) * kPairFloats * 4 + 2 * kWhole * kTileBytes;
 }
 
 /// Activations of `rows` rows times any two panels at a time.
@@ -193,7 +195,7 @@ Product product_of(const void* x, std::int64_t rows, std::int64_t k, void* memor
   Product p{static_cast<const std::uint8_t*>(x), rows, blocks_of(k), {}};
   p.scratch.last = static_cast<float*>(memory);
   p.scratch.weights = reinterpret_cast<std::uint8_t*>(p.scratch.last + kPairFloats);
-  p.scratch.sums = reinterpret_cast<float*>(p.scratch.weights + 2 * kStretch * kTileBytes);
+  p.scratch.sums = reinterpret_cast<float*>(p.scratch.weights + 2 * kWhole * kTileBytes);
   return p;
 }
 

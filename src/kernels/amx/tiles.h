@@ -42,6 +42,11 @@ template <int kTile>
 inline void tile_load(const void* base, std::int64_t stride) {
   __asm__ volatile("tileloadd (%1,%2,1), %%tmm%c0" ::"i"(kTile), "r"(base), "r"(stride) : "memory");
 }
+/// The same of data that comes from the second cache and need not stay in the first.
+template <int kTile>
+inline void tile_load_passing(const void* base, std::int64_t stride) {
+  __asm__ volatile("tileloaddt1 (%1,%2,1), %%tmm%c0" ::"i"(kTile), "r"(base), "r"(stride) : "memory");
+}
 template <int kTile>
 inline void tile_store(void* base, std::int64_t stride) {
   __asm__ volatile("tilestored %%tmm%c0, (%1,%2,1)" ::"i"(kTile), "r"(base), "r"(stride) : "memory");
