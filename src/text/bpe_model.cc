@@ -83,7 +83,8 @@ base::Status BpeModel::build(const TokenizerSpec& spec, const std::vector<std::s
   for (int byte = 0; byte < 256; ++byte) {
     std::string spelled;
     base::append_utf8(spelled, byte_level_char(static_cast<unsigned char>(byte)));
-    bytes_[byte] = spellings.find(spelled);
+    const TokenId id = spellings.find(spelled);
+    bytes_[byte] = id != kNoToken && is_control_token(spec, id) ? kNoToken : id;
   }
   TW_RETURN_IF_ERROR(add_merges(spec, spellings, merges_));
   MergeScratch scratch;
@@ -120,7 +121,8 @@ base::Status add_merges(const TokenizerSpec& spec, const TokenTable& spellings, 
       return error(Code::kCorrupt, "merge {} (\"{}\") names a token that is not in the vocabulary", rank,
                    base::sanitize_utf8(merge));
     }
-    table.insert(left, right, {static_cast<std::uint32_t>(rank), result});
+    // Text must not become a control token, whatever its file says.
+    if (!is_control_token(spec, result)) table.insert(left, right, {static_cast<std::uint32_t>(rank), result});
   }
   return base::Ok{};
 }

@@ -117,6 +117,17 @@ TEST(TokenizerJsonTest, MergesOutsideTheVocabularyAreFoundAtCreation) {
   EXPECT_THAT(tokenizer.error().text(), HasSubstr("merge 0 (\"a b\")"));
 }
 
+/// Neither as a byte nor by a merge.
+TEST(TokenizerJsonTest, PlainTextNeverBecomesAControlToken) {
+  const auto tokenizer = create(file_with("added_tokens", R"([
+      {"id": 2, "content": "ab", "special": true}, {"id": 3, "content": "<", "special": true}])"));
+  ASSERT_NE(tokenizer, nullptr);
+  EXPECT_EQ(tokenizer->encode("ab<b", {.add_special = false, .parse_special = false}),
+            (std::vector<TokenId>{0, 1, 1}));
+  EXPECT_EQ(tokenizer->encode("ab<b", {.add_special = false, .parse_special = true}),
+            (std::vector<TokenId>{2, 3, 1}));
+}
+
 TEST(TokenizerJsonTest, ConfigNamesTokensAndDecidesAboutBos) {
   const std::string file = file_with("added_tokens", R"([{"id": 3, "content": "<s>", "special": true},
       {"id": 4, "content": "</s>", "special": true}, {"id": 5, "content": "<|im_end|>", "special": true}])");

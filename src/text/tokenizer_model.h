@@ -47,4 +47,8 @@ inline bool is_text_token(const TokenizerSpec& spec, std::size_t id) {
   return spec.types[id] == TokenType::kNormal || spec.types[id] == TokenType::kUserDefined;
 }
 
+inline bool is_control_token(const TokenizerSpec& spec, TokenId id) {
+  return !spec.types.empty() && spec.types[static_cast<std::size_t>(id)] == TokenType::kControl;
+}
+
 }  // namespace tw::text
