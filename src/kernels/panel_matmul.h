@@ -269,7 +269,7 @@ constexpr MatmulKernel kKernel = {
     V::kRows == 8 ? packed_bytes_8 : packed_bytes_16,
     V::kRows == 8 ? pack_8 : pack_16,
     {panel_format(kType).bytes ? V::kBytesName : V::kNibblesName, V::kRows, prepared_rows_bytes,
-     prepare<!uses_words<V>(panel_format(kType))>, 1, nullptr, run<V, kType>}};
+     prepare<uses_words<V>(panel_format(kType)) ? Planes::kNone : Planes::kWide>, 1, nullptr, run<V, kType>}};
 
 /// Enters the kernels of all quantized types.
 template <typename V>

@@ -36,11 +36,17 @@ inline int sum_lanes(__m256i v) {
   return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xB1)));
 }
 
-/// 16 integers X as planes, the low one 32 bytes after the high one: low is X's last byte as a signed number.
-inline void store_planes(const __m256i* x, std::int8_t* high) {
+/// How a row's integers are stored (panels.h).
+enum class Planes { kNone, kWide, kNarrow };
+
+/// 16 integers X as planes, the low one 32 bytes after the high one: low is X's last byte (or, narrow, its
+/// last four bits) as a signed number.
+template <Planes kPlanes>
+void store_planes(const __m256i* x, std::int8_t* high) {
+  constexpr int kBits = kPlanes == Planes::kNarrow ? 4 : 8;
   const __m256i words = narrow(x[0], x[1]);
-  const __m256i h = _mm256_srai_epi16(_mm256_add_epi16(words, _mm256_set1_epi16(kPlaneBase / 2)), 8);
-  const __m256i l = _mm256_srai_epi16(_mm256_slli_epi16(words, 8), 8);
+  const __m256i h = _mm256_srai_epi16(_mm256_add_epi16(words, _mm256_set1_epi16(1 << (kBits - 1))), kBits);
+  const __m256i l = _mm256_srai_epi16(_mm256_slli_epi16(words, 16 - kBits), 16 - kBits);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(high), narrow(h));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(high + kPanelBlock), narrow(l));
 }
@@ -70,12 +76,13 @@ inline PreparedRow prepared_row(void* prepared, std::int64_t t, std::int64_t k) 
           ints(activation_biases_at(k, true))};
 }
 
-/// Each 32 values: scale = largest magnitude / kLargestActivation, rounded to nearest.
-template <bool kPlanes>
+/// Each 32 values: scale = largest magnitude / largest integer, rounded to nearest.
+template <Planes kPlanes>
 void prepare_block(const float* x, const PreparedRow& out, std::int64_t block) {
+  constexpr float kLargest = kPlanes == Planes::kNarrow ? kLargestNarrowActivation : kLargestActivation;
   const float largest = largest_magnitude(x);
-  const __m256 inverse = _mm256_set1_ps(largest > 0 ? kLargestActivation / largest : 0.0F);
-  const float scale = largest / kLargestActivation;
+  const __m256 inverse = _mm256_set1_ps(largest > 0 ? kLargest / largest : 0.0F);
+  const float scale = largest / kLargest;
   std::int8_t* q = out.q + block * 2 * kPanelBlock;
   int sums[2];
   for (int h = 0; h < 2; ++h) {
@@ -83,10 +90,10 @@ void prepare_block(const float* x, const PreparedRow& out, std::int64_t block) {
     for (int i = 0; i < 2; ++i) {
       v[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 16 * h + 8 * i), inverse));
     }
-    if constexpr (kPlanes)
-      store_planes(v, q + 16 * h);
-    else
+    if constexpr (kPlanes == Planes::kNone)
       store_words(v, q + 32 * h);
+    else
+      store_planes<kPlanes>(v, q + 16 * h);
     sums[h] = sum_lanes(_mm256_add_epi32(v[0], v[1]));
     out.half_sums[2 * block + h] = scale * static_cast<float>(sums[h]);
     out.half_biases[2 * block + h] = -kCenter * sums[h];
@@ -96,7 +103,7 @@ void prepare_block(const float* x, const PreparedRow& out, std::int64_t block) {
   out.biases[block] = -kCenter * (sums[0] + sums[1]);
 }
 
-template <bool kPlanes>
+template <Planes kPlanes>
 void prepare(const PrepareArgs& a) {
   for (std::int64_t t = a.row_begin; t < a.row_end; ++t) {
     const PreparedRow row = prepared_row(a.prepared, t, a.k);

@@ -122,7 +122,8 @@ base::Status add_merges(const TokenizerSpec& spec, const TokenTable& spellings, 
                    base::sanitize_utf8(merge));
     }
     // Text must not become a control token, whatever its file says.
-    if (!is_control_token(spec, result)) table.insert(left, right, {static_cast<std::uint32_t>(rank), result});
+    if (!is_control_token(spec, result))
+      table.insert(left, right, {static_cast<std::uint32_t>(rank), result});
   }
   return base::Ok{};
 }

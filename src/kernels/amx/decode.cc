@@ -1,9 +1,10 @@
 // Generated tokens times quantized weights: a few rows by dot products of bytes, more by tiles of bytes.
 //
-// A tile of weights is a block of a panel: 8 rows of four k for 16 output rows, unpacked to bytes if they are
-// nibbles; a tile of activations is one plane of that block for up to 16 rows of the step. Both ways make the
-// same integer sums, which are exact, and add them to a row's sums by the same operations in the same order:
-// a row's bits do not depend on which way it went.
+// A tile of weights is a block of a panel: 8 rows of four k for 16 output rows; a tile of activations is one
+// plane of that block for up to 16 rows of the step. Nibbles become bytes, and 16 times themselves in 8 rows
+// more: then one tile of activations has both planes, and one product sums them (panels.h, kNarrowBase). Both
+// ways make the same integer sums, which are exact, and add them to a row's sums by the same operations in
+// the same order: a row's bits do not depend on which way it went.
 //
 // All panels of a stretch of columns use a stretch of K before the next one: the activations stay in the
 // nearest cache, and the weights come once from memory. Tiles are multiplied while the sums of blocks before
@@ -42,10 +43,16 @@ struct Group {
   float* totals;  ///< [kPanels][kTileRows][kPanelRows]
 };
 
+/// Weights that are multiplied with both planes at once.
+template <DType kType>
+constexpr bool kJoined = !panel_format(kType).bytes && kParts<kType> == 1;
+template <DType kType>
+constexpr int kBits = kJoined<kType> ? 4 : 8;
+
 /// This call's memory.
 struct Scratch {
-  std::int32_t* products;  ///< [kBuffers][parts][planes][kTileRows][kPanelRows]
-  std::uint8_t* weights;   ///< [2] tiles
+  std::int32_t* products;  ///< [kBuffers][parts][planes, if they are not joined][kTileRows][kPanelRows]
+  std::uint8_t* weights;   ///< [2] blocks
   float* groups;
 };
 constexpr std::int64_t kLag = 2;      // blocks from multiplying to scaling
@@ -59,7 +66,7 @@ std::int64_t group_floats(std::int64_t k) {
 std::int64_t scratch_bytes(std::int64_t rows, std::int64_t k) {
   std::int64_t groups = (rows + kTileRows - 1) / kTileRows;
   if (groups > kMostGroups) groups = kMostGroups;
-  return 2 * kWeightTile + (kProductFloats + groups * group_floats(k)) * 4;
+  return 4 * kWeightTile + (kProductFloats + groups * group_floats(k)) * 4;
 }
 
 template <DType kType>
@@ -70,7 +77,10 @@ Group make_group(const MatmulArgs& a, std::int64_t begin, std::int64_t rows, flo
   g.totals = g.sums + blocks * 2 * kTileRows;
   for (std::int64_t r = 0; r < kTileRows; ++r) {
     const DotRow row = dot_row<kType>(a, begin + (r < rows ? r : 0));
-    for (std::int64_t i = 0; i < blocks; ++i) g.scales[i * kTileRows + r] = row.scales[i];
+    // Dot products of nibbles are kExcess times too large, joined ones are not: a power of two changes no
+    // bit.
+    constexpr float kFactor = kJoined<kType> ? kExcess<kType> : 1;
+    for (std::int64_t i = 0; i < blocks; ++i) g.scales[i * kTileRows + r] = kFactor * row.scales[i];
     if constexpr (!kCentered<kType>) {
       for (std::int64_t i = 0; i < blocks * kParts<kType>; ++i) g.sums[i * kTileRows + r] = row.sums[i];
     }
@@ -78,21 +88,40 @@ Group make_group(const MatmulArgs& a, std::int64_t begin, std::int64_t rows, flo
   return g;
 }
 
-/// Tiles 0 to 3: products, two at a time; 4: high, 5: low activations; 6 and 7: weights, in turn.
+/// Tiles 0 to 3: products, two at a time; 4: high, 5: low activations; 6 and 7: weights, in turn. Joined:
+/// tiles 0 and 2: products, 4: activations.
 template <DType kType>
 TileConfig byte_tiles(std::int64_t rows) {
   TileConfig config;
   for (int tile = 0; tile < 8; ++tile) {
-    config.row_bytes[tile] = tile == 4 || tile == 5 ? kPanelBlock / kParts<kType> : 64;
-    config.rows[tile] = tile < 6 ? static_cast<std::uint8_t>(rows) : 8 / kParts<kType>;
+    const bool activations = tile == 4 || tile == 5;
+    config.row_bytes[tile] = activations && !kJoined<kType> ? kPanelBlock / kParts<kType> : 64;
+    config.rows[tile] = tile < 6 ? static_cast<std::uint8_t>(rows) : kJoined<kType> ? 16 : 8 / kParts<kType>;
   }
   return config;
+}
+
+/// Nibbles of 16 rows: first 16 times themselves, then as they are.
+template <DType kType>
+TW_INLINE void unpack_joined(const std::uint8_t* p, std::uint8_t* tile) {
+  const __m512i low = _mm512_set1_epi8(0x0F), high = _mm512_set1_epi8(-16);
+  const __m512i center = _mm512_set1_epi8(kCentered<kType> ? 8 : 0), top = _mm512_slli_epi16(center, 4);
+  for (int j = 0; j < 4; ++j) {
+    const __m512i v = _mm512_loadu_si512(p + 64 * j);
+    const __m512i first = _mm512_and_si512(v, low), second = _mm512_and_si512(v, high);
+    const auto store = [&](int row, __m512i w) { _mm512_store_si512(tile + 64 * row, w); };
+    store(j, _mm512_sub_epi8(_mm512_slli_epi16(first, 4), top));
+    store(4 + j, _mm512_sub_epi8(second, top));
+    store(8 + j, _mm512_sub_epi8(first, center));
+    store(12 + j, _mm512_sub_epi8(_mm512_srli_epi16(second, 4), center));
+  }
 }
 
 /// A block's weights as bytes that begin at a cache line, since loading rows of a tile across lines is slow.
 /// Nibbles that have their zero in the middle become signed (and then 16 times themselves).
 template <DType kType>
 TW_INLINE void unpack_tile(const std::uint8_t* p, std::uint8_t* tile) {
+  if constexpr (kJoined<kType>) return unpack_joined<kType>(p, tile);
   constexpr bool kBytes = panel_format(kType).bytes;
   __m512i w[8];
   if constexpr (!kBytes) unpack_nibbles<kType>(p, w);
@@ -113,23 +142,24 @@ TW_INLINE void tile_dot() {
     tile_dot_su<kC, kA, kB>();
 }
 
-/// Products of part h of a block with both planes, in tiles kC and kC + 1.
+/// Products of part h of a block with both planes, in tiles kC and kC + 1; joined in kC alone.
 template <DType kType, int h, int kC>
 TW_INLINE void multiply_part(const Group& g, const std::uint8_t* weights, std::int64_t block) {
   constexpr int kB = 6 + kC / 2;
   const std::int8_t* q = g.q + block * 2 * kPanelBlock + 16 * h;
   tile_load<kB>(weights + 256 * h, 64);
   tile_load<4>(q, g.stride);
-  tile_load<5>(q + kPanelBlock, g.stride);
   tile_zero<kC>();
-  tile_zero<kC + 1>();
   tile_dot<kType, kC, 4, kB>();
+  if constexpr (kJoined<kType>) return;
+  tile_load<5>(q + kPanelBlock, g.stride);
+  tile_zero<kC + 1>();
   tile_dot<kType, kC + 1, 5, kB>();
 }
-template <int kC>
+template <DType kType, int kC>
 TW_INLINE void store_part(std::int32_t* products) {
   tile_store<kC>(products, 64);
-  tile_store<kC + 1>(products + kSums, 64);
+  if constexpr (!kJoined<kType>) tile_store<kC + 1>(products + kSums, 64);
 }
 
 template <DType kType>
@@ -162,8 +192,9 @@ TW_INLINE void scale_block(const Group& g, const PanelScales& s, std::int64_t bl
     __m512i whole[2];
     for (int h = 0; h < kHalves; ++h) {
       const std::int32_t* high = products + 2 * h * kSums + t.value * kPanelRows;
-      whole[h] =
-          _mm512_add_epi32(_mm512_slli_epi32(_mm512_load_si512(high), 8), _mm512_load_si512(high + kSums));
+      whole[h] = _mm512_load_si512(high);
+      if constexpr (!kJoined<kType>)
+        whole[h] = _mm512_add_epi32(_mm512_slli_epi32(whole[h], 8), _mm512_load_si512(high + kSums));
     }
     sum[t.value] = add_block<kType, kTileRows>(sum[t.value], whole, s, g.scales[block * kTileRows + t.value],
                                                g.sums + block * kHalves * kTileRows + t.value);
@@ -178,7 +209,7 @@ TW_INLINE std::int32_t* products_of(const Scratch& scratch, std::int64_t block, 
 template <DType kType>
 TW_INLINE void unpack_block(const Scratch& scratch, const std::uint8_t* panel, std::int64_t block) {
   using P = Panel<kType>;
-  unpack_tile<kType>(panel + P::block_at(block) + P::kScale, scratch.weights + block % 2 * kWeightTile);
+  unpack_tile<kType>(panel + P::block_at(block) + P::kScale, scratch.weights + block % 2 * (2 * kWeightTile));
 }
 
 /// A stretch: blocks [begin, end) of a panel, while the same blocks `ahead` bytes on are asked for.
@@ -199,14 +230,14 @@ TW_INLINE void multiply_block(const Group& g, const Scratch& scratch, const Stre
     for (std::int64_t i = 0; i < P::kBlock; i += 64)
       _mm_prefetch(reinterpret_cast<const char*>(p + s.ahead + i), _MM_HINT_T0);
     if (block + 1 < s.end) unpack_block<kType>(scratch, s.panel, block + 1);
-    multiply_part<kType, 0, kC>(g, scratch.weights + block % 2 * kWeightTile, block);
+    multiply_part<kType, 0, kC>(g, scratch.weights + block % 2 * (2 * kWeightTile), block);
   }
   if (block > s.begin && block <= s.end)
-    store_part<kOther>(products_of<kType>(scratch, block - 1, kParts<kType> - 1));
+    store_part<kType, kOther>(products_of<kType>(scratch, block - 1, kParts<kType> - 1));
   if constexpr (kParts<kType> == 2) {
     if (block >= s.end) return;
-    multiply_part<kType, 1, kOther>(g, scratch.weights + block % 2 * kWeightTile, block);
-    store_part<kC>(products_of<kType>(scratch, block, 0));
+    multiply_part<kType, 1, kOther>(g, scratch.weights + block % 2 * (2 * kWeightTile), block);
+    store_part<kType, kC>(products_of<kType>(scratch, block, 0));
   }
 }
 
@@ -272,10 +303,10 @@ void multiply_columns(const MatmulArgs& a, const Group* groups, int count, const
 
 template <DType kType>
 void run(const MatmulArgs& a) {
-  if (a.rows <= kMostDots) return run_dots<kType>(a, 0);
+  if (a.rows <= kMostDots) return run_dots<kType, kBits<kType>>(a, 0);
   Scratch scratch{};
   scratch.weights = static_cast<std::uint8_t*>(a.scratch);
-  scratch.products = reinterpret_cast<std::int32_t*>(scratch.weights + 2 * kWeightTile);
+  scratch.products = reinterpret_cast<std::int32_t*>(scratch.weights + 4 * kWeightTile);
   scratch.groups = reinterpret_cast<float*>(scratch.products + kProductFloats);
   for (std::int64_t row = 0; row < a.rows;) {
     Group groups[kMostGroups];
@@ -291,7 +322,7 @@ void run(const MatmulArgs& a) {
       columns.n_begin = first;
       if (first + kPanels * kPanelRows < a.n_end) columns.n_end = first + kPanels * kPanelRows;
       multiply_columns<kType>(columns, groups, count, scratch, columns.n_begin, columns.n_end);
-      if (rest) run_dots<kType>(columns, row);
+      if (rest) run_dots<kType, kBits<kType>>(columns, row);
     }
     if (rest) break;
   }
@@ -303,7 +334,8 @@ constexpr MatmulKernel kKernel = {
     packed_bytes_16,
     pack_16,
     {panel_format(kType).bytes ? "amx int8 tiles, from bytes" : "amx int8 tiles, from nibbles", kPanelRows,
-     prepared_rows_bytes, prepare<true>, 1, scratch_bytes, run<kType>}};
+     prepared_rows_bytes, prepare<kJoined<kType> ? Planes::kNarrow : Planes::kWide>, 1, scratch_bytes,
+     run<kType>}};
 
 }  // namespace
 

@@ -19,8 +19,8 @@ namespace tw::kernels {
 namespace {
 
 /// Most blocks of a stretch: 18 KiB of weights, and with activations 36 of the nearest cache's 48. A K of at
-/// most kWhole blocks is one stretch, so that sums never leave the tiles: activations pass the cache by, which
-/// leaves it 40 KiB of weights.
+/// most kWhole blocks is one stretch, so that sums never leave the tiles: activations pass the cache by,
+/// which leaves it 40 KiB of weights.
 constexpr std::int64_t kStretch = 9, kWhole = 20;
 /// Pairs of panels of which partial sums are kept at a time.
 constexpr std::int64_t kPairs = 8;

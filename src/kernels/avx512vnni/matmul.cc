@@ -19,7 +19,7 @@ constexpr MatmulKernel kKernel = {
     packed_bytes_16,
     pack_16,
     {panel_format(kType).bytes ? "avx512 vnni panels of 16, bytes" : "avx512 vnni panels of 16, nibbles",
-     kPanelRows, prepared_rows_bytes, prepare<true>, 1, nullptr, run<kType>}};
+     kPanelRows, prepared_rows_bytes, prepare<Planes::kWide>, 1, nullptr, run<kType>}};
 
 }  // namespace
 

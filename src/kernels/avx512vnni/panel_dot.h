@@ -116,8 +116,8 @@ TW_INLINE __m512i four(const std::int8_t* q) {
   return _mm512_set1_epi32(bits);
 }
 
-/// sum of weight * X over part h of a block: exact.
-template <DType kType, int h>
+/// sum of weight * X over part h of a block: exact. X = 2^kBits * high + low.
+template <DType kType, int kBits, int h>
 TW_INLINE __m512i integer_sum(const __m512i* w, const DotRow& x, std::int64_t block) {
   constexpr int kCount = 8 / kParts<kType>;
   const std::int8_t* q = x.q + block * 2 * kPanelBlock + h * 16;
@@ -127,7 +127,7 @@ TW_INLINE __m512i integer_sum(const __m512i* w, const DotRow& x, std::int64_t bl
     high = _mm512_dpbusd_epi32(high, w[h * 4 + j.value], four(q + 4 * j.value));
     low = _mm512_dpbusd_epi32(low, w[h * 4 + j.value], four(q + kPanelBlock + 4 * j.value));
   });
-  return _mm512_add_epi32(_mm512_slli_epi32(high, 8), low);
+  return _mm512_add_epi32(_mm512_slli_epi32(high, kBits), low);
 }
 
 /// Adds one block to a row's sums, given its integer sums and the row's scale and scaled sums, kStride apart.
@@ -154,7 +154,7 @@ TW_INLINE void prefetch(const std::uint8_t* p, std::int64_t bytes) {
 }
 
 /// One block of a panel against kCount rows.
-template <DType kType, int kCount>
+template <DType kType, int kBits, int kCount>
 TW_INLINE void dot_block(const std::uint8_t* p, __m512 d, __m512 dmin, const DotRow* x, std::int64_t block,
                          __m512* sum) {
   constexpr PanelFormat f = panel_format(kType);
@@ -166,15 +166,15 @@ TW_INLINE void dot_block(const std::uint8_t* p, __m512 d, __m512 dmin, const Dot
   repeat<kCount>([&](auto t) {
     const DotRow& row = x[t.value];
     __m512i products[2];
-    products[0] = integer_sum<kType, 0>(w, row, block);
-    if constexpr (f.halves) products[1] = integer_sum<kType, 1>(w, row, block);
+    products[0] = integer_sum<kType, kBits, 0>(w, row, block);
+    if constexpr (f.halves) products[1] = integer_sum<kType, kBits, 1>(w, row, block);
     sum[t.value] =
         add_block<kType, 1>(sum[t.value], products, s, row.scales[block], row.sums + block * kParts<kType>);
   });
 }
 
 /// kCount rows times one panel of `blocks` blocks.
-template <DType kType, int kCount>
+template <DType kType, int kBits, int kCount>
 TW_INLINE void dot_panel(const std::uint8_t* p, const DotRow* x, std::int64_t blocks, __m512* sum) {
   constexpr PanelFormat f = panel_format(kType);
   constexpr std::int64_t kBlock = panel_scale_bytes(f, kPanelRows) + panel_weight_bytes(f, kPanelRows);
@@ -186,7 +186,7 @@ TW_INLINE void dot_panel(const std::uint8_t* p, const DotRow* x, std::int64_t bl
       if constexpr (f.minimums) dmin = floats_of_halves(p + 2 * kPanelRows);
       p += panel_header_bytes(f, kPanelRows);
     }
-    for (; block < end; ++block, p += kBlock) dot_block<kType, kCount>(p, d, dmin, x, block, sum);
+    for (; block < end; ++block, p += kBlock) dot_block<kType, kBits, kCount>(p, d, dmin, x, block, sum);
   }
 }
 
@@ -210,7 +210,7 @@ inline void store_panel(const MatmulArgs& a, std::int64_t t, std::int64_t n, __m
 }
 
 /// Rows from t on against one panel, kCount at a time; returns the first row that is left over.
-template <DType kType, int kCount>
+template <DType kType, int kBits, int kCount>
 TW_INLINE std::int64_t dot_rows(const MatmulArgs& a, const std::uint8_t* panel, std::int64_t n,
                                 std::int64_t t) {
   for (; t + kCount <= a.rows; t += kCount) {
@@ -220,7 +220,7 @@ TW_INLINE std::int64_t dot_rows(const MatmulArgs& a, const std::uint8_t* panel, 
       x[i.value] = dot_row<kType>(a, t + i.value);
       sum[i.value] = _mm512_setzero_ps();
     });
-    dot_panel<kType, kCount>(panel, x, a.k / kPanelBlock, sum);
+    dot_panel<kType, kBits, kCount>(panel, x, a.k / kPanelBlock, sum);
     repeat<kCount>([&](auto i) {
       store_panel(a, t + i.value, n, _mm512_mul_ps(sum[i.value], _mm512_set1_ps(1 / kExcess<kType>)));
     });
@@ -229,15 +229,15 @@ TW_INLINE std::int64_t dot_rows(const MatmulArgs& a, const std::uint8_t* panel, 
 }
 
 /// Rows from `row` on, by dot products.
-template <DType kType>
+template <DType kType, int kBits = 8>
 void run_dots(const MatmulArgs& a, std::int64_t row) {
   const std::int64_t bytes = panel_bytes(panel_format(kType), kPanelRows, a.k);
   for (std::int64_t n = a.n_begin; n < a.n_end; n += kPanelRows) {
     const auto* panel = static_cast<const std::uint8_t*>(a.weight) + n / kPanelRows * bytes;
-    std::int64_t t = dot_rows<kType, 8>(a, panel, n, row);
-    t = dot_rows<kType, 4>(a, panel, n, t);
-    t = dot_rows<kType, 2>(a, panel, n, t);
-    dot_rows<kType, 1>(a, panel, n, t);
+    std::int64_t t = dot_rows<kType, kBits, 8>(a, panel, n, row);
+    t = dot_rows<kType, kBits, 4>(a, panel, n, t);
+    t = dot_rows<kType, kBits, 2>(a, panel, n, t);
+    dot_rows<kType, kBits, 1>(a, panel, n, t);
   }
 }
 
