@@ -128,6 +128,7 @@ class EngineImpl : public Engine {
   // Used by the engine's thread alone.
   sched::Scheduler scheduler_;
   StepBudget budget_;
+  std::int64_t unanswered_ = 0;  // requests without a first token
   std::unordered_map<Ticket, std::unique_ptr<ActiveRequest>> active_;
   model::Batch batch_;
   std::vector<OutputRow> outputs_, hidden_outputs_;
@@ -229,7 +230,8 @@ void EngineImpl::loop() {
     propose_guesses();
     const std::int64_t answers = std::count_if(active_.begin(), active_.end(),
                                                [](const auto& entry) { return entry.second->answering(); });
-    const sched::Step step = scheduler_.next(budget_.prompt_tokens(answers, std::ssize(active_) - answers));
+    unanswered_ = std::ssize(active_) - answers;
+    const sched::Step step = scheduler_.next(budget_.prompt_tokens(answers, unanswered_));
     update_stats();  // a long prompt counts as running from its first step on, not from the end of it
     if (!step.slices.empty()) run_step(step);
     update_stats();
@@ -326,7 +328,7 @@ void EngineImpl::run_step(const sched::Step& step) {
   const Clock::time_point begin = Clock::now();
   runner_->run(batch_, outputs_, kv_.view(), options_.step_threads ? options_.step_threads(stats_steps_) : 0);
   const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-  budget_.ran(batch_.generated_rows(), batch_.rows() - batch_.generated_rows(), seconds);
+  budget_.ran(batch_.generated_rows(), batch_.rows() - batch_.generated_rows(), seconds, unanswered_);
   if (drafter_ != nullptr && batch_.generated_rows() == batch_.rows())
     drafter_->stepped(batch_.rows() - std::ssize(step.slices), seconds);
   ++stats_steps_;

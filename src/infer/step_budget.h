@@ -2,32 +2,45 @@
 // the answers that others are reading.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
 namespace tw::infer {
 
 /// Learns from the steps that ran. Steps of generated tokens alone say how long one is without prompts; a
-/// step with prompts is to take at most `stretch` times as long. Prompts advance by kLeast tokens a step at
-/// least. Not thread-safe. It changes where prompts are cut, never what is computed (DESIGN, Same bits).
+/// step with prompts is to take at most `stretch` times as long, and kQueue times that while several prompts
+/// wait: what each step costs besides its tokens is then paid by all of them. Prompts advance by kLeast
+/// tokens a step at least. Not thread-safe. It changes where prompts are cut, never what is computed (DESIGN,
+/// Same bits).
 class StepBudget {
  public:
   static constexpr std::int64_t kLeast = 8;
+  static constexpr double kQueue = 2;
 
   /// stretch <= 1: no limit but `most`.
   StepBudget(double stretch, std::int64_t most);
 
-  /// For the next step, if it has generated tokens, when `answers` requests have their first token and
-  /// `others` do not. Where more wait for a first token than for a next one, a step may be longer by as much:
-  /// all of them wait least when prompts run in whole steps.
+  /// For the next step, when `answers` requests have their first token and `others` do not. Where more wait
+  /// for a first token than for a next one, a step may be longer by as much: all of them wait least when
+  /// prompts run in whole steps.
   std::int64_t prompt_tokens(std::int64_t answers = 1, std::int64_t others = 1) const;
 
-  void ran(std::int64_t generated_tokens, std::int64_t prompt_tokens, double seconds);
+  /// A step ran, and `others` requests waited for their first token before it.
+  void ran(std::int64_t generated_tokens, std::int64_t prompt_tokens, double seconds,
+           std::int64_t others = 1);
 
  private:
+  /// Seconds of steps without prompts, by how many tokens they generated: in bucket b, 2^b to 2^(b+1) - 1.
+  struct Plain {
+    double tokens = 0, seconds = 0;  ///< averages; 0: none yet
+  };
+  static constexpr int kBuckets = 16;
+  double plain_seconds(std::int64_t generated_tokens) const;
+
   double stretch_;
   std::int64_t most_;
-  double tokens_;         ///< the budget
-  double plain_seconds_;  ///< of a step without prompts; 0: none yet
+  double tokens_[2];  ///< the budget while one prompt waits, and while more do
+  Plain plain_[kBuckets];
 };
 
 }  // namespace tw::infer

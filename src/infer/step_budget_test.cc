@@ -58,10 +58,46 @@ TEST(StepBudget, ManyThatWaitForFewHaveMore) {
   const std::int64_t plain = budget.prompt_tokens();
   EXPECT_LT(plain, 110);
   EXPECT_EQ(budget.prompt_tokens(4, 1), plain);
-  EXPECT_NEAR(static_cast<double>(budget.prompt_tokens(2, 6)), 3.0 * static_cast<double>(plain), 3);
   EXPECT_EQ(budget.prompt_tokens(1, 15), 512);
   budget.ran(1, 512, 0.12);  // such a step teaches nothing of others
   EXPECT_EQ(budget.prompt_tokens(), plain);
+}
+
+/// Where each step with prompts costs as much again as one without, twice a plain step has room for few
+/// tokens: several prompts that wait would do so for nothing.
+TEST(StepBudget, AQueueOfPromptsHasLongerSteps) {
+  const Machine machine{0.05, 0.06, 0.001};
+  StepBudget budget(2, 512);
+  for (int i = 0; i < 20; ++i) budget.ran(8, 0, machine.step(0));
+  for (int i = 0; i < 100; ++i) {
+    const std::int64_t one = budget.prompt_tokens(8, 1), more = budget.prompt_tokens(8, 4);
+    budget.ran(8, one, machine.step(one), 1);
+    budget.ran(8, more, machine.step(more), 4);
+  }
+  EXPECT_EQ(budget.prompt_tokens(8, 1), StepBudget::kLeast);
+  const double step = machine.step(budget.prompt_tokens(8, 4));
+  EXPECT_LE(step, 2 * StepBudget::kQueue * machine.base);
+  EXPECT_GE(step, 1.6 * StepBudget::kQueue * machine.base);
+}
+
+/// Twice a step of one answer is no measure for a step of 16.
+TEST(StepBudget, KnowsThatMoreAnswersMakeLongerSteps) {
+  const auto step = [](std::int64_t answers, std::int64_t prompt) {
+    return 0.003 + 0.0006 * static_cast<double>(answers) + (prompt > 0 ? 0.003 : 0) +
+           0.00015 * static_cast<double>(prompt);
+  };
+  StepBudget budget(2, 512);
+  for (int i = 0; i < 20; ++i) budget.ran(1, 0, step(1, 0));
+  for (int i = 0; i < 50; ++i) budget.ran(15, budget.prompt_tokens(), step(15, budget.prompt_tokens()));
+  const double guessed = step(15, budget.prompt_tokens());
+  EXPECT_GT(guessed, 1.2 * step(15, 0));
+  EXPECT_LT(guessed, 2.5 * step(15, 0));
+  for (int i = 0; i < 50; ++i) {
+    budget.ran(15, 0, step(15, 0));
+    budget.ran(15, budget.prompt_tokens(), step(15, budget.prompt_tokens()));
+  }
+  EXPECT_GT(step(15, budget.prompt_tokens()), 1.6 * step(15, 0)) << "now it was seen";
+  EXPECT_LT(step(15, budget.prompt_tokens()), 2 * step(15, 0));
 }
 
 TEST(StepBudget, NoLimit) {

@@ -55,6 +55,8 @@ class PackedFile {
   const std::string& path() const { return path_; }
   std::uint64_t file_bytes() const { return file_bytes_; }
   const base::FileInfo& info() const { return mapping_.info(); }
+  /// All of it, where it is mapped.
+  std::span<const std::byte> mapped() const { return mapping_.bytes(); }
 
  private:
   base::MappedFile mapping_;

@@ -79,8 +79,9 @@ base::Status LoadedModel::allocate_panels(const std::vector<const io::TensorEntr
   return base::Ok{};
 }
 
-/// From the file of packed weights if there is one, viewed where it lies or, with `copy`, in memory near
-/// those who will read it; else packed here. What lies in memory begins at `used` of panels_.
+/// From the file of packed weights if there is one, viewed where it lies or, with `copy`, in memory that is
+/// near those who will read it and in huge pages; else packed here. What lies in memory begins at `used` of
+/// panels_.
 void LoadedModel::bind_matrix(Param& param, const io::TensorEntry& entry, base::Team& team, bool copy,
                               std::size_t& used) {
   const kernels::MatmulKernel& kernel = kernel_for(entry);
@@ -120,7 +121,8 @@ base::Status LoadedModel::bind_all(const LoadOptions& options) {
     TW_ASSIGN_OR_RETURN(const io::TensorEntry* entry, entry_for(*files_, param, card_.path));
     entries.push_back(entry);
   }
-  TW_RETURN_IF_ERROR(allocate_panels(entries, several_nodes));
+  const bool copy = several_nodes || (packed_ != nullptr && packed_->wants_copy());
+  TW_RETURN_IF_ERROR(allocate_panels(entries, copy));
   std::int64_t done = 0;
   std::size_t used = 0;
   const std::int64_t total = params_.total_elements();
@@ -131,7 +133,7 @@ base::Status LoadedModel::bind_all(const LoadOptions& options) {
     if (param.use == Use::kTable || param.use == Use::kTableAndMatrix) {
       param.table = {entry->dtype, entry->data, param.shape[0], param.shape[1]};
     }
-    if (param.multiplied()) bind_matrix(param, *entry, team, several_nodes, used);
+    if (param.multiplied()) bind_matrix(param, *entry, team, copy, used);
     // What was packed is not read again: without this, resident memory would be twice the file's size.
     // A copy that is no part of the file would be lost.
     if (param.use != Use::kVector && entry->mapped && param.matrix.data() != entry->data)

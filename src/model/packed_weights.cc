@@ -77,6 +77,12 @@ std::span<std::byte> PackedWeights::find(const std::string& name, const kernels:
   return {const_cast<std::byte*>(tensor->data.data()), tensor->data.size()};
 }
 
+bool PackedWeights::wants_copy() const {
+  constexpr double kMostly = 0.9;
+  if (options_.copy) return *options_.copy;
+  return file_ && base::share_in_huge_pages(file_->mapped().data(), file_->mapped().size()) < kMostly;
+}
+
 void PackedWeights::add(Param& param) {
   const tensor::PackedMatrix& matrix = param.matrix;
   if (matrix.packed().empty() || matrix.kernel().panel_rows != identity_.panel_rows) return;

@@ -22,8 +22,9 @@ namespace tw::model {
 
 struct PackedOptions {
   bool use = false;
-  bool announce = false;              ///< says so when a file was made; else only at the level debug
-  std::size_t min_bytes = 64U << 20;  ///< models that pack into less are packed at each start
+  std::optional<bool> copy;  ///< whether the file is copied to memory; none: where its pages are small
+  bool announce = false;     ///< says so when a file was made; else only at the level debug
+  std::size_t min_bytes = 64U << 20;            ///< models that pack into less are packed at each start
   std::chrono::milliseconds write_after{2000};  ///< time for first answers
   std::chrono::milliseconds check_time{150};    ///< of loading, for checksums; the rest are checked after it
   std::chrono::milliseconds finish_time{8000};  ///< of leaving, for a file that is not yet whole
@@ -44,6 +45,8 @@ class PackedWeights {
   /// Its pages must not be written, unless base::allow_writing has made them writable.
   std::span<std::byte> find(const std::string& name, const kernels::MatmulKernel& kernel, base::DType type,
                             std::int64_t n, std::int64_t k) const;
+  /// Whether what the file has should be copied: where it lies in small pages reading costs a fifth more.
+  bool wants_copy() const;
   /// Of every matrix, once it is bound. `param` must outlive this object.
   void add(Param& param);
   /// Checks as many of those that the file gave as the time allows, by all workers.

@@ -19,8 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 using Logits = std::vector<std::vector<float>>;
 
-constexpr PackedOptions kUsed{.use = true, .min_bytes = 1, .write_after = std::chrono::milliseconds(0)};
-
 Logits logits_of(Harness& harness) {
   const std::vector<std::int32_t> prompt = {1, 5, 9, 2, 7};
   harness.add(0, prompt, 0, true);
@@ -30,14 +28,15 @@ Logits logits_of(Harness& harness) {
   return rows;
 }
 
-class PackedWeightsFile : public testing::TestWithParam<std::string> {
+/// The kernels' set, and whether the file is copied.
+class PackedWeightsFile : public testing::TestWithParam<std::tuple<std::string, bool>> {
  protected:
   void SetUp() override {
     fs::remove_all(folder_);
     fs::create_directories(folder_);
     ASSERT_EQ(::setenv("XDG_CACHE_HOME", (folder_ + "/cache").c_str(), 1), 0);
     fs::copy_file(kFamilies + "mistral-Q8_0.gguf", model_);
-    rows_ = GetParam() == "avx2" ? 8 : 16;
+    rows_ = set_ == "avx2" ? 8 : 16;
     places_ = io::packed_places(model_, rows_);
     expected_ = run({});
   }
@@ -47,7 +46,7 @@ class PackedWeightsFile : public testing::TestWithParam<std::string> {
   }
 
   Logits run(const PackedOptions& options) {
-    Harness harness(model_, GetParam(), 2, 1, options);
+    Harness harness(model_, set_, 2, 1, options);
     return logits_of(harness);
   }
   /// True when the file is mapped into this process.
@@ -69,8 +68,12 @@ class PackedWeightsFile : public testing::TestWithParam<std::string> {
     file.put(value);
   }
 
-  const std::string folder_ =
-                        testing::TempDir() + "tw_packed_weights_" + GetParam() + std::to_string(getpid()),
+  const std::string set_ = std::get<0>(GetParam());
+  const PackedOptions used_ = {.use = true,
+                               .copy = std::get<1>(GetParam()),
+                               .min_bytes = 1,
+                               .write_after = std::chrono::milliseconds(0)};
+  const std::string folder_ = testing::TempDir() + "tw_packed_weights_" + set_ + std::to_string(getpid()),
                     model_ = folder_ + "/m.gguf";
   std::uint32_t rows_ = 0;
   std::vector<std::string> places_;
@@ -79,12 +82,12 @@ class PackedWeightsFile : public testing::TestWithParam<std::string> {
 
 TEST_P(PackedWeightsFile, IsMadeOnceAndGivesTheSameBits) {
   ASSERT_FALSE(fs::exists(places_[0])) << "made only when asked for";
-  EXPECT_EQ(run(kUsed), expected_);
+  EXPECT_EQ(run(used_), expected_);
   ASSERT_TRUE(is_whole(places_[0]));
   EXPECT_EQ(fs::status(places_[0]).permissions(), fs::status(model_).permissions());
   const auto made = fs::last_write_time(places_[0]);
   {
-    Harness second(model_, GetParam(), 2, 1, kUsed);
+    Harness second(model_, set_, 2, 1, used_);
     EXPECT_TRUE(is_mapped(places_[0]));
     EXPECT_EQ(logits_of(second), expected_);
   }
@@ -98,36 +101,36 @@ TEST_P(PackedWeightsFile, IsNotMadeForSmallModels) {
 }
 
 TEST_P(PackedWeightsFile, OfAnotherVersionIsMadeAnew) {
-  run(kUsed);
+  run(used_);
   const std::string before = base::read_file(places_[0]).value();
   fs::last_write_time(model_, fs::last_write_time(model_) - std::chrono::seconds(7));
-  EXPECT_EQ(run(kUsed), expected_);
+  EXPECT_EQ(run(used_), expected_);
   const std::string after = base::read_file(places_[0]).value();
   EXPECT_NE(after, before) << "another time is written in it";
   fs::copy_file(kFamilies + "qwen3-Q8_0.gguf", model_, fs::copy_options::overwrite_existing);
   const Logits other = run({});
-  EXPECT_EQ(run(kUsed), other);
+  EXPECT_EQ(run(used_), other);
   EXPECT_NE(base::read_file(places_[0]).value().size(), after.size());
-  EXPECT_EQ(run(kUsed), other);
+  EXPECT_EQ(run(used_), other);
 }
 
 TEST_P(PackedWeightsFile, IsMendedWhileLoading) {
-  run(kUsed);
+  run(used_);
   const std::string bytes = base::read_file(places_[0]).value();
   for (std::size_t at = 4096; at < bytes.size(); at += 4999) change_byte(at);
-  PackedOptions patient = kUsed;
+  PackedOptions patient = used_;
   patient.check_time = std::chrono::hours(1);
   EXPECT_EQ(run(patient), expected_);
   EXPECT_EQ(base::read_file(places_[0]).value(), bytes);
 }
 
 TEST_P(PackedWeightsFile, IsMendedWhileRunning) {
-  run(kUsed);
+  run(used_);
   const std::string bytes = base::read_file(places_[0]).value();
   change_byte(bytes.size() - 100);
-  PackedOptions later = kUsed;
+  PackedOptions later = used_;
   later.check_time = std::chrono::milliseconds(0);
-  Harness harness(model_, GetParam(), 2, 1, later);
+  Harness harness(model_, set_, 2, 1, later);
   for (int i = 0; i < 3000 && base::read_file(places_[0]).value() != bytes; ++i)
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   EXPECT_EQ(base::read_file(places_[0]).value(), bytes);
@@ -135,24 +138,24 @@ TEST_P(PackedWeightsFile, IsMendedWhileRunning) {
 }
 
 TEST_P(PackedWeightsFile, ThatIsBrokenIsMadeAnew) {
-  run(kUsed);
+  run(used_);
   const std::string bytes = base::read_file(places_[0]).value();
   std::string flipped = bytes;
   flipped[70] = static_cast<char>(flipped[70] ^ 1);
   for (const std::string& broken : {std::string(), std::string("TWPACKED"), bytes.substr(0, bytes.size() - 1),
                                     bytes.substr(0, 100), bytes + "x", flipped}) {
     std::ofstream(places_[0], std::ios::binary | std::ios::trunc) << broken;
-    EXPECT_EQ(run(kUsed), expected_);
+    EXPECT_EQ(run(used_), expected_);
     EXPECT_EQ(base::read_file(places_[0]).value(), bytes);
   }
 }
 
 TEST_P(PackedWeightsFile, GoesToTheCacheWhereTheFolderCannotBeWritten) {
   fs::create_directory(places_[0] + ".partial");  // permissions would not stop root
-  EXPECT_EQ(run(kUsed), expected_);
+  EXPECT_EQ(run(used_), expected_);
   EXPECT_FALSE(fs::exists(places_[0]));
   EXPECT_TRUE(is_whole(places_[1]));
-  Harness second(model_, GetParam(), 2, 1, kUsed);
+  Harness second(model_, set_, 2, 1, used_);
   EXPECT_TRUE(is_mapped(places_[1]));
   EXPECT_EQ(logits_of(second), expected_);
 }
@@ -160,7 +163,7 @@ TEST_P(PackedWeightsFile, GoesToTheCacheWhereTheFolderCannotBeWritten) {
 TEST_P(PackedWeightsFile, IsGivenUpWhereNothingCanBeWritten) {
   fs::create_directory(places_[0] + ".partial");
   std::ofstream(folder_ + "/cache") << "no folder";
-  EXPECT_EQ(run(kUsed), expected_);
+  EXPECT_EQ(run(used_), expected_);
   EXPECT_FALSE(fs::exists(places_[0]));
 }
 
@@ -168,7 +171,7 @@ TEST_P(PackedWeightsFile, IsMadeByOneOfSeveralAtOnce) {
   std::vector<std::thread> starts;
   std::vector<Logits> logits(4);
   starts.reserve(logits.size());
-  for (Logits& one : logits) starts.emplace_back([&] { one = run(kUsed); });
+  for (Logits& one : logits) starts.emplace_back([&] { one = run(used_); });
   for (std::thread& start : starts) start.join();
   for (const Logits& one : logits) EXPECT_EQ(one, expected_);
   EXPECT_TRUE(is_whole(places_[0]));
@@ -181,8 +184,11 @@ std::vector<std::string> packing_sets() {
   return sets;
 }
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(PackedWeightsFile);
-INSTANTIATE_TEST_SUITE_P(Model, PackedWeightsFile, testing::ValuesIn(packing_sets()),
-                         [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Model, PackedWeightsFile,
+                         testing::Combine(testing::ValuesIn(packing_sets()), testing::Bool()),
+                         [](const auto& info) {
+                           return std::get<0>(info.param) + (std::get<1>(info.param) ? "_copied" : "_mapped");
+                         });
 
 TEST(PackedWeightsByReference, KernelsThatDoNotPackMakeNoFile) {
   const std::string folder = testing::TempDir() + "tw_packed_ref_" + std::to_string(getpid());
@@ -190,7 +196,7 @@ TEST(PackedWeightsByReference, KernelsThatDoNotPackMakeNoFile) {
   fs::create_directories(folder);
   fs::copy_file(kFamilies + "mistral-Q8_0.gguf", folder + "/m.gguf");
   {
-    Harness harness(folder + "/m.gguf", "ref", 1, 1, kUsed);
+    Harness harness(folder + "/m.gguf", "ref", 1, 1, {.use = true, .min_bytes = 1});
   }
   EXPECT_EQ(std::distance(fs::directory_iterator(folder), {}), 1);
   fs::remove_all(folder);
