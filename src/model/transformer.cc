@@ -95,6 +95,7 @@ ops::Tensor Transformer::forward(ops::Exec& ex, const Batch& batch, const KvView
                             kv.longest,        batch.generated_rows()};
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     place.kv = kv.layers[i];
+    if (ex.training() && i > 0) next = ex.output(x.shape);  // a layer's input is needed once more
     run_layer(ex, layers_[i], x, next, rope, place);
     std::swap(x, next);
   }
@@ -105,14 +106,14 @@ ops::Tensor Transformer::forward(ops::Exec& ex, const Batch& batch, const KvView
 
 void Transformer::run_layer(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor out,
                             const ops::RopeTable& rope, const ops::AttentionPlace& place) const {
-  tensor::Arena::Scope scope(ex.arena());
+  tensor::Arena::Scope scope(ex.arena(), ex.training());
   const double epsilon = config_.norm_epsilon;
   const ops::QkvWeights qkv{&layer.q->matrix,        &layer.k->matrix,        &layer.v->matrix,
                             vector_of(layer.q_bias), vector_of(layer.k_bias), vector_of(layer.v_bias),
                             vector_of(layer.q_norm), vector_of(layer.k_norm)};
   const ops::Tensor attention_input = ops::rms_norm(ex, x, layer.attention_norm->vector, epsilon);
-  const ops::Tensor q = ops::qkv_rope(ex, attention_input, qkv, rope, attention_, place);
-  const ops::Tensor mixed = ops::attention(ex, q, attention_, place);
+  const ops::Qkv projected = ops::qkv_rope(ex, attention_input, qkv, rope, attention_, place);
+  const ops::Tensor mixed = ops::attention(ex, projected, attention_, place);
   const ops::Tensor middle = ex.output(x.shape);
   ops::linear_residual(ex, mixed, layer.o->matrix, place.generated, x, middle);
 

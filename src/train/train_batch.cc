@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 namespace tw::train {
 namespace {
@@ -41,7 +42,8 @@ base::Status TrainBatch::validate(std::int64_t vocab) const {
     return base::error(Code::kInvalidArgument, "a batch has {} tokens, but {} targets and {} weights",
                        tokens.size(), targets.size(), weights.size());
   }
-  const bool rises = std::is_sorted(offsets.begin(), offsets.end(), [](auto a, auto b) { return a <= b; });
+  const bool rises =
+      std::adjacent_find(offsets.begin(), offsets.end(), std::greater_equal<>()) == offsets.end();
   if (tokens.empty() || offsets.size() < 2 || offsets.front() != 0 || offsets.back() != rows() || !rises) {
     return base::error(Code::kInvalidArgument,
                        "a batch's documents must begin at 0, be not empty, and end at its {} tokens",
