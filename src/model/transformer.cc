@@ -65,6 +65,13 @@ Transformer::Layer Transformer::declare_layer(ParamStore& store, std::int64_t in
   const auto matrix = [&](const char* name, std::int64_t out, std::int64_t in, Shard shard) {
     return &store.declare(prefix + name, {out, in}, Use::kMatrix, shard);
   };
+  /// What is added to the residual stream begins smaller, so that the stream does not grow with the layers
+  /// (GPT-2).
+  const auto adding = [&](const char* name, std::int64_t in) {
+    Param& param = store.declare(prefix + name, {c.width, in}, Use::kMatrix, Shard::kColumns);
+    param.spread /= std::sqrt(2.0 * static_cast<double>(c.layers));
+    return &param;
+  };
   Layer layer{};
   layer.attention_norm = vector("input_layernorm.weight", c.width);
   layer.q = matrix("self_attn.q_proj.weight", c.q_width(), c.width, Shard::kRows);
@@ -79,11 +86,11 @@ Transformer::Layer Transformer::declare_layer(ParamStore& store, std::int64_t in
     layer.q_norm = vector("self_attn.q_norm.weight", c.head_dim);
     layer.k_norm = vector("self_attn.k_norm.weight", c.head_dim);
   }
-  layer.o = matrix("self_attn.o_proj.weight", c.width, c.q_width(), Shard::kColumns);
+  layer.o = adding("self_attn.o_proj.weight", c.q_width());
   layer.ffn_norm = vector("post_attention_layernorm.weight", c.width);
   layer.gate = matrix("mlp.gate_proj.weight", c.ffn_width, c.width, Shard::kRows);
   layer.up = matrix("mlp.up_proj.weight", c.ffn_width, c.width, Shard::kRows);
-  layer.down = matrix("mlp.down_proj.weight", c.width, c.ffn_width, Shard::kColumns);
+  layer.down = adding("mlp.down_proj.weight", c.ffn_width);
   return layer;
 }
 
@@ -125,6 +132,10 @@ void Transformer::run_layer(ops::Exec& ex, const Layer& layer, ops::Tensor x, op
 ops::Tensor Transformer::logits(ops::Exec& ex, ops::Tensor hidden) const {
   // By the decode kernels for any phase: few rows are wanted, and a row has the same bits in any company.
   return ops::linear(ex, hidden, head_->matrix, hidden.rows());
+}
+
+ops::Tensor Transformer::loss(ops::Exec& ex, ops::Tensor hidden, const ops::LossRows& rows) const {
+  return ops::linear_cross_entropy(ex, hidden, head_->matrix, rows);
 }
 
 }  // namespace tw::model
