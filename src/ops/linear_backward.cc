@@ -29,7 +29,7 @@ void transpose(Exec& ex, Tensor in, DType type, void* out) {
 class TransposedGradient {
  public:
   TransposedGradient(Exec& ex, Tensor d_y, const kernels::MatmulPath& path)
-      : path_(path), n_(d_y.row_stride()), depth_(d_y.rows()) {
+      : n_(d_y.row_stride()), depth_(d_y.rows()) {
     const Tensor plain = ex.temporary({n_, depth_});
     plain_ = plain.f32();
     if (!ex.tracing()) transpose(ex, d_y, DType::kF32, plain.data);
@@ -52,7 +52,6 @@ class TransposedGradient {
   }
 
  private:
-  const kernels::MatmulPath& path_;
   std::int64_t n_, depth_, piece_bytes_ = 0;
   const float* plain_;
   std::byte* prepared_ = nullptr;

@@ -71,7 +71,7 @@ std::vector<std::vector<float>> stored(const base::Json& model, const model::Par
   std::size_t at = second ? bytes.size() / 2 : 0;
   for (const base::Json& parameter : model["parameters"]) {
     for (std::size_t i = 0; i < all.size(); ++i) {
-      if (store.params()[i].name != parameter["name"]) continue;
+      if (store.params()[i].name != parameter["name"].get<std::string>()) continue;
       TW_CHECK(store.params()[i].shape == parameter["shape"].get<std::vector<std::int64_t>>(),
                "the golden shape");
       all[i].resize(store.params()[i].elements());
@@ -202,6 +202,33 @@ TEST(Trainer, SkipsStepsThatAreNotFinite) {
   EXPECT_TRUE(std::equal(before.begin(), before.end(), trainer->params().masters().begin()));
   trainer->params().master(0)[7 * 16] = 0.1F;
   EXPECT_FALSE(trainer->step(batches_of(all, 0), 1e-3)->skipped);
+}
+
+/// Memory was sized for one document of 300 tokens: every other packing must fit.
+TEST(Trainer, RunsAnyPackingInTheMemoryOfTheWorst) {
+  const base::Json all = golden();
+  base::Team team(2);
+  spec::ModelConfig config = config_of(all, all["models"][2]);
+  config.vocab = 700;
+  for (const base::DType type : {base::DType::kF32, base::DType::kBF16}) {
+    TrainerOptions options = options_of(all);
+    options.rows = 300;
+    options.type = type;
+    const auto trainer = Trainer::make(config, options, team).value();
+    for (const std::vector<int>& lengths : std::vector<std::vector<int>>{
+             {300}, {1}, {17}, {1, 299}, {129, 1, 1, 33}, {64, 64, 65}, std::vector<int>(300, 1)}) {
+      TrainBatch batch;
+      for (const int length : lengths) {
+        std::vector<std::int32_t> ids;
+        for (int t = 0; t <= length; ++t) ids.push_back(t * 13 % 700);
+        batch.add_document(ids);
+      }
+      const auto report = trainer->step(std::span(&batch, 1), 1e-3);
+      ASSERT_TRUE(report.ok()) << report.error().text();
+      EXPECT_NEAR(report->loss, std::log(700), 0.7);
+      EXPECT_FALSE(report->skipped);
+    }
+  }
 }
 
 TEST(Trainer, RefusesBatchesThatDoNotFit) {
