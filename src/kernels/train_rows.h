@@ -110,15 +110,11 @@ void transpose(const TransposeArgs& a) {
     const std::int64_t rows = a.rows - r < kRows ? a.rows - r : kRows;
     for (std::int64_t c = a.column_begin; c < a.column_end; c += kColumns) {
       const std::int64_t columns = a.column_end - c < kColumns ? a.column_end - c : kColumns;
-      float block[kColumns][kRows];
-      for (std::int64_t i = 0; i < rows; ++i) {
-        const float* in = a.in + (r + i) * a.in_stride + c;
-        for (std::int64_t j = 0; j < columns; ++j) block[j][i] = in[j];
-      }
       for (std::int64_t j = 0; j < columns; ++j) {
         const std::int64_t at = (c + j) * a.out_stride + r;
         for_vectors<V>(0, rows, [&](std::int64_t i, std::int64_t lanes) {
-          const typename V::Floats v = V::load(block[j] + i, lanes);
+          const typename V::Floats v =
+              V::load_column(a.in + (r + i) * a.in_stride + c + j, a.in_stride, lanes);
           if (a.type == DType::kF32)
             V::store(static_cast<float*>(a.out) + at + i, v, lanes);
           else

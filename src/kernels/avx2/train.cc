@@ -28,6 +28,12 @@ struct TrainVector {
   static Floats load_or(const float* p, std::int64_t lanes, float other) {
     return _mm256_blendv_ps(all(other), load(p, lanes), _mm256_castsi256_ps(mask(lanes)));
   }
+  /// Numbers that are `stride` apart.
+  static Floats load_column(const float* p, std::int64_t stride, std::int64_t lanes) {
+    const __m256i order = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    const __m256i places = _mm256_mullo_epi32(order, _mm256_set1_epi32(static_cast<int>(stride)));
+    return _mm256_mask_i32gather_ps(_mm256_setzero_ps(), p, places, _mm256_castsi256_ps(mask(lanes)), 4);
+  }
   static void store(float* p, Floats v) { _mm256_storeu_ps(p, v); }
   static void store(float* p, Floats v, std::int64_t lanes) {
     if (lanes >= kLanes)

@@ -25,6 +25,12 @@ struct TrainVector {
   static Floats load_or(const float* p, std::int64_t lanes, float other) {
     return _mm512_mask_loadu_ps(_mm512_set1_ps(other), mask(lanes), p);
   }
+  /// Numbers that are `stride` apart.
+  static Floats load_column(const float* p, std::int64_t stride, std::int64_t lanes) {
+    const __m512i order = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i places = _mm512_mullo_epi32(order, _mm512_set1_epi32(static_cast<int>(stride)));
+    return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), mask(lanes), places, p, 4);
+  }
   static void store(float* p, Floats v) { _mm512_storeu_ps(p, v); }
   static void store(float* p, Floats v, std::int64_t lanes) { _mm512_mask_storeu_ps(p, mask(lanes), v); }
   /// Rounds to nearest even; NaN stays NaN.

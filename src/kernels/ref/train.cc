@@ -16,6 +16,7 @@ struct TrainNumber {
 
   static float load(const float* p, std::int64_t = 1) { return *p; }
   static float load_or(const float* p, std::int64_t, float) { return *p; }
+  static float load_column(const float* p, std::int64_t, std::int64_t) { return *p; }
   static void store(float* p, float v, std::int64_t = 1) { *p = v; }
   static void store_bf16(std::uint16_t* p, float v, std::int64_t) { *p = float_to_bfloat16(v); }
   static float all(float x) { return x; }
