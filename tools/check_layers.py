@@ -28,7 +28,8 @@ BASE_LIBRARIES = {"fmt", "spdlog", "nlohmann"}
 # Besides, headers of constants, of declarations, or of templates that stay internal to the file: none of these leaves
 # code compiled with a set's flags where another file could pick it up. SIMDe imitates instructions, for tests.
 ISA_INCLUDES = {"<immintrin.h>", "<cstdint>", '"kernels/args.h"', '"kernels/panels.h"', '"kernels/pack.h"',
-                '"kernels/panel_matmul.h"', '"kernels/panel_prepare.h"', '"kernels/piece_attention.h"'}
+                '"kernels/panel_matmul.h"', '"kernels/panel_prepare.h"', '"kernels/piece_attention.h"',
+                '"kernels/train_attention.h"', '"kernels/train_rows.h"'}
 ISA_LIBRARY = "<simde/"
 NOT_ISA = {"kernels/ref"}
 

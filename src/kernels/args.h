@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "base/dtype_enum.h"
+#include "kernels/train_args.h"
 
 namespace tw::kernels {
 
@@ -214,6 +215,7 @@ struct KernelSlots {
   void (*merge_attention)(const AttentionArgs&) = nullptr;   ///< of what `attention` left in partials
   void (*prompt_attention)(const AttentionArgs&) = nullptr;  ///< of prompts
   void (*silu_mul)(const SiluMulArgs&) = nullptr;
+  TrainSlots train;
   std::uint64_t (*read_sum)(const ReadArgs&) = nullptr;
   PeakResult (*peak)(const PeakArgs&) = nullptr;
 };

@@ -69,12 +69,14 @@ void fill_avx2(const CpuFeatures& features, KernelSlots& slots) {
   avx2_float_matmul_slots(slots);
   avx2_attention_slots(slots);
   avx2_row_slots(slots);
+  avx2_train_slots(slots);
   avx2_probe_slots(slots);
 }
 
 void fill_avx512(const CpuFeatures& features, KernelSlots& slots) {
   avx512_float_matmul_slots(slots);
   avx512_attention_slots(slots);
+  avx512_train_slots(slots);
   avx512_probe_slots(slots);
   if (features.avx512vnni) {
     avx512vnni_matmul_slots(slots);
@@ -102,7 +104,24 @@ const SetEntry kSets[] = {
 };
 
 /// Takes every entry that `table` lacks from `lower`.
+void fill_from(TrainSlots& table, const TrainSlots& lower) {
+  const auto fill = [&](auto TrainSlots::* slot) {
+    if (table.*slot == nullptr) table.*slot = lower.*slot;
+  };
+  fill(&TrainSlots::rms_norm_backward);
+  fill(&TrainSlots::add_column_sums);
+  fill(&TrainSlots::silu_mul_backward);
+  fill(&TrainSlots::cross_entropy);
+  fill(&TrainSlots::transpose);
+  fill(&TrainSlots::round_bf16);
+  fill(&TrainSlots::add);
+  fill(&TrainSlots::attention_backward);
+  fill(&TrainSlots::adamw);
+  fill(&TrainSlots::sum_squares);
+}
+
 void fill_from(Table& table, const KernelSlots& lower) {
+  fill_from(table.train, lower.train);
   for (int i = 0; i < base::kDTypeCount; ++i) {
     if (table.matmul[i] == nullptr) table.matmul[i] = lower.matmul[i];
     if (table.prefill[i] == nullptr) table.prefill[i] = lower.prefill[i];

@@ -16,6 +16,8 @@ Param& ParamStore::declare(std::string name, std::vector<std::int64_t> shape, Us
   param.use = use;
   param.shard = shard;
   param.decay = use != Use::kVector;
+  param.start = use == Use::kVector && !param.name.ends_with(".bias") ? 1 : 0;
+  param.spread = use == Use::kVector ? 0 : 0.02;
   return param;
 }
 

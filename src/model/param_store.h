@@ -27,6 +27,7 @@ struct Param {
   Shard shard = Shard::kNone;
   bool decay = false;  ///< weight decay applies (matrices)
   bool bound = false;
+  double start = 0, spread = 0;  ///< of the first weights of a new model: mean and standard deviation
 
   tensor::PackedMatrix matrix;  ///< kMatrix, kTableAndMatrix
   ops::EmbeddingTable table;    ///< kTable, kTableAndMatrix

@@ -65,6 +65,13 @@ Transformer::Layer Transformer::declare_layer(ParamStore& store, std::int64_t in
   const auto matrix = [&](const char* name, std::int64_t out, std::int64_t in, Shard shard) {
     return &store.declare(prefix + name, {out, in}, Use::kMatrix, shard);
   };
+  /// What is added to the residual stream begins smaller, so that the stream does not grow with the layers
+  /// (GPT-2).
+  const auto adding = [&](const char* name, std::int64_t in) {
+    Param& param = store.declare(prefix + name, {c.width, in}, Use::kMatrix, Shard::kColumns);
+    param.spread /= std::sqrt(2.0 * static_cast<double>(c.layers));
+    return &param;
+  };
   Layer layer{};
   layer.attention_norm = vector("input_layernorm.weight", c.width);
   layer.q = matrix("self_attn.q_proj.weight", c.q_width(), c.width, Shard::kRows);
@@ -79,11 +86,11 @@ Transformer::Layer Transformer::declare_layer(ParamStore& store, std::int64_t in
     layer.q_norm = vector("self_attn.q_norm.weight", c.head_dim);
     layer.k_norm = vector("self_attn.k_norm.weight", c.head_dim);
   }
-  layer.o = matrix("self_attn.o_proj.weight", c.width, c.q_width(), Shard::kColumns);
+  layer.o = adding("self_attn.o_proj.weight", c.q_width());
   layer.ffn_norm = vector("post_attention_layernorm.weight", c.width);
   layer.gate = matrix("mlp.gate_proj.weight", c.ffn_width, c.width, Shard::kRows);
   layer.up = matrix("mlp.up_proj.weight", c.ffn_width, c.width, Shard::kRows);
-  layer.down = matrix("mlp.down_proj.weight", c.width, c.ffn_width, Shard::kColumns);
+  layer.down = adding("mlp.down_proj.weight", c.ffn_width);
   return layer;
 }
 
@@ -95,6 +102,7 @@ ops::Tensor Transformer::forward(ops::Exec& ex, const Batch& batch, const KvView
                             kv.longest,        batch.generated_rows()};
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     place.kv = kv.layers[i];
+    if (ex.training() && i > 0) next = ex.output(x.shape);  // a layer's input is needed once more
     run_layer(ex, layers_[i], x, next, rope, place);
     std::swap(x, next);
   }
@@ -105,14 +113,14 @@ ops::Tensor Transformer::forward(ops::Exec& ex, const Batch& batch, const KvView
 
 void Transformer::run_layer(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor out,
                             const ops::RopeTable& rope, const ops::AttentionPlace& place) const {
-  tensor::Arena::Scope scope(ex.arena());
+  tensor::Arena::Scope scope(ex.arena(), ex.training());
   const double epsilon = config_.norm_epsilon;
   const ops::QkvWeights qkv{&layer.q->matrix,        &layer.k->matrix,        &layer.v->matrix,
                             vector_of(layer.q_bias), vector_of(layer.k_bias), vector_of(layer.v_bias),
                             vector_of(layer.q_norm), vector_of(layer.k_norm)};
   const ops::Tensor attention_input = ops::rms_norm(ex, x, layer.attention_norm->vector, epsilon);
-  const ops::Tensor q = ops::qkv_rope(ex, attention_input, qkv, rope, attention_, place);
-  const ops::Tensor mixed = ops::attention(ex, q, attention_, place);
+  const ops::Qkv projected = ops::qkv_rope(ex, attention_input, qkv, rope, attention_, place);
+  const ops::Tensor mixed = ops::attention(ex, projected, attention_, place);
   const ops::Tensor middle = ex.output(x.shape);
   ops::linear_residual(ex, mixed, layer.o->matrix, place.generated, x, middle);
 
@@ -124,6 +132,10 @@ void Transformer::run_layer(ops::Exec& ex, const Layer& layer, ops::Tensor x, op
 ops::Tensor Transformer::logits(ops::Exec& ex, ops::Tensor hidden) const {
   // By the decode kernels for any phase: few rows are wanted, and a row has the same bits in any company.
   return ops::linear(ex, hidden, head_->matrix, hidden.rows());
+}
+
+ops::Tensor Transformer::loss(ops::Exec& ex, ops::Tensor hidden, const ops::LossRows& rows) const {
+  return ops::linear_cross_entropy(ex, hidden, head_->matrix, rows);
 }
 
 }  // namespace tw::model

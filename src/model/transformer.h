@@ -22,6 +22,9 @@ class Transformer {
   /// The vocabulary's logits for hidden states [R, D]: [R, V].
   ops::Tensor logits(ops::Exec& ex, ops::Tensor hidden) const;
 
+  /// Each row's cross-entropy, for hidden states [R, D]: ops::linear_cross_entropy.
+  ops::Tensor loss(ops::Exec& ex, ops::Tensor hidden, const ops::LossRows& rows) const;
+
   const spec::ModelConfig& config() const { return config_; }
 
  private:

@@ -1,7 +1,10 @@
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
+#include "ops/attention_backward.h"
 #include "ops/linear.h"
+#include "ops/norm.h"
 #include "ops/ops.h"
 
 namespace tw::ops {
@@ -22,47 +25,108 @@ void project(Exec& ex, Tensor x, const QkvWeights& w, std::int64_t generated, co
   if (!ex.tracing()) ex.barrier();
 }
 
-/// RMSNorm of each head, then the rotation, of rows [begin, end).
-void norm_and_rotate(Exec& ex, Tensor x, Tensor norm, const RopeTable& rope, const AttentionShape& s,
-                     std::int64_t heads, std::int64_t begin, std::int64_t end) {
+/// RMSNorm of each head of `raw` into x, then the rotation, of rows [begin, end). Without a norm both are the
+/// same.
+void norm_and_rotate(Exec& ex, Tensor raw, Tensor x, Tensor norm, const RopeTable& rope,
+                     const AttentionShape& s, std::int64_t heads, std::int64_t begin, std::int64_t end) {
   if (norm.data != nullptr) {
-    ex.table().rms_norm({x.f32(), x.f32(), norm.f32(), begin * heads, end * heads, s.head_dim, s.head_dim,
+    ex.table().rms_norm({raw.f32(), x.f32(), norm.f32(), begin * heads, end * heads, s.head_dim, s.head_dim,
                          static_cast<float>(s.norm_epsilon)});
   }
   ex.table().rope({x.f32(), x.row_stride(), rope.cos.f32(), rope.sin.f32(), begin, end, heads, s.head_dim,
                    s.interleaved});
 }
 
+OpCost qkv_cost(std::int64_t rows, const QkvWeights& w) {
+  OpCost cost = linear_cost("qkv_rope", rows, *w.q);
+  for (const PackedMatrix* weight : {w.k, w.v}) {
+    const OpCost more = linear_cost("", rows, *weight);
+    cost.flops += more.flops;
+    cost.weight_bytes += more.weight_bytes;
+    cost.activation_bytes += more.activation_bytes;
+  }
+  return cost;
+}
+
+struct SavedQkv {
+  Tensor x;
+  Tensor raw_q, raw_k;  ///< before the norms; none without
+  QkvWeights weights;
+  RopeTable rope;
+  AttentionShape shape;
+};
+
+/// Takes the rotation and the norm of each head back: d becomes the gradient of the projection.
+void unrotate(const Backward& b, const SavedQkv& s, Tensor& d, Tensor raw, Tensor norm, std::int64_t heads) {
+  Exec& ex = b.ex;
+  if (!ex.tracing()) {
+    ex.slice(d.rows(), 1, [&](std::int64_t begin, std::int64_t end) {
+      ex.table().rope({d.f32(), d.row_stride(), s.rope.cos.f32(), s.rope.negative_sin.f32(), begin, end,
+                       heads, s.shape.head_dim, s.shape.interleaved});
+    });
+    ex.barrier();
+  }
+  if (norm.shape.rank() == 0) return;
+  const Tensor d_raw = ex.temporary(d.shape);
+  norm_gradients(b, {raw, d, d_raw, norm, static_cast<float>(s.shape.norm_epsilon), false});
+  d = d_raw;
+}
+
+void qkv_rope_backward(const Backward& b, const SavedQkv& s) {
+  const QkvWeights& w = s.weights;
+  const std::int64_t rows = s.x.rows();
+  Tensor d_q{DType::kF32, {rows, w.q->n()}, b.d_out(0).data},
+      d_k{DType::kF32, {rows, w.k->n()}, b.d_out(1).data};
+  const Tensor d_v{DType::kF32, {rows, w.v->n()}, b.d_out(2).data};
+  unrotate(b, s, d_q, s.raw_q, w.q_norm, s.shape.heads);
+  unrotate(b, s, d_k, s.raw_k, w.k_norm, s.shape.kv_heads);
+  struct Projection {
+    Tensor d;
+    const PackedMatrix* weight;
+    Tensor bias;
+  };
+  const TransposedInput x = transpose_input(b.ex, s.x, w.q->type());
+  bool add = b.wants() && b.adds();
+  for (const Projection& p : {Projection{d_q, w.q, w.q_bias}, {d_k, w.k, w.k_bias}, {d_v, w.v, w.v_bias}}) {
+    TW_CHECK(p.weight->type() == w.q->type(), "projections that are learnt have one type");
+    add_weight_gradient(b, p.d, x, *p.weight);
+    add_bias_gradient(b, p.d, p.bias);
+    if (b.wants()) input_gradient(b, p.d, *p.weight, b.d_in(), std::exchange(add, true));
+  }
+}
+
 }  // namespace
 
-Tensor qkv_rope(Exec& ex, Tensor x, const QkvWeights& w, const RopeTable& rope, const AttentionShape& s,
-                const AttentionPlace& place) {
+Qkv qkv_rope(Exec& ex, Tensor x, const QkvWeights& w, const RopeTable& rope, const AttentionShape& s,
+             const AttentionPlace& place) {
   const std::int64_t rows = x.rows();
   TW_CHECK(w.q->n() == s.heads * s.head_dim && w.k->n() == s.kv_heads * s.head_dim && w.v->n() == w.k->n(),
            "attention: a projection has the wrong width");
   const Tensor q = ex.output({rows, w.q->n()});
-  tensor::Arena::Scope scope(ex.arena());
-  const Projected out{q, ex.output({rows, w.k->n()}), ex.output({rows, w.v->n()})};
-  project(ex, x, w, place.generated, out);
-  if (ex.tracing()) {
-    OpCost cost = linear_cost("qkv_rope", rows, *w.q);
-    for (const PackedMatrix* weight : {w.k, w.v}) {
-      const OpCost more = linear_cost("", rows, *weight);
-      cost.flops += more.flops;
-      cost.weight_bytes += more.weight_bytes;
-      cost.activation_bytes += more.activation_bytes;
-    }
-    ex.record(std::move(cost));
-    return q;
+  tensor::Arena::Scope scope(ex.arena(), ex.training());
+  const Qkv out{q, ex.output({rows, w.k->n()}), ex.output({rows, w.v->n()})};
+  Projected raw{out.q, out.k, out.v};
+  if (ex.training() && w.q_norm.shape.rank() > 0)
+    raw = {ex.temporary(q.shape), ex.temporary(out.k.shape), out.v};
+  {
+    const tensor::Arena::Scope prepared(ex.arena());
+    project(ex, x, w, place.generated, raw);
   }
-  ex.slice(rows, 1, [&](std::int64_t begin, std::int64_t end) {
-    norm_and_rotate(ex, out.q, w.q_norm, rope, s, s.heads, begin, end);
-    norm_and_rotate(ex, out.k, w.k_norm, rope, s, s.kv_heads, begin, end);
-    ex.table().store_kv({place.kv, out.k.f32(), out.v.f32(), s.kv_heads * s.head_dim, place.positions.data(),
-                         place.row_blocks.data(), begin, end});
-  });
-  ex.barrier();
-  return q;
+  if (!ex.tracing()) {
+    ex.slice(rows, 1, [&](std::int64_t begin, std::int64_t end) {
+      norm_and_rotate(ex, raw.q, out.q, w.q_norm, rope, s, s.heads, begin, end);
+      norm_and_rotate(ex, raw.k, out.k, w.k_norm, rope, s, s.kv_heads, begin, end);
+      ex.table().store_kv({place.kv, out.k.f32(), out.v.f32(), s.kv_heads * s.head_dim,
+                           place.positions.data(), place.row_blocks.data(), begin, end});
+    });
+    ex.barrier();
+  } else {
+    ex.record(qkv_cost(rows, w));
+  }
+  if (!ex.training()) return {q, {}, {}};
+  if (Tape* tape = ex.recording())
+    tape->record<qkv_rope_backward>(SavedQkv{x, raw.q, raw.k, w, rope, s}, {out.q, out.k, out.v}, {x});
+  return out;
 }
 
 namespace {
@@ -148,14 +212,15 @@ class AttentionRun {
 
 }  // namespace
 
-Tensor attention(Exec& ex, Tensor q, const AttentionShape& s, const AttentionPlace& place) {
-  const Tensor out = ex.output(q.shape);
+Tensor attention(Exec& ex, const Qkv& qkv, const AttentionShape& s, const AttentionPlace& place) {
+  const Tensor q = qkv.q, out = ex.output(q.shape);
+  record_attention(ex, qkv, out, s, place);
   const std::int64_t group = s.heads / s.kv_heads, record = kernels::attention_partial(s.head_dim);
   auto* scratch =
       static_cast<float*>(ex.scratch(kernels::attention_scratch(group, s.head_dim) * sizeof(float)));
   tensor::Arena::Scope scope(ex.arena());
   if (ex.tracing()) {
-    ex.output({std::min(q.rows(), kSharedRows) * s.heads * pieces_of(place.longest), record});
+    ex.temporary({std::min(q.rows(), kSharedRows) * s.heads * pieces_of(place.longest), record});
     // Every row against half of the longest context on average would flatter it: the worst step is what is
     // traced.
     const double pairs = static_cast<double>(q.rows()) * s.heads * place.longest;
@@ -172,7 +237,7 @@ Tensor attention(Exec& ex, Tensor q, const AttentionShape& s, const AttentionPla
   while (generated < all && run.tile(generated).row_begin < place.generated) generated += s.kv_heads;
   const std::int64_t pieces = shared_pieces(place), parts = generated * pieces;
   const std::int64_t cuts = cuts_of(all - generated, ex.workers()), total = parts + (all - generated) * cuts;
-  float* partials = pieces > 1 ? ex.output({place.generated * s.heads * pieces, record}).f32() : nullptr;
+  float* partials = pieces > 1 ? ex.temporary({place.generated * s.heads * pieces, record}).f32() : nullptr;
   ex.each(total, [&](std::int64_t part) {
     if (part >= parts) {
       const std::int64_t i = total - 1 - part;  // from the back: the last rows of a prompt see most

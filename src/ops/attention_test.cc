@@ -48,7 +48,7 @@ class Step {
     const Tensor input{tensor::DType::kF32, {rows(), kShape.heads * kShape.head_dim}, q.data()};
     Trace trace;
     Exec tracing(table, trace);
-    attention(tracing, input, kShape, place);
+    attention(tracing, {input, {}, {}}, kShape, place);
     const auto arena = tensor::Buffer::allocate(tracing.arena().peak(), "test arena").value();
     const auto scratch = tensor::Buffer::allocate(tracing.scratch_peak(), "test scratch").value();
     Tensor out;
@@ -59,7 +59,7 @@ class Step {
         base::Barrier alone(1);
         Exec ex(table, alone, worker, workers, tensor::Arena(arena.data(), tracing.arena().peak()),
                 scratch.data(), tracing.scratch_peak());
-        out = attention(ex, input, kShape, place);
+        out = attention(ex, {input, {}, {}}, kShape, place);
       }
     }
     return {out.f32(), out.f32() + rows() * kShape.heads * kShape.head_dim};

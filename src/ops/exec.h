@@ -8,6 +8,7 @@
 
 #include "base/team.h"
 #include "kernels/table.h"
+#include "ops/tape.h"
 #include "tensor/memory.h"
 
 namespace tw::ops {
@@ -52,7 +53,25 @@ class Exec {
   int worker() const { return worker_; }
   int workers() const { return workers_; }
   tensor::Arena& arena() { return arena_; }
-  Tensor output(Shape shape) { return arena_.tensor(DType::kF32, shape); }
+  /// What an op makes: on a tape it gets the next number.
+  Tensor output(Shape shape) {
+    Tensor out = arena_.tensor(DType::kF32, shape);
+    if (tape_ != nullptr) number(out);
+    return out;
+  }
+  /// Memory for what lives no longer than the op.
+  Tensor temporary(Shape shape) { return arena_.tensor(DType::kF32, shape); }
+
+  /// From now on gradients will be wanted: values are numbered, and ops keep what their backward needs. The
+  /// tape is empty, and shared by all workers. REQUIRES: worker 0 clears it, before a barrier.
+  void train(Tape* tape) {
+    tape_ = tape;
+    next_value_ = tape->leaves();
+  }
+  bool training() const { return tape_ != nullptr; }
+  Tape* tape() const { return tape_; }
+  /// The tape on the worker that records; else null.
+  Tape* recording() const { return worker_ == 0 ? tape_ : nullptr; }
 
   bool tracing() const { return trace_ != nullptr; }
   void record(OpCost cost) { trace_->ops.push_back(std::move(cost)); }
@@ -89,6 +108,11 @@ class Exec {
   std::size_t scratch_peak() const { return scratch_peak_; }
 
  private:
+  void number(Tensor& out) {
+    out.tape_id = next_value_++;
+    if (worker_ == 0) tape_->add_value(out.bytes());
+  }
+
   const kernels::Table& table_;
   base::Barrier* barrier_ = nullptr;
   int worker_ = 0, workers_ = 1;
@@ -96,6 +120,8 @@ class Exec {
   std::byte* scratch_ = nullptr;
   std::size_t scratch_bytes_ = 0, scratch_peak_ = 0;
   Trace* trace_ = nullptr;
+  Tape* tape_ = nullptr;
+  std::int32_t next_value_ = 0;
 };
 
 }  // namespace tw::ops

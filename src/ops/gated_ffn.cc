@@ -72,24 +72,89 @@ Prepared run_gate_up(Exec& ex, const GatedFfn& ffn, Tensor x, std::int64_t gener
   return result;
 }
 
+OpCost ffn_cost(std::int64_t rows, const PackedMatrix& gate, const PackedMatrix& up,
+                const PackedMatrix& down) {
+  OpCost cost = linear_cost("gated_ffn", rows, gate);
+  for (const PackedMatrix* weight : {&up, &down}) {
+    const OpCost more = linear_cost("", rows, *weight);
+    cost.flops += more.flops;
+    cost.weight_bytes += more.weight_bytes;
+    cost.activation_bytes += more.activation_bytes;
+  }
+  return cost;
+}
+
+struct SavedFfn {
+  Tensor x, gates, ups;  ///< of the products
+  const PackedMatrix *gate, *up, *down;
+};
+
+/// What the forward left becomes gradients in place.
+void gated_ffn_backward(const Backward& b, const SavedFfn& s) {
+  Exec& ex = b.ex;
+  const std::int64_t rows = s.x.rows(), width = s.gate->n();
+  const Tensor d_y{DType::kF32, {rows, s.down->n()}, b.d_out().data}, hidden = ex.temporary({rows, width});
+  input_gradient(b, d_y, *s.down, hidden, false);
+  if (!ex.tracing()) {
+    ex.slice(rows * width, 64, [&](std::int64_t begin, std::int64_t end) {
+      ex.table().train.silu_mul_backward({s.gates.f32(), s.ups.f32(), hidden.f32(), begin, end});
+    });
+    ex.barrier();
+  }
+  {
+    const tensor::Arena::Scope scope(ex.arena());
+    add_weight_gradient(b, d_y, transpose_input(ex, hidden, s.down->type()), *s.down);
+  }
+  const TransposedInput x = transpose_input(ex, s.x, s.gate->type());
+  add_weight_gradient(b, s.gates, x, *s.gate);
+  add_weight_gradient(b, s.ups, x, *s.up);
+  if (b.wants(1)) {
+    input_gradient(b, s.gates, *s.gate, b.d_in(1), b.adds(1));
+    input_gradient(b, s.ups, *s.up, b.d_in(1), true);
+  }
+  pass_gradient(b);
+}
+
+/// With a tape both products stay, and the activation lies beside them.
+void train_gated_ffn(Exec& ex, Tensor x, const GatedFfn& ffn, Tensor residual, Tensor out) {
+  const std::int64_t rows = x.rows(), width = ffn.gate.n();
+  const Tensor gates = ex.temporary({rows, width}), ups = ex.temporary({rows, width});
+  const tensor::Arena::Scope scope(ex.arena());
+  const Tensor hidden = ex.temporary({rows, width});
+  const Prepared for_gate = prepare(ex, x, ffn.gate, 0), for_up = prepare_again(ex, x, ffn.up, for_gate);
+  matmul_slice(ex, for_gate, ffn.gate, gates.f32(), nullptr, nullptr);
+  matmul_slice(ex, for_up, ffn.up, ups.f32(), nullptr, nullptr);
+  if (!ex.tracing()) {
+    ex.barrier();
+    ex.slice(rows, 1, [&](std::int64_t begin, std::int64_t end) {
+      ex.table().silu_mul({gates.f32(), ups.f32(), hidden.f32(), begin, end, 0, width, width});
+    });
+    ex.barrier();
+  }
+  const Prepared prepared = prepare(ex, hidden, ffn.down, 0);
+  matmul_slice(ex, prepared, ffn.down, out.f32(), nullptr, residual.f32());
+  if (!ex.tracing()) ex.barrier();
+  if (Tape* tape = ex.recording())
+    tape->record<gated_ffn_backward>(SavedFfn{x, gates, ups, &ffn.gate, &ffn.up, &ffn.down}, {out},
+                                     {residual, x}, true);
+}
+
 }  // namespace
 
 void gated_ffn(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMatrix& up, const PackedMatrix& down,
                std::int64_t generated, Tensor residual, Tensor out) {
   TW_CHECK(gate.n() == up.n() && gate.n() == down.k(), "gate, up and down have widths that do not fit");
   TW_CHECK(residual.shape == out.shape && out.row_stride() == down.n(), "a residual has the wrong shape");
-  tensor::Arena::Scope scope(ex.arena());
-  const Prepared prepared = run_gate_up(ex, {ex, gate, up, down}, x, generated);
-  matmul_slice(ex, prepared, down, out.f32(), nullptr, residual.f32());
-  if (!ex.tracing()) return ex.barrier();
-  OpCost cost = linear_cost("gated_ffn", x.rows(), gate);
-  for (const PackedMatrix* weight : {&up, &down}) {
-    const OpCost more = linear_cost("", x.rows(), *weight);
-    cost.flops += more.flops;
-    cost.weight_bytes += more.weight_bytes;
-    cost.activation_bytes += more.activation_bytes;
+  if (ex.training()) {
+    TW_CHECK(generated == 0, "what is generated is not learnt from");
+    train_gated_ffn(ex, x, {ex, gate, up, down}, residual, out);
+  } else {
+    tensor::Arena::Scope scope(ex.arena());
+    const Prepared prepared = run_gate_up(ex, {ex, gate, up, down}, x, generated);
+    matmul_slice(ex, prepared, down, out.f32(), nullptr, residual.f32());
+    if (!ex.tracing()) ex.barrier();
   }
-  ex.record(std::move(cost));
+  if (ex.tracing()) ex.record(ffn_cost(x.rows(), gate, up, down));
 }
 
 }  // namespace tw::ops

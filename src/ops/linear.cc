@@ -43,9 +43,10 @@ void multiply(Exec& ex, const PreparedRows& x, const PackedMatrix& weight, bool 
 Prepared prepare(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t generated) {
   TW_CHECK(x.rows() == 0 || x.row_stride() == weight.k(), "a linear layer's input has the wrong width");
   TW_CHECK(generated >= 0 && generated <= x.rows(), "a step has fewer rows than generated ones");
-  // The worst step is traced: its rows may be divided in any way.
-  const std::int64_t decoded = ex.tracing() ? x.rows() : generated;
-  const std::int64_t begin = ex.tracing() ? 0 : generated;
+  // The worst step is traced: its rows may be divided in any way, but for those of training.
+  const bool any = ex.tracing() && !ex.training();
+  const std::int64_t decoded = any ? x.rows() : generated;
+  const std::int64_t begin = any ? 0 : generated;
   bool made = false;
   Prepared prepared;
   prepared.generated = prepare_rows(ex, x, path_of(ex, weight, false), 0, decoded, made);
@@ -72,6 +73,27 @@ OpCost linear_cost(const char* name, std::int64_t rows, const PackedMatrix& weig
   return {name, 2 * t * n * k, static_cast<double>(weight.bytes()), t * (n + k) * sizeof(float)};
 }
 
+namespace {
+
+struct SavedLinear {
+  Tensor x;
+  const PackedMatrix* weight;
+  Tensor bias;
+};
+
+void linear_backward(const Backward& b, const SavedLinear& s) {
+  const Tensor d_y{DType::kF32, {s.x.rows(), s.weight->n()}, b.d_out().data};
+  linear_gradients(b, d_y, s.x, *s.weight, s.bias, 0);
+}
+
+void linear_residual_backward(const Backward& b, const SavedLinear& s) {
+  const Tensor d_y{DType::kF32, {s.x.rows(), s.weight->n()}, b.d_out().data};
+  linear_gradients(b, d_y, s.x, *s.weight, {}, 1);
+  pass_gradient(b);
+}
+
+}  // namespace
+
 Tensor linear(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t generated, Tensor bias) {
   const Tensor out = ex.output({x.rows(), weight.n()});
   tensor::Arena::Scope scope(ex.arena());
@@ -81,6 +103,7 @@ Tensor linear(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t gener
     ex.record(linear_cost("linear", x.rows(), weight));
   else
     ex.barrier();
+  if (Tape* tape = ex.recording()) tape->record<linear_backward>(SavedLinear{x, &weight, bias}, {out}, {x});
   return out;
 }
 
@@ -94,6 +117,8 @@ void linear_residual(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_
     ex.record(linear_cost("linear_residual", x.rows(), weight));
   else
     ex.barrier();
+  if (Tape* tape = ex.recording())
+    tape->record<linear_residual_backward>(SavedLinear{x, &weight, {}}, {out}, {residual, x}, true);
 }
 
 }  // namespace tw::ops

@@ -36,6 +36,28 @@ Prepared prepare_again(Exec& ex, Tensor x, const tensor::PackedMatrix& weight, c
 void matmul_slice(Exec& ex, const Prepared& x, const tensor::PackedMatrix& weight, float* out,
                   const float* bias, const float* residual);
 
+/// x [T, K] as the product for a weight's gradient takes it: xᵀ in the weight's type, from the arena.
+struct TransposedInput {
+  const void* data = nullptr;  ///< [K, T]
+  std::int64_t rows = 0, width = 0;
+};
+/// Ends with a barrier.
+TransposedInput transpose_input(Exec& ex, Tensor x, DType type);
+
+/// The gradients of y = x · Wᵀ (+ bias), of d_y [T, N]. Each does nothing for what is frozen, and ends with a
+/// barrier. d_W += d_yᵀ · x
+void add_weight_gradient(const Backward& b, Tensor d_y, const TransposedInput& x,
+                         const tensor::PackedMatrix& weight);
+void add_bias_gradient(const Backward& b, Tensor d_y, Tensor bias);
+/// d_x [T, K] = d_y · W, or with `add` d_x += d_y · W.
+void input_gradient(const Backward& b, Tensor d_y, const tensor::PackedMatrix& weight, Tensor d_x, bool add);
+/// All three of one layer whose input was x, input number `input` of the op.
+void linear_gradients(const Backward& b, Tensor d_y, Tensor x, const tensor::PackedMatrix& weight,
+                      Tensor bias, int input);
+
+/// The gradient of an op's first input is that of its output: added, where it is not in the same place.
+void pass_gradient(const Backward& b);
+
 OpCost linear_cost(const char* name, std::int64_t rows, const tensor::PackedMatrix& weight);
 
 }  // namespace tw::ops

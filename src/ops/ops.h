@@ -17,6 +17,7 @@ struct EmbeddingTable {
   DType type = DType::kF32;
   const void* rows = nullptr;  ///< [V, D]
   std::int64_t vocab = 0, width = 0;
+  std::int32_t tape_id = -1;  ///< Tensor's
 };
 
 /// out[t] = table[ids[t]]: [T, D]. REQUIRES: every id is in [0, V).
@@ -46,6 +47,7 @@ void gated_ffn(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMatrix&
 /// Cosines and sines of a step's rotary angles (arXiv 2104.09864): both [T, d/2].
 struct RopeTable {
   Tensor cos, sin;
+  Tensor negative_sin;  ///< for the rotation back, when training; else none
 };
 /// Angle of pair i at position p: p * inverse_frequencies[i].
 RopeTable rope_table(Exec& ex, std::span<const std::int32_t> positions,
@@ -80,12 +82,31 @@ struct QkvWeights {
   Tensor q_norm, k_norm;          ///< [d], empty: none
 };
 
-/// q, k, v = x · Wᵀ + b, each head of q and k normalised if asked, rotated; k and v go to the cache, q [T, H
-/// * d] comes back. x [T, D].
-Tensor qkv_rope(Exec& ex, Tensor x, const QkvWeights& weights, const RopeTable& rope,
-                const AttentionShape& shape, const AttentionPlace& place);
+/// Queries [T, H * d] and, when training, the keys and values [T, Hk * d] that went to the cache.
+struct Qkv {
+  Tensor q, k, v;
+};
 
-/// softmax(q · Kᵀ / sqrt(d)) · V over the sequence's cache up to the row's own position: [T, H * d].
-Tensor attention(Exec& ex, Tensor q, const AttentionShape& shape, const AttentionPlace& place);
+/// q, k, v = x · Wᵀ + b, each head of q and k normalised if asked, rotated; k and v go to the cache. x [T,
+/// D].
+Qkv qkv_rope(Exec& ex, Tensor x, const QkvWeights& weights, const RopeTable& rope,
+             const AttentionShape& shape, const AttentionPlace& place);
+
+/// softmax(q · Kᵀ / sqrt(d)) · V over the sequence's cache up to the row's own position: [T, H * d]. Only q
+/// is needed, but for training: then k and v too, and every sequence is whole, from position 0 on.
+Tensor attention(Exec& ex, const Qkv& qkv, const AttentionShape& shape, const AttentionPlace& place);
+
+/// What is learnt from rows of hidden states.
+struct LossRows {
+  std::span<const std::int32_t> targets;  ///< [R]
+  std::span<const float> weights;         ///< [R]
+  float scale = 1;                        ///< of all weights: 1 / their sum over a whole step
+  float z_loss = 0;                       ///< weight of log(sum(exp(logits)))² (arXiv 2204.02311)
+};
+
+/// Cross-entropy of softmax(x · Wᵀ) at each row's target: [R], not weighted. x [R, D], W [V, D]. Training,
+/// the step's loss is the sum of scale * weight * (cross-entropy + z-loss). A few rows' logits exist at a
+/// time. Training, the losses are there after the tape was walked back.
+Tensor linear_cross_entropy(Exec& ex, Tensor x, const PackedMatrix& weight, const LossRows& rows);
 
 }  // namespace tw::ops

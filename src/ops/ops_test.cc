@@ -282,7 +282,9 @@ TEST_P(QkvRope, IsThreeProductsANormARotationAndAStore) {
         }
       }
       const Shape halves{kRows, kDim / 2};
-      return qkv_rope(ex, view(x_, {kRows, kWidth}), w, {view(cos, halves), view(sin, halves)}, shape, place);
+      return qkv_rope(ex, view(x_, {kRows, kWidth}), w, {view(cos, halves), view(sin, halves), {}}, shape,
+                      place)
+          .q;
     });
     for (std::int64_t t = 0; t < kRows; ++t) {
       const std::int64_t block = blocks[kPositions[t] / 16], slot = kPositions[t] % 16;

@@ -1,16 +1,54 @@
 // Ops that treat each row alone.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "kernels/ref/dequantize.h"
+#include "ops/norm.h"
 #include "ops/ops.h"
 
 namespace tw::ops {
+
+namespace {
+
+struct SavedEmbed {
+  std::span<const std::int32_t> ids;
+  std::int64_t width;
+  std::int32_t table;
+};
+
+/// Rows are taken in the order of their ids and then of their places, so that sums have one order; a worker
+/// has all rows of an id.
+void embed_backward(const Backward& b, const SavedEmbed& s) {
+  const Tensor gradient = b.d_leaf(s.table);
+  const auto rows = static_cast<std::int64_t>(s.ids.size());
+  auto* order = reinterpret_cast<std::int32_t*>(b.ex.arena().allocate(s.ids.size_bytes()));
+  if (gradient.shape.rank() == 0 || b.ex.tracing()) return;
+  if (b.ex.worker() == 0) {
+    for (std::int64_t t = 0; t < rows; ++t) order[t] = static_cast<std::int32_t>(t);
+    std::sort(order, order + rows,
+              [&](auto x, auto y) { return s.ids[x] != s.ids[y] ? s.ids[x] < s.ids[y] : x < y; });
+  }
+  b.ex.barrier();
+  const auto id = [&](std::int64_t i) { return s.ids[order[i]]; };
+  b.ex.slice(rows, 1, [&](std::int64_t begin, std::int64_t end) {
+    while (begin > 0 && begin < end && id(begin) == id(begin - 1)) ++begin;
+    for (std::int64_t i = begin; i < rows && (i < end || (begin < end && id(i) == id(i - 1))); ++i) {
+      const float* from = b.d_out().f32() + order[i] * s.width;
+      b.ex.table().train.add({from, gradient.f32() + id(i) * s.width, 0, s.width});
+    }
+  });
+  b.ex.barrier();
+}
+
+}  // namespace
 
 Tensor embed(Exec& ex, std::span<const std::int32_t> ids, const EmbeddingTable& table) {
   const auto rows = static_cast<std::int64_t>(ids.size());
   const Tensor out = ex.output({rows, table.width});
   const std::size_t row_bytes = base::row_bytes(table.type, table.width);
+  if (Tape* tape = ex.recording())
+    tape->record<embed_backward>(SavedEmbed{ids, table.width, table.tape_id}, {out}, {});
   if (ex.tracing()) {
     ex.record({"embed", 0, static_cast<double>(row_bytes) * rows, static_cast<double>(out.bytes())});
     return out;
@@ -26,10 +64,36 @@ Tensor embed(Exec& ex, std::span<const std::int32_t> ids, const EmbeddingTable& 
   return out;
 }
 
+namespace {
+
+struct SavedRows {
+  std::span<const std::int32_t> rows;
+  std::int64_t width;
+};
+
+/// Cut along columns: a row may be asked for twice.
+void gather_rows_backward(const Backward& b, const SavedRows& s) {
+  if (!b.wants() || b.ex.tracing()) return;
+  const Tensor to = b.d_in();
+  const std::int64_t all = to.shape.elements() / s.width;
+  b.ex.slice(s.width, 16, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = 0; t < all && !b.adds(); ++t)
+      std::fill(to.f32() + t * s.width + begin, to.f32() + t * s.width + end, 0.0F);
+    for (std::size_t r = 0; r < s.rows.size(); ++r) {
+      const float* from = b.d_out().f32() + static_cast<std::int64_t>(r) * s.width;
+      b.ex.table().train.add({from, to.f32() + s.rows[r] * s.width, begin, end});
+    }
+  });
+  b.ex.barrier();
+}
+
+}  // namespace
+
 Tensor gather_rows(Exec& ex, Tensor x, std::span<const std::int32_t> rows) {
   const auto count = static_cast<std::int64_t>(rows.size());
   const std::int64_t width = x.row_stride();
   const Tensor out = ex.output({count, width});
+  if (Tape* tape = ex.recording()) tape->record<gather_rows_backward>(SavedRows{rows, width}, {out}, {x});
   if (ex.tracing()) {
     ex.record({"gather_rows", 0, 0, 2.0 * static_cast<double>(out.bytes())});
     return out;
@@ -43,10 +107,49 @@ Tensor gather_rows(Exec& ex, Tensor x, std::span<const std::int32_t> rows) {
   return out;
 }
 
+namespace {
+
+struct SavedNorm {
+  Tensor x, weight;
+  float epsilon;
+};
+
+void rms_norm_backward(const Backward& b, const SavedNorm& s) {
+  Tensor d_x;
+  if (b.wants()) d_x = b.d_in();
+  norm_gradients(b, {s.x, b.d_out(), d_x, s.weight, s.epsilon, b.wants() && b.adds()});
+}
+
+}  // namespace
+
+void norm_gradients(const Backward& b, const NormGradients& n) {
+  const std::int64_t width = n.weight.shape[0], rows = n.x.shape.elements() / width;
+  const Tensor inverse = b.ex.temporary({rows}),
+               unwanted = n.d_x.shape.rank() == 0 ? b.ex.temporary(n.x.shape) : n.d_x;
+  if (b.ex.tracing()) {
+    return b.ex.record({"rms_norm_backward", 8.0 * rows * width, static_cast<double>(n.weight.bytes()),
+                        3.0 * static_cast<double>(n.x.bytes())});
+  }
+  b.ex.slice(rows, 1, [&](std::int64_t begin, std::int64_t end) {
+    b.ex.table().train.rms_norm_backward({n.x.f32(), n.weight.f32(), n.d_out.f32(), unwanted.f32(),
+                                          inverse.f32(), begin, end, width, n.epsilon, n.add});
+  });
+  b.ex.barrier();
+  const Tensor gradient = b.d_leaf(n.weight.tape_id);
+  if (gradient.shape.rank() == 0) return;
+  b.ex.slice(width, 16, [&](std::int64_t begin, std::int64_t end) {
+    b.ex.table().train.add_column_sums(
+        {n.d_out.f32(), n.x.f32(), inverse.f32(), gradient.f32(), rows, begin, end, width});
+  });
+  b.ex.barrier();
+}
+
 Tensor rms_norm(Exec& ex, Tensor x, Tensor weight, double epsilon) {
   const std::int64_t rows = x.rows(), width = weight.shape[0];
   TW_CHECK(rows == 0 || x.row_stride() == width, "rms_norm: the weight has another width than the rows");
   const Tensor out = ex.output(x.shape);
+  if (Tape* tape = ex.recording())
+    tape->record<rms_norm_backward>(SavedNorm{x, weight, static_cast<float>(epsilon)}, {out}, {x});
   if (ex.tracing()) {
     ex.record({"rms_norm", 4.0 * rows * width, static_cast<double>(weight.bytes()),
                2.0 * static_cast<double>(x.bytes())});
@@ -64,7 +167,8 @@ RopeTable rope_table(Exec& ex, std::span<const std::int32_t> positions,
                      std::span<const float> inverse_frequencies) {
   const auto rows = static_cast<std::int64_t>(positions.size());
   const auto half = static_cast<std::int64_t>(inverse_frequencies.size());
-  const RopeTable table{ex.output({rows, half}), ex.output({rows, half})};
+  RopeTable table{ex.temporary({rows, half}), ex.temporary({rows, half}), {}};
+  if (ex.training()) table.negative_sin = ex.temporary({rows, half});
   if (ex.tracing()) {
     ex.record({"rope_table", 2.0 * rows * half, 0, 2.0 * static_cast<double>(table.cos.bytes())});
     return table;
@@ -75,6 +179,7 @@ RopeTable rope_table(Exec& ex, std::span<const std::int32_t> positions,
         const float angle = static_cast<float>(positions[t]) * inverse_frequencies[i];
         table.cos.f32()[t * half + i] = std::cos(angle);
         table.sin.f32()[t * half + i] = std::sin(angle);
+        if (ex.training()) table.negative_sin.f32()[t * half + i] = -std::sin(angle);
       }
     }
   });

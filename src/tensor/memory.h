@@ -50,17 +50,20 @@ class Arena {
   std::size_t used() const { return used_; }
   std::size_t peak() const { return peak_; }
 
-  /// Frees what was allocated since it was made.
+  /// Frees what was allocated since it was made, unless it is to be kept.
   class Scope {
    public:
-    explicit Scope(Arena& arena) : arena_(arena), mark_(arena.used_) {}
-    ~Scope() { arena_.used_ = mark_; }
+    explicit Scope(Arena& arena, bool keep = false) : arena_(arena), mark_(arena.used_), keep_(keep) {}
+    ~Scope() {
+      if (!keep_) arena_.used_ = mark_;
+    }
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
 
    private:
     Arena& arena_;
     std::size_t mark_;
+    bool keep_;
   };
 
  private:

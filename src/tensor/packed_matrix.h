@@ -35,6 +35,9 @@ class PackedMatrix {
   const void* data() const { return packed_.empty() ? source_ : packed_.data(); }
   /// The packed panels; empty for a view of the file's rows.
   std::span<const std::byte> packed() const { return packed_; }
+  std::int32_t tape_id() const { return tape_id_; }
+  /// What a training tape knows it by; -1: no gradient is wanted.
+  void set_tape_id(std::int32_t id) { tape_id_ = id; }
   /// The file's rows.
   const void* source() const { return source_; }
   /// Bytes one pass over the matrix reads.
@@ -45,6 +48,7 @@ class PackedMatrix {
   DType type_ = DType::kF32;
   const void* source_ = nullptr;
   std::int64_t n_ = 0, k_ = 0;
+  std::int32_t tape_id_ = -1;
   std::span<std::byte> packed_;
 };
 

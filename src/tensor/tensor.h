@@ -41,6 +41,7 @@ struct Tensor {
   DType dtype = DType::kF32;
   Shape shape;
   void* data = nullptr;
+  std::int32_t tape_id = -1;  ///< what a training tape knows it by; -1: nothing is learnt through it
 
   float* f32() const {
     TW_CHECK(dtype == DType::kF32, "the tensor is not fp32");

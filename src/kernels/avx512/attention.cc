@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/avx512/avx512.h"
+#include "kernels/avx512/math.h"
 #include "kernels/avx512/vector.h"
 #include "kernels/piece_attention.h"
 
@@ -30,25 +31,7 @@ struct AttentionVector : Avx512Vector {
   static Floats larger(Floats a, Floats b) { return _mm512_max_ps(a, b); }
   static float sum_of(Floats v) { return _mm512_reduce_add_ps(v); }
   static float largest_of(Floats v) { return _mm512_reduce_max_ps(v); }
-
-  /// exp(x), 0 below -87.3: the method of avx2/math.h.
-  static Floats exp(Floats x) {
-    const __mmask16 large = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-87.3F), _CMP_GE_OQ);
-    x = _mm512_max_ps(x, _mm512_set1_ps(-87.3F));
-    const Floats n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504F)),
-                                          _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    Floats r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375F), x);
-    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4F), r);
-    Floats p = _mm512_set1_ps(1.0F / 5040);
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0F / 720));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0F / 120));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0F / 24));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0F / 6));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5F));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0F));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0F));
-    return _mm512_maskz_scalef_ps(large, p, n);
-  }
+  static Floats exp(Floats x) { return exp_lanes(x); }
 };
 
 }  // namespace

@@ -10,6 +10,7 @@ namespace tw::kernels {
 void avx512_matmul_slots(KernelSlots& slots);        ///< quantized weights
 void avx512_float_matmul_slots(KernelSlots& slots);  ///< F32, F16 and BF16 weights
 void avx512_attention_slots(KernelSlots& slots);     ///< of prompts and generated tokens
+void avx512_train_slots(KernelSlots& slots);         ///< TrainSlots
 void avx512_probe_slots(KernelSlots& slots);         ///< read_sum and peak
 void avx512vnni_matmul_slots(KernelSlots& slots);    ///< quantized weights, also needs AVX512_VNNI
 void avx512vnni_probe_slots(KernelSlots& slots);     ///< peak, also needs AVX512_VNNI

@@ -54,6 +54,7 @@ void ref_slots(const CpuFeatures&, KernelSlots& slots) {
   slots.attention = slots.prompt_attention = ref_attention;
   slots.merge_attention = ref_merge_attention;
   slots.silu_mul = ref_silu_mul;
+  ref_train_slots(slots);
   slots.read_sum = ref_read_sum;
   slots.peak = ref_peak;
 }

@@ -1,0 +1,12 @@
+// For src/ops alone.
+#pragma once
+
+#include "ops/ops.h"
+
+namespace tw::ops {
+
+/// Leaves on the tape, if there is one, what attention's gradients need.
+void record_attention(Exec& ex, const Qkv& qkv, Tensor out, const AttentionShape& shape,
+                      const AttentionPlace& place);
+
+}  // namespace tw::ops

@@ -1,0 +1,329 @@
+// Every op's gradients against finite differences of its definition in double precision, on every set of
+// kernels, in fp32 and in bf16.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <numeric>
+
+#include "kernels/ref/float16.h"
+#include "ops/test_gradients.h"
+
+namespace tw::ops {
+namespace {
+
+constexpr std::int64_t kRows = 37;
+const std::vector<std::int32_t> kIds = {3, 0, 6, 3, 3, 1, 6, 0, 3};
+const std::vector<std::int32_t> kTaken = {4, 0, 0, 36, 7};
+
+/// Documents of 1, 19 and 17 rows, or one of `rows`.
+std::vector<std::int32_t> positions_of(std::int64_t rows) {
+  std::vector<std::int32_t> positions(rows);
+  std::iota(positions.begin(), positions.end(), 0);
+  if (rows == kRows) {
+    for (std::int64_t t = 1; t < rows; ++t) positions[t] = static_cast<std::int32_t>(t < 20 ? t - 1 : t - 20);
+  }
+  return positions;
+}
+
+/// A step over packed documents, with a cache of its own.
+struct Documents {
+  std::vector<std::int32_t> positions, blocks;
+  std::vector<const std::int32_t*> row_blocks;
+  std::vector<AttentionPlace::Tile> tiles;
+  std::vector<float> keys, values;
+
+  Documents(std::int64_t rows, const Heads& h)
+      : positions(positions_of(rows)), blocks(rows), row_blocks(rows) {
+    std::iota(blocks.begin(), blocks.end(), 0);
+    keys.resize(rows * kernels::kKvBlock * h.kv_heads * h.d);
+    values.resize(keys.size());
+    std::int32_t first = 0;
+    for (std::int32_t t = 0; t < rows; ++t) {
+      if (t > 0 && (positions[t] == 0 || positions[t] % kernels::kAttentionRows == 0)) {
+        tiles.push_back({first, t});
+        first = t;
+      }
+      // A document's blocks begin at its first row's number: more than it needs.
+      row_blocks[t] = blocks.data() + (t - positions[t]);
+    }
+    tiles.push_back({first, static_cast<std::int32_t>(rows)});
+  }
+  AttentionPlace place(const Heads& h) {
+    AttentionPlace p{positions, row_blocks, tiles, {}, std::ssize(positions), 0};
+    p.kv = {keys.data(), values.data(), DType::kF32, kernels::kKvBlock, h.kv_heads, h.d};
+    return p;
+  }
+};
+
+GradientCase linear_case(std::int64_t n, std::int64_t k) {
+  return {"linear_" + std::to_string(n) + "_" + std::to_string(k),
+          {{Role::kValue, {kRows, k}}, {Role::kMatrix, {n, k}}, {Role::kVector, {n}}},
+          [k](auto& in) { return times(in[0], in[1], k, in[2]); },
+          [](Exec& ex, auto& in) { return linear(ex, in.tensors[0], in.matrices[1], 0, in.tensors[2]); }};
+}
+
+GradientCase residual_case() {
+  return {"linear_residual",
+          {{Role::kValue, {kRows, 24}}, {Role::kValue, {kRows, 40}}, {Role::kMatrix, {24, 40}}},
+          [](auto& in) { return plus(times(in[1], in[2], 40), in[0]); },
+          [](Exec& ex, auto& in) {
+            const Tensor out = ex.output({kRows, 24});
+            linear_residual(ex, in.tensors[1], in.matrices[2], 0, in.tensors[0], out);
+            return out;
+          }};
+}
+
+GradientCase ffn_case() {
+  constexpr std::int64_t kWidth = 24, kHidden = 50;
+  return {"gated_ffn",
+          {{Role::kValue, {kRows, kWidth}},
+           {Role::kValue, {kRows, kWidth}},
+           {Role::kMatrix, {kHidden, kWidth}},
+           {Role::kMatrix, {kHidden, kWidth}},
+           {Role::kMatrix, {kWidth, kHidden}}},
+          [](auto& in) {
+            const Numbers hidden = gated(times(in[1], in[2], kWidth), times(in[1], in[3], kWidth));
+            return plus(times(hidden, in[4], kHidden), in[0]);
+          },
+          [](Exec& ex, auto& in) {
+            const Tensor out = ex.output({kRows, kWidth});
+            gated_ffn(ex, in.tensors[1], in.matrices[2], in.matrices[3], in.matrices[4], 0, in.tensors[0],
+                      out);
+            return out;
+          }};
+}
+
+std::vector<float> frequencies(std::int64_t d) {
+  std::vector<float> result;
+  for (std::int64_t i = 0; i < d / 2; ++i)
+    result.push_back(std::pow(100.0F, -2.0F * static_cast<float>(i) / static_cast<float>(d)));
+  return result;
+}
+
+/// With biases, norms of heads and the rotation; then attention, for gradients of all three.
+GradientCase qkv_case(const char* name, const Heads& h, bool interleaved, bool norms,
+                      std::int64_t rows = kRows) {
+  constexpr std::int64_t kWidth = 20;
+  const std::int64_t q = h.heads * h.d, kv = h.kv_heads * h.d;
+  auto documents = std::make_shared<Documents>(rows, h);
+  return {name,
+          {{Role::kValue, {rows, kWidth}},
+           {Role::kMatrix, {q, kWidth}},
+           {Role::kMatrix, {kv, kWidth}},
+           {Role::kMatrix, {kv, kWidth}},
+           {Role::kVector, {q}},
+           {Role::kVector, {kv}},
+           {Role::kVector, {kv}},
+           {Role::kVector, {h.d}},
+           {Role::kVector, {h.d}}},
+          [=](auto& in) {
+            Numbers queries = times(in[0], in[1], kWidth, in[4]), keys = times(in[0], in[2], kWidth, in[5]);
+            if (norms) queries = rms_normed(queries, in[7], 1e-3), keys = rms_normed(keys, in[8], 1e-3);
+            const auto& positions = documents->positions;
+            return attended(rotated(queries, positions, frequencies(h.d), interleaved),
+                            rotated(keys, positions, frequencies(h.d), interleaved),
+                            times(in[0], in[3], kWidth, in[6]), positions, h);
+          },
+          [=](Exec& ex, auto& in) {
+            const auto& t = in.tensors;
+            QkvWeights w{&in.matrices[1], &in.matrices[2], &in.matrices[3], t[4], t[5], t[6], {}, {}};
+            if (norms) w.q_norm = t[7], w.k_norm = t[8];
+            const AttentionShape shape{h.heads, h.kv_heads, h.d, h.window, interleaved, 1e-3};
+            const AttentionPlace place = documents->place(h);
+            const RopeTable rope = rope_table(ex, documents->positions, frequencies(h.d));
+            return attention(ex, qkv_rope(ex, t[0], w, rope, shape, place), shape, place);
+          }};
+}
+
+GradientCase loss_case(std::int64_t vocab, float z_loss) {
+  auto targets = std::make_shared<std::vector<std::int32_t>>();
+  auto weights = std::make_shared<std::vector<float>>();
+  for (std::int32_t t = 0; t < kRows; ++t) {
+    targets->push_back(static_cast<std::int32_t>((t * 7) % vocab));
+    weights->push_back(t % 5 == 0 ? 0.0F : 1.0F / static_cast<float>(1 + t % 3));
+  }
+  constexpr std::int64_t kWidth = 24;
+  GradientCase c{
+      "cross_entropy_" + std::to_string(vocab) + (z_loss > 0 ? "_z" : ""),
+      {{Role::kValue, {kRows, kWidth}}, {Role::kMatrix, {vocab, kWidth}}},
+      [=](auto& in) {
+        const Numbers logits = times(in[0], in[1], kWidth), sums = log_sums(logits, vocab);
+        Numbers loss;
+        for (std::int64_t t = 0; t < kRows; ++t) {
+          const double each = sums[t] - logits[t * vocab + (*targets)[t]] + z_loss * sums[t] * sums[t];
+          loss.push_back(0.25 * (*weights)[t] * each);
+        }
+        return loss;
+      },
+      [=](Exec& ex, auto& in) {
+        return linear_cross_entropy(ex, in.tensors[0], in.matrices[1], {*targets, *weights, 0.25F, z_loss});
+      }};
+  c.is_loss = true;
+  return c;
+}
+
+std::vector<GradientCase> all_cases() {
+  return {{"embed",
+           {{Role::kTable, {7, 10}}},
+           [](auto& in) {
+             Numbers out;
+             for (const std::int32_t id : kIds) out.insert(out.end(), &in[0][id * 10], &in[0][id * 10] + 10);
+             return out;
+           },
+           [](Exec& ex, auto& in) { return embed(ex, kIds, in.tables[0]); }},
+          {"gather_rows",
+           {{Role::kValue, {kRows, 11}}},
+           [](auto& in) {
+             Numbers out;
+             for (const std::int32_t row : kTaken)
+               out.insert(out.end(), &in[0][row * 11], &in[0][row * 11] + 11);
+             return out;
+           },
+           [](Exec& ex, auto& in) { return gather_rows(ex, in.tensors[0], kTaken); }},
+          {"rms_norm",
+           {{Role::kValue, {kRows, 45}}, {Role::kVector, {45}}},
+           [](auto& in) { return rms_normed(in[0], in[1], 0.5); },
+           [](Exec& ex, auto& in) { return rms_norm(ex, in.tensors[0], in.tensors[1], 0.5); }},
+          linear_case(40, 24),
+          linear_case(13, 7),
+          linear_case(1100, 3),  // more rows of the weight than are multiplied at a time
+          residual_case(),
+          ffn_case(),
+          qkv_case("attention_interleaved", {4, 2, 6, 0}, true, false),
+          qkv_case("attention_halves_norms", {4, 2, 8, 0}, false, true),
+          qkv_case("attention_window", {2, 2, 16, 5}, false, false),
+          qkv_case("attention_long", {3, 1, 4, 0}, false, true, 150),
+          qkv_case("attention_long_window", {2, 1, 4, 70}, true, false, 150),
+          loss_case(50, 0),
+          loss_case(33, 0.1F)};
+}
+
+std::vector<float> numbers(std::int64_t count, unsigned seed, bool bf16) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal(0, 0.7F);
+  std::vector<float> out(count);
+  for (float& x : out) {
+    x = normal(generator);
+    if (bf16) x = kernels::bfloat16_to_float(kernels::float_to_bfloat16(x));
+  }
+  return out;
+}
+
+Numbers doubles(const std::vector<float>& x) {
+  return {x.begin(), x.end()};
+}
+
+double relative_error(const Numbers& got, const Numbers& wanted) {
+  double off = 0, size = 0;
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    off += (got[i] - wanted[i]) * (got[i] - wanted[i]);
+    size += wanted[i] * wanted[i];
+  }
+  return std::isfinite(off) ? std::sqrt(off / (size + 1e-12)) : INFINITY;
+}
+
+/// A case's inputs, and what the definition and its finite differences say of them.
+struct Expected {
+  std::vector<std::vector<float>> inputs, extra;
+  std::vector<float> factors;
+  Numbers out;
+  /// Some of an input's numbers, evenly chosen, and the gradients by them, without `extra`.
+  std::vector<std::vector<std::size_t>> places;
+  std::vector<Numbers> gradients;
+};
+
+template <typename Vector>
+Numbers at_places(const Vector& all, const std::vector<std::size_t>& places) {
+  Numbers some;
+  for (const std::size_t at : places) some.push_back(all[at]);
+  return some;
+}
+
+double loss_of(const GradientCase& c, const std::vector<Numbers>& in, const std::vector<float>& factors) {
+  const Numbers out = c.definition(in);
+  double sum = 0;
+  for (std::size_t i = 0; i < out.size(); ++i) sum += c.is_loss ? out[i] : out[i] * factors[i];
+  return sum;
+}
+
+Expected expect(const GradientCase& c, bool bf16) {
+  Expected e;
+  std::vector<Numbers> in;
+  for (std::size_t i = 0; i < c.inputs.size(); ++i) {
+    e.inputs.push_back(numbers(c.inputs[i].elements(), 10 + static_cast<unsigned>(i), bf16));
+    e.extra.push_back(numbers(c.inputs[i].elements(), 40 + static_cast<unsigned>(i), bf16));
+    in.push_back(doubles(e.inputs.back()));
+  }
+  e.out = c.definition(in);
+  e.factors = numbers(std::ssize(e.out), 7, bf16);
+  constexpr double kStep = 1e-5;
+  for (std::size_t i = 0; i < in.size(); ++i) {
+    std::vector<std::size_t> places;
+    for (std::size_t at = 0; at < in[i].size(); at += 1 + in[i].size() / 61) places.push_back(at);
+    Numbers gradient;
+    for (const std::size_t at : places) {
+      double& x = in[i][at];
+      const double old = x;
+      x = old + kStep;
+      const double above = loss_of(c, in, e.factors);
+      x = old - kStep;
+      gradient.push_back((above - loss_of(c, in, e.factors)) / (2 * kStep));
+      x = old;
+    }
+    e.places.push_back(std::move(places));
+    e.gradients.push_back(std::move(gradient));
+  }
+  return e;
+}
+
+class Gradients : public ::testing::TestWithParam<std::string> {
+ protected:
+  const kernels::Table table_ = kernels::make_table(GetParam(), kernels::detect_features()).value();
+
+  /// What numbers of that type, and attention of prompts in bf16, leave of precision.
+  double tolerance(const GradientCase& c, DType type) const {
+    const bool bf16 = table_.prefill[static_cast<int>(DType::kBF16)] != nullptr;
+    const bool rounds = bf16 && (type == DType::kBF16 || c.name.starts_with("attention"));
+    return rounds || type == DType::kBF16 ? 3e-2 : 2e-5;
+  }
+
+  void check(const GradientCase& c, DType type) {
+    const Expected e = expect(c, type == DType::kBF16);
+    const double bound = tolerance(c, type);
+    for (const bool twice : {false, true}) {
+      GradientRunner runner(table_, c, type, e.inputs);
+      const auto extra = twice ? e.extra : std::vector<std::vector<float>>{};
+      const GradientResult got = runner.run(1, e.factors, extra);
+      if (!c.is_loss) {
+        EXPECT_LT(relative_error(doubles(got.out), e.out), bound) << "forward";
+      }
+      for (std::size_t i = 0; i < e.inputs.size(); ++i) {
+        const bool more = twice && c.inputs[i].role == Role::kValue;
+        const Numbers added = more ? at_places(e.extra[i], e.places[i]) : Numbers(e.places[i].size());
+        EXPECT_LT(relative_error(at_places(got.gradients[i], e.places[i]), plus(e.gradients[i], added)),
+                  bound)
+            << "input " << i << (twice ? ", used twice" : "");
+      }
+      if (!twice) continue;
+      for (const int workers : {2, 3}) {
+        EXPECT_EQ(runner.run(workers, e.factors, extra).gradients, got.gradients) << workers << " workers";
+      }
+    }
+  }
+};
+
+TEST_P(Gradients, AreThoseOfFiniteDifferences) {
+  for (const GradientCase& c : all_cases()) {
+    for (const DType type : {DType::kF32, DType::kBF16}) {
+      SCOPED_TRACE(c.name + " " + std::string(base::dtype_name(type)));
+      check(c, type);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Sets, Gradients,
+                         ::testing::ValuesIn(kernels::available_sets(kernels::detect_features())),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace tw::ops

@@ -1,0 +1,148 @@
+// Gradients of linear layers, as products of the kinds that the forward has: d_x = d_y · (Wᵀ)ᵀ with Wᵀ
+// packed, and d_W = d_yᵀ · (xᵀ)ᵀ with both transposed here.
+#include <algorithm>
+
+#include "ops/linear.h"
+#include "ops/ops.h"
+
+namespace tw::ops {
+namespace {
+
+/// Rows of d_yᵀ that are multiplied at a time: bounds the scratch of paths that keep sums of all rows.
+constexpr std::int64_t kRowsAtOnce = 1024;
+
+/// How a weight's gradient is computed: as a prompt's product with xᵀ for a weight.
+const kernels::MatmulPath& gradient_path(const Exec& ex, DType type) {
+  const auto at = static_cast<std::size_t>(type);
+  TW_CHECK(ex.table().matmul[at]->packed_bytes == nullptr, "a weight that is learnt lies in plain rows");
+  return ex.table().prefill[at] != nullptr ? *ex.table().prefill[at] : ex.table().matmul[at]->decode;
+}
+
+void transpose(Exec& ex, Tensor in, DType type, void* out) {
+  const std::int64_t rows = in.rows(), columns = in.row_stride();
+  ex.slice(columns, 16, [&](std::int64_t begin, std::int64_t end) {
+    ex.table().train.transpose({in.f32(), columns, rows, begin, end, out, rows, type});
+  });
+}
+
+/// d_yᵀ [N, T] as a path wants it, in pieces of kRowsAtOnce rows.
+class TransposedGradient {
+ public:
+  TransposedGradient(Exec& ex, Tensor d_y, const kernels::MatmulPath& path)
+      : n_(d_y.row_stride()), depth_(d_y.rows()) {
+    const Tensor plain = ex.temporary({n_, depth_});
+    plain_ = plain.f32();
+    if (!ex.tracing()) transpose(ex, d_y, DType::kF32, plain.data);
+    if (path.prepare == nullptr) return;
+    piece_bytes_ = (path.prepared_bytes(std::min(n_, kRowsAtOnce), depth_) + 63) / 64 * 64;
+    prepared_ = ex.arena().allocate(piece_bytes_ * ((n_ + kRowsAtOnce - 1) / kRowsAtOnce));
+    if (ex.tracing()) return;
+    ex.barrier();
+    for (std::int64_t row = 0; row < n_; row += kRowsAtOnce) {
+      ex.slice(rows_of(row), path.prepare_rows, [&](std::int64_t from, std::int64_t to) {
+        path.prepare(
+            {plain_ + row * depth_, depth_, prepared_ + row / kRowsAtOnce * piece_bytes_, from, to, depth_});
+      });
+    }
+  }
+  std::int64_t rows_of(std::int64_t row) const { return std::min(n_ - row, kRowsAtOnce); }
+  const void* piece(std::int64_t row) const {
+    if (prepared_ != nullptr) return prepared_ + row / kRowsAtOnce * piece_bytes_;
+    return plain_ + row * depth_;
+  }
+
+ private:
+  std::int64_t n_, depth_, piece_bytes_ = 0;
+  const float* plain_;
+  std::byte* prepared_ = nullptr;
+};
+
+OpCost product_cost(const char* name, std::int64_t rows, std::int64_t n, std::int64_t k,
+                    double weight_bytes) {
+  const auto t = static_cast<double>(rows);
+  return {name, 2 * t * static_cast<double>(n) * static_cast<double>(k), weight_bytes,
+          t * static_cast<double>(n + k) * sizeof(float)};
+}
+
+}  // namespace
+
+TransposedInput transpose_input(Exec& ex, Tensor x, DType type) {
+  const std::int64_t rows = x.rows(), width = x.row_stride();
+  std::byte* out = ex.arena().allocate(base::row_bytes(type, rows) * width);
+  if (!ex.tracing()) {
+    transpose(ex, x, type, out);
+    ex.barrier();
+  }
+  return {out, rows, width};
+}
+
+void add_weight_gradient(const Backward& b, Tensor d_y, const TransposedInput& x,
+                         const PackedMatrix& weight) {
+  const Tensor gradient = b.d_leaf(weight.tape_id());
+  if (gradient.shape.rank() == 0) return;
+  Exec& ex = b.ex;
+  const std::int64_t n = weight.n(), k = weight.k(), depth = x.rows;
+  const kernels::MatmulPath& path = gradient_path(ex, weight.type());
+  const tensor::Arena::Scope scope(ex.arena());
+  const TransposedGradient left(ex, d_y, path);
+  void* scratch =
+      ex.scratch(path.scratch_bytes == nullptr ? 0 : path.scratch_bytes(std::min(n, kRowsAtOnce), depth));
+  if (ex.tracing()) {
+    return ex.record(product_cost("weight_gradient", depth, n, k, 2 * static_cast<double>(gradient.bytes())));
+  }
+  ex.barrier();
+  ex.slice(k, path.slice_rows, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = 0; row < n; row += kRowsAtOnce) {
+      float* out = gradient.f32() + row * k;
+      path.run({weight.type(), x.data, begin, end, k, depth, left.piece(row), left.rows_of(row), out, k,
+                nullptr, out, scratch});
+    }
+  });
+  ex.barrier();
+}
+
+void add_bias_gradient(const Backward& b, Tensor d_y, Tensor bias) {
+  const Tensor gradient = b.d_leaf(bias.tape_id);
+  if (gradient.shape.rank() == 0 || b.ex.tracing()) return;
+  const std::int64_t width = d_y.row_stride();
+  b.ex.slice(width, 16, [&](std::int64_t begin, std::int64_t end) {
+    b.ex.table().train.add_column_sums(
+        {d_y.f32(), nullptr, nullptr, gradient.f32(), d_y.rows(), begin, end, width});
+  });
+  b.ex.barrier();
+}
+
+void input_gradient(const Backward& b, Tensor d_y, const PackedMatrix& weight, Tensor d_x, bool add) {
+  Exec& ex = b.ex;
+  const Leaf* leaf = b.leaf(weight.tape_id());
+  TW_CHECK(leaf != nullptr && leaf->transposed != nullptr,
+           "gradients go through weights that are on the tape");
+  const PackedMatrix& transposed = *leaf->transposed;
+  TW_CHECK(transposed.n() == weight.k() && transposed.k() == weight.n(),
+           "a transposed weight has the wrong shape");
+  const tensor::Arena::Scope scope(ex.arena());
+  const Prepared prepared = prepare(ex, d_y, transposed, 0);
+  matmul_slice(ex, prepared, transposed, d_x.f32(), nullptr, add ? d_x.f32() : nullptr);
+  if (ex.tracing()) return ex.record(linear_cost("input_gradient", d_y.rows(), transposed));
+  ex.barrier();
+}
+
+void linear_gradients(const Backward& b, Tensor d_y, Tensor x, const PackedMatrix& weight, Tensor bias,
+                      int input) {
+  const tensor::Arena::Scope scope(b.ex.arena());
+  if (b.d_leaf(weight.tape_id()).shape.rank() > 0)
+    add_weight_gradient(b, d_y, transpose_input(b.ex, x, weight.type()), weight);
+  add_bias_gradient(b, d_y, bias);
+  if (b.wants(input)) input_gradient(b, d_y, weight, b.d_in(input), b.adds(input));
+}
+
+void pass_gradient(const Backward& b) {
+  if (!b.wants() || !b.adds() || b.ex.tracing()) return;
+  const Tensor from = b.d_out(), to = b.d_in();
+  b.ex.slice(from.shape.elements(), 1024, [&](std::int64_t begin, std::int64_t end) {
+    b.ex.table().train.add({from.f32(), to.f32(), begin, end});
+  });
+  b.ex.barrier();
+}
+
+}  // namespace tw::ops

@@ -1,0 +1,127 @@
+// Tape: what a forward leaves behind so that the gradients can be computed: one entry an op, walked
+// backwards. Its memory is reused from step to step.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <initializer_list>
+#include <new>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "tensor/packed_matrix.h"
+#include "tensor/tensor.h"
+
+namespace tw::ops {
+
+class Exec;
+class Backward;
+
+/// A parameter as the tape knows it.
+struct Leaf {
+  tensor::Tensor gradient;                           ///< added to; no rank: it is frozen
+  const tensor::PackedMatrix* transposed = nullptr;  ///< Wᵀ [K, N] of a weight W [N, K], for x's gradient
+};
+
+/// Values are numbered as they are made: first the leaves, then each Exec::output, the same on every worker.
+/// Worker 0 records; all workers walk.
+class Tape {
+ public:
+  explicit Tape(std::vector<Leaf> leaves) : leaves_(std::move(leaves)) { clear(); }
+
+  /// Forgets the step, and keeps the memory.
+  void clear();
+  std::int32_t leaves() const { return static_cast<std::int32_t>(leaves_.size()); }
+
+  /// A value was made, with so many bytes. Worker 0 alone.
+  void add_value(std::size_t bytes) { values_.push_back({bytes, 0, false}); }
+
+  /// Records an op by what its backward needs. Of its inputs those without a tape_id get no gradient.
+  /// `passes`: the gradient of outputs[0] is also the first input's, unchanged, which may then take its
+  /// memory over.
+  template <auto kBackward, typename Saved>
+  void record(const Saved& saved, std::initializer_list<tensor::Tensor> outputs,
+              std::initializer_list<tensor::Tensor> inputs, bool passes = false) {
+    static_assert(std::is_trivially_copyable_v<Saved> && sizeof(Saved) <= kSavedBytes);
+    Entry& entry = add(outputs, inputs, passes);
+    std::memcpy(entry.saved, &saved, sizeof(saved));
+    entry.run = [](const Backward& b, const Entry& e) {
+      kBackward(b, *std::launder(reinterpret_cast<const Saved*>(e.saved)));
+    };
+  }
+
+  /// Computes all gradients, by all workers; the tape is then used up. Temporary memory and gradients of
+  /// values come from the arena. A tracing Exec computes nothing and records the costs.
+  void backward(Exec& ex);
+
+ private:
+  friend class Backward;
+  static constexpr std::size_t kSavedBytes = 1024;
+  static constexpr int kMostValues = 4;
+  struct Entry {
+    void (*run)(const Backward&, const Entry&);
+    std::int8_t outputs, inputs;
+    bool passes, used;
+    std::uint8_t adds;  ///< a bit an input: it has a gradient already
+    std::array<std::int32_t, kMostValues> output, input;
+    alignas(16) std::byte saved[kSavedBytes];
+  };
+  struct Value {
+    std::size_t bytes, offset;
+    bool live;
+  };
+  struct Hole {
+    std::size_t offset, bytes;
+  };
+
+  Entry& add(std::initializer_list<tensor::Tensor> outputs, std::initializer_list<tensor::Tensor> inputs,
+             bool passes);
+  Value& value(std::int32_t id) { return values_[id - leaves()]; }
+  /// Gives every gradient its place and says which inputs add to one that is there.
+  void plan();
+  void plan_entry(Entry& entry);
+  void take(Value& value);
+  void give_back(Value& value);
+
+  std::vector<Leaf> leaves_;
+  std::vector<Value> values_;
+  std::vector<Entry> entries_;
+  std::vector<Hole> holes_;  ///< while planning, by offset
+  std::size_t planned_ = 0;  ///< bytes of all gradients
+};
+
+/// What the backward of one op is told: inputs and outputs are numbered as they were recorded.
+class Backward {
+ public:
+  Exec& ex;
+
+  /// The gradient by an output: complete.
+  tensor::Tensor d_out(int i = 0) const { return gradient(entry_.output[i]); }
+  /// Where the gradient by an input goes.
+  tensor::Tensor d_in(int i = 0) const { return gradient(entry_.input[i]); }
+  /// An input that is a value of the tape.
+  bool wants(int i = 0) const { return entry_.input[i] >= 0; }
+  /// d_in(i) holds something that must be added to.
+  bool adds(int i = 0) const { return (entry_.adds >> i & 1) != 0; }
+  /// What the tape has for a parameter; null: it is not trained and nothing goes through it.
+  const Leaf* leaf(std::int32_t tape_id) const { return tape_id < 0 ? nullptr : &tape_.leaves_[tape_id]; }
+  /// Its gradient, or none.
+  tensor::Tensor d_leaf(std::int32_t tape_id) const {
+    return tape_id < 0 ? tensor::Tensor{} : leaf(tape_id)->gradient;
+  }
+
+ private:
+  friend class Tape;
+  Backward(Exec& exec, Tape& tape, const Tape::Entry& entry, std::byte* gradients)
+      : ex(exec), tape_(tape), entry_(entry), gradients_(gradients) {}
+  tensor::Tensor gradient(std::int32_t id) const;
+
+  Tape& tape_;
+  const Tape::Entry& entry_;
+  std::byte* gradients_;
+};
+
+}  // namespace tw::ops

@@ -1,0 +1,185 @@
+// For tests: one op, its parameters and inputs, run with a tape by any number of threads.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/dtype.h"
+#include "kernels/ref/dequantize.h"
+#include "ops/ops.h"
+#include "ops/test_definitions.h"
+
+namespace tw::ops {
+
+/// How an op takes an input: as something computed before, or as a parameter of one of three kinds.
+enum class Role { kValue, kVector, kMatrix, kTable };
+
+struct GradientInput {
+  Role role;
+  std::vector<std::int64_t> shape;
+  std::int64_t elements() const { return shape.size() == 1 ? shape[0] : shape[0] * shape[1]; }
+};
+
+/// What the op sees: values and vectors as tensors, matrices, tables, each at its input's number.
+struct GradientOperands {
+  std::vector<Tensor> tensors;
+  std::vector<PackedMatrix> matrices;
+  std::vector<EmbeddingTable> tables;
+};
+
+struct GradientCase {
+  std::string name;
+  std::vector<GradientInput> inputs;
+  /// What the op computes; a loss sums all of it up, times random numbers.
+  std::function<Numbers(const std::vector<Numbers>&)> definition;
+  std::function<Tensor(Exec&, const GradientOperands&)> op;
+  bool is_loss = false;  ///< the definition is the loss itself
+};
+
+/// All inputs' gradients, one after the other, and what the forward made.
+struct GradientResult {
+  std::vector<std::vector<float>> gradients;
+  std::vector<float> out;
+};
+
+/// Memory of an input: numbers, and for a parameter its gradient and Wᵀ.
+class GradientRunner {
+ public:
+  GradientRunner(const kernels::Table& table, const GradientCase& c, DType type,
+                 const std::vector<std::vector<float>>& inputs)
+      : table_(table), case_(c), inputs_(inputs), gradients_(inputs.size()), transposed_(inputs.size()) {
+    operands_.tensors.resize(inputs.size());
+    operands_.matrices.resize(inputs.size());
+    operands_.tables.resize(inputs.size());
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      gradients_[i].assign(inputs[i].size(), 0);
+      bind(i, type);
+    }
+  }
+
+  /// `extra`: factors of a second use of each value, which makes the op add to gradients that are there; or
+  /// empty.
+  GradientResult run(int workers, const std::vector<float>& factors,
+                     const std::vector<std::vector<float>>& extra) {
+    for (auto& gradient : gradients_) gradient.assign(gradient.size(), 0);
+    Trace trace;
+    Exec tracing(table_, trace);
+    Tape tape(leaves_);
+    step(tracing, tape, factors, extra);
+    const std::size_t peak = tracing.arena().peak();
+    const auto arena = tensor::Buffer::allocate(peak, "test arena").value();
+    std::vector<tensor::Buffer> scratch;
+    for (int i = 0; i < workers; ++i)
+      scratch.push_back(tensor::Buffer::allocate(tracing.scratch_peak(), "test scratch").value());
+    base::Barrier barrier(workers);
+    tape.clear();
+    std::vector<std::thread> threads;
+    std::vector<float> out;
+    for (int worker = 0; worker < workers; ++worker) {
+      threads.emplace_back([&, worker] {
+        Exec ex(table_, barrier, worker, workers, tensor::Arena(arena.data(), peak), scratch[worker].data(),
+                tracing.scratch_peak());
+        const Tensor result = step(ex, tape, factors, extra);
+        if (worker == 0) out.assign(result.f32(), result.f32() + result.shape.elements());
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    return {gradients_, out};
+  }
+
+ private:
+  void bind(std::size_t i, DType type) {
+    const GradientInput& input = case_.inputs[i];
+    if (input.role == Role::kValue) return;
+    Leaf leaf;
+    const std::int64_t n = input.shape[0], k = input.shape.back();
+    leaf.gradient = {DType::kF32, {n, input.shape.size() == 1 ? 1 : k}, gradients_[i].data()};
+    const auto id = static_cast<std::int32_t>(leaves_.size());
+    float* numbers = inputs_[i].data();
+    operands_.tensors[i] = {DType::kF32, {n}, numbers, id};
+    operands_.tables[i] = {DType::kF32, numbers, n, k, id};
+    if (input.role == Role::kMatrix) {
+      std::vector<float> turned(n * k);
+      for (std::int64_t at = 0; at < n * k; ++at) turned[at % k * n + at / k] = numbers[at];
+      operands_.matrices[i] = packed(type, inputs_[i], n, k);
+      operands_.matrices[i].set_tape_id(id);
+      transposed_[i] = packed(type, turned, k, n);
+      leaf.transposed = &transposed_[i];
+    }
+    leaves_.push_back(leaf);
+  }
+
+  PackedMatrix packed(DType type, const std::vector<float>& numbers, std::int64_t n, std::int64_t k) {
+    auto rows = std::make_unique<std::vector<std::byte>>(base::row_bytes(type, k) * n);
+    for (std::int64_t row = 0; row < n; ++row)
+      kernels::quantize_row(type, numbers.data() + row * k, rows->data() + row * base::row_bytes(type, k), k);
+    stored_.push_back(std::move(rows));
+    return {*table_.matmul[static_cast<int>(type)], type, stored_.back()->data(), n, k, {}};
+  }
+
+  struct Copy {
+    const float* from;
+    float* to;
+    std::int64_t count;
+    bool first;  ///< of the step's roots
+  };
+  /// Behind every use of a value: takes its gradient out of the tape.
+  static void take_gradient(const Backward& b, const Copy& c) {
+    if (b.ex.tracing()) return;
+    b.ex.slice(c.count, 1, [&](std::int64_t begin, std::int64_t end) {
+      std::copy(b.d_out().f32() + begin, b.d_out().f32() + end, c.to + begin);
+    });
+    b.ex.barrier();
+  }
+  /// A loss that is the sum of a value times `from`.
+  static void root(const Backward& b, const Copy& c) {
+    if (b.ex.tracing()) return;
+    b.ex.slice(c.count, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i)
+        b.d_in().f32()[i] = c.from[i] + (b.adds() ? b.d_in().f32()[i] : 0);
+    });
+    b.ex.barrier();
+  }
+
+  Tensor step(Exec& ex, Tape& tape, const std::vector<float>& factors,
+              const std::vector<std::vector<float>>& extra) {
+    ex.train(&tape);
+    GradientOperands operands = operands_;
+    for (std::size_t i = 0; i < inputs_.size(); ++i) {
+      if (case_.inputs[i].role != Role::kValue) continue;
+      const auto& shape = case_.inputs[i].shape;
+      operands.tensors[i] = ex.output({shape[0], shape[1]});
+      if (ex.worker() != 0) continue;
+      if (!ex.tracing()) std::copy(inputs_[i].begin(), inputs_[i].end(), operands.tensors[i].f32());
+      tape.record<take_gradient>(Copy{nullptr, gradients_[i].data(), std::ssize(inputs_[i]), false},
+                                 {operands.tensors[i]}, {});
+    }
+    if (!ex.tracing()) ex.barrier();
+    const Tensor out = case_.op(ex, operands);
+    if (ex.worker() == 0) {
+      if (!case_.is_loss)
+        tape.record<root>(Copy{factors.data(), nullptr, std::ssize(factors), true}, {}, {out});
+      for (std::size_t i = 0; i < extra.size(); ++i) {
+        if (case_.inputs[i].role == Role::kValue)
+          tape.record<root>(Copy{extra[i].data(), nullptr, std::ssize(extra[i]), false}, {},
+                            {operands.tensors[i]});
+      }
+    }
+    tape.backward(ex);
+    return out;
+  }
+
+  const kernels::Table& table_;
+  const GradientCase& case_;
+  std::vector<std::vector<float>> inputs_, gradients_;
+  std::vector<PackedMatrix> transposed_;
+  std::vector<std::unique_ptr<std::vector<std::byte>>> stored_;
+  std::vector<Leaf> leaves_;
+  GradientOperands operands_;
+};
+
+}  // namespace tw::ops

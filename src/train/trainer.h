@@ -1,0 +1,100 @@
+// Trainer: batches in, optimizer steps out, on a team of workers.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/team.h"
+#include "model/trainable.h"
+#include "model/transformer.h"
+#include "train/adamw.h"
+#include "train/train_batch.h"
+
+namespace tw::train {
+
+struct TrainerOptions {
+  std::string isa;  ///< empty: the best kernel set; in fp32 the best that computes in fp32
+  base::DType type = base::DType::kF32;  ///< of products: kF32 or kBF16
+  std::int64_t rows = 1024;              ///< most tokens of one batch
+  AdamWOptions optimizer;
+  double clip = 1;   ///< largest length of all gradients together; 0: any
+  double spike = 0;  ///< a step whose gradients are so many times longer than usual is skipped; 0: none is
+  float z_loss = 0;
+  std::uint64_t seed = 0;  ///< of the first weights
+  double peak_flops = 0;   ///< of the machine, for StepReport::peak_share; 0: not known
+};
+
+struct StepReport {
+  std::int64_t step = 0;     ///< optimizer steps done, skipped ones included
+  double loss = 0;           ///< weighted mean of the cross-entropy, nats a token
+  double gradient_norm = 0;  ///< before clipping
+  bool skipped = false;      ///< not finite, or a spike: no weight was changed
+  std::int64_t tokens = 0;
+  double seconds = 0, tokens_per_second = 0;
+  double peak_share = 0;  ///< of peak_flops, by 6·P + 6·L·d·T FLOPs a token; 0: not known
+};
+
+/// For one caller at a time. Bits depend on the options and the batches, not on the number of workers.
+class Trainer {
+ public:
+  /// Allocates everything a step needs, as a traced worst step says, and makes the first weights. The team
+  /// must outlive it. REQUIRES: config.validate() is ok.
+  static base::Result<std::unique_ptr<Trainer>> make(const spec::ModelConfig& config,
+                                                     const TrainerOptions& options, base::Team& team);
+
+  /// One optimizer step on the gradients of all batches together, at this learning rate. Fails, with nothing
+  /// changed, when a batch is not valid.
+  base::Result<StepReport> step(std::span<const TrainBatch> batches, double rate);
+  /// The gradients of a step alone: they stay in params() until the next. For tests and tools.
+  base::Result<StepReport> accumulate(std::span<const TrainBatch> batches);
+  /// Weighted mean of the cross-entropy.
+  base::Result<double> evaluate(std::span<const TrainBatch> batches);
+
+  /// Must be called when masters were changed from outside.
+  void refresh();
+  model::Trainable& params() { return *params_; }
+  const AdamW& optimizer() const { return *optimizer_; }
+  const model::Transformer& transformer() const { return *transformer_; }
+  const kernels::Table& table() const { return table_; }
+  std::int64_t steps_done() const { return step_; }
+  /// After moments and masters were restored.
+  void set_steps_done(std::int64_t steps) { step_ = steps; }
+  std::size_t activation_bytes() const { return arena_.size(); }
+
+ private:
+  Trainer(const TrainerOptions& options, base::Team& team) : options_(options), team_(team) {}
+  base::Status allocate();
+  base::Result<double> check(std::span<const TrainBatch> batches) const;
+  base::Status load(const TrainBatch& batch, double total_weight);
+  double run_batch(bool learn);
+  double sum_of(std::span<const TrainBatch> batches, bool learn, double total_weight, base::Status& status);
+  void zero_gradients(ops::Exec& ex);
+  bool spikes(double norm);
+  double flops(std::span<const TrainBatch> batches) const;
+  ops::Exec exec(int worker, int workers);
+
+  const TrainerOptions options_;
+  base::Team& team_;
+  kernels::Table table_;
+  model::ParamStore store_;
+  std::unique_ptr<model::Transformer> transformer_;
+  std::unique_ptr<model::Trainable> params_;
+  std::unique_ptr<AdamW> optimizer_;
+  std::unique_ptr<ops::Tape> tape_;
+  tensor::Buffer arena_, cache_;
+  std::vector<tensor::Buffer> scratch_;
+  std::vector<double> norm_memory_;
+  // The batch at hand.
+  model::Batch batch_;
+  model::KvView kv_;
+  ops::LossRows rows_;
+  std::vector<std::int32_t> blocks_;
+  std::int64_t step_ = 0;
+  double usual_norm_ = 0;
+  std::int64_t norms_seen_ = 0;
+};
+
+}  // namespace tw::train
