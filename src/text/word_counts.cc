@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/hash64.h"
 #include "base/team.h"
+#include "text/pretokenizer_table.h"
 
 namespace tw::text {
 namespace {
@@ -73,6 +74,22 @@ std::vector<std::string_view> cut_documents(std::span<const std::string_view> do
     if (!rest.empty()) parts.push_back(rest);
   }
   return parts;
+}
+
+bool cuts_are_safe(const TokenizerSpec& spec) {
+  const std::vector<PreTokenizerStep> steps =
+      spec.pre_steps.empty() ? pre_tokenizer_recipe(spec.pre).steps : spec.pre_steps;
+  if (spec.kind != TokenizerKind::kBpe || spec.add_prefix_space || !spec.normalizers.empty() || steps.empty())
+    return false;
+  for (std::size_t i = 0; i < spec.tokens.size(); ++i) {
+    // Such a token is found in plain text, perhaps across a line feed.
+    if (!spec.types.empty() && spec.types[i] == TokenType::kUserDefined) return false;
+  }
+  const auto known = [](const PreTokenizerStep& step) {
+    return step.behavior == PreTokenizerStep::Behavior::kIsolated && !step.invert && !step.is_literal &&
+           (step.pattern == kDigitPattern || step.pattern == kGpt2Pattern);
+  };
+  return std::all_of(steps.begin(), steps.end(), known) && steps.back().pattern == kGpt2Pattern;
 }
 
 void count_words(std::span<const std::string_view> documents, const PreTokenizer& pre, int threads,

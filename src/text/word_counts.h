@@ -39,6 +39,9 @@ class WordCounts {
 /// character, which no piece of theirs reaches across and no look-ahead sees.
 std::vector<std::string_view> cut_documents(std::span<const std::string_view> documents, std::size_t bytes);
 
+/// Whether the ids of a text are those of its cut_documents parts, one after the other.
+bool cuts_are_safe(const TokenizerSpec& spec);
+
 /// Adds the pieces of the documents to `counts`, on `threads` threads. `progress` gets the bytes done, on the
 /// calling thread. REQUIRES: the pre-tokenizer is one that cut_documents is made for.
 void count_words(std::span<const std::string_view> documents, const PreTokenizer& pre, int threads,
