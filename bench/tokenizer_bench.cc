@@ -1,11 +1,12 @@
-// Tokenizing and detokenizing tinyshakespeare on one thread, in bytes of text a second.
-// TW_VOCABULARIES: the folder with the unpacked ggml-vocab-*.gguf (build/tests/tokenizers).
+// Tokenizing and detokenizing tinyshakespeare on one thread, and training vocabularies on it, in bytes of
+// text a second. TW_VOCABULARIES: the folder with the unpacked ggml-vocab-*.gguf (build/tests/tokenizers).
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
 
 #include "base/mmap.h"
 #include "io/gguf_tokenizer.h"
+#include "text/bpe_trainer.h"
 
 namespace {
 
@@ -48,6 +49,21 @@ void create(benchmark::State& state, const std::string& name) {
   for (auto _ : state) benchmark::DoNotOptimize(load(state, name));
 }
 
+/// A vocabulary of this size out of tinyshakespeare; the same with `tokenizers`: tools/make_bpe_golden.py
+/// --time.
+void train(benchmark::State& state) {
+  const std::string text = shakespeare();
+  const std::string_view document = text;
+  for (auto _ : state) {
+    auto trainer = tw::text::BpeTrainer::create(
+        {.vocab_size = static_cast<int>(state.range(0)), .threads = static_cast<int>(state.range(1))});
+    if (!trainer.ok()) return state.SkipWithError(trainer.error().text().c_str());
+    trainer->add({&document, 1});
+    benchmark::DoNotOptimize(trainer->train());
+  }
+  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * text.size()));
+}
+
 BENCHMARK_CAPTURE(encode, gpt2, "gpt-2");
 BENCHMARK_CAPTURE(encode, starcoder, "starcoder");
 BENCHMARK_CAPTURE(encode, llama3, "llama-bpe");
@@ -58,5 +74,11 @@ BENCHMARK_CAPTURE(encode, bert, "bert-bge");
 BENCHMARK_CAPTURE(decode, gpt2, "gpt-2");
 BENCHMARK_CAPTURE(create, starcoder, "starcoder")->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(create, command_r, "command-r")->Unit(benchmark::kMillisecond);
+BENCHMARK(train)
+    ->Args({4096, 1})
+    ->Args({4096, 2})
+    ->Args({12000, 2})
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
 
 }  // namespace

@@ -8,7 +8,7 @@
 
 #include "base/env.h"
 #include "base/mmap.h"
-#include "hub/sha256.h"
+#include "io/sha256.h"
 
 namespace tw::hub {
 namespace {
@@ -182,7 +182,7 @@ Result<StoredFile> check_file(const std::string& path, const std::string& name,
       return wrong("is no GGUF file (it does not begin with GGUF); it was removed: check the source");
   }
   if (options.progress) options.progress({PullProgress::Stage::kCheck, name, stored.size, stored.size, 0});
-  TW_ASSIGN_OR_RETURN(stored.sha256, sha256_of_file(path, options.cancel));
+  TW_ASSIGN_OR_RETURN(stored.sha256, io::sha256_of_file(path, options.cancel));
   if (!sha256.empty() && stored.sha256 != sha256) {
     return wrong(fmt::format("has sha256 {} where {} was expected; it was removed: pull again", stored.sha256,
                              sha256));

@@ -10,9 +10,9 @@
 #include "hub/fetch.h"
 #include "hub/hub_api.h"
 #include "hub/process.h"
-#include "hub/sha256.h"
 #include "hub/source.h"
 #include "hub/wheel.h"
+#include "io/sha256.h"
 
 namespace tw::hub {
 namespace {
@@ -238,9 +238,9 @@ std::string origin_of(const Source& source) {
   const std::size_t query = source.text.find('?');
   if (source.kind != Source::Kind::kUrl || query == std::string::npos) return source.text;
   const std::size_t end = std::min(source.text.find('#', query), source.text.size());
-  Sha256 hash;
+  io::Sha256 hash;
   hash.add(std::string_view(source.text).substr(query + 1, end - query - 1));
-  return source.text.substr(0, query) + "?sha256=" + to_hex(hash.finish()).substr(0, 16) +
+  return source.text.substr(0, query) + "?sha256=" + io::to_hex(hash.finish()).substr(0, 16) +
          source.text.substr(end);
 }
 

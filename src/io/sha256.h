@@ -9,7 +9,7 @@
 
 #include "base/result.h"
 
-namespace tw::hub {
+namespace tw::io {
 
 class Sha256 {
  public:
@@ -27,7 +27,10 @@ class Sha256 {
 /// Two lower-case hex digits per byte.
 std::string to_hex(std::string_view bytes);
 
+/// The bytes that hex digits stand for. Fails with kInvalidArgument.
+base::Result<std::string> from_hex(std::string_view hex);
+
 /// The hash of a file's content in hex. Fails with kNotFound, kIo, or kCancelled when *cancel becomes true.
 base::Result<std::string> sha256_of_file(const std::string& path, const std::atomic<bool>* cancel = nullptr);
 
-}  // namespace tw::hub
+}  // namespace tw::io
