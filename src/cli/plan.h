@@ -6,5 +6,6 @@
 namespace tw::cli {
 
 void add_plan_catalog(CLI::App& plan, int& exit_code);
+void add_plan_validate(CLI::App& plan, int& exit_code);
 
 }  // namespace tw::cli

@@ -82,14 +82,12 @@ void gated_ffn(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMatrix&
   const Prepared prepared = run_gate_up(ex, {ex, gate, up, down}, x, generated);
   matmul_slice(ex, prepared, down, out.f32(), nullptr, residual.f32());
   if (!ex.tracing()) return ex.barrier();
-  OpCost cost = linear_cost("gated_ffn", x.rows(), gate);
-  for (const PackedMatrix* weight : {&up, &down}) {
-    const OpCost more = linear_cost("", x.rows(), *weight);
-    cost.flops += more.flops;
-    cost.weight_bytes += more.weight_bytes;
-    cost.activation_bytes += more.activation_bytes;
-  }
-  ex.record(std::move(cost));
+  const auto middle = static_cast<double>(x.rows() * gate.n());
+  const auto elements = static_cast<double>(out.rows() * out.row_stride());
+  ex.record(fused_cost("gated_ffn", x.rows(), {&gate, &up}));
+  ex.record(rows_cost("silu_mul", 2 * middle, middle));
+  ex.record(linear_cost("gated_ffn", x.rows(), down));
+  ex.record(rows_cost("residual", 2 * elements, elements));
 }
 
 }  // namespace tw::ops
