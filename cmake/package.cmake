@@ -9,6 +9,7 @@ install(FILES packaging/tokenworks.service DESTINATION lib/systemd/system)
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
 install(FILES README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR} OPTIONAL)
 install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(DIRECTORY data/planner DESTINATION ${CMAKE_INSTALL_DATADIR}/tokenworks)  # to read: the program holds them
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME tokenworks)

@@ -320,5 +320,39 @@ class Progress(unittest.TestCase):
             self.assertLess(max(map(len, lines)), columns)
 
 
+class Plan(unittest.TestCase):
+    def test_the_catalogue_in_three_forms(self):
+        self.assertIn("GB300 NVL72", run("plan", "catalog").stdout)
+        (row,) = json.loads(run("plan", "catalog", "H100", "--json").stdout)
+        self.assertEqual(row["bf16_dense_tflops"]["value"], 989.4)
+        self.assertEqual(row["bf16_dense_tflops"]["unit"], "TFLOP/s")
+        self.assertEqual(row["price_usd_est"]["provenance"], "assumed")
+        (chana,) = json.loads(run("plan", "catalog", "Chana", "--json").stdout)
+        self.assertIsNone(chana["bf16_dense_tflops"])
+        self.assertIn("H100 SXM,bf16_dense_tflops,989.4", run("plan", "catalog", "--csv").stdout)
+        missing = run("plan", "catalog", "Z9000")
+        self.assertEqual((missing.returncode, missing.stdout), (1, ""))
+        self.assertRegex(missing.stderr, r"\Atokenworks: [^\n]*Z9000[^\n]*\n\Z")
+
+    def test_validation_from_any_folder_and_of_rows_of_ones_own(self):
+        with tempfile.TemporaryDirectory() as folder:
+            lines = [json.loads(line) for line in run("plan", "validate", "--json", cwd=folder).stdout.splitlines()]
+            self.assertEqual({line["set"] for line in lines}, {"training-multi-node", "training-single-node",
+                                                              "training-selene", "training-other"})
+            for line in lines:
+                self.assertEqual(list(line), ["set", "rows", "unpredicted", "metric", "value", "target", "met"])
+            shipped = Path(__file__).parent.parent / "data/planner/training_measured.csv"
+            rows = shipped.read_text().splitlines()
+            mine = Path(folder) / "mine.csv"
+            mine.write_text("\n".join([rows[0], *(row for row in rows if row.startswith("Megatron-LM SC21,"))]) + "\n")
+            done = run("plan", "validate", "--json", "--training", mine)
+            (line,) = map(json.loads, done.stdout.splitlines())
+            self.assertEqual((line["set"], line["rows"], line["unpredicted"]), ("training-other", 10, 0))
+            mine.write_text("a,b\n1,2\n")
+            done = run("plan", "validate", "--training", mine)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("mine.csv: there is no column 'system'", done.stderr)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -20,7 +20,16 @@ void Batch::add(std::span<const std::int32_t> tokens, std::int64_t past, const s
     tiles_.push_back({first + i, first + std::min(i + kTile, count)});
 }
 
+void Batch::add_group(std::int64_t count, std::int64_t fresh, std::int64_t past) {
+  groups_.push_back({count, fresh, past});
+  const auto rows = static_cast<std::size_t>(count * fresh);
+  tokens_.resize(tokens_.size() + rows);
+  positions_.resize(tokens_.size());
+  row_blocks_.resize(tokens_.size());
+}
+
 void Batch::clear() {
+  groups_.clear();
   tokens_.clear();
   positions_.clear();
   output_rows_.clear();

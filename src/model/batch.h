@@ -24,6 +24,9 @@ class Batch {
   void add(std::span<const std::int32_t> tokens, std::int64_t past, const std::int32_t* blocks,
            bool generated);
 
+  /// For tracing: `count` sequences of `fresh` tokens each, after `past` that are in the cache.
+  void add_group(std::int64_t count, std::int64_t fresh, std::int64_t past);
+
   /// Asks for the output of a row (an index into tokens()).
   void want(std::int64_t row) { output_rows_.push_back(static_cast<std::int32_t>(row)); }
   void clear();
@@ -36,11 +39,13 @@ class Batch {
   std::span<const std::int32_t* const> row_blocks() const { return row_blocks_; }
   std::span<const ops::AttentionPlace::Tile> tiles() const { return tiles_; }
   std::span<const std::int32_t> output_rows() const { return output_rows_; }
+  std::span<const ops::AttentionPlace::Group> groups() const { return groups_; }
 
  private:
   std::vector<std::int32_t> tokens_, positions_, output_rows_;
   std::vector<const std::int32_t*> row_blocks_;
   std::vector<ops::AttentionPlace::Tile> tiles_;
+  std::vector<ops::AttentionPlace::Group> groups_;
   std::int64_t generated_rows_ = 0;
 };
 

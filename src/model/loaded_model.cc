@@ -56,6 +56,7 @@ base::Result<std::shared_ptr<const LoadedModel>> LoadedModel::load(const std::st
   TW_ASSIGN_OR_RETURN(model->table_, kernels::make_table(options.isa, kernels::detect_features()));
   TW_ASSIGN_OR_RETURN(model->files_, ModelFiles::open(path));
   TW_ASSIGN_OR_RETURN(model->card_, read_card(*model->files_, path));
+  TW_RETURN_IF_ERROR(model->card_.config.runnable());
   model->transformer_ = std::make_unique<Transformer>(model->card_.config, model->params_);
   TW_RETURN_IF_ERROR(model->bind_all(options));
   return std::shared_ptr<const LoadedModel>(std::move(model));

@@ -19,6 +19,11 @@ double llama3_scaled(double frequency, const spec::RopeScaling& s) {
   return (1 - smooth) * frequency / s.factor + smooth * frequency;
 }
 
+/// What a sequence-parallel rank keeps of x. For traces alone: rows are not moved.
+ops::Tensor rows_of_rank(ops::Tensor x, std::int64_t ranks) {
+  return {x.dtype, {(x.rows() + ranks - 1) / ranks, x.row_stride()}, x.data};
+}
+
 ops::Tensor vector_of(const Param* param) {
   return param == nullptr ? ops::Tensor{} : param->vector;
 }
@@ -41,97 +46,201 @@ std::vector<float> rope_inverse_frequencies(const spec::ModelConfig& c) {
 
 Transformer::Transformer(const spec::ModelConfig& config, ParamStore& store)
     : config_(config), inverse_frequencies_(rope_inverse_frequencies(config)) {
+  const spec::LatentAttention& latent = config.latent;
   attention_ = {config.heads,
-                config.kv_heads,
-                config.head_dim,
+                latent.kv_rank > 0 ? config.heads : config.kv_heads,
+                config.head_dim + latent.rope_dim,
                 config.sliding_window,
                 config.rope_style == spec::RopeStyle::kInterleaved,
-                config.norm_epsilon};
+                config.norm_epsilon,
+                latent.value_dim};
   const bool tied = config.tied_embeddings;
   embedding_ = &store.declare("model.embed_tokens.weight", {config.vocab, config.width},
                               tied ? Use::kTableAndMatrix : Use::kTable, Shard::kRows);
+  if (config.learned_positions)
+    positions_ = &store.declare("model.embed_positions.weight", {config.context, config.width}, Use::kTable);
   for (std::int64_t i = 0; i < config.layers; ++i) layers_.push_back(declare_layer(store, i));
-  final_norm_ = &store.declare("model.norm.weight", {config.width}, Use::kVector);
+  final_norm_ = declare_norm(store, "model.norm");
   head_ = tied ? embedding_
                : &store.declare("lm_head.weight", {config.vocab, config.width}, Use::kMatrix, Shard::kRows);
 }
 
+Transformer::Norm Transformer::declare_norm(ParamStore& store, const std::string& name) const {
+  Norm norm{&store.declare(name + ".weight", {config_.width}, Use::kVector), nullptr};
+  if (config_.norm == spec::NormKind::kLayer)
+    norm.bias = &store.declare(name + ".bias", {config_.width}, Use::kVector);
+  return norm;
+}
+
 Transformer::Layer Transformer::declare_layer(ParamStore& store, std::int64_t index) const {
-  const spec::ModelConfig& c = config_;
   const std::string prefix = "model.layers." + std::to_string(index) + ".";
+  Layer layer{};
+  layer.attention_norm = declare_norm(store, prefix + "input_layernorm");
+  if (config_.latent.kv_rank > 0)
+    declare_latent(store, prefix + "self_attn.", layer);
+  else
+    declare_attention(store, prefix + "self_attn.", layer);
+  layer.ffn_norm = declare_norm(store, prefix + "post_attention_layernorm");
+  declare_ffn(store, prefix + "mlp.", index, layer);
+  return layer;
+}
+
+/// What is added to the residual stream begins smaller, so that the stream does not grow with the layers (GPT-2).
+const Param* Transformer::declare_adding(ParamStore& store, const std::string& name, std::int64_t in) const {
+  Param& param = store.declare(name, {config_.width, in}, Use::kMatrix, Shard::kColumns);
+  param.spread /= std::sqrt(2.0 * static_cast<double>(config_.layers));
+  return &param;
+}
+
+void Transformer::declare_attention(ParamStore& store, const std::string& prefix, Layer& layer) const {
+  const spec::ModelConfig& c = config_;
   const auto vector = [&](const char* name, std::int64_t n, Shard shard = Shard::kNone) {
     return &store.declare(prefix + name, {n}, Use::kVector, shard);
   };
   const auto matrix = [&](const char* name, std::int64_t out, std::int64_t in, Shard shard) {
     return &store.declare(prefix + name, {out, in}, Use::kMatrix, shard);
   };
-  /// What is added to the residual stream begins smaller, so that the stream does not grow with the layers
-  /// (GPT-2).
-  const auto adding = [&](const char* name, std::int64_t in) {
-    Param& param = store.declare(prefix + name, {c.width, in}, Use::kMatrix, Shard::kColumns);
-    param.spread /= std::sqrt(2.0 * static_cast<double>(c.layers));
-    return &param;
-  };
-  Layer layer{};
-  layer.attention_norm = vector("input_layernorm.weight", c.width);
-  layer.q = matrix("self_attn.q_proj.weight", c.q_width(), c.width, Shard::kRows);
-  layer.k = matrix("self_attn.k_proj.weight", c.kv_width(), c.width, Shard::kRows);
-  layer.v = matrix("self_attn.v_proj.weight", c.kv_width(), c.width, Shard::kRows);
+  layer.q = matrix("q_proj.weight", c.q_width(), c.width, Shard::kRows);
+  layer.k = matrix("k_proj.weight", c.kv_width(), c.width, Shard::kRows);
+  layer.v = matrix("v_proj.weight", c.kv_width(), c.width, Shard::kRows);
   if (c.qkv_bias) {
-    layer.q_bias = vector("self_attn.q_proj.bias", c.q_width(), Shard::kRows);
-    layer.k_bias = vector("self_attn.k_proj.bias", c.kv_width(), Shard::kRows);
-    layer.v_bias = vector("self_attn.v_proj.bias", c.kv_width(), Shard::kRows);
+    layer.q_bias = vector("q_proj.bias", c.q_width(), Shard::kRows);
+    layer.k_bias = vector("k_proj.bias", c.kv_width(), Shard::kRows);
+    layer.v_bias = vector("v_proj.bias", c.kv_width(), Shard::kRows);
   }
   if (c.qk_norm) {
-    layer.q_norm = vector("self_attn.q_norm.weight", c.head_dim);
-    layer.k_norm = vector("self_attn.k_norm.weight", c.head_dim);
+    layer.q_norm = vector("q_norm.weight", c.head_dim);
+    layer.k_norm = vector("k_norm.weight", c.head_dim);
   }
-  layer.o = adding("self_attn.o_proj.weight", c.q_width());
-  layer.ffn_norm = vector("post_attention_layernorm.weight", c.width);
-  layer.gate = matrix("mlp.gate_proj.weight", c.ffn_width, c.width, Shard::kRows);
-  layer.up = matrix("mlp.up_proj.weight", c.ffn_width, c.width, Shard::kRows);
-  layer.down = adding("mlp.down_proj.weight", c.ffn_width);
-  return layer;
+  layer.o = declare_adding(store, prefix + "o_proj.weight", c.q_width());
+}
+
+void Transformer::declare_latent(ParamStore& store, const std::string& prefix, Layer& layer) const {
+  const spec::ModelConfig& c = config_;
+  const spec::LatentAttention& l = c.latent;
+  const auto matrix = [&](const char* name, std::int64_t out, std::int64_t in, Shard shard = Shard::kNone) {
+    return &store.declare(prefix + name, {out, in}, Use::kMatrix, shard);
+  };
+  if (l.q_rank > 0) {
+    layer.q_down = matrix("q_a_proj.weight", l.q_rank, c.width);
+    layer.q_down_norm = &store.declare(prefix + "q_a_layernorm.weight", {l.q_rank}, Use::kVector);
+  }
+  layer.q = matrix("q_b_proj.weight", c.heads * (c.head_dim + l.rope_dim), l.q_rank > 0 ? l.q_rank : c.width,
+                   Shard::kRows);
+  layer.kv_down = matrix("kv_a_proj_with_mqa.weight", l.kv_rank + l.rope_dim, c.width);
+  layer.kv_down_norm = &store.declare(prefix + "kv_a_layernorm.weight", {l.kv_rank}, Use::kVector);
+  layer.kv_up = matrix("kv_b_proj.weight", c.heads * (c.head_dim + l.value_dim), l.kv_rank, Shard::kRows);
+  layer.o = declare_adding(store, prefix + "o_proj.weight", c.heads * l.value_dim);
+}
+
+void Transformer::declare_ffn(ParamStore& store, const std::string& prefix, std::int64_t index,
+                              Layer& layer) const {
+  const spec::ModelConfig& c = config_;
+  const spec::Experts& e = c.experts;
+  const auto matrix = [&](const std::string& name, std::int64_t out, std::int64_t in, Shard shard) {
+    return &store.declare(prefix + name, {out, in}, Use::kMatrix, shard);
+  };
+  const auto gated = [&](const std::string& name, std::int64_t width, const Param*& gate, const Param*& up,
+                         const Param*& down) {
+    gate = matrix(name + "gate_proj.weight", width, c.width, Shard::kRows);
+    up = matrix(name + "up_proj.weight", width, c.width, Shard::kRows);
+    down = declare_adding(store, prefix + name + "down_proj.weight", width);
+  };
+  if (e.count > 0 && index >= e.dense_layers) {
+    layer.router = matrix("gate.weight", e.count, c.width, Shard::kNone);
+    for (std::int64_t i = 0; i < e.count; ++i)
+      gated("experts." + std::to_string(i) + ".", e.width, layer.gate, layer.up, layer.down);
+    if (e.shared > 0)
+      gated("shared_experts.", e.shared * e.width, layer.shared_gate, layer.shared_up, layer.shared_down);
+  } else if (c.ffn == spec::FfnKind::kGated) {
+    gated("", c.ffn_width, layer.gate, layer.up, layer.down);
+  } else {
+    layer.up = matrix("up_proj.weight", c.ffn_width, c.width, Shard::kRows);
+    layer.down = declare_adding(store, prefix + "down_proj.weight", c.ffn_width);
+  }
 }
 
 ops::Tensor Transformer::forward(ops::Exec& ex, const Batch& batch, const KvView& kv) const {
+  ex.enter_layer(-1);
   ops::Tensor x = ops::embed(ex, batch.tokens(), embedding_->table);
+  if (positions_ != nullptr) ops::add_positions(ex, x, positions_->table);
+  if (ex.sharding().sequence) x = rows_of_rank(x, ex.sharding().tensor);
+  x = ops::sum_over_ranks(ex, x);
   ops::Tensor next = ex.output(x.shape);
   const ops::RopeTable rope = ops::rope_table(ex, batch.positions(), inverse_frequencies_);
-  ops::AttentionPlace place{batch.positions(), batch.row_blocks(),    batch.tiles(), {},
-                            kv.longest,        batch.generated_rows()};
+  ops::AttentionPlace place{batch.positions(), batch.row_blocks(),     batch.tiles(), {},
+                            kv.longest,        batch.generated_rows(), batch.groups()};
   for (std::size_t i = 0; i < layers_.size(); ++i) {
+    ex.enter_layer(static_cast<int>(i));
     place.kv = kv.layers[i];
     if (ex.training() && i > 0) next = ex.output(x.shape);  // a layer's input is needed once more
     run_layer(ex, layers_[i], x, next, rope, place);
     std::swap(x, next);
   }
+  ex.enter_layer(static_cast<int>(layers_.size()));
   if (batch.output_rows().empty()) return {};
   const ops::Tensor rows = ops::gather_rows(ex, x, batch.output_rows());
-  return ops::rms_norm(ex, rows, final_norm_->vector, config_.norm_epsilon);
+  return norm(ex, final_norm_, rows);
+}
+
+ops::Tensor Transformer::norm(ops::Exec& ex, const Norm& norm, ops::Tensor x) const {
+  if (norm.bias != nullptr) return ops::layer_norm(ex, x, norm.weight->vector, norm.bias->vector);
+  return ops::rms_norm(ex, x, norm.weight->vector, config_.norm_epsilon);
+}
+
+ops::Qkv Transformer::queries(ops::Exec& ex, const Layer& layer, ops::Tensor x, const ops::RopeTable& rope,
+                                 const ops::AttentionPlace& place) const {
+  if (layer.kv_down != nullptr) {
+    const ops::LatentWeights latent{layer.q_down == nullptr ? nullptr : &layer.q_down->matrix,
+                                    &layer.q->matrix, &layer.kv_down->matrix, &layer.kv_up->matrix};
+    return {ops::latent_qkv(ex, x, latent, attention_, place), {}, {}};
+  }
+  const ops::QkvWeights qkv{&layer.q->matrix,        &layer.k->matrix,        &layer.v->matrix,
+                            vector_of(layer.q_bias), vector_of(layer.k_bias), vector_of(layer.v_bias),
+                            vector_of(layer.q_norm), vector_of(layer.k_norm)};
+  return ops::qkv_rope(ex, x, qkv, rope, attention_, place);
 }
 
 void Transformer::run_layer(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor out,
                             const ops::RopeTable& rope, const ops::AttentionPlace& place) const {
   tensor::Arena::Scope scope(ex.arena(), ex.training());
-  const double epsilon = config_.norm_epsilon;
-  const ops::QkvWeights qkv{&layer.q->matrix,        &layer.k->matrix,        &layer.v->matrix,
-                            vector_of(layer.q_bias), vector_of(layer.k_bias), vector_of(layer.v_bias),
-                            vector_of(layer.q_norm), vector_of(layer.k_norm)};
-  const ops::Tensor attention_input = ops::rms_norm(ex, x, layer.attention_norm->vector, epsilon);
-  const ops::Qkv projected = ops::qkv_rope(ex, attention_input, qkv, rope, attention_, place);
+  const ops::Tensor attention_input = ops::gather_rows_of_ranks(ex, norm(ex, layer.attention_norm, x));
+  const ops::Qkv projected = queries(ex, layer, attention_input, rope, place);
   const ops::Tensor mixed = ops::attention(ex, projected, attention_, place);
-  const ops::Tensor middle = ex.output(x.shape);
+  ops::Tensor middle = ex.output(x.shape);
   ops::linear_residual(ex, mixed, layer.o->matrix, place.generated, x, middle);
+  middle = ops::sum_over_ranks(ex, middle);
 
-  const ops::Tensor ffn_input = ops::rms_norm(ex, middle, layer.ffn_norm->vector, epsilon);
-  ops::gated_ffn(ex, ffn_input, layer.gate->matrix, layer.up->matrix, layer.down->matrix, place.generated,
-                 middle, out);
+  const ops::Tensor ffn_input = ops::gather_rows_of_ranks(ex, norm(ex, layer.ffn_norm, middle));
+  run_ffn(ex, layer, ffn_input, middle, out, place.generated);
+  ops::sum_over_ranks(ex, out);
+}
+
+void Transformer::run_ffn(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor residual,
+                          ops::Tensor out, std::int64_t generated) const {
+  if (layer.router != nullptr) {
+    ops::ExpertWeights w{&layer.router->matrix, &layer.gate->matrix, &layer.up->matrix, &layer.down->matrix};
+    if (layer.shared_gate != nullptr) {
+      w.shared_gate = &layer.shared_gate->matrix;
+      w.shared_up = &layer.shared_up->matrix;
+      w.shared_down = &layer.shared_down->matrix;
+    }
+    w.local = config_.experts.count;
+    w.experts = w.local * ex.sharding().expert;
+    w.chosen = config_.experts.chosen;
+    w.capacity = config_.experts.capacity;
+    ops::moe_ffn(ex, x, w, residual, out);
+  } else if (layer.gate == nullptr) {
+    ops::gelu_ffn(ex, x, layer.up->matrix, layer.down->matrix, residual, out);
+  } else {
+    ops::gated_ffn(ex, x, layer.gate->matrix, layer.up->matrix, layer.down->matrix, generated, residual, out);
+  }
 }
 
 ops::Tensor Transformer::logits(ops::Exec& ex, ops::Tensor hidden) const {
   // By the decode kernels for any phase: few rows are wanted, and a row has the same bits in any company.
-  return ops::linear(ex, hidden, head_->matrix, hidden.rows());
+  const ops::Tensor all = ops::gather_rows_of_ranks(ex, hidden);
+  return ops::linear(ex, all, head_->matrix, all.rows());
 }
 
 ops::Tensor Transformer::loss(ops::Exec& ex, ops::Tensor hidden, const ops::LossRows& rows) const {

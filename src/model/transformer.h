@@ -28,19 +28,37 @@ class Transformer {
   const spec::ModelConfig& config() const { return config_; }
 
  private:
+  struct Norm {
+    const Param *weight = nullptr, *bias = nullptr;  ///< bias: LayerNorm's
+  };
   struct Layer {
-    const Param *attention_norm, *q, *k, *v, *o;
+    Norm attention_norm, ffn_norm;
+    const Param *q = nullptr, *k = nullptr, *v = nullptr, *o = nullptr;
     const Param *q_bias = nullptr, *k_bias = nullptr, *v_bias = nullptr, *q_norm = nullptr, *k_norm = nullptr;
-    const Param *ffn_norm, *gate, *up, *down;
+    const Param *q_down = nullptr, *kv_down = nullptr, *kv_up = nullptr;  ///< latent attention; q is its q_up
+    const Param *q_down_norm = nullptr, *kv_down_norm = nullptr;
+    const Param *gate = nullptr, *up = nullptr, *down = nullptr;  ///< of one expert where there is a router
+    const Param *router = nullptr, *shared_gate = nullptr, *shared_up = nullptr, *shared_down = nullptr;
   };
   Layer declare_layer(ParamStore& store, std::int64_t index) const;
+  void declare_attention(ParamStore& store, const std::string& prefix, Layer& layer) const;
+  void declare_latent(ParamStore& store, const std::string& prefix, Layer& layer) const;
+  void declare_ffn(ParamStore& store, const std::string& prefix, std::int64_t index, Layer& layer) const;
+  Norm declare_norm(ParamStore& store, const std::string& name) const;
+  ops::Tensor norm(ops::Exec& ex, const Norm& norm, ops::Tensor x) const;
+  const Param* declare_adding(ParamStore& store, const std::string& name, std::int64_t in) const;
+  ops::Qkv queries(ops::Exec& ex, const Layer& layer, ops::Tensor x, const ops::RopeTable& rope,
+                      const ops::AttentionPlace& place) const;
+  void run_ffn(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor residual, ops::Tensor out,
+               std::int64_t generated) const;
   void run_layer(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor out,
                  const ops::RopeTable& rope, const ops::AttentionPlace& place) const;
 
   spec::ModelConfig config_;
   ops::AttentionShape attention_;
   std::vector<float> inverse_frequencies_;  ///< [d/2]
-  const Param *embedding_, *final_norm_, *head_;
+  const Param *embedding_, *head_, *positions_ = nullptr;
+  Norm final_norm_;
   std::vector<Layer> layers_;
 };
 

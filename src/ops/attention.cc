@@ -37,17 +37,6 @@ void norm_and_rotate(Exec& ex, Tensor raw, Tensor x, Tensor norm, const RopeTabl
                    s.interleaved});
 }
 
-OpCost qkv_cost(std::int64_t rows, const QkvWeights& w) {
-  OpCost cost = linear_cost("qkv_rope", rows, *w.q);
-  for (const PackedMatrix* weight : {w.k, w.v}) {
-    const OpCost more = linear_cost("", rows, *weight);
-    cost.flops += more.flops;
-    cost.weight_bytes += more.weight_bytes;
-    cost.activation_bytes += more.activation_bytes;
-  }
-  return cost;
-}
-
 struct SavedQkv {
   Tensor x;
   Tensor raw_q, raw_k;  ///< before the norms; none without
@@ -121,7 +110,9 @@ Qkv qkv_rope(Exec& ex, Tensor x, const QkvWeights& w, const RopeTable& rope, con
     });
     ex.barrier();
   } else {
-    ex.record(qkv_cost(rows, w));
+    ex.record(fused_cost("qkv_rope", rows, {w.q, w.k, w.v}));
+    const auto rotated = static_cast<double>(rows * (w.q->n() + w.k->n()));
+    ex.record(rows_cost("rope", rotated, rotated));
   }
   if (!ex.training()) return {q, {}, {}};
   if (Tape* tape = ex.recording())
@@ -210,10 +201,46 @@ class AttentionRun {
   float* scratch_;
 };
 
+/// (query, key) pairs of one head in the traced step. Without groups it is the worst step: every row against
+/// half of the longest context on average would flatter it.
+OpCost attention_cost(const Exec& ex, Tensor q, const AttentionShape& s, const AttentionPlace& place) {
+  const double rows = static_cast<double>(q.rows()),
+               width = s.head_dim + (s.value_dim > 0 ? s.value_dim : s.head_dim);
+  double pairs = 0, all = 0, cached = 0;
+  for (const AttentionPlace::Group& g : place.groups) {
+    // A rank's rows meet the keys of all ranks of its sequence; the causal share is even by zigzag order.
+    const double count = g.count, fresh = g.fresh, past = g.past, whole = fresh * ex.sharding().context;
+    const double seen = past + (whole + 1) / 2, window = s.sliding_window;
+    pairs += count * fresh * (window > 0 ? std::min(seen, window) : seen);
+    all += count * fresh * (past + whole);
+    cached += count * (past + whole);
+  }
+  if (place.groups.empty()) pairs = all = cached = rows * place.longest;
+  const std::int64_t block = 2 * kernels::kv_head_elements(place.kv.type, s.head_dim) *
+                             kernels::kv_element_bytes(place.kv.type);  // keys and values
+  OpCost cost{"attention", 2 * pairs * s.heads * width, 0,
+              2.0 * static_cast<double>(q.bytes()) +
+                  cached * s.kv_heads * static_cast<double>(block) / kernels::kKvBlock};
+  cost.kind = OpKind::kAttention;
+  cost.m = rows, cost.n = s.heads, cost.k = s.head_dim;
+  cost.pairs = pairs, cost.all_pairs = all;
+  return cost;
+}
+
+/// Keys and values go round the ranks that share a sequence (arXiv 2310.01889).
+OpCost context_exchange(const Exec& ex, Tensor q, const AttentionShape& s) {
+  OpCost cost{.name = "context_exchange", .kind = OpKind::kCollective};
+  cost.collective = Collective::kRing;
+  cost.axis = Axis::kContext;
+  cost.elements = 2.0 * static_cast<double>(q.rows()) * ex.sharding().context * s.kv_heads * s.head_dim;
+  return cost;
+}
+
 }  // namespace
 
 Tensor attention(Exec& ex, const Qkv& qkv, const AttentionShape& s, const AttentionPlace& place) {
-  const Tensor q = qkv.q, out = ex.output(q.shape);
+  const std::int64_t value_dim = s.value_dim > 0 ? s.value_dim : s.head_dim;
+  const Tensor q = qkv.q, out = ex.output({q.rows(), s.heads * value_dim});
   record_attention(ex, qkv, out, s, place);
   const std::int64_t group = s.heads / s.kv_heads, record = kernels::attention_partial(s.head_dim);
   auto* scratch =
@@ -221,14 +248,8 @@ Tensor attention(Exec& ex, const Qkv& qkv, const AttentionShape& s, const Attent
   tensor::Arena::Scope scope(ex.arena());
   if (ex.tracing()) {
     ex.temporary({std::min(q.rows(), kSharedRows) * s.heads * pieces_of(place.longest), record});
-    // Every row against half of the longest context on average would flatter it: the worst step is what is
-    // traced.
-    const double pairs = static_cast<double>(q.rows()) * s.heads * place.longest;
-    const std::int64_t block = 2 * kernels::kv_head_elements(place.kv.type, s.head_dim) *
-                               kernels::kv_element_bytes(place.kv.type);  // keys and values
-    ex.record({"attention", 4 * pairs * s.head_dim, 0,
-               2.0 * static_cast<double>(q.bytes()) +
-                   pairs / group * static_cast<double>(block) / kernels::kKvBlock});
+    ex.record(attention_cost(ex, q, s, place));
+    if (ex.sharding().context > 1) ex.record(context_exchange(ex, q, s));
     return out;
   }
   const AttentionRun run(s, place, q, out, scratch);

@@ -17,17 +17,43 @@ using tensor::DType;
 using tensor::Shape;
 using tensor::Tensor;
 
+/// What limits an op, and what its backward is made of.
+enum class OpKind {
+  kRows,        ///< each row alone: bound by memory
+  kMatmul,      ///< [m, k] times [k, n]; with groups, so many of them
+  kAttention,   ///< m rows, n heads of k
+  kCollective,  ///< `elements` handed in by each rank of `axis`
+};
+enum class Collective { kNone, kAllReduce, kAllGather, kReduceScatter, kAllToAll, kRing };
+enum class Axis { kTensor, kContext, kExpert };
+
 /// What one op costs, as the planner wants it.
 struct OpCost {
   std::string name;
   double flops = 0;             ///< multiply and add count two
   double weight_bytes = 0;      ///< parameters read
   double activation_bytes = 0;  ///< read and written, the KV cache included
+  OpKind kind = OpKind::kRows;
+  double m = 0, n = 0, k = 0, groups = 1;
+  double pairs = 0,
+         all_pairs = 0;  ///< kAttention: (query, key) of one head; those seen, and all of the square
+  Collective collective = Collective::kNone;
+  Axis axis = Axis::kTensor;
+  double elements = 0;  ///< kCollective: of the whole tensor
+  int layer = -1;       ///< which it belongs to; -1 before the first
 };
 
 /// The ops of a traced step, in order.
 struct Trace {
   std::vector<OpCost> ops;
+  int layer = -1;  ///< stamped on what is recorded
+};
+
+/// Over how many ranks a traced model is divided. Its ModelConfig is one rank's part
+/// (spec::ModelConfig::part).
+struct Sharding {
+  int tensor = 1, context = 1, expert = 1;
+  bool sequence = false;  ///< rows between the tensor-parallel regions are divided too (arXiv 2205.05198)
 };
 
 /// Rules for ops: shapes are checked; outputs come from the arena in the same order on every worker; each
@@ -47,7 +73,8 @@ class Exec {
         scratch_(scratch),
         scratch_bytes_(scratch_bytes) {}
   /// A tracing Exec: shapes only. It also finds the arena's and the scratch's worst size.
-  Exec(const kernels::Table& table, Trace& trace) : table_(table), trace_(&trace) {}
+  Exec(const kernels::Table& table, Trace& trace, const Sharding& sharding = {})
+      : table_(table), trace_(&trace), sharding_(sharding) {}
 
   const kernels::Table& table() const { return table_; }
   int worker() const { return worker_; }
@@ -74,7 +101,15 @@ class Exec {
   Tape* recording() const { return worker_ == 0 ? tape_ : nullptr; }
 
   bool tracing() const { return trace_ != nullptr; }
-  void record(OpCost cost) { trace_->ops.push_back(std::move(cost)); }
+  void record(OpCost cost) {
+    cost.layer = trace_->layer;
+    trace_->ops.push_back(std::move(cost));
+  }
+  /// What is recorded from now on belongs to this layer.
+  void enter_layer(int layer) {
+    if (tracing()) trace_->layer = layer;
+  }
+  const Sharding& sharding() const { return sharding_; }
 
   void barrier() { barrier_->wait(); }
 
@@ -122,6 +157,7 @@ class Exec {
   Trace* trace_ = nullptr;
   Tape* tape_ = nullptr;
   std::int32_t next_value_ = 0;
+  Sharding sharding_;
 };
 
 }  // namespace tw::ops

@@ -72,18 +72,6 @@ Prepared run_gate_up(Exec& ex, const GatedFfn& ffn, Tensor x, std::int64_t gener
   return result;
 }
 
-OpCost ffn_cost(std::int64_t rows, const PackedMatrix& gate, const PackedMatrix& up,
-                const PackedMatrix& down) {
-  OpCost cost = linear_cost("gated_ffn", rows, gate);
-  for (const PackedMatrix* weight : {&up, &down}) {
-    const OpCost more = linear_cost("", rows, *weight);
-    cost.flops += more.flops;
-    cost.weight_bytes += more.weight_bytes;
-    cost.activation_bytes += more.activation_bytes;
-  }
-  return cost;
-}
-
 struct SavedFfn {
   Tensor x, gates, ups;  ///< of the products
   const PackedMatrix *gate, *up, *down;
@@ -154,7 +142,13 @@ void gated_ffn(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMatrix&
     matmul_slice(ex, prepared, down, out.f32(), nullptr, residual.f32());
     if (!ex.tracing()) ex.barrier();
   }
-  if (ex.tracing()) ex.record(ffn_cost(x.rows(), gate, up, down));
+  if (!ex.tracing()) return;
+  const auto middle = static_cast<double>(x.rows() * gate.n());
+  const auto elements = static_cast<double>(out.rows() * out.row_stride());
+  ex.record(fused_cost("gated_ffn", x.rows(), {&gate, &up}));
+  ex.record(rows_cost("silu_mul", 2 * middle, middle));
+  ex.record(linear_cost("gated_ffn", x.rows(), down));
+  ex.record(rows_cost("residual", 2 * elements, elements));
 }
 
 }  // namespace tw::ops

@@ -70,7 +70,26 @@ void matmul_slice(Exec& ex, const Prepared& x, const PackedMatrix& weight, float
 OpCost linear_cost(const char* name, std::int64_t rows, const PackedMatrix& weight) {
   const auto n = static_cast<double>(weight.n()), k = static_cast<double>(weight.k()),
              t = static_cast<double>(rows);
-  return {name, 2 * t * n * k, static_cast<double>(weight.bytes()), t * (n + k) * sizeof(float)};
+  OpCost cost{name, 2 * t * n * k, static_cast<double>(weight.bytes()), t * (n + k) * sizeof(float)};
+  cost.kind = OpKind::kMatmul;
+  cost.m = t, cost.n = n, cost.k = k;
+  return cost;
+}
+
+OpCost fused_cost(const char* name, std::int64_t rows, std::initializer_list<const PackedMatrix*> weights) {
+  OpCost sum = linear_cost(name, rows, **weights.begin());
+  for (const PackedMatrix* weight : std::span(weights).subspan(1)) {
+    const OpCost more = linear_cost("", rows, *weight);
+    sum.flops += more.flops;
+    sum.weight_bytes += more.weight_bytes;
+    sum.activation_bytes += more.activation_bytes;
+    sum.n += more.n;
+  }
+  return sum;
+}
+
+OpCost rows_cost(const char* name, double read, double written) {
+  return {name, read + written, 0, (read + written) * sizeof(float)};
 }
 
 namespace {
@@ -113,10 +132,13 @@ void linear_residual(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_
   tensor::Arena::Scope scope(ex.arena());
   const Prepared prepared = prepare(ex, x, weight, generated);
   matmul_slice(ex, prepared, weight, out.f32(), nullptr, residual.f32());
-  if (ex.tracing())
+  if (ex.tracing()) {
     ex.record(linear_cost("linear_residual", x.rows(), weight));
-  else
+    const auto elements = static_cast<double>(out.rows() * out.row_stride());
+    ex.record(rows_cost("residual", 2 * elements, elements));
+  } else {
     ex.barrier();
+  }
   if (Tape* tape = ex.recording())
     tape->record<linear_residual_backward>(SavedLinear{x, &weight, {}}, {out}, {residual, x}, true);
 }

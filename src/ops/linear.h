@@ -1,6 +1,8 @@
 // The pieces that ops with linear layers inside are made of. For src/ops alone.
 #pragma once
 
+#include <initializer_list>
+
 #include "ops/exec.h"
 #include "tensor/packed_matrix.h"
 
@@ -59,5 +61,10 @@ void linear_gradients(const Backward& b, Tensor d_y, Tensor x, const tensor::Pac
 void pass_gradient(const Backward& b);
 
 OpCost linear_cost(const char* name, std::int64_t rows, const tensor::PackedMatrix& weight);
+/// Of products of one input with several weights, as one with all their columns.
+OpCost fused_cost(const char* name, std::int64_t rows,
+                  std::initializer_list<const tensor::PackedMatrix*> weights);
+/// Of an op that treats each row alone: elements read and written.
+OpCost rows_cost(const char* name, double read, double written);
 
 }  // namespace tw::ops

@@ -64,6 +64,11 @@ struct AttentionPlace {
   kernels::KvLayer kv;          ///< this layer's cache
   std::int64_t longest = 0;     ///< largest position + 1 that this engine will ever see
   std::int64_t generated = 0;   ///< rows [0, generated) are of generated tokens
+  /// For tracing: `count` sequences with `fresh` rows each after `past` tokens. Empty: the worst step.
+  struct Group {
+    std::int64_t count, fresh, past;
+  };
+  std::span<const Group> groups = {};
 };
 
 struct AttentionShape {
@@ -71,6 +76,7 @@ struct AttentionShape {
   std::int64_t sliding_window = 0;
   bool interleaved = false;
   double norm_epsilon = 0;
+  std::int64_t value_dim = 0;  ///< of a head's values; 0: head_dim
 };
 
 /// The projections of attention: weights, and what some families add.
@@ -108,5 +114,45 @@ struct LossRows {
 /// the step's loss is the sum of scale * weight * (cross-entropy + z-loss). A few rows' logits exist at a
 /// time. Training, the losses are there after the tape was walked back.
 Tensor linear_cross_entropy(Exec& ex, Tensor x, const PackedMatrix& weight, const LossRows& rows);
+
+// Collectives of a divided model. With one rank they hand back what they were given; with more, only traces
+// know them yet. Their adjoints: gather <-> reduce.
+
+/// Before a column-parallel product: all rows of a sequence-parallel x; else x itself.
+Tensor gather_rows_of_ranks(Exec& ex, Tensor x);
+/// After a row-parallel product: the sum over the tensor-parallel ranks, of this rank's rows if
+/// sequence-parallel.
+Tensor sum_over_ranks(Exec& ex, Tensor x);
+
+// Ops that have shapes and costs and cannot run yet: outside a trace they end the program, naming themselves.
+// spec::ModelConfig::runnable() says so before.
+
+/// LayerNorm (arXiv 1607.06450). x [T, D], weight and bias [D].
+Tensor layer_norm(Exec& ex, Tensor x, Tensor weight, Tensor bias);
+/// x += table[positions]: learned positions.
+void add_positions(Exec& ex, Tensor x, const EmbeddingTable& table);
+/// out = residual + gelu(x · Uᵀ) · Dᵀ. As gated_ffn without the gate.
+void gelu_ffn(Exec& ex, Tensor x, const PackedMatrix& up, const PackedMatrix& down, Tensor residual,
+              Tensor out);
+
+/// Multi-head latent attention (arXiv 2405.04434): the projections of queries, and of keys and values,
+/// through a narrow middle.
+struct LatentWeights {
+  const PackedMatrix *q_down = nullptr, *q_up = nullptr;  ///< q_down null: queries straight by q_up
+  const PackedMatrix *kv_down = nullptr, *kv_up = nullptr;
+};
+/// q [T, H * d].
+Tensor latent_qkv(Exec& ex, Tensor x, const LatentWeights& weights, const AttentionShape& shape,
+                  const AttentionPlace& place);
+
+/// A mixture of gated experts (arXiv 2101.03961, 2401.06066). Weights of one expert; this rank has `local` of
+/// `experts`. capacity 0: no token is dropped; else at most capacity * T * chosen / experts a expert.
+struct ExpertWeights {
+  const PackedMatrix *router = nullptr, *gate = nullptr, *up = nullptr, *down = nullptr;
+  const PackedMatrix *shared_gate = nullptr, *shared_up = nullptr, *shared_down = nullptr;  ///< null: none
+  std::int64_t experts = 0, local = 0, chosen = 0;
+  double capacity = 0;
+};
+void moe_ffn(Exec& ex, Tensor x, const ExpertWeights& weights, Tensor residual, Tensor out);
 
 }  // namespace tw::ops

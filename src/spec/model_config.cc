@@ -1,6 +1,7 @@
 #include "spec/model_config.h"
 
 #include <cmath>
+#include <utility>
 
 namespace tw::spec {
 namespace {
@@ -71,15 +72,82 @@ base::Status ModelConfig::validate() const {
                        "llama3 rope scaling needs 0 < low ({}) < high ({}) and a context ({})",
                        s.low_frequency_factor, s.high_frequency_factor, s.original_context);
   }
+  const Experts& e = experts;
+  if (e.count < 0 || e.chosen < 0 || e.shared < 0 || e.width < 0 || e.dense_layers < 0 || e.count > 1 << 16 ||
+      e.width > 1 << 22 || e.shared > 1 << 10 || e.chosen > e.count || e.dense_layers > layers ||
+      (e.count > 0 && (e.chosen == 0 || e.width == 0))) {
+    return base::error(Code::kInvalidArgument, "{} experts of {} with {} chosen cannot be", e.count, e.width,
+                       e.chosen);
+  }
   return base::Ok{};
 }
 
+namespace {
+
+std::int64_t attention_parameters(const ModelConfig& c) {
+  const LatentAttention& l = c.latent;
+  if (l.kv_rank == 0) return c.width * (2 * c.q_width() + 2 * c.kv_width());
+  const std::int64_t q = c.heads * (c.head_dim + l.rope_dim);
+  return (l.q_rank > 0 ? l.q_rank * (c.width + q + 1) : c.width * q) + c.width * (l.kv_rank + l.rope_dim) +
+         l.kv_rank + l.kv_rank * c.heads * (c.head_dim + l.value_dim) + c.heads * l.value_dim * c.width;
+}
+
+/// Of the whole model when each expert layer has `taken` of its experts.
+std::int64_t parameters_with(const ModelConfig& c, std::int64_t taken) {
+  const std::int64_t norm = c.width * (c.norm == NormKind::kLayer ? 2 : 1);
+  const std::int64_t biases = c.qkv_bias ? c.q_width() + 2 * c.kv_width() : 0;
+  const std::int64_t common = attention_parameters(c) + biases + 2 * norm + (c.qk_norm ? 2 * c.head_dim : 0);
+  const std::int64_t matrices = c.ffn == FfnKind::kGated ? 3 : 2, dense = matrices * c.width * c.ffn_width;
+  const Experts& e = c.experts;
+  const std::int64_t routed = c.width * e.count + 3 * c.width * e.width * (taken + e.shared);
+  const std::int64_t dense_layers = e.count > 0 ? e.dense_layers : c.layers;
+  return c.layers * common + dense_layers * dense + (c.layers - dense_layers) * routed +
+         c.vocab * c.width * (c.tied_embeddings ? 1 : 2) + norm +
+         (c.learned_positions ? c.context * c.width : 0);
+}
+
+}  // namespace
+
 std::int64_t ModelConfig::parameter_count() const {
-  const std::int64_t attention = width * (2 * q_width() + 2 * kv_width());
-  const std::int64_t biases = qkv_bias ? q_width() + 2 * kv_width() : 0;
-  const std::int64_t norms = 2 * width + (qk_norm ? 2 * head_dim : 0);
-  const std::int64_t layer = attention + biases + 3 * width * ffn_width + norms;
-  return layers * layer + vocab * width * (tied_embeddings ? 1 : 2) + width;
+  return parameters_with(*this, experts.count);
+}
+
+std::int64_t ModelConfig::active_parameter_count() const {
+  return parameters_with(*this, experts.chosen);
+}
+
+base::Status ModelConfig::runnable() const {
+  const std::pair<bool, const char*> missing[] = {{norm == NormKind::kLayer, "layer_norm"},
+                                                  {ffn == FfnKind::kGelu, "gelu_ffn"},
+                                                  {learned_positions, "add_positions"},
+                                                  {experts.count > 0, "moe_ffn"},
+                                                  {latent.kv_rank > 0, "latent_qkv"}};
+  for (const auto& [needed, op] : missing) {
+    if (needed)
+      return base::error(base::Code::kUnsupported,
+                         "this model needs the op {}, which can be planned but not run yet", op);
+  }
+  return base::Ok{};
+}
+
+base::Result<ModelConfig> ModelConfig::part(int tensor, int expert) const {
+  ModelConfig p = *this;
+  const auto divide = [](std::int64_t& what, int by, const char* name) -> base::Status {
+    if (what % by != 0)
+      return base::error(base::Code::kInvalidArgument, "{} ({}) does not divide by {}", name, what, by);
+    what /= by;
+    return base::Ok{};
+  };
+  TW_RETURN_IF_ERROR(divide(p.heads, tensor, "heads"));
+  TW_RETURN_IF_ERROR(divide(p.ffn_width, tensor, "ffn_width"));
+  TW_RETURN_IF_ERROR(divide(p.experts.count, expert, "experts"));
+  // With fewer key heads than ranks, ranks share one. Experts are cut only where they are not dealt out.
+  p.kv_heads = kv_heads % tensor == 0 ? kv_heads / tensor : 1;
+  if (expert == 1) TW_RETURN_IF_ERROR(divide(p.experts.width, tensor, "expert width"));
+  if (p.heads % p.kv_heads != 0)
+    return base::error(base::Code::kInvalidArgument, "kv_heads ({}) does not divide by {}", kv_heads, tensor);
+  p.vocab = (vocab + tensor - 1) / tensor;  // tables are padded
+  return p;
 }
 
 }  // namespace tw::spec

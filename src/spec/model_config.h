@@ -27,6 +27,25 @@ struct RopeScaling {
   double original_context = 8192;
 };
 
+enum class NormKind { kRms, kLayer };
+enum class FfnKind { kGated, kGelu };
+
+/// Experts instead of one feed-forward layer; experts 0: none.
+struct Experts {
+  std::int64_t count = 0, chosen = 0;  ///< of all layers' experts, each token takes `chosen`
+  std::int64_t shared = 0;             ///< experts that every token takes besides
+  std::int64_t width = 0;              ///< F of one expert
+  std::int64_t dense_layers = 0;       ///< the first so many layers have an ordinary feed-forward layer
+  double capacity = 0;                 ///< 0: no token is dropped
+};
+
+/// Multi-head latent attention (DeepSeek V2, arXiv 2405.04434); kv_rank 0: none. head_dim is then a head's
+/// width without rotation.
+struct LatentAttention {
+  std::int64_t q_rank = 0;  ///< 0: queries are not squeezed
+  std::int64_t kv_rank = 0, rope_dim = 0, value_dim = 0;
+};
+
 struct ModelConfig {
   std::string architecture;  ///< "llama", "qwen2", "qwen3"
   std::string name;          ///< for people; may be empty
@@ -52,6 +71,12 @@ struct ModelConfig {
   std::vector<float> rope_factors;  ///< divide each pair's frequency (GGUF rope_freqs.weight); empty: none
   bool tied_embeddings = false;     ///< the output head is the embedding table
 
+  NormKind norm = NormKind::kRms;
+  FfnKind ffn = FfnKind::kGated;
+  bool learned_positions = false;  ///< a table of `context` rows instead of rotation (GPT-2, GPT-3)
+  Experts experts;
+  LatentAttention latent;
+
   std::int64_t q_width() const { return heads * head_dim; }
   std::int64_t kv_width() const { return kv_heads * head_dim; }
 
@@ -61,6 +86,16 @@ struct ModelConfig {
 
   /// Parameters by this configuration, embeddings and norms included (tied tables counted once).
   std::int64_t parameter_count() const;
+  /// Those that a token meets: of the experts only what it takes.
+  std::int64_t active_parameter_count() const;
+
+  /// Whether every op of this model runs today; the error names the one that does not. What does not run can
+  /// still be planned.
+  base::Status runnable() const;
+
+  /// One rank's part under tensor and expert parallelism: heads, feed-forward width, vocabulary and experts
+  /// are divided, the residual stream is not. Fails when something does not divide, naming it and what would.
+  base::Result<ModelConfig> part(int tensor, int expert) const;
 };
 
 }  // namespace tw::spec

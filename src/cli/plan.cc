@@ -1,0 +1,18 @@
+#include "cli/plan.h"
+
+#include "cli/commands.h"
+
+namespace tw::cli {
+
+void add_plan(CLI::App& app, int& exit_code) {
+  CLI::App* verb = app.add_subcommand(
+      "plan", "Say what a model costs on machines one does not have: time, memory, power, money.");
+  verb->require_subcommand(1);
+  add_plan_catalog(*verb, exit_code);
+  add_plan_validate(*verb, exit_code);
+  verb->footer(
+      "Examples:\n  tokenworks plan catalog\n  tokenworks plan catalog H100 --json\n  tokenworks plan "
+      "validate");
+}
+
+}  // namespace tw::cli

@@ -1,0 +1,11 @@
+// The parts of `tokenworks plan`, each a subcommand.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace tw::cli {
+
+void add_plan_catalog(CLI::App& plan, int& exit_code);
+void add_plan_validate(CLI::App& plan, int& exit_code);
+
+}  // namespace tw::cli

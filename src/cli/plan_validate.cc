@@ -1,0 +1,123 @@
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <map>
+
+#include "base/mmap.h"
+#include "cli/plan.h"
+#include "cli/startup.h"
+#include "plan/shipped.h"
+#include "plan/validate.h"
+
+namespace tw::cli {
+namespace {
+
+struct Options {
+  std::string training;
+  bool json = false;
+  int worst = 15;
+};
+
+void print_scores(const std::vector<plan::SetScore>& scores, bool json) {
+  if (!json)
+    std::printf("\n%-22s %5s %11s  %-44s %8s %7s\n", "set", "rows", "unpredicted", "metric", "value",
+                "target");
+  for (const plan::SetScore& s : scores) {
+    if (json) {
+      const base::OrderedJson line = {
+          {"set", s.set},       {"rows", s.rows},   {"unpredicted", s.unpredicted},
+          {"metric", s.metric}, {"value", s.value}, {"target", s.target},
+          {"met", s.met}};
+      std::printf("%s\n", base::dump_json(line).c_str());
+    } else {
+      std::printf("%-22s %5d %11d  %-44s %8.2f %7.2f  %s\n", s.set.c_str(), s.rows, s.unpredicted,
+                  s.metric.c_str(), s.value, s.target, s.met ? "met" : "MISSED");
+    }
+  }
+}
+
+void print_worst(std::vector<const plan::Prediction*> rows, int count) {
+  std::sort(rows.begin(), rows.end(),
+            [](const auto* a, const auto* b) { return std::fabs(a->error()) > std::fabs(b->error()); });
+  rows.resize(std::min<std::size_t>(rows.size(), count));
+  std::printf("Worst rows: step time, measured and predicted with constants fitted on other models\n");
+  for (const plan::Prediction* p : rows) {
+    const plan::TrainingRow& r = *p->row;
+    std::printf("  row %4d %+6.1f %% %9.3f s %9.3f s  %s: %s on %.0f %s, %s\n", r.number, 100 * p->error(),
+                r.seconds, p->seconds, r.system.c_str(), r.model_name.c_str(), r.gpus, r.accelerator.c_str(),
+                r.plan.text().c_str());
+  }
+}
+
+void print_systems(const std::vector<const plan::Prediction*>& rows) {
+  std::map<std::string, std::vector<double>> systems;
+  for (const plan::Prediction* p : rows)
+    systems[p->row->system + ", " + p->row->accelerator + (p->typical ? " (typical constants)" : "")]
+        .push_back(100 * std::fabs(p->error()));
+  std::printf("\n%-74s %5s %8s %8s\n", "system", "rows", "median %", "mean %");
+  for (auto& [name, errors] : systems) {
+    std::sort(errors.begin(), errors.end());
+    double sum = 0;
+    for (const double e : errors) sum += e;
+    std::printf("%-74s %5zu %8.1f %8.1f\n", name.c_str(), errors.size(), errors[errors.size() / 2],
+                sum / static_cast<double>(errors.size()));
+  }
+}
+
+void print_unpredicted(const std::vector<plan::Prediction>& predictions) {
+  std::map<std::string, int> reasons;
+  for (const plan::Prediction& p : predictions) {
+    if (!p.problem.empty())
+      ++reasons[(p.row->scored ? "" : "not scored: ") + p.row->system + ": " + p.problem];
+  }
+  if (!reasons.empty()) std::printf("\nRows without a prediction\n");
+  for (const auto& [reason, count] : reasons) std::printf("  %3d  %s\n", count, reason.c_str());
+}
+
+int validate(const Options& options) {
+  auto known = plan::read_training_rows(plan::shipped("training_measured.csv"), "training_measured.csv");
+  if (!known.ok()) return fail(known.error());
+  std::vector<plan::TrainingRow> rows = *known;
+  if (!options.training.empty()) {
+    auto text = base::read_file(options.training);
+    if (!text.ok()) return fail(text.error());
+    auto given = plan::read_training_rows(*text, options.training);
+    if (!given.ok()) return fail(given.error());
+    rows = std::move(*given);
+  }
+  const std::vector<plan::Prediction> predictions = plan::predict_training(rows, *known);
+  const std::vector<plan::SetScore> scores = plan::score_training(predictions);
+  if (scores.empty())
+    return fail(base::error(base::Code::kInvalidArgument,
+                            "no row states layers, a catalogued accelerator and their number"));
+  if (!options.json) {
+    std::vector<const plan::Prediction*> scored;
+    for (const plan::Prediction& p : predictions) {
+      if (p.problem.empty() && p.row->scored) scored.push_back(&p);
+    }
+    print_worst(scored, options.worst);
+    print_systems(scored);
+    print_unpredicted(predictions);
+  }
+  print_scores(scores, options.json);
+  return std::all_of(scores.begin(), scores.end(), [](const auto& s) { return s.met; }) ? 0 : 1;
+}
+
+}  // namespace
+
+void add_plan_validate(CLI::App& plan, int& exit_code) {
+  auto options = std::make_shared<Options>();
+  CLI::App* verb = plan.add_subcommand("validate", "Compare predictions with measured training runs.");
+  verb->add_option("--training", options->training,
+                   "CSV with the columns of data/planner/training_measured.csv")
+      ->type_name("FILE");
+  verb->add_option("--worst", options->worst, "how many of the worst rows to print")
+      ->check(CLI::Range(0, 100000));
+  verb->add_flag("--json", options->json, "one JSON line a set and metric");
+  verb->footer(
+      "Exit status 0: every target is met.\nExamples:\n  tokenworks plan validate\n"
+      "  tokenworks plan validate --training mine.csv --json");
+  verb->callback([options, &exit_code] { exit_code = validate(*options); });
+}
+
+}  // namespace tw::cli

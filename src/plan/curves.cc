@@ -1,0 +1,180 @@
+#include "plan/curves.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "plan/csv.h"
+#include "plan/shipped.h"
+
+namespace tw::plan {
+namespace {
+
+/// Calls f(row reader) for each row of a shipped file; its columns are known, so nothing can fail.
+class Rows {
+ public:
+  explicit Rows(std::string_view file) : table_(parsed(file)) {}
+  std::size_t size() const { return table_.rows(); }
+  const std::string& text(std::size_t row, std::string_view name) const {
+    return table_.text(row, column(name));
+  }
+  double number(std::size_t row, std::string_view name) const {
+    const auto value = table_.number(row, column(name));
+    TW_CHECK(value.ok() && value->has_value(), "a shipped curve has a field that is no number");
+    return **value;
+  }
+
+ private:
+  static CsvTable parsed(std::string_view file) {
+    auto table = CsvTable::parse(shipped(file), std::string(file));
+    TW_CHECK(table.ok(), "a shipped file is broken");
+    return std::move(table).value();
+  }
+  std::size_t column(std::string_view name) const {
+    const auto index = table_.column(name);
+    TW_CHECK(index.ok(), "a shipped file lacks a column");
+    return *index;
+  }
+  CsvTable table_;
+};
+
+const char* dtype_name(Precision precision) {
+  return precision == Precision::kBf16 ? "bfloat16" : precision == Precision::kFp8 ? "fp8" : "nvfp4";
+}
+
+const char* collective_name(ops::Collective kind) {
+  switch (kind) {
+    case ops::Collective::kAllGather:
+      return "all_gather";
+    case ops::Collective::kReduceScatter:
+      return "reduce_scatter";
+    case ops::Collective::kAllToAll:
+      return "alltoall";
+    default:
+      return "all_reduce";
+  }
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+}  // namespace
+
+Field peak_field(Precision precision) {
+  return precision == Precision::kBf16  ? Field::kBf16
+         : precision == Precision::kFp8 ? Field::kFp8
+                                        : Field::kFp4;
+}
+
+void LogCurve::add(double x, double y) {
+  points_[std::log(x)] = std::log(y);
+}
+
+double LogCurve::last_x() const {
+  TW_CHECK(!points_.empty(), "a curve without points");
+  return std::exp(points_.rbegin()->first);
+}
+
+double LogCurve::at(double x) const {
+  TW_CHECK(!points_.empty(), "a curve without points");
+  const double lx = std::log(x);
+  const auto above = points_.lower_bound(lx);
+  if (above == points_.begin()) return std::exp(above->second);
+  const auto below = std::prev(above);
+  if (above == points_.end()) return std::exp(below->second);
+  const double t = (lx - below->first) / (above->first - below->first);
+  return std::exp(below->second + t * (above->second - below->second));
+}
+
+Curves::Curves() {
+  const Rows gemm("aiconfigurator/gemm_efficiency_curve.csv");
+  for (std::size_t i = 0; i < gemm.size(); ++i) {
+    // A bin of a quarter decade stands at its middle.
+    const double gigaflop = std::pow(10, gemm.number(i, "log10_gflop_bin") + 0.125);
+    const double share = std::min(gemm.number(i, "util_median"), 1.0);
+    matmul_[gemm.text(i, "system") + " " + gemm.text(i, "dtype")].add(gigaflop * 1e9, share);
+  }
+  const Rows nccl("aiconfigurator/nccl.csv");
+  for (std::size_t i = 0; i < nccl.size(); ++i) {
+    const int ranks = static_cast<int>(nccl.number(i, "n_gpus"));
+    // Beyond four, L40S has no peer-to-peer path and the numbers are of its host (data/planner/README.md).
+    if (nccl.text(i, "system") == "l40s" && ranks > 2) continue;
+    collective_[nccl.text(i, "system") + " " + nccl.text(i, "collective")][ranks].add(
+        nccl.number(i, "bytes"), nccl.number(i, "latency_ms") * 1e-3);
+  }
+}
+
+const Curves& Curves::shipped() {
+  static const Curves curves;
+  return curves;
+}
+
+std::string Curves::system_of(const Accelerator& a) {
+  static constexpr std::pair<std::string_view, std::string_view> kSystems[] = {
+      {"A100 SXM", "a100_sxm"}, {"H100 SXM", "h100_sxm"}, {"H200 SXM", "h200_sxm"}, {"B200", "b200_sxm"},
+      {"GB200", "gb200"},       {"B300", "b300_sxm"},     {"GB300", "gb300"},       {"L40S", "l40s"}};
+  for (const auto& [beginning, system] : kSystems) {
+    if (a.name.starts_with(beginning)) return std::string(system);
+  }
+  return {};
+}
+
+CurveValue Curves::matmul_share(const Accelerator& a, Precision precision, double flops) const {
+  const auto own = matmul_.find(system_of(a) + " " + dtype_name(precision));
+  if (own != matmul_.end()) return {own->second.at(flops), Provenance::kMeasured};
+  std::vector<double> others;
+  for (const auto& [name, curve] : matmul_) {
+    if (name.ends_with(std::string(" ") + dtype_name(precision))) others.push_back(curve.at(flops));
+  }
+  return {median(others), Provenance::kExtrapolated};
+}
+
+CurveValue Curves::attention_share(const Accelerator& a, double tokens) const {
+  // Medians of aiconfigurator's attention table, causal, heads of 128 (facts of 2026-11-22; H100 and A100
+  // measured at 1k, 4k and 16k tokens, B200 by its own table).
+  struct Row {
+    std::string_view beginning;
+    double share[3];
+  };
+  static constexpr Row kRows[] = {{"A100", {0.33, 0.43, 0.48}},
+                                  {"B", {0.19, 0.36, 0.49}},
+                                  {"GB", {0.19, 0.36, 0.49}},
+                                  {"H", {0.28, 0.46, 0.55}}};
+  const Row* row = &kRows[3];
+  for (const Row& r : kRows) {
+    if (a.name.starts_with(r.beginning)) row = &r;
+  }
+  LogCurve curve;
+  for (int i = 0; i < 3; ++i) curve.add(1024 << (2 * i), row->share[i]);
+  const bool own = a.name.starts_with("A100") || a.name.starts_with("H100") || a.name.starts_with("B200");
+  return {curve.at(tokens), own ? Provenance::kMeasured : Provenance::kExtrapolated};
+}
+
+CurveValue Curves::collective_seconds(const Accelerator& a, ops::Collective kind, int ranks,
+                                      double bytes) const {
+  if (ranks <= 1) return {0, Provenance::kMeasured};
+  const double way = kind == ops::Collective::kAllReduce ? 2 : 1;
+  const auto own = collective_.find(system_of(a) + " " + collective_name(kind));
+  if (own == collective_.end()) {
+    // 10 microseconds and four fifths of the line rate, as NVLink without in-switch reduction reaches.
+    const double rate = a[Field::kScaleUpBandwidth].value_or(a[Field::kNic].value_or(25)) * 1e9 * 0.8;
+    return {10e-6 + way * (ranks - 1) / ranks * bytes / rate, Provenance::kExtrapolated};
+  }
+  const auto& by_ranks = own->second;
+  auto nearest = by_ranks.begin();
+  for (auto it = by_ranks.begin(); it != by_ranks.end(); ++it) {
+    if (it->first <= ranks) nearest = it;
+  }
+  const LogCurve& curve = nearest->second;
+  const double inside = std::min(bytes, curve.last_x());
+  // Beyond the largest message the bus bandwidth stays; with more ranks the bytes on the wire grow by
+  // (n-1)/n.
+  const double scale = bytes / inside * (static_cast<double>(ranks - 1) / ranks) /
+                       (static_cast<double>(nearest->first - 1) / nearest->first);
+  return {curve.at(inside) * scale, nearest->first == ranks && bytes <= curve.last_x()
+                                        ? Provenance::kMeasured
+                                        : Provenance::kExtrapolated};
+}
+
+}  // namespace tw::plan

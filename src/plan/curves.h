@@ -1,0 +1,63 @@
+// Measured curves: how much of its peak an accelerator reaches, by what it is asked to do.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ops/exec.h"
+#include "plan/catalogue.h"
+
+namespace tw::plan {
+
+/// Number formats that products are computed in.
+enum class Precision { kBf16, kFp8, kFp4 };
+Field peak_field(Precision precision);
+
+/// y by x, both positive, straight between the points in log space and flat beyond them.
+class LogCurve {
+ public:
+  void add(double x, double y);
+  bool empty() const { return points_.empty(); }
+  /// REQUIRES: not empty.
+  double at(double x) const;
+  double last_x() const;
+
+ private:
+  std::map<double, double> points_;  ///< ln x -> ln y
+};
+
+/// A curve's value and whether it was measured on this very accelerator.
+struct CurveValue {
+  double value = 0;
+  Provenance provenance = Provenance::kMeasured;
+};
+
+/// The curves in the program (data/planner: aiconfigurator's GEMM utilisation and NCCL times, SimAI's
+/// ratios).
+class Curves {
+ public:
+  static const Curves& shipped();
+
+  /// Share of the dense peak that a product of so many FLOPs reaches. What was not measured takes the median
+  /// of those accelerators that were, as utilisation and not as time, and says extrapolated.
+  CurveValue matmul_share(const Accelerator& accelerator, Precision precision, double flops) const;
+
+  /// Share of the 16-bit peak that fused causal attention of a prompt reaches, by the sequence's tokens.
+  CurveValue attention_share(const Accelerator& accelerator, double tokens) const;
+
+  /// Seconds of a collective inside a scale-up domain; `bytes` as NCCL counts them (of the whole tensor).
+  CurveValue collective_seconds(const Accelerator& accelerator, ops::Collective kind, int ranks,
+                                double bytes) const;
+
+ private:
+  Curves();
+  /// The name by which the measurements know an accelerator; empty: none.
+  static std::string system_of(const Accelerator& accelerator);
+
+  std::map<std::string, LogCurve> matmul_;                     ///< "h100_sxm bfloat16"
+  std::map<std::string, std::map<int, LogCurve>> collective_;  ///< "h100_sxm all_reduce" -> ranks
+};
+
+}  // namespace tw::plan

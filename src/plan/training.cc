@@ -1,0 +1,280 @@
+#include "plan/training.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace tw::plan {
+namespace {
+
+constexpr double kBytes = 2;  ///< of an activation or a weight in 16 bits
+/// Kernels that a layer's backward launches for each of its forward's (Megatron-DeepSpeed's floor, 1.75 ms
+/// with the recomputed forward against 0.53 ms: facts of vTrain's measurements).
+constexpr double kBackwardLaunches = 2.3;
+/// A layer of experts launches more: router, sorting, two exchanges, grouped products, and waits for counts.
+constexpr double kExpertLaunches = 2;
+/// Bytes that the scores of unfused attention move for each (query, key): product out 2, softmax 4, dropout
+/// 5, product in 2; backward once more, with the gradients.
+constexpr double kScoreBytes = 13, kScoreBytesBackward = 21;
+/// FlashAttention's backward does 2.5 times the forward's products (arXiv 2205.14135), five for two.
+constexpr double kFusedBackward = 2.5;
+/// Row ops read the gradient besides.
+constexpr double kRowsBackward = 1.5;
+/// Adam in mixed precision: bytes read and written for a parameter.
+constexpr double kOptimizerBytes = 34;
+
+/// What a plan and a cluster make of an op.
+class Pricer {
+ public:
+  static base::Result<Pricer> make(const TrainingJob& job, const spec::ParallelPlan& plan,
+                                   const Accelerator& a, const Stack& stack) {
+    Pricer p(job, plan, a, stack);
+    TW_ASSIGN_OR_RETURN(const Quantity sixteen, sixteen_bit(a));
+    p.peak16_ = sixteen.value * 1e12;
+    p.peak_ = p.peak16_;
+    if (job.precision != Precision::kBf16) {
+      TW_ASSIGN_OR_RETURN(const Quantity peak, a.get(peak_field(job.precision)));
+      p.peak_ = peak.value * 1e12;
+    }
+    TW_ASSIGN_OR_RETURN(const Quantity memory, a.get(Field::kMemoryBandwidth));
+    p.memory_ = memory.value * 1e9;
+    p.domain_ = a[Field::kScaleUpDomain].value_or(1);
+    if (static_cast<double>(plan.ranks()) > p.domain_) {
+      // TPUs and the like have links between all; others need a NIC.
+      const auto link = a[Field::kNic] ? a[Field::kNic] : a[Field::kScaleUpBandwidth];
+      if (!link) TW_RETURN_IF_ERROR(a.get(Field::kNic));
+      p.nic_ = *link * 1e9;
+    }
+    return p;
+  }
+
+  /// Adds an op to the passes of its layer.
+  void add(const ops::OpCost& op, LayerBasis& layer) {
+    switch (op.kind) {
+      case ops::OpKind::kMatmul:
+        return matmul(op, layer);
+      case ops::OpKind::kAttention:
+        return attention(op, layer);
+      case ops::OpKind::kCollective:
+        return collective(op, layer);
+      case ops::OpKind::kRows:
+        break;
+    }
+    const double seconds = op.activation_bytes / sizeof(float) * kBytes / memory_;
+    layer.forward.memory += seconds;
+    layer.backward.memory += kRowsBackward * seconds;
+  }
+
+  /// A collective over `ranks` of an axis whose neighbours stand `stride` ranks apart; way: 2 for all-reduce.
+  Pass meet(ops::Collective kind, double ranks, double stride, double bytes) {
+    Pass pass;
+    if (ranks <= 1 || bytes <= 0) return pass;
+    pass.collectives = 1;
+    const double inner = std::clamp(std::floor(domain_ / stride), 1.0, ranks);
+    if (inner >= ranks) {
+      const CurveValue v = curves_.collective_seconds(a_, kind, static_cast<int>(ranks), bytes);
+      pass.inside = v.value;
+      provenance = weaker(provenance, v.provenance);
+      return pass;
+    }
+    if (kind == ops::Collective::kAllToAll) {
+      pass.network = bytes * (ranks - inner) / ranks / nic_;
+    } else {
+      // A ring enters and leaves each node once, through the NICs of all its ranks there.
+      const double way = kind == ops::Collective::kAllReduce ? 2 : 1;
+      pass.network = way * (ranks - 1) / ranks * bytes / (inner * nic_);
+    }
+    return pass;
+  }
+
+  double seconds_of_send(double bytes, bool inside) const {
+    return inside ? bytes / (a_[Field::kScaleUpBandwidth].value_or(25) * 1e9) : bytes / nic_;
+  }
+  double memory_rate() const { return memory_; }
+  double domain() const { return domain_; }
+
+  Provenance provenance = Provenance::kMeasured;
+
+ private:
+  Pricer(const TrainingJob& job, const spec::ParallelPlan& plan, const Accelerator& a, const Stack& stack)
+      : job_(job), plan_(plan), a_(a), stack_(stack), curves_(Curves::shipped()) {}
+
+  static base::Result<Quantity> sixteen_bit(const Accelerator& a) {
+    return a[Field::kBf16] ? a.get(Field::kBf16) : a.get(Field::kFp16);
+  }
+
+  double product(double flops, bool sixteen) {
+    const Precision precision = sixteen ? Precision::kBf16 : job_.precision;
+    const CurveValue v = curves_.matmul_share(a_, precision, flops);
+    provenance = weaker(provenance, v.provenance);
+    return flops / ((sixteen ? peak16_ : peak_) * v.value);
+  }
+
+  void matmul(const ops::OpCost& op, LayerBasis& layer) {
+    if (op.flops <= 0) return;
+    // The head and the router stay in 16 bits.
+    const double seconds = product(op.flops, op.name == "linear" || op.name == "router");
+    layer.forward.matmul += seconds;
+    layer.backward.matmul += 2 * seconds;  // by the input and by the weight, of the same size each
+  }
+
+  void attention(const ops::OpCost& op, LayerBasis& layer) {
+    const bool keeps_nothing = plan_.recompute == spec::Recompute::kSelective;
+    if (stack_.fused_attention) {
+      const double past = op.all_pairs / std::max(op.m, 1.0);
+      const CurveValue v = curves_.attention_share(a_, past);
+      provenance = weaker(provenance, v.provenance);
+      const double seconds = op.flops / (peak16_ * v.value * stack_.attention_speed);
+      layer.forward.matmul += seconds;
+      layer.backward.matmul += kFusedBackward * seconds;
+      return;
+    }
+    const double products = 2 * product(2 * op.all_pairs * op.n * op.k, true);
+    const double scores = op.all_pairs * op.n / memory_;
+    layer.forward.matmul += products;
+    layer.forward.memory += kScoreBytes * scores;
+    layer.backward.matmul += 2 * products;
+    layer.backward.memory += kScoreBytesBackward * scores;
+    if (!keeps_nothing) return;
+    layer.again.matmul += products;
+    layer.again.memory += kScoreBytes * scores;
+  }
+
+  void collective(const ops::OpCost& op, LayerBasis& layer) {
+    const double bytes = op.elements * kBytes, tensor = plan_.tensor;
+    Pass pass;
+    if (op.axis == ops::Axis::kTensor) {
+      pass = meet(op.collective, tensor, 1, bytes);
+      // In as many pieces as ranks, all but one beside the products (NeMo's tp_comm_overlap).
+      if (stack_.overlaps_tensor) pass.inside /= tensor;
+    } else if (op.axis == ops::Axis::kExpert) {
+      // Experts are dealt to neighbours first when there are more of them than replicas.
+      const double replicas = static_cast<double>(plan_.data) * plan_.context;
+      pass = meet(op.collective, plan_.expert, plan_.expert > replicas ? 1 : tensor, bytes);
+    } else {
+      pass = meet(ops::Collective::kAllGather, plan_.context, tensor, bytes);
+    }
+    layer.forward += pass;
+    // The adjoint moves as much: gather <-> reduce-scatter; without sequence parallelism the sum's adjoint is
+    // nothing, and that of the (unwritten) copy before the product is a sum.
+    layer.backward += pass;
+  }
+
+  const TrainingJob& job_;
+  const spec::ParallelPlan& plan_;
+  const Accelerator& a_;
+  const Stack& stack_;
+  const Curves& curves_;
+  double peak_ = 0, peak16_ = 0, memory_ = 0, domain_ = 1, nic_ = 1;
+};
+
+LayerBasis layer_basis(Pricer& pricer, const std::vector<ops::OpCost>& ops, double count,
+                       const spec::ParallelPlan& plan, bool routed) {
+  LayerBasis layer;
+  if (count <= 0 || ops.empty()) return layer;
+  layer.count = count;
+  for (const ops::OpCost& op : ops) pricer.add(op, layer);
+  layer.forward.launches = routed ? kExpertLaunches : 1;
+  layer.backward.launches = kBackwardLaunches * layer.forward.launches;
+  if (plan.recompute == spec::Recompute::kFull) layer.again = layer.forward;
+  return layer;
+}
+
+double seconds(const Pass& p, const Constants& c) {
+  const auto at = [&](Constant name) { return c[static_cast<int>(name)]; };
+  const double work = p.matmul * at(Constant::kCompute) + p.memory / at(Constant::kMemory) + p.inside +
+                      p.network / at(Constant::kNetwork);
+  return std::max(work,
+                  p.launches * at(Constant::kLayerFloor) + p.collectives * at(Constant::kCollectiveFloor));
+}
+
+/// Forward and backward of one layer for one micro-batch.
+double layer_seconds(const LayerBasis& layer, const Constants& c) {
+  if (layer.count <= 0) return 0;
+  const double gather = layer.gather / c[static_cast<int>(Constant::kNetwork)];
+  // Fetched while the layer before computes; backward fetches again and gives the gradients away.
+  return std::max(seconds(layer.forward, c), gather) +
+         std::max(seconds(layer.again, c) + seconds(layer.backward, c), 2 * gather);
+}
+
+}  // namespace
+
+Pass& Pass::operator+=(const Pass& o) {
+  matmul += o.matmul, memory += o.memory, inside += o.inside, network += o.network;
+  collectives += o.collectives, launches += o.launches;
+  return *this;
+}
+
+base::Result<StepBasis> step_basis(Tracer& tracer, const TrainingJob& job, const spec::ParallelPlan& plan,
+                                   const Accelerator& accelerator, const Stack& stack) {
+  const ops::Sharding sharding{plan.tensor, plan.context, plan.expert, plan.sequence && plan.tensor > 1};
+  TW_ASSIGN_OR_RETURN(const BlockTrace* trace, tracer.get(sharding, {plan.micro_batch, job.sequence, 0}));
+  TW_ASSIGN_OR_RETURN(Pricer pricer, Pricer::make(job, plan, accelerator, stack));
+  const spec::ModelConfig& model = tracer.model();
+  const double layers = static_cast<double>(model.layers);
+  const double dense = model.experts.count > 0 ? static_cast<double>(model.experts.dense_layers) : layers;
+  StepBasis b;
+  b.dense = layer_basis(pricer, trace->dense, dense, plan, false);
+  b.expert = layer_basis(pricer, trace->expert, layers - dense, plan, true);
+  LayerBasis head;
+  for (const ops::OpCost& op : trace->head) pricer.add(op, head);
+  b.head = head.forward;
+  b.head += head.backward;
+  b.layers = layers;
+  b.pipeline = plan.pipeline;
+  b.interleave = plan.interleave;
+  b.micro_batches = static_cast<double>(plan.micro_batches(job.global_batch));
+  b.overlaps_gradients = stack.overlaps_gradients;
+
+  const double replicas = static_cast<double>(plan.data) * plan.context;
+  const double tokens = static_cast<double>(plan.micro_batch) * job.sequence / plan.context;
+  if (plan.pipeline > 1) {
+    // Tensor-parallel ranks send a slice each (arXiv 2104.04473, 4.1).
+    const bool inside = static_cast<double>(plan.ranks()) <= pricer.domain();
+    const double bytes = tokens * model.width * kBytes / plan.tensor;
+    (inside ? b.send_inside : b.send_network) = pricer.seconds_of_send(bytes, inside);
+  }
+  const double stage_layers = layers / plan.pipeline;
+  const double share = stage_layers / layers;
+  const double own = share * (dense * trace->dense_parameters + (layers - dense) * trace->expert_parameters) +
+                     std::max(trace->embed_parameters, trace->head_parameters);
+  const double routed = share * (layers - dense) * trace->routed_parameters;
+  if (plan.zero == 3) {
+    const auto gather = [&](double parameters) {
+      const Pass p = pricer.meet(ops::Collective::kAllGather, replicas, plan.tensor, parameters * kBytes);
+      return p.network + p.inside;
+    };
+    b.dense.gather = gather(trace->dense_parameters);
+    b.expert.gather = gather(trace->expert_parameters + trace->routed_parameters);
+  } else {
+    Pass sum = pricer.meet(ops::Collective::kAllReduce, replicas, plan.tensor, own * kBytes);
+    sum += pricer.meet(ops::Collective::kAllReduce, replicas / plan.expert, plan.tensor * plan.expert,
+                       routed * kBytes);
+    b.gradients_network = sum.network;
+    b.gradients_inside = sum.inside;
+  }
+  const double held = (own + routed) / (plan.zero >= 1 ? replicas : 1);
+  b.optimizer = held * kOptimizerBytes / (pricer.memory_rate() * 0.8);
+  b.provenance = pricer.provenance;
+  return b;
+}
+
+double step_seconds(const StepBasis& b, const Constants& c) {
+  const double network = c[static_cast<int>(Constant::kNetwork)];
+  const double all = b.dense.count * layer_seconds(b.dense, c) + b.expert.count * layer_seconds(b.expert, c);
+  const double layers = std::max(b.layers, 1.0);
+  // 20 microseconds are what a send takes at least; forward and backward send once each, for every piece.
+  const double send =
+      b.pipeline > 1 ? 2 * b.interleave * (b.send_network / network + b.send_inside + 20e-6) : 0;
+  const double middle = all / b.pipeline + send;
+  const double largest = all / layers * std::ceil(layers / b.pipeline) + send;
+  const double last = all / b.pipeline + seconds(b.head, c) + (b.pipeline > 1 ? send : 0);
+  double step =
+      (b.micro_batches - 1) * std::max(largest, last) + (b.pipeline - 1) * middle / b.interleave + last;
+  double gradients = b.gradients_network / network + b.gradients_inside;
+  // While the last micro-batch runs backward, which is about two thirds of it.
+  if (b.overlaps_gradients) gradients = std::max(0.0, gradients - middle * 2 / 3);
+  step += gradients + b.optimizer + c[static_cast<int>(Constant::kStep)];
+  return step;
+}
+
+}  // namespace tw::plan

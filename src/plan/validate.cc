@@ -1,0 +1,200 @@
+#include "plan/validate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <optional>
+
+#include "plan/fit.h"
+
+namespace tw::plan {
+namespace {
+
+/// A row's basis, or why there is none.
+base::Result<StepBasis> basis_of(const TrainingRow& row) {
+  if (!row.problem.empty()) return base::error(base::Code::kInvalidArgument, "{}", row.problem);
+  TW_ASSIGN_OR_RETURN(const Accelerator* accelerator, Catalogue::shipped().find(row.accelerator));
+  Tracer tracer(row.model);
+  return step_basis(tracer, row.job, row.plan, *accelerator, stack_of(row.system));
+}
+
+/// What can be learnt from, by stack and by group.
+using Samples = std::map<std::string, std::map<std::string, std::vector<Sample>>>;
+
+Samples samples_of(const std::vector<TrainingRow>& known) {
+  Samples samples;
+  for (const TrainingRow& row : known) {
+    if (!row.scored || !row.problem.empty()) continue;
+    auto basis = basis_of(row);
+    if (basis.ok()) samples[stack_of(row.system).name][row.group()].push_back({*basis, row.seconds});
+  }
+  return samples;
+}
+
+std::vector<const Sample*> all_but(const std::map<std::string, std::vector<Sample>>& groups,
+                                   const std::string& left_out) {
+  std::vector<const Sample*> result;
+  for (const auto& [group, samples] : groups) {
+    if (group == left_out) continue;
+    for (const Sample& sample : samples) result.push_back(&sample);
+  }
+  return result;
+}
+
+double mean(const std::vector<double>& values) {
+  double sum = 0;
+  for (const double v : values) sum += v;
+  return values.empty() ? 0 : sum / static_cast<double>(values.size());
+}
+
+double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  const std::size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+}
+
+/// Plans that differ by less than the model's own error are equal: of them the one with the fewest replicas,
+/// which sends the fewest gradients between nodes and so relies least on what is known least.
+constexpr double kTie = 0.03;
+
+const Prediction* chosen(const std::vector<const Prediction*>& plans) {
+  double least = plans[0]->seconds;
+  for (const Prediction* p : plans) least = std::min(least, p->seconds);
+  const Prediction* best = nullptr;
+  const auto key = [](const Prediction* p) { return std::pair(p->row->plan.data, p->seconds); };
+  for (const Prediction* p : plans) {
+    if (p->seconds <= least * (1 + kTie) && (best == nullptr || key(p) < key(best))) best = p;
+  }
+  return best;
+}
+
+/// What the chosen plan costs more than the best measured one, over all jobs that were run in several ways.
+std::vector<double> regrets(const std::vector<const Prediction*>& rows) {
+  std::map<std::tuple<std::string, std::int64_t, double>, std::vector<const Prediction*>> jobs;
+  for (const Prediction* p : rows)
+    jobs[{p->row->model_name, p->row->job.global_batch, p->row->gpus}].push_back(p);
+  std::vector<double> result;
+  for (const auto& [job, plans] : jobs) {
+    if (plans.size() < 2) continue;
+    double best = plans[0]->row->seconds;
+    for (const Prediction* p : plans) best = std::min(best, p->row->seconds);
+    result.push_back(chosen(plans)->row->seconds / best - 1);
+  }
+  return result;
+}
+
+double time_on_accelerators(const Prediction& p, double seconds) {
+  return seconds * p.row->gpus / static_cast<double>(p.row->job.global_batch);
+}
+
+/// Of SC21's Table 2: pairs of ZeRO-3 and 3-D runs of one model on about as many accelerators, and how many
+/// of them come out in the measured order.
+std::pair<int, int> ordered_pairs(const std::vector<const Prediction*>& rows) {
+  int pairs = 0, right = 0;
+  for (const Prediction* zero : rows) {
+    if (!zero->row->system.starts_with("Megatron-LM SC21 Table 2 ZeRO-3")) continue;
+    for (const Prediction* other : rows) {
+      if (!other->row->system.starts_with("Megatron-LM SC21 Table 2 PTD") ||
+          other->row->group() != zero->row->group() ||
+          std::fabs(other->row->gpus / zero->row->gpus - 1) > 0.2)
+        continue;
+      ++pairs;
+      const bool measured =
+          time_on_accelerators(*zero, zero->row->seconds) > time_on_accelerators(*other, other->row->seconds);
+      const bool predicted =
+          time_on_accelerators(*zero, zero->seconds) > time_on_accelerators(*other, other->seconds);
+      right += measured == predicted ? 1 : 0;
+    }
+  }
+  return {pairs, right};
+}
+
+SetScore scored(SetScore score, const char* metric, double value, double target) {
+  score.metric = metric;
+  score.value = value;
+  score.target = target;
+  score.met = score.rows > score.unpredicted && value <= target;
+  return score;
+}
+
+}  // namespace
+
+std::vector<Prediction> predict_training(const std::vector<TrainingRow>& rows,
+                                         const std::vector<TrainingRow>& known) {
+  const Samples samples = samples_of(known);
+  std::map<std::pair<std::string, std::string>, Constants> fitted;
+  std::vector<Prediction> result;
+  for (const TrainingRow& row : rows) {
+    Prediction p;
+    p.row = &row;
+    const auto basis = basis_of(row);
+    if (!basis.ok()) {
+      p.problem = basis.error().message;
+      result.push_back(std::move(p));
+      continue;
+    }
+    const std::string stack = stack_of(row.system).name, group = row.group();
+    const auto learnt = samples.find(stack);
+    const auto others =
+        learnt == samples.end() ? std::vector<const Sample*>{} : all_but(learnt->second, group);
+    p.typical = others.empty();
+    auto [at, fresh] = fitted.try_emplace({stack, group}, kTypical);
+    if (fresh && !others.empty()) at->second = fit_constants(others);
+    p.seconds = step_seconds(*basis, at->second);
+    result.push_back(std::move(p));
+  }
+  return result;
+}
+
+std::vector<SetScore> score_training(const std::vector<Prediction>& predictions) {
+  std::vector<SetScore> scores;
+  for (const char* set :
+       {"training-multi-node", "training-single-node", "training-selene", "training-other"}) {
+    SetScore base;
+    base.set = set;
+    std::vector<const Prediction*> rows;
+    std::vector<double> errors;
+    for (const Prediction& p : predictions) {
+      if (p.row->set != set || !p.row->scored) continue;
+      ++base.rows;
+      if (!p.problem.empty()) {
+        ++base.unpredicted;
+        continue;
+      }
+      rows.push_back(&p);
+      errors.push_back(100 * std::fabs(p.error()));
+    }
+    if (base.rows == 0) continue;
+    const std::string name = set;
+    if (name == "training-multi-node") {
+      scores.push_back(scored(base, "MAPE %", mean(errors), 8));
+      if (const auto lost = regrets(rows); !lost.empty())
+        scores.push_back(scored(base, "mean regret %", 100 * mean(lost), 1.5));
+    } else if (name == "training-single-node") {
+      scores.push_back(scored(base, "MAPE %", mean(errors), 12));
+    } else if (name == "training-selene") {
+      scores.push_back(scored(base, "mean error %", mean(errors), 5));
+      scores.push_back(scored(base, "largest error %",
+                              errors.empty() ? 0 : *std::max_element(errors.begin(), errors.end()), 11));
+    } else {
+      scores.push_back(scored(base, "median error %", median(errors), 8));
+      const auto [pairs, right] = ordered_pairs(rows);
+      if (pairs > 0)
+        scores.push_back(scored(base, "ZeRO-3 against 3-D, pairs in the wrong order", pairs - right, 0));
+    }
+  }
+  return scores;
+}
+
+std::vector<std::pair<Stack, Constants>> fitted_stacks(const std::vector<TrainingRow>& known) {
+  std::vector<std::pair<Stack, Constants>> result;
+  const Samples samples = samples_of(known);
+  std::map<std::string, Stack> stacks;
+  for (const TrainingRow& row : known) stacks[stack_of(row.system).name] = stack_of(row.system);
+  for (const auto& [name, groups] : samples)
+    result.emplace_back(stacks[name], fit_constants(all_but(groups, "")));
+  return result;
+}
+
+}  // namespace tw::plan

@@ -1,0 +1,40 @@
+// Predicted against measured: what the planner is worth.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "plan/training_rows.h"
+
+namespace tw::plan {
+
+struct Prediction {
+  const TrainingRow* row = nullptr;
+  double seconds = 0;
+  std::string problem;   ///< why there is none; empty: there is
+  bool typical = false;  ///< its stack is unknown and took kTypical
+  /// Predicted over measured, less one.
+  double error() const { return seconds / row->seconds - 1; }
+};
+
+/// One line of `plan validate`.
+struct SetScore {
+  std::string set;
+  int rows = 0, unpredicted = 0;
+  std::string metric;
+  double value = 0, target = 0;
+  bool met = false;
+};
+
+/// Predicts each row with constants of its stack, fitted on `known` rows of that stack and of other models
+/// than the row's own. In the order of `rows`, which must outlive the result.
+std::vector<Prediction> predict_training(const std::vector<TrainingRow>& rows,
+                                         const std::vector<TrainingRow>& known);
+
+/// Scores of all sets that have rows.
+std::vector<SetScore> score_training(const std::vector<Prediction>& predictions);
+
+/// The constants of each stack, fitted on all its rows: what plans are made with.
+std::vector<std::pair<Stack, Constants>> fitted_stacks(const std::vector<TrainingRow>& known);
+
+}  // namespace tw::plan

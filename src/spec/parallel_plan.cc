@@ -1,0 +1,72 @@
+#include "spec/parallel_plan.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+namespace tw::spec {
+namespace {
+
+/// The divisor of `whole` nearest to `wanted`.
+std::int64_t nearest_divisor(std::int64_t whole, std::int64_t wanted) {
+  std::int64_t best = 1;
+  for (std::int64_t d = 1; d <= whole && d <= 2 * wanted; ++d) {
+    if (whole % d == 0 && std::llabs(d - wanted) <= std::llabs(best - wanted)) best = d;
+  }
+  return best;
+}
+
+base::Status divides(const char* what, std::int64_t whole, const char* by, std::int64_t part) {
+  if (part >= 1 && whole % part == 0) return base::Ok{};
+  return base::error(base::Code::kInvalidArgument, "{} ({}) does not divide by {} {}: {} {} would", what,
+                     whole, by, part, by, nearest_divisor(whole, std::max<std::int64_t>(part, 1)));
+}
+
+}  // namespace
+
+base::Status ParallelPlan::validate(const ModelConfig& model, std::int64_t wanted,
+                                    std::int64_t global_batch) const {
+  for (const int size : {data, tensor, pipeline, context, expert, micro_batch, interleave}) {
+    if (size < 1 || size > 1 << 20)
+      return base::error(base::Code::kInvalidArgument, "a plan's sizes are 1 to {}, not {}", 1 << 20, size);
+  }
+  if (zero < 0 || zero > 3) return base::error(base::Code::kInvalidArgument, "zero is 0 to 3, not {}", zero);
+  if (ranks() != wanted) {
+    const std::int64_t others = std::int64_t{tensor} * pipeline * context;
+    return base::error(
+        base::Code::kInvalidArgument,
+        "the plan is for {} accelerators (dp {} x tp {} x pp {} x cp {}) and the cluster has {}{}", ranks(),
+        data, tensor, pipeline, context, wanted,
+        wanted % others == 0 ? fmt::format(": dp {} would fit", wanted / others) : "");
+  }
+  TW_RETURN_IF_ERROR(divides("heads", model.heads, "tp", tensor));
+  TW_RETURN_IF_ERROR(divides("ffn_width", model.ffn_width, "tp", tensor));
+  if (pipeline > model.layers)
+    return base::error(base::Code::kInvalidArgument, "{} layers cannot make {} stages: pp {} would",
+                       model.layers, pipeline, model.layers);
+  // Stages may be uneven; the embedding and the head may stand for a layer each, as Megatron-Core counts.
+  if (std::int64_t{pipeline} * interleave > model.layers + 2)
+    return base::error(base::Code::kInvalidArgument,
+                       "{} layers cannot make {} stages of {} pieces: interleave {} would", model.layers,
+                       pipeline, interleave, std::max<std::int64_t>(1, model.layers / pipeline));
+  TW_RETURN_IF_ERROR(
+      divides("the global batch", global_batch, "dp x micro-batch", std::int64_t{data} * micro_batch));
+  if (expert > 1) {
+    TW_RETURN_IF_ERROR(divides("experts", model.experts.count, "ep", expert));
+    TW_RETURN_IF_ERROR(divides("dp x cp x tp", std::int64_t{data} * context * tensor, "ep", expert));
+  }
+  return base::Ok{};
+}
+
+std::string ParallelPlan::text() const {
+  std::string result = fmt::format("dp {}", data);
+  const std::pair<const char*, int> parts[] = {
+      {"tp", tensor}, {"pp", pipeline}, {"cp", context}, {"ep", expert}, {"vpp", interleave}};
+  for (const auto& [name, size] : parts) {
+    if (size > 1) result += fmt::format(" {} {}", name, size);
+  }
+  static constexpr const char* kRecompute[] = {"none", "selective", "full"};
+  return result + fmt::format(" mb {} zero {} recompute {}{}", micro_batch, zero,
+                              kRecompute[static_cast<int>(recompute)], sequence ? " sp" : "");
+}
+
+}  // namespace tw::spec

@@ -1,0 +1,38 @@
+// How a training run is divided over accelerators: found by `tokenworks plan`, executed by the trainer.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/result.h"
+#include "spec/model_config.h"
+
+namespace tw::spec {
+
+/// What the backward pass computes again instead of keeping (arXiv 2205.05198).
+enum class Recompute { kNone, kSelective, kFull };
+
+struct ParallelPlan {
+  int data = 1;           ///< replicas; with zero they share their state
+  int tensor = 1;         ///< ranks that share each matrix
+  int pipeline = 1;       ///< stages
+  int context = 1;        ///< ranks that share a sequence
+  int expert = 1;         ///< ranks that share the experts; divides data * context * tensor
+  int micro_batch = 1;    ///< sequences a rank takes at once
+  int interleave = 1;     ///< pieces of the model a stage holds
+  int zero = 0;           ///< 1: optimizer, 2: and gradients, 3: and parameters are shared by the replicas
+  bool sequence = false;  ///< rows between tensor-parallel regions are divided too
+  Recompute recompute = Recompute::kNone;
+
+  std::int64_t ranks() const { return std::int64_t{data} * tensor * pipeline * context; }
+  /// Micro-batches of one step. REQUIRES: validate() is ok for this batch.
+  std::int64_t micro_batches(std::int64_t global_batch) const { return global_batch / data / micro_batch; }
+
+  /// Whether the plan divides the model and the batch and fills `ranks`. The error names what does not divide
+  /// and the nearest value that does.
+  base::Status validate(const ModelConfig& model, std::int64_t ranks, std::int64_t global_batch) const;
+  /// "dp 8 tp 4 pp 2 ..." with what is not 1.
+  std::string text() const;
+};
+
+}  // namespace tw::spec

@@ -1,0 +1,56 @@
+#include "spec/parallel_plan.h"
+
+#include <gtest/gtest.h>
+
+namespace tw::spec {
+namespace {
+
+ModelConfig model() {
+  ModelConfig c;
+  c.layers = 48, c.width = 6144, c.heads = c.kv_heads = 64, c.head_dim = 96, c.ffn_width = 24576,
+  c.vocab = 51200;
+  c.context = 2048;
+  return c;
+}
+
+TEST(ParallelPlan, SaysWhatWouldDivide) {
+  ParallelPlan plan;
+  plan.data = 4, plan.tensor = 8, plan.pipeline = 2;
+  EXPECT_TRUE(plan.validate(model(), 64, 64).ok());
+  EXPECT_NE(plan.validate(model(), 128, 64).error().text().find("dp 8 would fit"), std::string::npos);
+  EXPECT_NE(plan.validate(model(), 64, 62).error().text().find("dp x micro-batch 4"), std::string::npos);
+  plan.tensor = 6, plan.data = 1, plan.pipeline = 1;
+  EXPECT_NE(plan.validate(model(), 6, 64).error().text().find("tp 8 would"), std::string::npos);
+  plan.tensor = 1, plan.pipeline = 64;
+  EXPECT_NE(plan.validate(model(), 64, 64).error().text().find("pp 48 would"), std::string::npos);
+  plan.pipeline = 8, plan.interleave = 7;
+  EXPECT_FALSE(plan.validate(model(), 8, 64).ok());
+  plan.interleave = 3, plan.zero = 4;
+  EXPECT_FALSE(plan.validate(model(), 8, 64).ok());
+}
+
+TEST(ModelConfig, PartsDivideWhatTensorParallelismDivides) {
+  ModelConfig c = model();
+  c.kv_heads = 4;
+  const auto part = c.part(8, 1);
+  ASSERT_TRUE(part.ok());
+  EXPECT_EQ(part->heads, 8);
+  EXPECT_EQ(part->kv_heads, 1);
+  EXPECT_EQ(part->ffn_width, 3072);
+  EXPECT_EQ(part->width, 6144);
+  EXPECT_FALSE(c.part(5, 1).ok());
+}
+
+TEST(ModelConfig, WhatCannotRunNamesItsOp) {
+  ModelConfig c = model();
+  EXPECT_TRUE(c.runnable().ok());
+  c.norm = NormKind::kLayer;
+  EXPECT_NE(c.runnable().error().text().find("layer_norm"), std::string::npos);
+  c.norm = NormKind::kRms;
+  c.experts = {8, 2, 0, 1024, 0, 0};
+  EXPECT_NE(c.runnable().error().text().find("moe_ffn"), std::string::npos);
+  EXPECT_LT(c.active_parameter_count(), c.parameter_count());
+}
+
+}  // namespace
+}  // namespace tw::spec
