@@ -23,7 +23,7 @@ namespace tw::model {
 struct PackedOptions {
   bool use = false;
   std::optional<bool> copy = {};  ///< whether the file is copied to memory; none: where its pages are small
-  bool announce = false;     ///< says so when a file was made; else only at the level debug
+  bool announce = false;          ///< says so when a file was made; else only at the level debug
   std::size_t min_bytes = 64U << 20;            ///< models that pack into less are packed at each start
   std::chrono::milliseconds write_after{2000};  ///< time for first answers
   std::chrono::milliseconds check_time{150};    ///< of loading, for checksums; the rest are checked after it

@@ -85,7 +85,8 @@ Transformer::Layer Transformer::declare_layer(ParamStore& store, std::int64_t in
   return layer;
 }
 
-/// What is added to the residual stream begins smaller, so that the stream does not grow with the layers (GPT-2).
+/// What is added to the residual stream begins smaller, so that the stream does not grow with the layers
+/// (GPT-2).
 const Param* Transformer::declare_adding(ParamStore& store, const std::string& name, std::int64_t in) const {
   Param& param = store.declare(name, {config_.width, in}, Use::kMatrix, Shard::kColumns);
   param.spread /= std::sqrt(2.0 * static_cast<double>(config_.layers));
@@ -189,7 +190,7 @@ ops::Tensor Transformer::norm(ops::Exec& ex, const Norm& norm, ops::Tensor x) co
 }
 
 ops::Qkv Transformer::queries(ops::Exec& ex, const Layer& layer, ops::Tensor x, const ops::RopeTable& rope,
-                                 const ops::AttentionPlace& place) const {
+                              const ops::AttentionPlace& place) const {
   if (layer.kv_down != nullptr) {
     const ops::LatentWeights latent{layer.q_down == nullptr ? nullptr : &layer.q_down->matrix,
                                     &layer.q->matrix, &layer.kv_down->matrix, &layer.kv_up->matrix};

@@ -48,7 +48,7 @@ class Transformer {
   ops::Tensor norm(ops::Exec& ex, const Norm& norm, ops::Tensor x) const;
   const Param* declare_adding(ParamStore& store, const std::string& name, std::int64_t in) const;
   ops::Qkv queries(ops::Exec& ex, const Layer& layer, ops::Tensor x, const ops::RopeTable& rope,
-                      const ops::AttentionPlace& place) const;
+                   const ops::AttentionPlace& place) const;
   void run_ffn(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor residual, ops::Tensor out,
                std::int64_t generated) const;
   void run_layer(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor out,
