@@ -118,25 +118,31 @@ void ask_for_huge_pages(const void* begin, std::size_t bytes) {
   ::madvise(pages.data(), pages.size(), MADV_HUGEPAGE);  // a hint
 }
 
+void read_in(const void* begin, std::size_t bytes) {
+  constexpr int kPopulateRead = 22;  // MADV_POPULATE_READ, which Debian 12's headers lack
+  const std::span<std::byte> pages = pages_of(begin, bytes);
+  ::madvise(pages.data(), pages.size(), kPopulateRead);
+}
+
 double share_in_huge_pages(const void* begin, std::size_t bytes) {
   const std::span<std::byte> pages = pages_of(begin, bytes);
-  constexpr int kPopulateRead = 22;  // MADV_POPULATE_READ, which Debian 12's headers lack
-  if (pages.empty() || ::madvise(pages.data(), pages.size(), kPopulateRead) != 0) return 0;
   const auto first = reinterpret_cast<std::uintptr_t>(pages.data()), last = first + pages.size();
   // For each mapping a line "begin-end ...", in hexadecimal, and then lines such as "FilePmdMapped: 2048 kB".
   std::ifstream maps("/proc/self/smaps");
   std::string line;
   bool inside = false;
-  double huge = 0;
+  double huge = 0, mapped = 0;
   while (std::getline(maps, line)) {
     std::uintptr_t from = 0, to = 0;
     unsigned long kib = 0;
     if (std::sscanf(line.c_str(), "%" SCNxPTR "-%" SCNxPTR " ", &from, &to) == 2)
       inside = from < last && to > first;
     else if (inside && std::sscanf(line.c_str(), "FilePmdMapped: %lu kB", &kib) == 1)
-      huge += 1024.0 * static_cast<double>(kib);
+      huge += static_cast<double>(kib);
+    else if (inside && std::sscanf(line.c_str(), "Rss: %lu kB", &kib) == 1)
+      mapped += static_cast<double>(kib);
   }
-  return std::min(1.0, huge / static_cast<double>(pages.size()));
+  return mapped == 0 ? 0 : std::min(1.0, huge / mapped);
 }
 
 void forget_mapped(const void* begin, std::size_t bytes) {

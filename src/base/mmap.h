@@ -51,9 +51,13 @@ Status allow_writing(const void* begin, std::size_t bytes);
 /// Asks for huge pages, if the file system has them. REQUIRES: a MappedFile's bytes.
 void ask_for_huge_pages(const void* begin, std::size_t bytes);
 
-/// Reads these bytes in, and tells which part of them lies in huge pages, 0 to 1 (0 also where the system
-/// does not say): by file system, kernel version and what else used the memory it may be none. REQUIRES: a
+/// Maps the pages of these bytes now, reading them if they are not in memory: a hint. REQUIRES: a
 /// MappedFile's bytes.
+void read_in(const void* begin, std::size_t bytes);
+
+/// Of the pages of these bytes that are mapped by now, the share that lies in huge ones, 0 to 1 (0 also where
+/// the system does not say). By file system, kernel version and what else used the memory it may be none.
+/// REQUIRES: all bytes of a MappedFile.
 double share_in_huge_pages(const void* begin, std::size_t bytes);
 
 /// Tells the system that these bytes of a mapped file are not needed soon: they leave this process's memory

@@ -6,7 +6,8 @@ namespace tw::cli {
 
 void add_plan(CLI::App& app, int& exit_code) {
   CLI::App* verb = app.add_subcommand(
-      "plan", "Say what a model costs on machines one does not have: time, memory, power, money.");
+      "plan",
+      "Say what a model costs on machines one does not have: the catalogue, and step times of training.");
   verb->require_subcommand(1);
   add_plan_catalog(*verb, exit_code);
   add_plan_validate(*verb, exit_code);

@@ -38,8 +38,9 @@ Status write_safetensors(const std::string& path, const std::map<std::string, st
   TW_RETURN_IF_ERROR(check(tensors));
   std::vector<const TensorEntry*> order;
   for (const TensorEntry& tensor : tensors) order.push_back(&tensor);
-  std::stable_sort(order.begin(), order.end(), [](const TensorEntry* a, const TensorEntry* b) {
-    return base::row_bytes(a->dtype, 1) > base::row_bytes(b->dtype, 1);
+  std::sort(order.begin(), order.end(), [](const TensorEntry* a, const TensorEntry* b) {
+    const std::size_t bytes = base::row_bytes(a->dtype, 1), others = base::row_bytes(b->dtype, 1);
+    return bytes != others ? bytes > others : a < b;  // else as they were given: all are of one span
   });
   base::OrderedJson header = base::OrderedJson::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;

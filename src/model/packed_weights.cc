@@ -79,8 +79,15 @@ std::span<std::byte> PackedWeights::find(const std::string& name, const kernels:
 
 bool PackedWeights::wants_copy() const {
   constexpr double kMostly = 0.9;
+  constexpr std::size_t kSamples = 8, kSample = 8U << 20;  // all of it would take as long as copying
   if (options_.copy) return *options_.copy;
-  return file_ && base::share_in_huge_pages(file_->mapped().data(), file_->mapped().size()) < kMostly;
+  if (!file_) return false;
+  const std::span<const std::byte> file = file_->mapped();
+  for (std::size_t i = 0; i < kSamples; ++i) {
+    const std::size_t begin = file.size() / kSamples * i / kSample * kSample;
+    base::read_in(file.data() + begin, std::min(kSample, file.size() - begin));
+  }
+  return base::share_in_huge_pages(file.data(), file.size()) < kMostly;
 }
 
 void PackedWeights::add(Param& param) {
@@ -94,10 +101,10 @@ void PackedWeights::add(Param& param) {
 void PackedWeights::check_item(const Item& item) {
   if (item.stored == nullptr) return;
   tensor::PackedMatrix& matrix = item.param->matrix;
-  const bool intact = io::PackedFile::is_intact(*item.stored),
-             viewed = matrix.data() == item.stored->data.data();
-  if (!viewed) base::forget_mapped(item.stored->data.data(), item.stored->data.size());
-  if (intact) return;
+  const bool viewed = matrix.data() == item.stored->data.data();
+  io::PackedTensor used = *item.stored;
+  used.data = matrix.packed();  // the copy, if it is one
+  if (io::PackedFile::is_intact(used)) return;
   const bool first = !damaged_.exchange(true);
   spdlog::log(first ? spdlog::level::warn : spdlog::level::debug,
               "{}: tensor {} is damaged; it is packed again, and the file made anew", file_->path(),
