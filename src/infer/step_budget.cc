@@ -9,6 +9,8 @@ constexpr double kFirst = 64;              // tokens, until something is known
 constexpr double kSmooth = 0.2;            // weight of a new step in the average
 constexpr double kGrow = 1.1, kAim = 0.9;  // of what is allowed, since single steps vary
 
+constexpr double kMuch = 2;   // of the stretch
+constexpr int kLate = 3;      // such steps, until it is believed
 constexpr double kRow = 0.1;  // what a token more adds to a step, of one with one token, until it was seen
 
 void blend(double& average, double value) {
@@ -51,6 +53,7 @@ void StepBudget::ran(std::int64_t generated_tokens, std::int64_t prompt_tokens, 
                      std::int64_t others) {
   if (generated_tokens == 0 || stretch_ <= 1) return;
   if (prompt_tokens == 0) {
+    late_ = 0;
     Plain& plain = plain_[bucket_of(generated_tokens)];
     blend(plain.tokens, static_cast<double>(generated_tokens));
     blend(plain.seconds, seconds);
@@ -63,13 +66,15 @@ void StepBudget::ran(std::int64_t generated_tokens, std::int64_t prompt_tokens, 
   // What a token of the prompt costs is known only together with what every step with prompts costs, so the
   // budget is steered, not computed.
   const double allowed = plain * stretch_ * kAim * (others > 1 ? kQueue : 1);
+  if (others <= 1 && prompt_tokens <= kLeast && seconds > plain * stretch_ * kMuch) ++late_;
   if (seconds > allowed) {
     const double beyond = (seconds - plain) / (allowed - plain);
     tokens = std::min(tokens, static_cast<double>(prompt_tokens)) / std::min(std::max(beyond, kGrow), 4.0);
   } else if (static_cast<double>(prompt_tokens) >= tokens - 1) {
     tokens *= kGrow;
   }
-  tokens = std::clamp(tokens, static_cast<double>(std::min(kLeast, most_)), static_cast<double>(most_));
+  const std::int64_t least = late_ >= kLate ? kLeastWhenLate : kLeast;
+  tokens = std::clamp(tokens, static_cast<double>(std::min(least, most_)), static_cast<double>(most_));
 }
 
 }  // namespace tw::infer

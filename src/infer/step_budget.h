@@ -15,6 +15,9 @@ namespace tw::infer {
 class StepBudget {
  public:
   static constexpr std::int64_t kLeast = 8;
+  /// The same while even kLeast tokens take much longer than is allowed, which what a step costs besides its
+  /// tokens does far into a long prompt: few tokens then make the prompt take long for no shorter gaps.
+  static constexpr std::int64_t kLeastWhenLate = 64;
   static constexpr double kQueue = 2;
 
   /// stretch <= 1: no limit but `most`.
@@ -41,6 +44,7 @@ class StepBudget {
   std::int64_t most_;
   double tokens_[2];  ///< the budget while one prompt waits, and while more do
   Plain plain_[kBuckets];
+  int late_ = 0;  ///< steps of the prompt at hand that were much too long although they had kLeast tokens
 };
 
 }  // namespace tw::infer

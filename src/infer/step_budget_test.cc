@@ -37,7 +37,7 @@ TEST(StepBudget, FindsWhatFitsTwiceAPlainStep) {
 TEST(StepBudget, AlwaysLetsPromptsAdvance) {
   StepBudget budget(2, 512);
   budget.ran(1, 0, 0.001);
-  for (int i = 0; i < 50; ++i) budget.ran(1, budget.prompt_tokens(), 1.0);
+  for (int i = 0; i < 50; ++i) budget.ran(1, budget.prompt_tokens(), 0.0021);
   EXPECT_EQ(budget.prompt_tokens(), StepBudget::kLeast);
 }
 
@@ -66,7 +66,7 @@ TEST(StepBudget, ManyThatWaitForFewHaveMore) {
 /// Where each step with prompts costs as much again as one without, twice a plain step has room for few
 /// tokens: several prompts that wait would do so for nothing.
 TEST(StepBudget, AQueueOfPromptsHasLongerSteps) {
-  const Machine machine{0.05, 0.06, 0.001};
+  const Machine machine{0.05, 0.045, 0.001};
   StepBudget budget(2, 512);
   for (int i = 0; i < 20; ++i) budget.ran(8, 0, machine.step(0));
   for (int i = 0; i < 100; ++i) {
@@ -98,6 +98,20 @@ TEST(StepBudget, KnowsThatMoreAnswersMakeLongerSteps) {
   }
   EXPECT_GT(step(15, budget.prompt_tokens()), 1.6 * step(15, 0)) << "now it was seen";
   EXPECT_LT(step(15, budget.prompt_tokens()), 2 * step(15, 0));
+}
+
+/// Where the least already takes four times as long as a plain step, it would take the longest way through
+/// the prompt for nothing.
+TEST(StepBudget, DoesNotCrawlWhereTheAimIsOutOfReach) {
+  const Machine machine{0.007, 0.021, 0.0002};
+  StepBudget budget(2, 512);
+  for (int i = 0; i < 20; ++i) budget.ran(4, 0, machine.step(0));
+  run(budget, machine, 50);
+  EXPECT_EQ(budget.prompt_tokens(), StepBudget::kLeastWhenLate);
+  budget.ran(4, 0, machine.step(0));  // the prompt is through
+  const Machine quick{0.007, 0.004, 0.0002};
+  run(budget, quick, 50);
+  EXPECT_LT(quick.step(budget.prompt_tokens()), 2 * quick.base) << "the next one may do better";
 }
 
 TEST(StepBudget, NoLimit) {
