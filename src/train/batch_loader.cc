@@ -47,7 +47,7 @@ BatchLoader::BatchLoader(std::vector<TokenSource> sources, std::vector<double> s
   restart_validation();
 }
 
-base::Result<BatchLoader> BatchLoader::create(std::vector<MixtureSource> sources,
+base::Result<BatchLoader> BatchLoader::create(const std::vector<MixtureSource>& sources,
                                               const BatchLoaderOptions& options) {
   TW_RETURN_IF_ERROR(check(sources, options));
   std::vector<TokenSource> streams;

@@ -27,7 +27,7 @@ struct BatchLoaderOptions {
 class BatchLoader {
  public:
   /// Fails with kInvalidArgument, naming the option or file.
-  static base::Result<BatchLoader> create(std::vector<MixtureSource> sources,
+  static base::Result<BatchLoader> create(const std::vector<MixtureSource>& sources,
                                           const BatchLoaderOptions& options);
 
   /// The next batch: T tokens. Only where conversations, which are not cut, do not fill it are there fewer.
