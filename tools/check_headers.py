@@ -32,7 +32,8 @@ def compile_alone(root, path):
     """None, or (line, text) of the first error."""
     inner = path[len("src/"):]
     run = subprocess.run(
-        [compiler(), "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", f"-I{root}/src", '-DTW_SOURCE_DIR=""', *flags_of(path), "-x", "c++", "-"],
+        [compiler(), "-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", f"-I{root}/src",
+         '-DTW_SOURCE_DIR=""', '-DTW_BINARY_DIR=""', *flags_of(path), "-x", "c++", "-"],
         input=f'#include "{inner}"\n', capture_output=True, text=True)
     if run.returncode == 0:
         return None
