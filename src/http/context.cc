@@ -4,6 +4,7 @@
 
 #include <random>
 
+#include "base/mix64.h"
 #include "http/text.h"
 
 namespace tw::http {
@@ -13,12 +14,9 @@ ServerContext::ServerContext() {
   next_id = (std::uint64_t{random()} << 32) | random();
 }
 
-/// A counter from a random start, its bits mixed one to one (the finalizer of splitmix64).
+/// A counter from a random start, its bits mixed one to one.
 std::string ServerContext::make_request_id() {
-  std::uint64_t x = next_id.fetch_add(0x9e3779b97f4a7c15);
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return fmt::format("{:016x}", x ^ (x >> 31));
+  return fmt::format("{:016x}", base::mix64(next_id.fetch_add(base::kMixStep)));
 }
 
 Response ServerContext::error_response(int status, std::string_view message) const {

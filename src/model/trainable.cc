@@ -4,16 +4,14 @@
 #include <numbers>
 
 #include "base/hash64.h"
+#include "base/mix64.h"
 
 namespace tw::model {
 namespace {
 
-/// Number `index` of the stream `key`: splitmix64 (Steele, Lea, Flood, OOPSLA 2014), as 53 bits in [0, 1).
+/// Number `index` of the stream `key`: SplitMix64, as 53 bits in [0, 1).
 double uniform(std::uint64_t key, std::uint64_t index) {
-  std::uint64_t z = key + (index + 1) * 0x9E3779B97F4A7C15U;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9U;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBU;
-  return static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1p-53;
+  return static_cast<double>(base::mix64(key + (index + 1) * base::kMixStep) >> 11) * 0x1p-53;
 }
 
 double normal(std::uint64_t key, std::uint64_t index) {

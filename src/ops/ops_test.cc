@@ -5,9 +5,9 @@
 
 #include <cmath>
 #include <random>
-#include <thread>
 
 #include "kernels/ref/float16.h"
+#include "ops/test_run.h"
 
 namespace tw::ops {
 namespace {
@@ -69,30 +69,9 @@ class Ops : public ::testing::TestWithParam<std::string> {
   const kernels::Table table_ = kernels::make_table(GetParam(), kernels::detect_features()).value();
   Trace trace_;
 
-  /// What op(Exec&) returns, run by so many threads in memory that a traced run has sized.
   template <typename Op>
   std::vector<float> run(int workers, Op op) {
-    trace_ = {};
-    Exec tracing(table_, trace_);
-    op(tracing);
-    const std::size_t peak = tracing.arena().peak();
-    const auto arena = tensor::Buffer::allocate(peak, "test arena").value();
-    std::vector<tensor::Buffer> scratch;
-    for (int i = 0; i < workers; ++i)
-      scratch.push_back(tensor::Buffer::allocate(tracing.scratch_peak(), "test scratch").value());
-    base::Barrier barrier(workers);
-    Tensor out;
-    std::vector<std::thread> threads;
-    for (int worker = 0; worker < workers; ++worker) {
-      threads.emplace_back([&, worker] {
-        Exec ex(table_, barrier, worker, workers, tensor::Arena(arena.data(), peak), scratch[worker].data(),
-                tracing.scratch_peak());
-        const Tensor result = op(ex);
-        if (worker == 0) out = result;
-      });
-    }
-    for (std::thread& thread : threads) thread.join();
-    return {out.f32(), out.f32() + out.shape.elements()};
+    return run_on_workers(table_, workers, trace_, op, [] {});
   }
 
   /// Of a sum of some 100 products; sets that multiply prompts in bf16 are off by up to 1/256 of each.

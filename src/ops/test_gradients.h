@@ -5,13 +5,13 @@
 #include <memory>
 #include <random>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "base/dtype.h"
 #include "kernels/ref/dequantize.h"
 #include "ops/ops.h"
 #include "ops/test_definitions.h"
+#include "ops/test_run.h"
 
 namespace tw::ops {
 
@@ -67,27 +67,10 @@ class GradientRunner {
                      const std::vector<std::vector<float>>& extra) {
     for (auto& gradient : gradients_) gradient.assign(gradient.size(), 0);
     Trace trace;
-    Exec tracing(table_, trace);
     Tape tape(leaves_);
-    step(tracing, tape, factors, extra);
-    const std::size_t peak = tracing.arena().peak();
-    const auto arena = tensor::Buffer::allocate(peak, "test arena").value();
-    std::vector<tensor::Buffer> scratch;
-    for (int i = 0; i < workers; ++i)
-      scratch.push_back(tensor::Buffer::allocate(tracing.scratch_peak(), "test scratch").value());
-    base::Barrier barrier(workers);
-    tape.clear();
-    std::vector<std::thread> threads;
-    std::vector<float> out;
-    for (int worker = 0; worker < workers; ++worker) {
-      threads.emplace_back([&, worker] {
-        Exec ex(table_, barrier, worker, workers, tensor::Arena(arena.data(), peak), scratch[worker].data(),
-                tracing.scratch_peak());
-        const Tensor result = step(ex, tape, factors, extra);
-        if (worker == 0) out.assign(result.f32(), result.f32() + result.shape.elements());
-      });
-    }
-    for (std::thread& thread : threads) thread.join();
+    const auto out = run_on_workers(
+        table_, workers, trace, [&](Exec& ex) { return step(ex, tape, factors, extra); },
+        [&] { tape.clear(); });
     return {gradients_, out};
   }
 

@@ -5,30 +5,18 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/mix64.h"
 
 namespace tw::sched {
-namespace {
-
-/// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): each input bit changes each output bit half of the
-/// time.
-std::uint64_t mix(std::uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9U;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EBU;
-  return x ^ (x >> 31);
-}
-
-constexpr std::uint64_t kStep = 0x9E3779B97F4A7C15U;
-
-}  // namespace
-
 std::uint64_t chain_hash(std::uint64_t previous, std::span<const TokenId> tokens) {
   std::uint64_t hash = previous;
-  for (const TokenId token : tokens) hash = mix(hash * kStep + static_cast<std::uint32_t>(token) + 1);
+  for (const TokenId token : tokens)
+    hash = base::mix64(hash * base::kMixStep + static_cast<std::uint32_t>(token) + 1);
   return hash;
 }
 
 std::uint64_t root_hash(std::uint64_t salt) {
-  return mix(salt + kStep);
+  return base::mix64(salt + base::kMixStep);
 }
 
 BlockPool::BlockPool(std::int64_t blocks, int block_tokens)

@@ -2,6 +2,7 @@
 
 #include <random>
 
+#include "base/mix64.h"
 #include "serve/fields.h"
 
 namespace tw::serve {
@@ -10,13 +11,6 @@ namespace {
 std::uint64_t random_start() {
   std::random_device device;
   return (std::uint64_t{device()} << 32) ^ device();
-}
-
-/// SplitMix64's output step (Steele, Lea, Flood 2014): neighbours give unrelated numbers.
-std::uint64_t mix(std::uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9U;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EBU;
-  return x ^ (x >> 31);
 }
 
 }  // namespace
@@ -40,7 +34,7 @@ void Context::begin_drain() {
 }
 
 std::uint64_t Context::next_random() {
-  return mix(random_.fetch_add(0x9E3779B97F4A7C15U));
+  return base::mix64(random_.fetch_add(base::kMixStep));
 }
 
 std::string Context::next_id(std::string_view prefix) {

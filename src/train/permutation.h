@@ -3,14 +3,13 @@
 
 #include <cstdint>
 
+#include "base/mix64.h"
+
 namespace tw::train {
 
-/// A well mixed 64-bit number of two (the finalizer of MurmurHash3, as in splitmix64).
+/// A well mixed number of two.
 constexpr std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
-  std::uint64_t x = a * 0x9E3779B97F4A7C15u + b + 0x632BE59BD9B4E019u;
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
-  return x ^ (x >> 31);
+  return base::mix64(a * base::kMixStep + b + 0x632BE59BD9B4E019U);
 }
 
 /// A permutation of [0, n) by a Feistel network over the next power of four, walked until it ends inside
