@@ -182,6 +182,25 @@ struct MatmulKernel {
   MatmulPath decode;
 };
 
+/// One side of a product of weights that are learnt, from fp32: rows [begin, end) of a side [R, K].
+struct SideArgs {
+  const float* x;  ///< [R, K], or with `transposed` [K, R]
+  std::int64_t stride, rows, k;
+  bool transposed;
+  void* out;                ///< of all rows
+  std::int64_t begin, end;  ///< begin is a multiple of 16; end too, or R
+};
+
+/// How weights that are learnt are multiplied where there is a better way than by plain rows: products
+/// out[M, N] = left[M, K] · right[N, K]ᵀ of two sides that are both made from fp32. Immutable.
+struct TrainMatmul {
+  /// Of right sides, of packed_bytes(type, N, K) bytes; it has no `pack`. Left sides that are not transposed
+  /// are made by its path's `prepare`. Generated tokens are multiplied as prompts are.
+  MatmulKernel kernel;
+  void (*make_right)(const SideArgs&);
+  void (*make_left)(const SideArgs&);
+};
+
 /// For measuring what a machine can do (probe.h): reads all of `data` and returns a sum of it.
 struct ReadArgs {
   const std::uint8_t* data;  ///< 64-byte aligned
@@ -216,6 +235,7 @@ struct KernelSlots {
   void (*prompt_attention)(const AttentionArgs&) = nullptr;  ///< of prompts
   void (*silu_mul)(const SiluMulArgs&) = nullptr;
   TrainSlots train;
+  const TrainMatmul* train_matmul = nullptr;  ///< in bf16; null: by the paths of plain rows
   std::uint64_t (*read_sum)(const ReadArgs&) = nullptr;
   PeakResult (*peak)(const PeakArgs&) = nullptr;
 };

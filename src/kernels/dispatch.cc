@@ -91,6 +91,8 @@ void fill_amx(const CpuFeatures&, KernelSlots& slots) {
   amx_prefill_slots(slots);
   amx_probe_slots(slots);
   amx_attention_slots(slots);
+  amx_train_slots(slots);
+  amx_attention_backward_slots(slots);
 }
 #endif
 
@@ -126,6 +128,7 @@ void fill_from(Table& table, const KernelSlots& lower) {
     if (table.matmul[i] == nullptr) table.matmul[i] = lower.matmul[i];
     if (table.prefill[i] == nullptr) table.prefill[i] = lower.prefill[i];
   }
+  if (table.train_matmul == nullptr) table.train_matmul = lower.train_matmul;
   if (table.rms_norm == nullptr) table.rms_norm = lower.rms_norm;
   if (table.rope == nullptr) table.rope = lower.rope;
   if (table.store_kv == nullptr) table.store_kv = lower.store_kv;

@@ -87,8 +87,11 @@ struct AttentionBackwardArgs {
 inline constexpr std::int64_t kBackwardRows = 64;  ///< rows of a block of queries, and of keys
 inline constexpr std::int64_t attention_backward_scratch(std::int64_t group, std::int64_t rows,
                                                          std::int64_t d) {
-  const std::int64_t width = (d + 15) / 16 * 16;
-  return 2 * group * ((rows + 15) / 16 * 16) + kBackwardRows * (8 * width + 2 * kBackwardRows);
+  const std::int64_t width = (d + 31) / 32 * 32, padded = (rows + 127) / 128 * 128;
+  const std::int64_t vectors = 2 * group * padded + kBackwardRows * (8 * width + 2 * kBackwardRows);
+  const std::int64_t tiles =
+      padded * (3 * width + 2) + kBackwardRows * 4 * width + 16384;  // a head at a time
+  return vectors > tiles ? vectors : tiles;
 }
 
 /// AdamW (arXiv 1711.05101) on elements [begin, end): one pass, PyTorch's formula.

@@ -1,5 +1,6 @@
 #include "model/trainable.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -19,8 +20,17 @@ double normal(std::uint64_t key, std::uint64_t index) {
   return radius * std::cos(2 * std::numbers::pi * uniform(key, 2 * index + 1));
 }
 
-std::size_t aligned(std::size_t bytes) {
-  return (bytes + 63) / 64 * 64;
+/// Of a matrix in the kernel's form.
+std::size_t matrix_bytes(const kernels::MatmulKernel& kernel, base::DType type, std::int64_t n,
+                         std::int64_t k) {
+  const std::size_t packed = tensor::PackedMatrix::packed_bytes(kernel, type, n, k);
+  return (std::max(packed, packed == 0 ? base::row_bytes(type, n * k) : 0) + 63) / 64 * 64;
+}
+
+tensor::PackedMatrix matrix_at(const kernels::MatmulKernel& kernel, base::DType type, std::byte* memory,
+                               std::int64_t n, std::int64_t k) {
+  const std::size_t packed = tensor::PackedMatrix::packed_bytes(kernel, type, n, k);
+  return {kernel, type, memory, n, k, {memory, packed}};
 }
 
 }  // namespace
@@ -29,46 +39,52 @@ base::Result<std::unique_ptr<Trainable>> Trainable::make(ParamStore& store, cons
                                                          base::DType type) {
   TW_CHECK(type == base::DType::kF32 || type == base::DType::kBF16,
            "weights that are learnt are fp32 or bf16");
-  TW_CHECK(table.matmul[static_cast<int>(type)]->packed_bytes == nullptr, "they lie in plain rows");
+  const bool sides = type == base::DType::kBF16 && table.train_matmul != nullptr;
+  const kernels::MatmulKernel& kernel =
+      sides ? table.train_matmul->kernel : *table.matmul[static_cast<int>(type)];
+  TW_CHECK(sides || kernel.packed_bytes == nullptr, "they lie in plain rows");
   std::unique_ptr<Trainable> t(new Trainable(store));
   std::int64_t elements = 0;
-  std::size_t copies = 0;
+  std::size_t copies = 0, columns = 0;
   for (const Param& param : store.params()) {
     t->offsets_.push_back(elements);
     elements += (param.elements() + 15) / 16 * 16;
-    if (param.multiplied()) copies += aligned(base::row_bytes(type, param.elements()));
+    if (!param.multiplied()) continue;
+    copies += matrix_bytes(kernel, type, param.shape[0], param.shape[1]);
+    columns += matrix_bytes(kernel, type, param.shape[1], param.shape[0]);
   }
   const std::size_t bytes = elements * sizeof(float);
   TW_ASSIGN_OR_RETURN(t->masters_, tensor::Buffer::allocate(bytes, "the master weights"));
   TW_ASSIGN_OR_RETURN(t->gradients_, tensor::Buffer::allocate(bytes, "the gradients"));
-  TW_ASSIGN_OR_RETURN(t->columns_, tensor::Buffer::allocate(copies, "the transposed weights"));
+  TW_ASSIGN_OR_RETURN(t->columns_, tensor::Buffer::allocate(columns, "the transposed weights"));
   if (type != base::DType::kF32) {
     TW_ASSIGN_OR_RETURN(t->rows_, tensor::Buffer::allocate(copies, "the weights in bf16"));
   }
   t->transposed_.resize(store.params().size());
-  std::size_t at = 0;
+  std::byte *rows = t->rows_.data(), *transposed = t->columns_.data();
   for (std::size_t i = 0; i < store.params().size(); ++i) {
-    std::byte* rows =
-        t->rows_.size() > 0 ? t->rows_.data() + at : reinterpret_cast<std::byte*>(t->master(i).data());
-    t->bind(i, table, type, rows, t->columns_.data() + at);
-    if (store.params()[i].multiplied()) at += aligned(base::row_bytes(type, store.params()[i].elements()));
+    const Param& param = store.params()[i];
+    t->bind(i, kernel, type, rows, transposed);
+    if (!param.multiplied()) continue;
+    if (rows != nullptr) rows += matrix_bytes(kernel, type, param.shape[0], param.shape[1]);
+    transposed += matrix_bytes(kernel, type, param.shape[1], param.shape[0]);
   }
   return t;
 }
 
-void Trainable::bind(std::size_t i, const kernels::Table& table, base::DType type, std::byte* rows,
+void Trainable::bind(std::size_t i, const kernels::MatmulKernel& kernel, base::DType type, std::byte* rows,
                      std::byte* transposed) {
   Param& param = store_.params()[i];
   const auto id = static_cast<std::int32_t>(i);
-  const kernels::MatmulKernel& kernel = *table.matmul[static_cast<int>(type)];
   const std::int64_t n = param.shape[0], k = param.shape.back();
   if (param.use == Use::kVector) param.vector = {base::DType::kF32, {n}, master(i).data(), id};
   if (param.use == Use::kTable || param.use == Use::kTableAndMatrix)
     param.table = {base::DType::kF32, master(i).data(), n, k, id};
   if (param.multiplied()) {
-    param.matrix = tensor::PackedMatrix(kernel, type, rows, n, k, {});
+    std::byte* const own = rows == nullptr ? reinterpret_cast<std::byte*>(master(i).data()) : rows;
+    param.matrix = matrix_at(kernel, type, own, n, k);
     param.matrix.set_tape_id(id);
-    transposed_[i] = tensor::PackedMatrix(kernel, type, transposed, k, n, {});
+    transposed_[i] = matrix_at(kernel, type, transposed, k, n);
   }
   param.bound = true;
 }
@@ -86,12 +102,31 @@ void Trainable::initialize(std::uint64_t seed) {
   }
 }
 
+void Trainable::make_sides(ops::Exec& ex, std::size_t i) {
+  const kernels::TrainMatmul& matmul = *ex.table().train_matmul;
+  const Param& param = store_.params()[i];
+  const std::int64_t k = param.shape[1], grain = matmul.kernel.panel_rows;
+  const auto make = [&](const tensor::PackedMatrix& to, bool transposed) {
+    // The buffers are ours: a PackedMatrix only looks at them.
+    void* out = const_cast<std::byte*>(to.packed().data());
+    ex.slice(to.n(), grain, [&](std::int64_t begin, std::int64_t end) {
+      matmul.make_right({master(i).data(), k, to.n(), to.k(), transposed, out, begin, end});
+    });
+  };
+  make(param.matrix, false);
+  make(transposed_[i], true);
+}
+
 void Trainable::refresh(ops::Exec& ex) {
   for (std::size_t i = 0; i < store_.params().size(); ++i) {
     const Param& param = store_.params()[i];
     if (!param.multiplied()) continue;
     const std::int64_t n = param.shape[0], k = param.shape[1];
     const float* from = master(i).data();
+    if (!param.matrix.packed().empty()) {
+      make_sides(ex, i);
+      continue;
+    }
     // The buffers are ours: a PackedMatrix only looks at them.
     auto* columns = const_cast<void*>(transposed_[i].source());
     ex.slice(k, 16, [&](std::int64_t begin, std::int64_t end) {

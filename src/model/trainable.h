@@ -44,8 +44,10 @@ class Trainable {
   std::span<float> part(const tensor::Buffer& b, std::size_t i) const {
     return floats(b).subspan(offsets_[i], store_.params()[i].elements());
   }
-  void bind(std::size_t i, const kernels::Table& table, base::DType type, std::byte* rows,
+  void bind(std::size_t i, const kernels::MatmulKernel& kernel, base::DType type, std::byte* rows,
             std::byte* transposed);
+  /// Both forms of a matrix that the table has a TrainMatmul for.
+  void make_sides(ops::Exec& ex, std::size_t i);
 
   ParamStore& store_;
   std::vector<std::int64_t> offsets_;

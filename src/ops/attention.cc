@@ -74,7 +74,7 @@ void qkv_rope_backward(const Backward& b, const SavedQkv& s) {
     const PackedMatrix* weight;
     Tensor bias;
   };
-  const TransposedInput x = transpose_input(b.ex, s.x, w.q->type());
+  const TransposedInput x = transpose_input(b.ex, s.x, *w.q);
   bool add = b.wants() && b.adds();
   for (const Projection& p : {Projection{d_q, w.q, w.q_bias}, {d_k, w.k, w.k_bias}, {d_v, w.v, w.v_bias}}) {
     TW_CHECK(p.weight->type() == w.q->type(), "projections that are learnt have one type");

@@ -91,9 +91,9 @@ void gated_ffn_backward(const Backward& b, const SavedFfn& s) {
   }
   {
     const tensor::Arena::Scope scope(ex.arena());
-    add_weight_gradient(b, d_y, transpose_input(ex, hidden, s.down->type()), *s.down);
+    add_weight_gradient(b, d_y, transpose_input(ex, hidden, *s.down), *s.down);
   }
-  const TransposedInput x = transpose_input(ex, s.x, s.gate->type());
+  const TransposedInput x = transpose_input(ex, s.x, *s.gate);
   add_weight_gradient(b, s.gates, x, *s.gate);
   add_weight_gradient(b, s.ups, x, *s.up);
   if (b.wants(1)) {

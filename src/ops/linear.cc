@@ -5,8 +5,11 @@
 namespace tw::ops {
 
 const kernels::MatmulPath& path_of(const Exec& ex, const PackedMatrix& weight, bool prompt) {
-  const kernels::MatmulPath* prefill = ex.table().prefill[static_cast<int>(weight.type())];
-  return prompt && prefill != nullptr ? *prefill : weight.kernel().decode;
+  const auto type = static_cast<std::size_t>(weight.type());
+  const kernels::MatmulPath* prefill = ex.table().prefill[type];
+  // It reads the form of the table's own kernel alone.
+  const bool serves = prefill != nullptr && &weight.kernel() == ex.table().matmul[type];
+  return prompt && serves ? *prefill : weight.kernel().decode;
 }
 
 PreparedRows prepare_rows(Exec& ex, Tensor x, const kernels::MatmulPath& path, std::int64_t begin,

@@ -38,13 +38,14 @@ Prepared prepare_again(Exec& ex, Tensor x, const tensor::PackedMatrix& weight, c
 void matmul_slice(Exec& ex, const Prepared& x, const tensor::PackedMatrix& weight, float* out,
                   const float* bias, const float* residual);
 
-/// x [T, K] as the product for a weight's gradient takes it: xᵀ in the weight's type, from the arena.
+/// x [T, K] as the product for a weight's gradient takes it, from the arena: xᵀ in the weight's type, or a
+/// right side of TrainMatmul.
 struct TransposedInput {
   const void* data = nullptr;  ///< [K, T]
   std::int64_t rows = 0, width = 0;
 };
-/// Ends with a barrier.
-TransposedInput transpose_input(Exec& ex, Tensor x, DType type);
+/// For weights that lie as `weight` does. Ends with a barrier.
+TransposedInput transpose_input(Exec& ex, Tensor x, const tensor::PackedMatrix& weight);
 
 /// The gradients of y = x · Wᵀ (+ bias), of d_y [T, N]. Each does nothing for what is frozen, and ends with a
 /// barrier. d_W += d_yᵀ · x

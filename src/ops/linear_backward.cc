@@ -11,11 +11,17 @@ namespace {
 /// Rows of d_yᵀ that are multiplied at a time: bounds the scratch of paths that keep sums of all rows.
 constexpr std::int64_t kRowsAtOnce = 1024;
 
+/// Where the weight is one side of a TrainMatmul; else null.
+const kernels::TrainMatmul* sides_of(const Exec& ex, const PackedMatrix& weight) {
+  const kernels::TrainMatmul* matmul = ex.table().train_matmul;
+  return matmul != nullptr && &weight.kernel() == &matmul->kernel ? matmul : nullptr;
+}
+
 /// How a weight's gradient is computed: as a prompt's product with xᵀ for a weight.
-const kernels::MatmulPath& gradient_path(const Exec& ex, DType type) {
-  const auto at = static_cast<std::size_t>(type);
-  TW_CHECK(ex.table().matmul[at]->packed_bytes == nullptr, "a weight that is learnt lies in plain rows");
-  return ex.table().prefill[at] != nullptr ? *ex.table().prefill[at] : ex.table().matmul[at]->decode;
+const kernels::MatmulPath& gradient_path(const Exec& ex, const PackedMatrix& weight) {
+  TW_CHECK(sides_of(ex, weight) != nullptr || weight.packed().empty(),
+           "a weight that is learnt lies in plain rows or as a side of a product");
+  return path_of(ex, weight, true);
 }
 
 void transpose(Exec& ex, Tensor in, DType type, void* out) {
@@ -25,16 +31,31 @@ void transpose(Exec& ex, Tensor in, DType type, void* out) {
   });
 }
 
+/// xᵀ, of x [T, N], as a side of a product: N rows, T deep. No barrier.
+void make_side(Exec& ex, void (*make)(const kernels::SideArgs&), Tensor x, std::int64_t grain, void* out) {
+  const std::int64_t depth = x.rows(), rows = x.row_stride();
+  ex.slice(rows, grain, [&](std::int64_t begin, std::int64_t end) {
+    make({x.f32(), rows, rows, depth, true, out, begin, end});
+  });
+}
+
 /// d_yᵀ [N, T] as a path wants it, in pieces of kRowsAtOnce rows.
 class TransposedGradient {
  public:
-  TransposedGradient(Exec& ex, Tensor d_y, const kernels::MatmulPath& path)
-      : n_(d_y.row_stride()), depth_(d_y.rows()) {
+  TransposedGradient(Exec& ex, Tensor d_y, const PackedMatrix& weight)
+      : n_(d_y.row_stride()), depth_(d_y.rows()), at_once_(kRowsAtOnce) {
+    const kernels::MatmulPath& path = gradient_path(ex, weight);
+    if (const kernels::TrainMatmul* matmul = sides_of(ex, weight)) {
+      at_once_ = n_;
+      prepared_ = ex.arena().allocate(path.prepared_bytes(n_, depth_));
+      if (!ex.tracing()) make_side(ex, matmul->make_left, d_y, path.prepare_rows, prepared_);
+      return;
+    }
     const Tensor plain = ex.temporary({n_, depth_});
     plain_ = plain.f32();
     if (!ex.tracing()) transpose(ex, d_y, DType::kF32, plain.data);
     if (path.prepare == nullptr) return;
-    piece_bytes_ = (path.prepared_bytes(std::min(n_, kRowsAtOnce), depth_) + 63) / 64 * 64;
+    piece_bytes_ = (path.prepared_bytes(at_once(), depth_) + 63) / 64 * 64;
     prepared_ = ex.arena().allocate(piece_bytes_ * ((n_ + kRowsAtOnce - 1) / kRowsAtOnce));
     if (ex.tracing()) return;
     ex.barrier();
@@ -45,15 +66,16 @@ class TransposedGradient {
       });
     }
   }
-  std::int64_t rows_of(std::int64_t row) const { return std::min(n_ - row, kRowsAtOnce); }
+  std::int64_t at_once() const { return std::min(n_, at_once_); }
+  std::int64_t rows_of(std::int64_t row) const { return std::min(n_ - row, at_once_); }
   const void* piece(std::int64_t row) const {
-    if (prepared_ != nullptr) return prepared_ + row / kRowsAtOnce * piece_bytes_;
+    if (prepared_ != nullptr) return prepared_ + row / at_once_ * piece_bytes_;
     return plain_ + row * depth_;
   }
 
  private:
-  std::int64_t n_, depth_, piece_bytes_ = 0;
-  const float* plain_;
+  std::int64_t n_, depth_, at_once_, piece_bytes_ = 0;
+  const float* plain_ = nullptr;
   std::byte* prepared_ = nullptr;
 };
 
@@ -66,8 +88,17 @@ OpCost product_cost(const char* name, std::int64_t rows, std::int64_t n, std::in
 
 }  // namespace
 
-TransposedInput transpose_input(Exec& ex, Tensor x, DType type) {
+TransposedInput transpose_input(Exec& ex, Tensor x, const PackedMatrix& weight) {
   const std::int64_t rows = x.rows(), width = x.row_stride();
+  const DType type = weight.type();
+  if (const kernels::TrainMatmul* matmul = sides_of(ex, weight)) {
+    std::byte* out = ex.arena().allocate(matmul->kernel.packed_bytes(type, width, rows));
+    if (!ex.tracing()) {
+      make_side(ex, matmul->make_right, x, matmul->kernel.panel_rows, out);
+      ex.barrier();
+    }
+    return {out, rows, width};
+  }
   std::byte* out = ex.arena().allocate(base::row_bytes(type, rows) * width);
   if (!ex.tracing()) {
     transpose(ex, x, type, out);
@@ -82,17 +113,16 @@ void add_weight_gradient(const Backward& b, Tensor d_y, const TransposedInput& x
   if (gradient.shape.rank() == 0) return;
   Exec& ex = b.ex;
   const std::int64_t n = weight.n(), k = weight.k(), depth = x.rows;
-  const kernels::MatmulPath& path = gradient_path(ex, weight.type());
+  const kernels::MatmulPath& path = gradient_path(ex, weight);
   const tensor::Arena::Scope scope(ex.arena());
-  const TransposedGradient left(ex, d_y, path);
-  void* scratch =
-      ex.scratch(path.scratch_bytes == nullptr ? 0 : path.scratch_bytes(std::min(n, kRowsAtOnce), depth));
+  const TransposedGradient left(ex, d_y, weight);
+  void* scratch = ex.scratch(path.scratch_bytes == nullptr ? 0 : path.scratch_bytes(left.at_once(), depth));
   if (ex.tracing()) {
     return ex.record(product_cost("weight_gradient", depth, n, k, 2 * static_cast<double>(gradient.bytes())));
   }
   ex.barrier();
   ex.slice(k, path.slice_rows, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = 0; row < n; row += kRowsAtOnce) {
+    for (std::int64_t row = 0; row < n; row += left.at_once()) {
       float* out = gradient.f32() + row * k;
       path.run({weight.type(), x.data, begin, end, k, depth, left.piece(row), left.rows_of(row), out, k,
                 nullptr, out, scratch});
@@ -131,7 +161,7 @@ void linear_gradients(const Backward& b, Tensor d_y, Tensor x, const PackedMatri
                       int input) {
   const tensor::Arena::Scope scope(b.ex.arena());
   if (b.d_leaf(weight.tape_id()).shape.rank() > 0)
-    add_weight_gradient(b, d_y, transpose_input(b.ex, x, weight.type()), weight);
+    add_weight_gradient(b, d_y, transpose_input(b.ex, x, weight), weight);
   add_bias_gradient(b, d_y, bias);
   if (b.wants(input)) input_gradient(b, d_y, weight, b.d_in(input), b.adds(input));
 }

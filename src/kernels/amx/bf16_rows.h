@@ -64,7 +64,9 @@ class RowWeights {
   RowWeights(const void* data, std::int64_t n, std::int64_t k)
       : data_(static_cast<const std::uint16_t*>(data)), n_(n), k_(k) {}
 
-  void make_tiles(std::int64_t panel, std::int64_t begin, std::int64_t end, std::uint8_t* tiles) const {
+  const std::uint8_t* tiles(std::int64_t panel, std::int64_t begin, std::int64_t end,
+                            std::uint8_t* room) const {
+    std::uint8_t* tiles = room;
     for (std::int64_t block = begin; block < end; ++block, tiles += kTileBytes) {
       __m512i v[kRows];
       for (std::int64_t r = 0; r < kRows; ++r) {
@@ -74,7 +76,9 @@ class RowWeights {
       transpose(v);
       for (int r = 0; r < kRows; ++r) _mm512_store_si512(tiles + r * 64, v[r]);
     }
+    return room;
   }
+  static constexpr bool kInOnePiece = false;
   void fetch(std::int64_t panel, std::int64_t begin, std::int64_t end) const {
     for (std::int64_t row = panel * kRows; row < n_ && row < (panel + 1) * kRows; ++row) {
       for (std::int64_t at = begin * kPanelBlock; at < end * kPanelBlock && at < k_; at += 32)

@@ -140,15 +140,18 @@ class PanelWeights {
         bytes_(panel_bytes(panel_format(kType), kRows, k)),
         blocks_(k / kPanelBlock) {}
 
-  /// Blocks [begin, end) of a panel as tiles.
-  void make_tiles(std::int64_t panel, std::int64_t begin, std::int64_t end, std::uint8_t* tiles) const {
-    dequantize<kType>(data_ + panel * bytes_, begin, end, tiles);
+  /// Blocks [begin, end) of a panel as tiles, made in `room`.
+  const std::uint8_t* tiles(std::int64_t panel, std::int64_t begin, std::int64_t end,
+                            std::uint8_t* room) const {
+    dequantize<kType>(data_ + panel * bytes_, begin, end, room);
+    return room;
   }
-  /// Asks for the part of a panel that these blocks lie in.
-  void fetch(std::int64_t panel, std::int64_t begin, std::int64_t end) const {
-    for (std::int64_t at = bytes_ * begin / blocks_; at < bytes_ * end / blocks_; at += 64)
-      _mm_prefetch(reinterpret_cast<const char*>(data_ + panel * bytes_ + at), _MM_HINT_T1);
+  /// Blocks lie beside each other: `bytes` from `from`.
+  static constexpr bool kInOnePiece = true;
+  const std::uint8_t* from(std::int64_t panel, std::int64_t begin) const {
+    return data_ + panel * bytes_ + bytes_ * begin / blocks_;
   }
+  std::int64_t bytes(std::int64_t begin, std::int64_t end) const { return bytes_ * (end - begin) / blocks_; }
 
  private:
   const std::uint8_t* data_;
