@@ -1,4 +1,4 @@
-"""The work of bench/train_bench.cc on PyTorch: whole steps of the same Llama shape, in bf16 with fp32 weights (autocast), fused
+"""The work of bench/peers/train_steps.cc on PyTorch: whole steps of the same Llama shape, in bf16 with fp32 weights (autocast), fused
 AdamW, clipping, scaled-dot-product attention. One JSON line on standard output.
 usage: torch_train.py SHAPE CONTEXT THREADS eager|compile TOKENS AT_ONCE STEPS"""
 import json
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-# layers, width, heads, ffn, vocab: bench/train_bench.cc has the same.
+# layers, width, heads, ffn, vocab: bench/peers/train_steps.cc has the same.
 SHAPES = {"10m": (6, 320, 5, 864, 8192), "50m": (12, 512, 8, 1376, 16384), "124m": (12, 768, 12, 2048, 50304)}
 
 

@@ -1,6 +1,7 @@
 // Whole training steps: forward, backward, clipping and optimizer. One JSON line on standard output; what
-// bench/peers/train compares with PyTorch. Random tokens and weights: time does not depend on them.
-//   train_bench SHAPE CONTEXT THREADS [TYPE] [TOKENS] [AT_ONCE] [STEPS]
+// bench/peers/train compares with PyTorch; the matrix peak is measured after the steps. Random tokens and
+// weights: time does not depend on them.
+//   train_steps SHAPE CONTEXT THREADS [TYPE] [TOKENS] [AT_ONCE] [STEPS]
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 
 #include "base/json.h"
 #include "base/mix64.h"
+#include "kernels/probe.h"
 #include "train/trainer.h"
 
 namespace {
@@ -48,7 +50,7 @@ std::vector<train::TrainBatch> batches_of(const Shape& s, std::int64_t context, 
 }
 
 int fail(const std::string& why) {
-  std::fprintf(stderr, "train_bench: %s\n", why.c_str());
+  std::fprintf(stderr, "train_steps: %s\n", why.c_str());
   return 1;
 }
 
@@ -90,7 +92,10 @@ int run(const Shape& shape, std::int64_t context, int threads, base::DType type,
                            {"tokens_per_second", static_cast<double>(tokens) / median},
                            {"flops_per_second", report.peak_share * report.seconds / median},
                            {"peak_bytes", static_cast<double>(usage.ru_maxrss) * 1024},
-                           {"loss", report.loss}};
+                           {"loss", report.loss},
+                           {"peak_flops_per_second", kernels::probe_ceilings(threads, 0)
+                                                         .best(type == base::DType::kBF16 ? "bf16" : "fp32")
+                                                         .flops_per_second}};
   std::printf("%s\n", line.dump().c_str());
   return 0;
 }
@@ -105,7 +110,7 @@ int main(int argc, char** argv) {
   const auto* shape = std::find_if(std::begin(kShapes), std::end(kShapes),
                                    [&](const Shape& s) { return !args.empty() && args[0] == s.name; });
   if (shape == std::end(kShapes) || args.size() < 3)
-    return fail("usage: train_bench 10m|50m|124m CONTEXT THREADS [bf16|f32] [TOKENS] [AT_ONCE] [STEPS]");
+    return fail("usage: train_steps 10m|50m|124m CONTEXT THREADS [bf16|f32] [TOKENS] [AT_ONCE] [STEPS]");
   const bool wide = args.size() > 3 && args[3] == "f32";
   const std::int64_t tokens = number(4, 8192);
   return run(*shape, number(1, 256), static_cast<int>(number(2, 1)),
