@@ -135,7 +135,7 @@ struct AttentionArgs {
   float* scratch;  ///< attention_scratch(...) floats of this worker's own, 64-byte aligned
   /// Where pieces of kAttentionPiece positions are left for merge_attention, attention_partial(d) floats for
   /// each [piece of the sequence, row, head]: only piece `piece` is run. Null: all pieces are, into `out`,
-  /// with the same bits. Prompts take no partials.
+  /// with the same bits.
   float* partials = nullptr;
   std::int64_t piece = 0;
 };
@@ -146,10 +146,10 @@ inline constexpr std::int64_t attention_partial(std::int64_t d) {
 }
 inline constexpr std::int64_t kAttentionRows = 128;
 /// Floats of scratch for `group` heads of size d: every row's query, output and sums, in whole tiles of rows
-/// and of d, and room for a piece of the cache.
+/// and of d, what its pieces so far have made, and room for a piece of the cache.
 inline constexpr std::int64_t attention_scratch(std::int64_t group, std::int64_t d) {
   const std::int64_t rows = (kAttentionRows * group + 31) / 32 * 32, width = (d + 31) / 32 * 32;
-  return rows * (width * 3 / 2 + 18) + 128 * width + 8192;
+  return rows * (width * 5 / 2 + 20) + 128 * width + 8192;
 }
 
 /// out[t, i] = silu(gate[t, i]) * up[t, i], silu(x) = x / (1 + exp(-x))

@@ -90,7 +90,7 @@ class Cache {
                                     scratch_.data()->floats};
         spoil_scratch();
         if (rows.pieces)
-          run_pieces(table, args);
+          run_pieces(table, args, prompt);
         else
           (prompt ? table.prompt_attention : table.attention)(args);
       }
@@ -99,14 +99,14 @@ class Cache {
   }
 
   /// Each piece by itself, the last one first, and then their sum.
-  void run_pieces(const Table& table, AttentionArgs args) {
+  void run_pieces(const Table& table, AttentionArgs args, bool prompt) {
     const std::int64_t pieces = (s.length + kAttentionPiece - 1) / kAttentionPiece;
     const std::int64_t rows = (args.row_end - args.row_begin) * (args.head_end - args.head_begin);
     std::vector<float> partials(pieces * rows * attention_partial(s.d), NAN);
     args.partials = partials.data();
     for (args.piece = pieces - 1; args.piece >= 0; --args.piece) {
       spoil_scratch();
-      table.attention(args);
+      (prompt ? table.prompt_attention : table.attention)(args);
     }
     spoil_scratch();
     table.merge_attention(args);
@@ -239,8 +239,10 @@ TEST_P(Pieces, BitsDoNotDependOnWhoRunsAPiece) {
     Cache cache({std::get<1>(GetParam()), length, 3, 1, d});
     for (const std::int64_t window : {0, 20, 600}) {
       for (const std::int64_t first : {length - 1, 2 * kAttentionPiece - 5}) {
-        const auto whole = cache.run(table, false, {first, length, 16}, window);
-        EXPECT_EQ(cache.run(table, false, {first, length, 16, true}, window), whole) << d << " " << window;
+        for (const bool prompt : {false, true}) {
+          const auto whole = cache.run(table, prompt, {first, length, 16}, window);
+          EXPECT_EQ(cache.run(table, prompt, {first, length, 16, true}, window), whole) << d << " " << window;
+        }
       }
     }
   }

@@ -146,6 +146,23 @@ std::int64_t cuts_of(std::int64_t items, std::int64_t workers) {
   return items >= 4 * workers ? 1 : items >= 2 * workers ? 2 : 4;
 }
 
+/// Most floats of what a prompt's pieces leave: 32 MiB.
+constexpr std::int64_t kPromptPartials = std::int64_t{8} << 20;
+
+/// Pieces of the longest prompt, where they are shared out: each part then makes tiles of its own piece of
+/// the cache alone. Else 1.
+std::int64_t prompt_pieces(const AttentionPlace& place, std::int64_t items, std::int64_t workers,
+                           std::int64_t floats_a_piece) {
+  if (items >= 4 * workers) return 1;
+  std::int64_t longest = 0;
+  for (const AttentionPlace::Tile& t : place.tiles) {
+    if (t.row_begin >= place.generated)
+      longest = std::max<std::int64_t>(longest, place.positions[t.row_end - 1] + 1);
+  }
+  const std::int64_t pieces = pieces_of(longest);
+  return pieces > 1 && pieces * floats_a_piece <= kPromptPartials ? pieces : 1;
+}
+
 /// One step's attention: what every call of a kernel is told.
 class AttentionRun {
  public:
@@ -174,11 +191,11 @@ class AttentionRun {
             scratch_};
   }
 
-  /// The same for one piece: a tile and head's partials follow those of the rows before it.
-  kernels::AttentionArgs piece(std::int64_t item, std::int64_t piece, std::int64_t pieces,
-                               float* partials) const {
+  /// The same for one piece: a tile and head's partials follow those of the rows before it, from `first` on.
+  kernels::AttentionArgs piece(std::int64_t item, std::int64_t piece, std::int64_t pieces, float* partials,
+                               std::int64_t first) const {
     kernels::AttentionArgs a = args(item);
-    const std::int64_t rows = a.row_begin * s_.heads + a.head_begin * (a.row_end - a.row_begin);
+    const std::int64_t rows = (a.row_begin - first) * s_.heads + a.head_begin * (a.row_end - a.row_begin);
     a.partials = partials + rows * pieces * kernels::attention_partial(s_.head_dim);
     a.piece = piece;
     return a;
@@ -247,7 +264,9 @@ Tensor attention(Exec& ex, const Qkv& qkv, const AttentionShape& s, const Attent
       static_cast<float*>(ex.scratch(kernels::attention_scratch(group, s.head_dim) * sizeof(float)));
   tensor::Arena::Scope scope(ex.arena());
   if (ex.tracing()) {
-    ex.temporary({std::min(q.rows(), kSharedRows) * s.heads * pieces_of(place.longest), record});
+    const std::int64_t longest = pieces_of(place.longest) * s.heads * record;
+    ex.temporary({std::min(q.rows(), kSharedRows) * longest});
+    if (longest > s.heads * record) ex.temporary({std::min(q.rows() * longest, kPromptPartials)});
     ex.record(attention_cost(ex, q, s, place));
     if (ex.sharding().context > 1) ex.record(context_exchange(ex, q, s));
     return out;
@@ -256,26 +275,36 @@ Tensor attention(Exec& ex, const Qkv& qkv, const AttentionShape& s, const Attent
   const std::int64_t all = static_cast<std::int64_t>(place.tiles.size()) * s.kv_heads;
   std::int64_t generated = 0;  // items
   while (generated < all && run.tile(generated).row_begin < place.generated) generated += s.kv_heads;
-  const std::int64_t pieces = shared_pieces(place), parts = generated * pieces;
-  const std::int64_t cuts = cuts_of(all - generated, ex.workers()), total = parts + (all - generated) * cuts;
+  const std::int64_t pieces = shared_pieces(place), parts = generated * pieces, prompts = all - generated;
+  const std::int64_t prompt_floats = (q.rows() - place.generated) * s.heads * record;
+  const std::int64_t divided = prompt_pieces(place, prompts, ex.workers(), prompt_floats);
+  const std::int64_t cuts = divided > 1 ? divided : cuts_of(prompts, ex.workers());
+  const std::int64_t total = parts + prompts * cuts;
   float* partials = pieces > 1 ? ex.temporary({place.generated * s.heads * pieces, record}).f32() : nullptr;
+  float* prompt_partials = divided > 1 ? ex.temporary({divided, prompt_floats}).f32() : nullptr;
   ex.each(total, [&](std::int64_t part) {
-    if (part >= parts) {
-      const std::int64_t i = total - 1 - part;  // from the back: the last rows of a prompt see most
+    const std::int64_t i = total - 1 - part;  // from the back: the last rows of a prompt see most
+    if (part >= parts && divided > 1) {
+      ex.table().prompt_attention(
+          run.piece(generated + i / divided, i % divided, divided, prompt_partials, place.generated));
+    } else if (part >= parts) {
       const kernels::AttentionArgs args = run.cut(generated + i / cuts, i % cuts, cuts);
       if (args.row_begin < args.row_end) ex.table().prompt_attention(args);
     } else if (pieces > 1) {
-      ex.table().attention(run.piece(part / pieces, part % pieces, pieces, partials));
+      ex.table().attention(run.piece(part / pieces, part % pieces, pieces, partials, 0));
     } else {
       ex.table().attention(run.args(part));
     }
   });
   ex.barrier();
-  if (pieces > 1) {
-    ex.each(generated,
-            [&](std::int64_t item) { ex.table().merge_attention(run.piece(item, 0, pieces, partials)); });
-    ex.barrier();
-  }
+  if (pieces == 1 && divided == 1) return out;
+  ex.each(all, [&](std::int64_t item) {
+    if (item < generated && pieces > 1)
+      ex.table().merge_attention(run.piece(item, 0, pieces, partials, 0));
+    else if (item >= generated && divided > 1)
+      ex.table().merge_attention(run.piece(item, 0, divided, prompt_partials, place.generated));
+  });
+  ex.barrier();
   return out;
 }
 

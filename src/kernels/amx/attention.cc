@@ -1,7 +1,8 @@
-// Attention of prompts by bf16 tiles. The cache is gone through in pieces of 128 positions, cut at absolute
-// positions; a piece's keys and values become tiles once for all rows of the call and all query heads that
+// Attention of prompts by bf16 tiles. The cache is gone through in parts of 128 positions, cut at absolute
+// positions; a part's keys and values become tiles once for all rows of the call and all query heads that
 // share them. A row keeps the largest score so far, the sum of its weights, and its mix of values
-// (arXiv 2205.14135).
+// (arXiv 2205.14135), and begins anew with each piece of kAttentionPiece: what pieces make is merged as
+// piece_attention.h does it, by this call or by merge_attention.
 //
 // "Row" below is a row of the step for one query head: row m is row m / heads, head m % heads. The bits of a
 // row depend on itself alone: a tile's rows do not mix, a position it does not see has a weight of exactly 0,
@@ -13,6 +14,8 @@
 #include "kernels/amx/amx.h"
 #include "kernels/amx/tiles.h"
 #include "kernels/args.h"
+#include "kernels/avx512/attention_vector.h"
+#include "kernels/piece_attention.h"
 
 namespace tw::kernels {
 namespace {
@@ -22,7 +25,8 @@ constexpr std::int64_t kColumns = kPiece / kKvBlock;  // tiles of scores
 constexpr std::int64_t kSteps = kPiece / 32;          // tiles of weights
 constexpr std::int64_t kRows = 32;                    // that run together: two tiles
 constexpr std::int64_t kTileBytes = 1024, kTileFloats = 256;
-constexpr float kNever = -1e30F;
+constexpr float kNever = -1e30F, kLn2 = 0.693147181F;
+using Pieces = PieceAttention<AttentionVector>;
 
 /// Positions [begin, end).
 struct Range {
@@ -37,6 +41,7 @@ struct Shape {
 /// This call's memory. Tiles of 16 rows are in pairs, one for each half of a block's rows.
 struct Scratch {
   float* out;             ///< [block][width / 16][32][16]
+  float* merged;          ///< [row][attention_partial(d)]: of the pieces so far
   float* sums;            ///< [row][16], added up at the end
   float* largest;         ///< [row], as powers of two
   float* scores;          ///< [kColumns][32][16]
@@ -58,6 +63,7 @@ Scratch divide(float* p, const Shape& s) {
   };
   const auto bytes = [&](std::int64_t count) { return reinterpret_cast<std::uint8_t*>(floats(count / 4)); };
   r.out = floats(rows * s.width);
+  r.merged = floats(rows * (s.width + 2));
   r.sums = floats(rows * 16);
   r.largest = floats(rows);
   r.scores = floats(kColumns * kRows * 16);
@@ -414,14 +420,48 @@ void run_block(const AttentionArgs& a, const Shape& s, const Scratch& r, std::in
   mix<kBoth>(s, r, r.out + m * s.width, first, last);
 }
 
-void write_out(const AttentionArgs& a, const Shape& s, const Scratch& r) {
+/// What a piece has made of row m, as piece_attention.h keeps it.
+void collect(const Shape& s, const Scratch& r, std::int64_t m, Pieces::Sums to) {
+  to.largest() = r.largest[m] * kLn2;
+  to.sum() = _mm512_reduce_add_ps(_mm512_load_ps(r.sums + m * 16));
+  const float* mixed = r.out + m / kRows * kRows * s.width + m % kRows * 16;
+  for (std::int64_t i = 0; i < s.d; i += 16)
+    _mm512_mask_storeu_ps(to.mix() + i, lanes_below(s.d - i), _mm512_load_ps(mixed + i * kRows));
+}
+
+/// Leaves a piece's sums of all rows that see any of it, or merges them with those before.
+void leave(const AttentionArgs& a, const Shape& s, const Scratch& r, std::int64_t piece) {
   for (std::int64_t m = 0; m < s.rows; ++m) {
-    const __m512 inverse = _mm512_set1_ps(1.0F / _mm512_reduce_add_ps(_mm512_load_ps(r.sums + m * 16)));
-    const float* mixed = r.out + m / kRows * kRows * s.width + m % kRows * 16;
-    float* out = a.out + (a.row_begin + m / s.heads) * a.stride + (a.head_begin + m % s.heads) * s.d;
-    for (std::int64_t i = 0; i < s.d; i += 16)
-      _mm512_mask_storeu_ps(out + i, lanes_below(s.d - i),
-                            _mm512_mul_ps(_mm512_load_ps(mixed + i * kRows), inverse));
+    const Range seen = seen_by(a, s, m);
+    if (seen.end <= piece * kAttentionPiece || seen.begin >= (piece + 1) * kAttentionPiece) continue;
+    if (a.partials != nullptr) {
+      collect(s, r, m, Pieces::partial(a, piece, m));
+      continue;
+    }
+    const Pieces::Sums all = {r.merged + m * (s.width + 2)}, next = {r.scores};
+    if (seen.begin >= piece * kAttentionPiece) Pieces::clear(a, all);
+    collect(s, r, m, next);
+    Pieces::merge(a, all, next);
+    if (seen.end <= (piece + 1) * kAttentionPiece) Pieces::write_out(a, m, all);
+  }
+}
+
+/// Positions `seen` of one piece.
+template <DType kType>
+void run_piece(const AttentionArgs& a, const Shape& s, const Scratch& r, Range all) {
+  fill(r.largest, s.blocks * kRows, kNever);
+  fill(r.sums, s.blocks * kRows * 16, 0);
+  fill(r.out, s.blocks * kRows * s.width, 0);
+  for (std::int64_t part = all.begin / kPiece * kPiece; part < all.end; part += kPiece) {
+    const Range seen = {larger(all.begin, part), smaller(all.end, part + kPiece)};
+    convert_keys<kType>(a, s, part, seen, r.keys);
+    convert_values<kType>(a, s, part, seen, r.values);
+    for (std::int64_t m = 0; m < s.rows; m += kRows) {
+      if (m + 16 < s.rows)
+        run_block<true>(a, s, r, m, part, seen);
+      else
+        run_block<false>(a, s, r, m, part, seen);
+    }
   }
 }
 
@@ -437,22 +477,17 @@ void run(const AttentionArgs& a) {
   const TileConfig config = whole_tiles();
   const TileScope tiles(config);
   convert_queries(a, s, r.q);
-  fill(r.largest, s.blocks * kRows, kNever);
-  fill(r.sums, s.blocks * kRows * 16, 0);
-  fill(r.out, s.blocks * kRows * s.width, 0);
   const Range all = {seen_by(a, s, 0).begin, seen_by(a, s, s.rows - 1).end};
-  for (std::int64_t piece = all.begin / kPiece * kPiece; piece < all.end; piece += kPiece) {
-    const Range seen = {larger(all.begin, piece), smaller(all.end, piece + kPiece)};
-    convert_keys<kType>(a, s, piece, seen, r.keys);
-    convert_values<kType>(a, s, piece, seen, r.values);
-    for (std::int64_t m = 0; m < s.rows; m += kRows) {
-      if (m + 16 < s.rows)
-        run_block<true>(a, s, r, m, piece, seen);
-      else
-        run_block<false>(a, s, r, m, piece, seen);
-    }
+  const bool one = a.partials != nullptr;
+  const std::int64_t first = one ? a.piece : all.begin / kAttentionPiece;
+  const std::int64_t last = one ? a.piece + 1 : (all.end - 1) / kAttentionPiece + 1;
+  for (std::int64_t piece = first; piece < last; ++piece) {
+    const Range here = {larger(all.begin, piece * kAttentionPiece),
+                        smaller(all.end, (piece + 1) * kAttentionPiece)};
+    if (here.begin >= here.end) continue;
+    run_piece<kType>(a, s, r, here);
+    leave(a, s, r, piece);
   }
-  write_out(a, s, r);
 }
 
 void attention(const AttentionArgs& a) {
