@@ -125,6 +125,18 @@ TEST_P(Workers, ARowHasTheSameBitsSharedOrNot) {
   EXPECT_EQ(shared, whole);
 }
 
+TEST_P(Workers, RowsOfAPromptHaveTheSameBitsSharedByPiecesOrNot) {
+  Step few(1100), many(1100);
+  few.add(1050, 1058, false);
+  many.add(1050, 1058, false);
+  many.add(0, 600, false);  // work enough without pieces
+  const auto shared = few.run(table_, 2);
+  auto whole = many.run(table_, 2);
+  whole.resize(shared.size());
+  EXPECT_EQ(shared, whole);
+  expect_same(few);
+}
+
 INSTANTIATE_TEST_SUITE_P(Sets, Workers,
                          ::testing::ValuesIn(kernels::available_sets(kernels::detect_features())),
                          [](const auto& info) { return info.param; });
