@@ -64,6 +64,14 @@ std::string adapter_tensor_name(std::string_view parameter, char matrix) {
   return fmt::format("{}{}.lora_{}.weight", kPrefix, module_of(parameter), matrix);
 }
 
+std::string adapted_parameter(std::string_view tensor, char matrix) {
+  const std::string end = fmt::format(".lora_{}.weight", matrix);
+  if (!tensor.starts_with(kPrefix) || !tensor.ends_with(end)) return {};
+  tensor.remove_prefix(kPrefix.size());
+  tensor.remove_suffix(end.size());
+  return std::string(tensor) + std::string(kWeight);
+}
+
 void reorder_heads(const spec::ModelConfig& config, std::string_view parameter, std::span<float> b,
                    bool back) {
   const bool query = parameter.ends_with("self_attn.q_proj.weight");
@@ -145,10 +153,8 @@ base::Status Adapter::bind(const io::SafetensorsFile& file, const LoadedModel& b
     }
     mix(base::hash64(std::as_bytes(numbers)));
     mix(base::hash64(param.name));
-    if (param.name.ends_with(".lora_B.weight")) {
-      const std::string module = param.name.substr(kPrefix.size());
-      reorder_heads(base.config(), module.substr(0, module.size() - 14) + ".weight", numbers, false);
-    }
+    if (const std::string weight = adapted_parameter(param.name, 'B'); !weight.empty())
+      reorder_heads(base.config(), weight, numbers, false);
     param.matrix = tensor::PackedMatrix(kernel, base::DType::kF32, at, param.shape[0], param.shape[1], {});
     param.bound = true;
     at += padded(param.elements());
@@ -198,6 +204,22 @@ base::Result<std::unique_ptr<Adapter>> Adapter::make(const AdapterConfig& config
       adapter->add_linear(weight, config.rank_of(module_of(weight.name)));
   }
   return adapter;
+}
+
+base::Status Adapter::take_over(const Adapter& from,
+                                const std::function<std::span<float>(std::size_t)>& master) const {
+  const auto same = [](const Param& a, const Param& b) { return a.name == b.name && a.shape == b.shape; };
+  if (!std::ranges::equal(params_.params(), from.params_.params(), same)) {
+    return base::error(Code::kInvalidArgument,
+                       "the adapter to go on from has other layers or ranks than the one to learn: take its "
+                       "adapter_config.json");
+  }
+  std::size_t i = 0;
+  for (const Param& param : from.params_.params()) {
+    const auto* numbers = static_cast<const float*>(param.matrix.source());
+    std::copy_n(numbers, param.elements(), master(i++).begin());
+  }
+  return base::Ok{};
 }
 
 std::unique_ptr<Adapter> Adapter::largest(const LoadedModel& base) {

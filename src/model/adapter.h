@@ -2,7 +2,9 @@
 // adapter_model.safetensors, kept beside the base model it was learnt for.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,6 +31,10 @@ class Adapter {
   /// One that is to be learnt: parameters by the config's targets and ranks, not bound yet, to begin as
   /// peft's do. Fails with kInvalidArgument when a target is no linear layer of the base.
   static base::Result<std::unique_ptr<Adapter>> make(const AdapterConfig& config, const ParamStore& base);
+  /// Copies the weights of an adapter of the same base with the same layers and ranks to where `master(i)`
+  /// says, by the number in params(): learning goes on from there. Fails with kInvalidArgument.
+  base::Status take_over(const Adapter& from,
+                         const std::function<std::span<float>(std::size_t)>& master) const;
   /// The largest there can be, as shapes alone: for tracing the worst step.
   static std::unique_ptr<Adapter> largest(const LoadedModel& base);
 
@@ -56,6 +62,9 @@ class Adapter {
 
 /// "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight" for A of a base model's parameter.
 std::string adapter_tensor_name(std::string_view parameter, char matrix);
+
+/// The other way round: the base model's parameter, or "" for what is not matrix A ('A') or B of one.
+std::string adapted_parameter(std::string_view tensor, char matrix);
 
 /// GGUF files of some families have the rows of each query and key head in another order than Hugging Face's,
 /// and so has B. In place, B [N, r] of such a parameter into the model's order, or with `back` out of it;
