@@ -23,9 +23,9 @@ STORIES = Path(__file__).parent / "data/models/stories260K.gguf"
 class Server:
     """A server of stories260K. The reference kernels make its answers take seconds."""
 
-    def __init__(self, *flags):
+    def __init__(self, *flags, model=STORIES):
         self.log = tempfile.TemporaryFile()
-        self.process = subprocess.Popen([PROGRAM, "serve", "--port", "0", "--isa", "ref", *flags, STORIES],
+        self.process = subprocess.Popen([PROGRAM, "serve", "--port", "0", "--isa", "ref", *flags, model],
                                         stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.port = 0
         while self.port == 0:
@@ -145,6 +145,39 @@ class Life(unittest.TestCase):
         rest = running.read()
         self.assertIn(b'data: {"error":', rest)
         self.assertNotIn(b"[DONE]", rest)
+
+    def test_adapters_come_and_go_beside_running_answers(self):
+        golden = Path(__file__).parent / "golden"
+        server = Server("--lora", f"all={golden}/lora/llama3", "--lora-updates", model=golden / "families/llama3")
+        self.addCleanup(server.kill)
+
+        def answer(model):
+            connection, response = server.send("POST", "/v1/completions", {
+                "model": model, "prompt": [5, 6, 7, 8], "max_tokens": 30, "temperature": 0, "ignore_eos": True})
+            body = json.loads(response.read())
+            connection.close()
+            return body["choices"][0]["text"] if response.status == 200 else response.status
+
+        plain, adapted = answer(""), answer("all")
+        self.assertNotEqual(plain, adapted)
+        self.assertEqual(answer("gates"), 404)
+        body = {"lora_name": "gates", "lora_path": f"{golden}/lora/llama3-gates"}
+        self.assertEqual(server.ask("POST", "/v1/load_lora_adapter", body).status, 200)
+        self.assertEqual([answer("all"), answer("")], [adapted, plain])
+        self.assertNotIn(answer("gates"), [plain, adapted, 404])
+        connection, running = server.send("POST", "/v1/completions", {
+            "model": "gates", "prompt": [5, 6], "max_tokens": 50, "n": 8, "ignore_eos": True, "stream": True})
+        self.addCleanup(connection.close)
+        running.readline()
+        self.assertEqual(server.ask("POST", "/v1/unload_lora_adapter", {"lora_name": "gates"}).status, 200)
+        self.assertTrue(running.read().endswith(b"data: [DONE]\n\n"))
+        self.assertEqual(answer("gates"), 404)
+        self.assertEqual(server.stop(), 0)
+
+    def test_an_adapter_that_does_not_fit_ends_the_start(self):
+        with self.assertRaises(RuntimeError) as error:
+            Server("--lora", f"a={Path(__file__).parent}/golden/lora/qwen2")
+        self.assertIn("--lora a:", str(error.exception))
 
     def test_names_are_checked_against_rebinding(self):
         server = self.serve("--allow-host", "box.example", "--allow-host", "other.example")

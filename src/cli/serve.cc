@@ -125,7 +125,11 @@ void Loader::load() {
   if (!config_.served_name.empty()) card->name = config_.served_name;
   for (const std::string& warning : card->tokenizer->warnings())
     spdlog::warn("{}: {}", found_->path, warning);
-  api_.attach(card, started_.engine.get());
+  if (const auto attached = api_.attach(card, started_.engine.get()); !attached.ok()) {
+    error_ = attached.error();
+    done_ = true;
+    return;
+  }
   spdlog::info("{}: {}", card->name, started_.engine->description());
   if (config_.log_format == "json") {
     spdlog::info("{} is ready at {}", card->name, address_);  // a collector reads both streams: JSON alone

@@ -8,9 +8,11 @@
 
 #include "base/cpu.h"
 #include "base/log.h"
+#include "base/mix64.h"
 #include "infer/drafter.h"
 #include "infer/step_budget.h"
 #include "infer/step_runner.h"
+#include "model/adapter.h"
 #include "sched/scheduler.h"
 #include "spec/serve_config.h"
 
@@ -82,6 +84,9 @@ class EngineImpl : public Engine {
 
   base::Result<Ticket> submit(GenerateRequest request, Sink sink) override;
   void cancel(Ticket ticket) override;
+  base::Result<std::shared_ptr<const model::Adapter>> load_adapter(const std::string& folder) const override {
+    return model::Adapter::load(folder, *model_);
+  }
   EngineStats stats() const override {
     std::lock_guard lock(mutex_);
     return stats_;
@@ -258,10 +263,15 @@ bool EngineImpl::take_commands() {
   return !stopping;
 }
 
+/// Keys and values made with an adapter serve no request without it.
+std::uint64_t salt_of(const GenerateRequest& r) {
+  return r.adapter == nullptr ? r.cache_salt : base::mix64(r.cache_salt + r.adapter->content_hash());
+}
+
 void EngineImpl::admit(std::unique_ptr<ActiveRequest> request) {
   const GenerateRequest& r = request->request();
   const Ticket ticket = request->ticket();
-  auto status = scheduler_.add({ticket, r.prompt, r.max_tokens, r.prompt_logprobs || r.embed, r.cache_salt});
+  auto status = scheduler_.add({ticket, r.prompt, r.max_tokens, r.prompt_logprobs || r.embed, salt_of(r)});
   ActiveRequest& added = *active_.emplace(ticket, std::move(request)).first->second;
   if (status.ok()) return;
   added.finish(FinishReason::kError, 0, status.error().text());
@@ -317,10 +327,14 @@ void EngineImpl::run_step(const sched::Step& step) {
   batch_.clear();
   outputs_.clear();
   hidden_outputs_.clear();
-  // The kernels of generated tokens and of prompts differ: each phase's rows are together.
+  // The kernels of generated tokens and of prompts differ: each phase's rows are together. So do those of
+  // rows with adapters and without.
   for (const auto phase : {sched::Phase::kGenerated, sched::Phase::kPrompt}) {
-    for (const sched::Slice& slice : step.slices) {
-      if (slice.phase == phase) add_slice(slice);
+    for (const bool adapted : {false, true}) {
+      for (const sched::Slice& slice : step.slices) {
+        const bool has = active_.at(slice.id)->request().adapter != nullptr;
+        if (slice.phase == phase && has == adapted) add_slice(slice);
+      }
     }
   }
   outputs_.insert(outputs_.end(), hidden_outputs_.begin(), hidden_outputs_.end());
@@ -343,7 +357,9 @@ void EngineImpl::add_slice(const sched::Slice& slice) {
   if (request.timings().scheduled == Clock::time_point{}) request.timings().scheduled = Clock::now();
   request.begin_step(slice.tokens.last(static_cast<std::size_t>(slice.guesses)));
   const std::int64_t row = batch_.rows();
-  batch_.add(slice.tokens, slice.first, slice.blocks.data(), slice.phase == sched::Phase::kGenerated);
+  const model::Adapter* adapter = request.request().adapter.get();
+  batch_.add(slice.tokens, slice.first, slice.blocks.data(), slice.phase == sched::Phase::kGenerated,
+             adapter == nullptr ? nullptr : adapter->linears());
   const auto count = static_cast<std::int64_t>(slice.tokens.size());
   const auto prompt = static_cast<std::int64_t>(request.request().prompt.size());
   if (slice.all_rows) {

@@ -17,8 +17,9 @@
 #include "text/tokenizer.h"
 
 namespace tw::model {
+class Adapter;
 class LoadedModel;
-}
+}  // namespace tw::model
 
 namespace tw::infer {
 
@@ -38,6 +39,8 @@ struct GenerateRequest {
   std::shared_ptr<const text::Grammar> grammar;  ///< null: free text
   bool embed = false;                            ///< the mean of the final hidden states instead of an answer
   std::uint64_t cache_salt = 0;
+  /// What load_adapter of this engine gave; null: the base model. It is kept until the last chunk has come.
+  std::shared_ptr<const model::Adapter> adapter;
 };
 
 struct TokenLogprob {
@@ -123,6 +126,11 @@ class Engine {
 
   /// Thread-safe; the sink gets its last chunk (kAborted) within a step. Unknown tickets are ignored.
   virtual void cancel(Ticket ticket) = 0;
+
+  /// Reads a LoRA adapter's folder (peft's format) for this engine's model, on the caller's thread: requests
+  /// that run go on meanwhile. Thread-safe. Errors as model::Adapter::load's.
+  virtual base::Result<std::shared_ptr<const model::Adapter>> load_adapter(
+      const std::string& folder) const = 0;
 
   virtual EngineStats stats() const = 0;        ///< thread-safe
   virtual std::int64_t context() const = 0;     ///< longest prompt + answer

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "model/adapter.h"
+
 namespace tw::infer {
 namespace {
 
@@ -24,7 +26,8 @@ base::Result<std::unique_ptr<StepRunner>> StepRunner::create(const model::Loaded
   const std::vector<std::int32_t> tokens(max_tokens, 0);
   const std::int32_t no_block = 0;
   model::Batch worst;
-  worst.add(tokens, 0, &no_block, false);
+  const auto adapter = model::Adapter::largest(model);
+  worst.add(tokens, 0, &no_block, false, adapter->linears());
   for (int row = 0; row < max_tokens; ++row) worst.want(row);
   const ops::Tensor hidden = model.transformer().forward(ex, worst, kv.view());
   model.transformer().logits(ex, rows_of(hidden, 0, std::min<std::int64_t>(max_tokens, kLogitRows)));

@@ -20,9 +20,10 @@ class Batch {
  public:
   /// Appends `tokens` of one sequence that has `past` tokens in the cache already. `blocks` is its block
   /// table and must outlive the batch. `generated` says that decode's bits are wanted (DESIGN, Same bits).
-  /// REQUIRES: generated tokens come before those of prompts.
+  /// `adapter`: what is added to the linear layers, by their numbers (Param::linear); null: nothing. It must
+  /// outlive the batch. REQUIRES: generated tokens come before those of prompts.
   void add(std::span<const std::int32_t> tokens, std::int64_t past, const std::int32_t* blocks,
-           bool generated);
+           bool generated, const ops::LowRank* adapter = nullptr);
 
   /// For tracing: `count` sequences of `fresh` tokens each, after `past` that are in the cache.
   void add_group(std::int64_t count, std::int64_t fresh, std::int64_t past);
@@ -40,12 +41,16 @@ class Batch {
   std::span<const ops::AttentionPlace::Tile> tiles() const { return tiles_; }
   std::span<const std::int32_t> output_rows() const { return output_rows_; }
   std::span<const ops::AttentionPlace::Group> groups() const { return groups_; }
+  std::span<const ops::AdapterRun> adapters() const { return adapters_; }
 
  private:
+  void add_adapter(std::int64_t begin, bool generated, const ops::LowRank& adapter);
+
   std::vector<std::int32_t> tokens_, positions_, output_rows_;
   std::vector<const std::int32_t*> row_blocks_;
   std::vector<ops::AttentionPlace::Tile> tiles_;
   std::vector<ops::AttentionPlace::Group> groups_;
+  std::vector<ops::AdapterRun> adapters_;
   std::int64_t generated_rows_ = 0;
 };
 

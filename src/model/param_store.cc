@@ -21,6 +21,12 @@ Param& ParamStore::declare(std::string name, std::vector<std::int64_t> shape, Us
   return param;
 }
 
+Param& ParamStore::declare_linear(std::string name, std::vector<std::int64_t> shape, Shard shard) {
+  Param& param = declare(std::move(name), std::move(shape), Use::kMatrix, shard);
+  param.linear = linears_++;
+  return param;
+}
+
 std::int64_t ParamStore::total_elements() const {
   std::int64_t n = 0;
   for (const Param& param : params_) n += param.elements();

@@ -27,7 +27,9 @@ struct Param {
   Shard shard = Shard::kNone;
   bool decay = false;  ///< weight decay applies (matrices)
   bool bound = false;
+  std::int32_t linear = -1;  ///< number of the layer whose weight it is, for adapters; -1: none may be added
   double start = 0, spread = 0;  ///< of the first weights of a new model: mean and standard deviation
+  bool uniform = false;          ///< they are uniform instead, at most `spread` from `start`
 
   tensor::PackedMatrix matrix;  ///< kMatrix, kTableAndMatrix
   ops::EmbeddingTable table;    ///< kTable, kTableAndMatrix
@@ -44,6 +46,11 @@ class ParamStore {
   /// Adds a parameter; the reference stays valid as long as the store. REQUIRES: the name is new.
   Param& declare(std::string name, std::vector<std::int64_t> shape, Use use, Shard shard = Shard::kNone);
 
+  /// The same for the weight of a linear layer that adapters may add to: numbers follow each other.
+  Param& declare_linear(std::string name, std::vector<std::int64_t> shape, Shard shard);
+  /// How many of them there are.
+  std::int32_t linears() const { return linears_; }
+
   std::deque<Param>& params() { return params_; }
   const std::deque<Param>& params() const { return params_; }
   std::int64_t total_elements() const;
@@ -51,6 +58,7 @@ class ParamStore {
  private:
   std::deque<Param> params_;
   std::unordered_set<std::string> names_;
+  std::int32_t linears_ = 0;
 };
 
 }  // namespace tw::model

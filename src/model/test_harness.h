@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "model/adapter.h"
 #include "model/loaded_model.h"
 
 namespace tw::model {
@@ -44,9 +45,10 @@ class Harness {
   }
 
   void add(int sequence, std::span<const std::int32_t> tokens, std::int64_t past, bool all_rows = false,
-           bool generated = false) {
+           bool generated = false, const Adapter* adapter = nullptr) {
     const std::int64_t first = batch_.rows();
-    batch_.add(tokens, past, blocks_[sequence].data(), generated);
+    batch_.add(tokens, past, blocks_[sequence].data(), generated,
+               adapter == nullptr ? nullptr : adapter->linears());
     for (std::int64_t row = all_rows ? first : batch_.rows() - 1; row < batch_.rows(); ++row)
       batch_.want(row);
   }

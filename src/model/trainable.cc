@@ -95,7 +95,8 @@ void Trainable::initialize(std::uint64_t seed) {
     const std::uint64_t key = base::hash64(param.name) ^ seed * 0xD1B54A32D192ED03U;
     std::uint64_t index = 0;
     for (float& x : master(i)) {
-      const double noise = param.spread == 0 ? 0 : param.spread * normal(key, index);
+      const double drawn = param.uniform ? 2 * uniform(key, index) - 1 : normal(key, index);
+      const double noise = param.spread == 0 ? 0 : param.spread * drawn;
       x = static_cast<float>(param.start + noise);
       ++index;
     }

@@ -20,7 +20,7 @@ class Trainable {
                                                        base::DType type);
 
   /// Masters by (seed, name, index in the whole tensor) alone, so that a shard gets what the whole would
-  /// have: normal with the parameter's spread around its start (splitmix64 and Box-Muller).
+  /// have: normal with the parameter's spread around its start (splitmix64 and Box-Muller), or uniform.
   void initialize(std::uint64_t seed);
 
   /// Makes the matrices and their transposes from the masters, all workers together; ends with a barrier.

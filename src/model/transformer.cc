@@ -88,7 +88,7 @@ Transformer::Layer Transformer::declare_layer(ParamStore& store, std::int64_t in
 /// What is added to the residual stream begins smaller, so that the stream does not grow with the layers
 /// (GPT-2).
 const Param* Transformer::declare_adding(ParamStore& store, const std::string& name, std::int64_t in) const {
-  Param& param = store.declare(name, {config_.width, in}, Use::kMatrix, Shard::kColumns);
+  Param& param = store.declare_linear(name, {config_.width, in}, Shard::kColumns);
   param.spread /= std::sqrt(2.0 * static_cast<double>(config_.layers));
   return &param;
 }
@@ -99,7 +99,7 @@ void Transformer::declare_attention(ParamStore& store, const std::string& prefix
     return &store.declare(prefix + name, {n}, Use::kVector, shard);
   };
   const auto matrix = [&](const char* name, std::int64_t out, std::int64_t in, Shard shard) {
-    return &store.declare(prefix + name, {out, in}, Use::kMatrix, shard);
+    return &store.declare_linear(prefix + name, {out, in}, shard);
   };
   layer.q = matrix("q_proj.weight", c.q_width(), c.width, Shard::kRows);
   layer.k = matrix("k_proj.weight", c.kv_width(), c.width, Shard::kRows);
@@ -143,8 +143,8 @@ void Transformer::declare_ffn(ParamStore& store, const std::string& prefix, std:
   };
   const auto gated = [&](const std::string& name, std::int64_t width, const Param*& gate, const Param*& up,
                          const Param*& down) {
-    gate = matrix(name + "gate_proj.weight", width, c.width, Shard::kRows);
-    up = matrix(name + "up_proj.weight", width, c.width, Shard::kRows);
+    gate = &store.declare_linear(prefix + name + "gate_proj.weight", {width, c.width}, Shard::kRows);
+    up = &store.declare_linear(prefix + name + "up_proj.weight", {width, c.width}, Shard::kRows);
     down = declare_adding(store, prefix + name + "down_proj.weight", width);
   };
   if (e.count > 0 && index >= e.dense_layers) {
@@ -171,11 +171,12 @@ ops::Tensor Transformer::forward(ops::Exec& ex, const Batch& batch, const KvView
   const ops::RopeTable rope = ops::rope_table(ex, batch.positions(), inverse_frequencies_);
   ops::AttentionPlace place{batch.positions(), batch.row_blocks(),     batch.tiles(), {},
                             kv.longest,        batch.generated_rows(), batch.groups()};
+  const auto adapters = batch.adapters();
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     ex.enter_layer(static_cast<int>(i));
     place.kv = kv.layers[i];
     if (ex.training() && i > 0) next = ex.output(x.shape);  // a layer's input is needed once more
-    run_layer(ex, layers_[i], x, next, rope, place);
+    run_layer(ex, layers_[i], x, next, rope, place, adapters);
     std::swap(x, next);
   }
   ex.enter_layer(static_cast<int>(layers_.size()));
@@ -190,7 +191,7 @@ ops::Tensor Transformer::norm(ops::Exec& ex, const Norm& norm, ops::Tensor x) co
 }
 
 ops::Qkv Transformer::queries(ops::Exec& ex, const Layer& layer, ops::Tensor x, const ops::RopeTable& rope,
-                              const ops::AttentionPlace& place) const {
+                              const ops::AttentionPlace& place, Runs adapters) const {
   if (layer.kv_down != nullptr) {
     const ops::LatentWeights latent{layer.q_down == nullptr ? nullptr : &layer.q_down->matrix,
                                     &layer.q->matrix, &layer.kv_down->matrix, &layer.kv_up->matrix};
@@ -198,27 +199,28 @@ ops::Qkv Transformer::queries(ops::Exec& ex, const Layer& layer, ops::Tensor x, 
   }
   const ops::QkvWeights qkv{&layer.q->matrix,        &layer.k->matrix,        &layer.v->matrix,
                             vector_of(layer.q_bias), vector_of(layer.k_bias), vector_of(layer.v_bias),
-                            vector_of(layer.q_norm), vector_of(layer.k_norm)};
+                            vector_of(layer.q_norm), vector_of(layer.k_norm), {adapters, layer.q->linear}};
   return ops::qkv_rope(ex, x, qkv, rope, attention_, place);
 }
 
 void Transformer::run_layer(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor out,
-                            const ops::RopeTable& rope, const ops::AttentionPlace& place) const {
+                            const ops::RopeTable& rope, const ops::AttentionPlace& place,
+                            Runs adapters) const {
   tensor::Arena::Scope scope(ex.arena(), ex.training());
   const ops::Tensor attention_input = ops::gather_rows_of_ranks(ex, norm(ex, layer.attention_norm, x));
-  const ops::Qkv projected = queries(ex, layer, attention_input, rope, place);
+  const ops::Qkv projected = queries(ex, layer, attention_input, rope, place, adapters);
   const ops::Tensor mixed = ops::attention(ex, projected, attention_, place);
   ops::Tensor middle = ex.output(x.shape);
-  ops::linear_residual(ex, mixed, layer.o->matrix, place.generated, x, middle);
+  ops::linear_residual(ex, mixed, layer.o->matrix, place.generated, x, middle, {adapters, layer.o->linear});
   middle = ops::sum_over_ranks(ex, middle);
 
   const ops::Tensor ffn_input = ops::gather_rows_of_ranks(ex, norm(ex, layer.ffn_norm, middle));
-  run_ffn(ex, layer, ffn_input, middle, out, place.generated);
+  run_ffn(ex, layer, ffn_input, middle, out, place.generated, adapters);
   ops::sum_over_ranks(ex, out);
 }
 
 void Transformer::run_ffn(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor residual,
-                          ops::Tensor out, std::int64_t generated) const {
+                          ops::Tensor out, std::int64_t generated, Runs adapters) const {
   if (layer.router != nullptr) {
     ops::ExpertWeights w{&layer.router->matrix, &layer.gate->matrix, &layer.up->matrix, &layer.down->matrix};
     if (layer.shared_gate != nullptr) {
@@ -234,7 +236,8 @@ void Transformer::run_ffn(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops:
   } else if (layer.gate == nullptr) {
     ops::gelu_ffn(ex, x, layer.up->matrix, layer.down->matrix, residual, out);
   } else {
-    ops::gated_ffn(ex, x, layer.gate->matrix, layer.up->matrix, layer.down->matrix, generated, residual, out);
+    ops::gated_ffn(ex, x, layer.gate->matrix, layer.up->matrix, layer.down->matrix, generated, residual, out,
+                   {adapters, layer.gate->linear});
   }
 }
 

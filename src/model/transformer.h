@@ -40,6 +40,7 @@ class Transformer {
     const Param *gate = nullptr, *up = nullptr, *down = nullptr;  ///< of one expert where there is a router
     const Param *router = nullptr, *shared_gate = nullptr, *shared_up = nullptr, *shared_down = nullptr;
   };
+  using Runs = std::span<const ops::AdapterRun>;
   Layer declare_layer(ParamStore& store, std::int64_t index) const;
   void declare_attention(ParamStore& store, const std::string& prefix, Layer& layer) const;
   void declare_latent(ParamStore& store, const std::string& prefix, Layer& layer) const;
@@ -48,11 +49,11 @@ class Transformer {
   ops::Tensor norm(ops::Exec& ex, const Norm& norm, ops::Tensor x) const;
   const Param* declare_adding(ParamStore& store, const std::string& name, std::int64_t in) const;
   ops::Qkv queries(ops::Exec& ex, const Layer& layer, ops::Tensor x, const ops::RopeTable& rope,
-                   const ops::AttentionPlace& place) const;
+                   const ops::AttentionPlace& place, Runs adapters) const;
   void run_ffn(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor residual, ops::Tensor out,
-               std::int64_t generated) const;
+               std::int64_t generated, Runs adapters) const;
   void run_layer(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor out,
-                 const ops::RopeTable& rope, const ops::AttentionPlace& place) const;
+                 const ops::RopeTable& rope, const ops::AttentionPlace& place, Runs adapters) const;
 
   spec::ModelConfig config_;
   ops::AttentionShape attention_;

@@ -4,6 +4,7 @@
 
 #include "ops/attention_backward.h"
 #include "ops/linear.h"
+#include "ops/low_rank.h"
 #include "ops/norm.h"
 #include "ops/ops.h"
 
@@ -15,14 +16,17 @@ struct Projected {
   Tensor q, k, v;
 };
 
-void project(Exec& ex, Tensor x, const QkvWeights& w, std::int64_t generated, const Projected& out) {
+void project(Exec& ex, Tensor x, const QkvWeights& w, std::int64_t generated, const Projected& out,
+             LowRankSum& low) {
   const Prepared for_q = prepare(ex, x, *w.q, generated);
   const Prepared for_k = prepare_again(ex, x, *w.k, for_q);
   const Prepared for_v = prepare_again(ex, x, *w.v, for_k);
   matmul_slice(ex, for_q, *w.q, out.q.f32(), w.q_bias.f32(), nullptr);
   matmul_slice(ex, for_k, *w.k, out.k.f32(), w.k_bias.f32(), nullptr);
   matmul_slice(ex, for_v, *w.v, out.v.f32(), w.v_bias.f32(), nullptr);
+  low.project(ex, x);
   if (!ex.tracing()) ex.barrier();
+  low.add_all(ex, {out.q, out.k, out.v});
 }
 
 /// RMSNorm of each head of `raw` into x, then the rotation, of rows [begin, end). Without a norm both are the
@@ -43,6 +47,7 @@ struct SavedQkv {
   QkvWeights weights;
   RopeTable rope;
   AttentionShape shape;
+  SavedLowRank low[3];
 };
 
 /// Takes the rotation and the norm of each head back: d becomes the gradient of the projection.
@@ -73,14 +78,18 @@ void qkv_rope_backward(const Backward& b, const SavedQkv& s) {
     Tensor d;
     const PackedMatrix* weight;
     Tensor bias;
+    const SavedLowRank& low;
   };
-  const TransposedInput x = transpose_input(b.ex, s.x, *w.q);
+  const TransposedInput x =
+      transpose_learnt(b, s.x, {w.q, w.k, w.v, s.low[0].a(), s.low[1].a(), s.low[2].a()});
   bool add = b.wants() && b.adds();
-  for (const Projection& p : {Projection{d_q, w.q, w.q_bias}, {d_k, w.k, w.k_bias}, {d_v, w.v, w.v_bias}}) {
-    TW_CHECK(p.weight->type() == w.q->type(), "projections that are learnt have one type");
+  for (const Projection& p : {Projection{d_q, w.q, w.q_bias, s.low[0]},
+                              {d_k, w.k, w.k_bias, s.low[1]},
+                              {d_v, w.v, w.v_bias, s.low[2]}}) {
     add_weight_gradient(b, p.d, x, *p.weight);
     add_bias_gradient(b, p.d, p.bias);
     if (b.wants()) input_gradient(b, p.d, *p.weight, b.d_in(), std::exchange(add, true));
+    low_rank_gradients(b, p.d, x, p.low, 0);
   }
 }
 
@@ -97,9 +106,10 @@ Qkv qkv_rope(Exec& ex, Tensor x, const QkvWeights& w, const RopeTable& rope, con
   Projected raw{out.q, out.k, out.v};
   if (ex.training() && w.q_norm.shape.rank() > 0)
     raw = {ex.temporary(q.shape), ex.temporary(out.k.shape), out.v};
+  LowRankSum low(ex, w.adapters, 0, 3, place.generated);
   {
     const tensor::Arena::Scope prepared(ex.arena());
-    project(ex, x, w, place.generated, raw);
+    project(ex, x, w, place.generated, raw, low);
   }
   if (!ex.tracing()) {
     ex.slice(rows, 1, [&](std::int64_t begin, std::int64_t end) {
@@ -116,7 +126,9 @@ Qkv qkv_rope(Exec& ex, Tensor x, const QkvWeights& w, const RopeTable& rope, con
   }
   if (!ex.training()) return {q, {}, {}};
   if (Tape* tape = ex.recording())
-    tape->record<qkv_rope_backward>(SavedQkv{x, raw.q, raw.k, w, rope, s}, {out.q, out.k, out.v}, {x});
+    tape->record<qkv_rope_backward>(
+        SavedQkv{x, raw.q, raw.k, w, rope, s, {low.saved(0), low.saved(1), low.saved(2)}},
+        {out.q, out.k, out.v}, {x});
   return out;
 }
 

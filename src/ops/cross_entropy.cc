@@ -48,7 +48,7 @@ void cross_entropy_backward(const Backward& b, const SavedLoss& s) {
     const std::int64_t count = std::min(most, rows - begin);
     const Tensor logits = b.ex.temporary({count, vocab});
     run_rows(b.ex, s.x, *s.weight, s.rows, begin, logits, s.losses);
-    add_weight_gradient(b, logits, transpose_input(b.ex, rows_of(s.x, begin, count), *s.weight), *s.weight);
+    add_weight_gradient(b, logits, transpose_learnt(b, rows_of(s.x, begin, count), {s.weight}), *s.weight);
     if (!b.wants()) continue;
     d_x.shape = s.x.shape;
     input_gradient(b, logits, *s.weight, rows_of(d_x, begin, count), b.adds());

@@ -1,4 +1,7 @@
+#include <algorithm>
+
 #include "ops/linear.h"
+#include "ops/low_rank.h"
 #include "ops/ops.h"
 
 namespace tw::ops {
@@ -43,8 +46,15 @@ PreparedRows run_fused(Exec& ex, const GatedFfn& ffn, const PreparedRows& x) {
   return {x.begin, x.rows, out, ffn.prompt.prepare};
 }
 
+/// The layer's additions: to gate and up, and to down.
+struct LowRanks {
+  LowRankSum gate_up, down;
+  LowRanks(Exec& ex, const Adapters& adapters, std::int64_t generated, std::int64_t first_row)
+      : gate_up(ex, adapters, 0, 2, generated, first_row), down(ex, adapters, 2, 1, generated, first_row) {}
+};
+
 /// silu(x gateᵀ) * (x upᵀ), prepared for down; ends with a barrier.
-Prepared run_gate_up(Exec& ex, const GatedFfn& ffn, Tensor x, std::int64_t generated) {
+Prepared run_gate_up(Exec& ex, const GatedFfn& ffn, Tensor x, std::int64_t generated, LowRanks& low) {
   // The worst step is traced: its rows may be divided in any way.
   const std::int64_t plain = ex.tracing() || !ffn.fused ? x.rows() : generated;
   const Tensor gates = ex.output({plain, ffn.gate.n()}), ups = ex.output({plain, ffn.gate.n()});
@@ -55,7 +65,10 @@ Prepared run_gate_up(Exec& ex, const GatedFfn& ffn, Tensor x, std::int64_t gener
   if (ffn.fused && !ex.tracing()) for_gate.prompt.rows = for_up.prompt.rows = 0;
   matmul_slice(ex, for_gate, ffn.gate, gates.f32(), nullptr, nullptr);
   matmul_slice(ex, for_up, ffn.up, ups.f32(), nullptr, nullptr);
+  low.gate_up.project(ex, x);
   if (!ex.tracing()) {
+    if (!low.gate_up.empty()) ex.barrier();
+    low.gate_up.add_all(ex, {gates, ups});
     // Where the two products are cut differently, all must wait here.
     for (const bool prompt : {false, true}) {
       if (path_of(ex, ffn.gate, prompt).slice_rows != path_of(ex, ffn.up, prompt).slice_rows) {
@@ -67,14 +80,57 @@ Prepared run_gate_up(Exec& ex, const GatedFfn& ffn, Tensor x, std::int64_t gener
     activate(ex, ffn, true, gates, ups, generated, plain);
     ex.barrier();
   }
+  low.down.project(ex, gates);
   Prepared result = prepare(ex, gates, ffn.down, generated);
   if (fused.rows > 0) result.prompt = fused;
   return result;
 }
 
+/// Rows that lie beside each other, of which `first_row` is the step's number of the first.
+void run_rows(Exec& ex, Tensor x, const GatedFfn& ffn, std::int64_t generated, Tensor residual, Tensor out,
+              const Adapters& adapters, std::int64_t first_row) {
+  const tensor::Arena::Scope scope(ex.arena());
+  LowRanks low(ex, adapters, generated + first_row, first_row);
+  const Prepared prepared = run_gate_up(ex, ffn, x, generated, low);
+  matmul_slice(ex, prepared, ffn.down, out.f32(), nullptr, residual.f32());
+  if (!ex.tracing()) ex.barrier();
+  low.down.add_all(ex, {out});
+}
+
+/// Where a prompt's rows go in one piece, there is no place for an adapter: its rows go in two, the others'
+/// as without it.
+void run_pieces(Exec& ex, Tensor x, const GatedFfn& ffn, std::int64_t generated, Tensor residual, Tensor out,
+                const Adapters& adapters) {
+  const auto rows_of = [](Tensor t, std::int64_t begin, std::int64_t end) {
+    return Tensor{t.dtype, {end - begin, t.row_stride()}, t.f32() + begin * t.row_stride()};
+  };
+  GatedFfn in_two = ffn;
+  in_two.fused = false;
+  const auto run = [&](const GatedFfn& how, std::int64_t begin, std::int64_t end, std::size_t first_run,
+                       std::size_t runs) {
+    if (begin == end) return;
+    const Adapters theirs{adapters.runs.subspan(first_run, runs), adapters.linear};
+    run_rows(ex, rows_of(x, begin, end), how, std::clamp<std::int64_t>(generated - begin, 0, end - begin),
+             rows_of(residual, begin, end), rows_of(out, begin, end), theirs, begin);
+  };
+  // Generated rows never go in one piece.
+  std::size_t done = 0;
+  while (done < adapters.runs.size() && adapters.runs[done].begin < generated) ++done;
+  run(in_two, 0, generated, 0, done);
+  std::int64_t begin = generated;
+  while (begin < x.rows()) {
+    const std::int64_t next = done < adapters.runs.size() ? adapters.runs[done].begin : x.rows();
+    run(ffn, begin, next, 0, 0);
+    if (next == x.rows()) break;
+    begin = adapters.runs[done].end;
+    run(in_two, next, begin, done++, 1);
+  }
+}
+
 struct SavedFfn {
   Tensor x, gates, ups;  ///< of the products
   const PackedMatrix *gate, *up, *down;
+  SavedLowRank low_gate, low_up, low_down;
 };
 
 /// What the forward left becomes gradients in place.
@@ -83,6 +139,8 @@ void gated_ffn_backward(const Backward& b, const SavedFfn& s) {
   const std::int64_t rows = s.x.rows(), width = s.gate->n();
   const Tensor d_y{DType::kF32, {rows, s.down->n()}, b.d_out().data}, hidden = ex.temporary({rows, width});
   input_gradient(b, d_y, *s.down, hidden, false);
+  const Tensor d_middle = low_rank_middle_gradient(b, d_y, s.low_down);
+  if (s.low_down.low != nullptr) input_gradient(b, d_middle, *s.low_down.a(), hidden, true);
   if (!ex.tracing()) {
     ex.slice(rows * width, 64, [&](std::int64_t begin, std::int64_t end) {
       ex.table().train.silu_mul_backward({s.gates.f32(), s.ups.f32(), hidden.f32(), begin, end});
@@ -91,29 +149,39 @@ void gated_ffn_backward(const Backward& b, const SavedFfn& s) {
   }
   {
     const tensor::Arena::Scope scope(ex.arena());
-    add_weight_gradient(b, d_y, transpose_input(ex, hidden, *s.down), *s.down);
+    const TransposedInput learnt = transpose_learnt(b, hidden, {s.down, s.low_down.a()});
+    add_weight_gradient(b, d_y, learnt, *s.down);
+    low_rank_weight_gradients(b, d_y, d_middle, learnt, s.low_down);
   }
-  const TransposedInput x = transpose_input(ex, s.x, *s.gate);
-  add_weight_gradient(b, s.gates, x, *s.gate);
-  add_weight_gradient(b, s.ups, x, *s.up);
+  const Tensor d_gates{DType::kF32, {rows, width}, s.gates.data},
+      d_ups{DType::kF32, {rows, width}, s.ups.data};
+  const TransposedInput x = transpose_learnt(b, s.x, {s.gate, s.up, s.low_gate.a(), s.low_up.a()});
+  add_weight_gradient(b, d_gates, x, *s.gate);
+  add_weight_gradient(b, d_ups, x, *s.up);
   if (b.wants(1)) {
-    input_gradient(b, s.gates, *s.gate, b.d_in(1), b.adds(1));
-    input_gradient(b, s.ups, *s.up, b.d_in(1), true);
+    input_gradient(b, d_gates, *s.gate, b.d_in(1), b.adds(1));
+    input_gradient(b, d_ups, *s.up, b.d_in(1), true);
   }
+  low_rank_gradients(b, d_gates, x, s.low_gate, 1);
+  low_rank_gradients(b, d_ups, x, s.low_up, 1);
   pass_gradient(b);
 }
 
 /// With a tape both products stay, and the activation lies beside them.
-void train_gated_ffn(Exec& ex, Tensor x, const GatedFfn& ffn, Tensor residual, Tensor out) {
+void train_gated_ffn(Exec& ex, Tensor x, const GatedFfn& ffn, Tensor residual, Tensor out,
+                     const Adapters& adapters) {
   const std::int64_t rows = x.rows(), width = ffn.gate.n();
   const Tensor gates = ex.temporary({rows, width}), ups = ex.temporary({rows, width});
+  LowRanks low(ex, adapters, 0, 0);
   const tensor::Arena::Scope scope(ex.arena());
   const Tensor hidden = ex.temporary({rows, width});
   const Prepared for_gate = prepare(ex, x, ffn.gate, 0), for_up = prepare_again(ex, x, ffn.up, for_gate);
   matmul_slice(ex, for_gate, ffn.gate, gates.f32(), nullptr, nullptr);
   matmul_slice(ex, for_up, ffn.up, ups.f32(), nullptr, nullptr);
+  low.gate_up.project(ex, x);
   if (!ex.tracing()) {
     ex.barrier();
+    low.gate_up.add_all(ex, {gates, ups});
     ex.slice(rows, 1, [&](std::int64_t begin, std::int64_t end) {
       ex.table().silu_mul({gates.f32(), ups.f32(), hidden.f32(), begin, end, 0, width, width});
     });
@@ -121,26 +189,37 @@ void train_gated_ffn(Exec& ex, Tensor x, const GatedFfn& ffn, Tensor residual, T
   }
   const Prepared prepared = prepare(ex, hidden, ffn.down, 0);
   matmul_slice(ex, prepared, ffn.down, out.f32(), nullptr, residual.f32());
+  low.down.project(ex, hidden);
   if (!ex.tracing()) ex.barrier();
-  if (Tape* tape = ex.recording())
-    tape->record<gated_ffn_backward>(SavedFfn{x, gates, ups, &ffn.gate, &ffn.up, &ffn.down}, {out},
-                                     {residual, x}, true);
+  low.down.add_all(ex, {out});
+  if (Tape* tape = ex.recording()) {
+    const SavedFfn saved{x,
+                         gates,
+                         ups,
+                         &ffn.gate,
+                         &ffn.up,
+                         &ffn.down,
+                         low.gate_up.saved(0),
+                         low.gate_up.saved(1),
+                         low.down.saved(0)};
+    tape->record<gated_ffn_backward>(saved, {out}, {residual, x}, true);
+  }
 }
 
 }  // namespace
 
 void gated_ffn(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMatrix& up, const PackedMatrix& down,
-               std::int64_t generated, Tensor residual, Tensor out) {
+               std::int64_t generated, Tensor residual, Tensor out, const Adapters& adapters) {
   TW_CHECK(gate.n() == up.n() && gate.n() == down.k(), "gate, up and down have widths that do not fit");
   TW_CHECK(residual.shape == out.shape && out.row_stride() == down.n(), "a residual has the wrong shape");
+  const GatedFfn ffn(ex, gate, up, down);
   if (ex.training()) {
     TW_CHECK(generated == 0, "what is generated is not learnt from");
-    train_gated_ffn(ex, x, {ex, gate, up, down}, residual, out);
+    train_gated_ffn(ex, x, ffn, residual, out, adapters);
+  } else if (ex.tracing() || !ffn.fused || !adapts(adapters, 0, 3)) {
+    run_rows(ex, x, ffn, generated, residual, out, adapters, 0);
   } else {
-    tensor::Arena::Scope scope(ex.arena());
-    const Prepared prepared = run_gate_up(ex, {ex, gate, up, down}, x, generated);
-    matmul_slice(ex, prepared, down, out.f32(), nullptr, residual.f32());
-    if (!ex.tracing()) ex.barrier();
+    run_pieces(ex, x, ffn, generated, residual, out, adapters);
   }
   if (!ex.tracing()) return;
   const auto middle = static_cast<double>(x.rows() * gate.n());

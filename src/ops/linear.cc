@@ -1,5 +1,6 @@
 #include "ops/linear.h"
 
+#include "ops/low_rank.h"
 #include "ops/ops.h"
 
 namespace tw::ops {
@@ -101,16 +102,19 @@ struct SavedLinear {
   Tensor x;
   const PackedMatrix* weight;
   Tensor bias;
+  SavedLowRank low;
 };
 
 void linear_backward(const Backward& b, const SavedLinear& s) {
   const Tensor d_y{DType::kF32, {s.x.rows(), s.weight->n()}, b.d_out().data};
-  linear_gradients(b, d_y, s.x, *s.weight, s.bias, 0);
+  linear_gradients(b, d_y, transpose_learnt(b, s.x, {s.weight}), *s.weight, s.bias, 0);
 }
 
 void linear_residual_backward(const Backward& b, const SavedLinear& s) {
   const Tensor d_y{DType::kF32, {s.x.rows(), s.weight->n()}, b.d_out().data};
-  linear_gradients(b, d_y, s.x, *s.weight, {}, 1);
+  const TransposedInput x = transpose_learnt(b, s.x, {s.weight, s.low.a()});
+  linear_gradients(b, d_y, x, *s.weight, {}, 1);
+  low_rank_gradients(b, d_y, x, s.low, 1);
   pass_gradient(b);
 }
 
@@ -125,16 +129,20 @@ Tensor linear(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t gener
     ex.record(linear_cost("linear", x.rows(), weight));
   else
     ex.barrier();
-  if (Tape* tape = ex.recording()) tape->record<linear_backward>(SavedLinear{x, &weight, bias}, {out}, {x});
+  if (Tape* tape = ex.recording())
+    tape->record<linear_backward>(SavedLinear{x, &weight, bias, {}}, {out}, {x});
   return out;
 }
 
 void linear_residual(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t generated, Tensor residual,
-                     Tensor out) {
+                     Tensor out, const Adapters& adapters) {
   TW_CHECK(residual.shape == out.shape && out.row_stride() == weight.n(), "a residual has the wrong shape");
+  tensor::Arena::Scope kept(ex.arena(), ex.training());
+  LowRankSum low(ex, adapters, 0, 1, generated);
   tensor::Arena::Scope scope(ex.arena());
   const Prepared prepared = prepare(ex, x, weight, generated);
   matmul_slice(ex, prepared, weight, out.f32(), nullptr, residual.f32());
+  low.project(ex, x);
   if (ex.tracing()) {
     ex.record(linear_cost("linear_residual", x.rows(), weight));
     const auto elements = static_cast<double>(out.rows() * out.row_stride());
@@ -142,8 +150,10 @@ void linear_residual(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_
   } else {
     ex.barrier();
   }
+  low.add_all(ex, {out});
   if (Tape* tape = ex.recording())
-    tape->record<linear_residual_backward>(SavedLinear{x, &weight, {}}, {out}, {residual, x}, true);
+    tape->record<linear_residual_backward>(SavedLinear{x, &weight, {}, low.saved(0)}, {out}, {residual, x},
+                                           true);
 }
 
 }  // namespace tw::ops

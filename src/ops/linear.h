@@ -46,17 +46,24 @@ struct TransposedInput {
 };
 /// For weights that lie as `weight` does. Ends with a barrier.
 TransposedInput transpose_input(Exec& ex, Tensor x, const tensor::PackedMatrix& weight);
+/// As the weights that are learnt among these want it (null: none); nothing if all are frozen. REQUIRES: they
+/// have one type.
+TransposedInput transpose_learnt(const Backward& b, Tensor x,
+                                 std::initializer_list<const tensor::PackedMatrix*> weights);
 
 /// The gradients of y = x · Wᵀ (+ bias), of d_y [T, N]. Each does nothing for what is frozen, and ends with a
 /// barrier. d_W += d_yᵀ · x
 void add_weight_gradient(const Backward& b, Tensor d_y, const TransposedInput& x,
                          const tensor::PackedMatrix& weight);
 void add_bias_gradient(const Backward& b, Tensor d_y, Tensor bias);
-/// d_x [T, K] = d_y · W, or with `add` d_x += d_y · W.
+/// d_x [T, K] = d_y · W, or with `add` d_x += d_y · W. A weight that the tape does not know is frozen: of its
+/// rows as they are in the file, in any type, a panel of columns at a time is made plain and multiplied with.
 void input_gradient(const Backward& b, Tensor d_y, const tensor::PackedMatrix& weight, Tensor d_x, bool add);
+void frozen_input_gradient(const Backward& b, Tensor d_y, const tensor::PackedMatrix& weight, Tensor d_x,
+                           bool add);
 /// All three of one layer whose input was x, input number `input` of the op.
-void linear_gradients(const Backward& b, Tensor d_y, Tensor x, const tensor::PackedMatrix& weight,
-                      Tensor bias, int input);
+void linear_gradients(const Backward& b, Tensor d_y, const TransposedInput& x,
+                      const tensor::PackedMatrix& weight, Tensor bias, int input);
 
 /// The gradient of an op's first input is that of its output: added, where it is not in the same place.
 void pass_gradient(const Backward& b);

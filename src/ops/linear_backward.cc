@@ -107,6 +107,18 @@ TransposedInput transpose_input(Exec& ex, Tensor x, const PackedMatrix& weight) 
   return {out, rows, width};
 }
 
+TransposedInput transpose_learnt(const Backward& b, Tensor x,
+                                 std::initializer_list<const PackedMatrix*> weights) {
+  const PackedMatrix* learnt = nullptr;
+  for (const PackedMatrix* weight : weights) {
+    if (weight == nullptr || b.d_leaf(weight->tape_id()).shape.rank() == 0) continue;
+    TW_CHECK(learnt == nullptr || weight->type() == learnt->type(),
+             "weights that are learnt from one input have one type");
+    learnt = weight;
+  }
+  return learnt == nullptr ? TransposedInput{} : transpose_input(b.ex, x, *learnt);
+}
+
 void add_weight_gradient(const Backward& b, Tensor d_y, const TransposedInput& x,
                          const PackedMatrix& weight) {
   const Tensor gradient = b.d_leaf(weight.tape_id());
@@ -145,8 +157,8 @@ void add_bias_gradient(const Backward& b, Tensor d_y, Tensor bias) {
 void input_gradient(const Backward& b, Tensor d_y, const PackedMatrix& weight, Tensor d_x, bool add) {
   Exec& ex = b.ex;
   const Leaf* leaf = b.leaf(weight.tape_id());
-  TW_CHECK(leaf != nullptr && leaf->transposed != nullptr,
-           "gradients go through weights that are on the tape");
+  if (leaf == nullptr) return frozen_input_gradient(b, d_y, weight, d_x, add);
+  TW_CHECK(leaf->transposed != nullptr, "gradients go through a weight's transpose");
   const PackedMatrix& transposed = *leaf->transposed;
   TW_CHECK(transposed.n() == weight.k() && transposed.k() == weight.n(),
            "a transposed weight has the wrong shape");
@@ -157,11 +169,10 @@ void input_gradient(const Backward& b, Tensor d_y, const PackedMatrix& weight, T
   ex.barrier();
 }
 
-void linear_gradients(const Backward& b, Tensor d_y, Tensor x, const PackedMatrix& weight, Tensor bias,
-                      int input) {
+void linear_gradients(const Backward& b, Tensor d_y, const TransposedInput& x, const PackedMatrix& weight,
+                      Tensor bias, int input) {
   const tensor::Arena::Scope scope(b.ex.arena());
-  if (b.d_leaf(weight.tape_id()).shape.rank() > 0)
-    add_weight_gradient(b, d_y, transpose_input(b.ex, x, weight), weight);
+  add_weight_gradient(b, d_y, x, weight);
   add_bias_gradient(b, d_y, bias);
   if (b.wants(input)) input_gradient(b, d_y, weight, b.d_in(input), b.adds(input));
 }

@@ -32,17 +32,33 @@ Tensor rms_norm(Exec& ex, Tensor x, Tensor weight, double epsilon);
 // `generated`: rows [0, generated) of a step are generated tokens and take the decode kernels, the others are
 // of prompts and take the prefill kernels (DESIGN, Same bits).
 
+/// What an adapter adds to a linear layer (LoRA, arXiv 2106.09685): y += scale * (x · Aᵀ) · Bᵀ.
+struct LowRank {
+  const PackedMatrix *a = nullptr, *b = nullptr;  ///< A [r, K] and B [N, r]; null: nothing is added
+  float scale = 1;
+};
+/// Consecutive rows of a step, of one phase, that have an adapter.
+struct AdapterRun {
+  std::int64_t begin, end;
+  const LowRank* linears;  ///< by the number of the linear layer
+};
+/// Those of a step as an op is told of them. Rows of no run have the bits they would have without any.
+struct Adapters {
+  std::span<const AdapterRun> runs = {};  ///< in the order of their rows
+  std::int64_t linear = 0;                ///< number of the op's first linear layer; its others follow
+};
+
 /// x · Wᵀ (+ bias): x [T, K], W [N, K], bias [N] or empty; out [T, N].
 Tensor linear(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t generated, Tensor bias = {});
 
 /// out = residual + x · Wᵀ. `out` [T, N] is given, so that it may outlive the arena scope of a layer.
 void linear_residual(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t generated, Tensor residual,
-                     Tensor out);
+                     Tensor out, const Adapters& adapters = {});
 
 /// out = residual + (silu(x · Gᵀ) * (x · Uᵀ)) · Dᵀ: the gated feed-forward layer (arXiv 2002.05202). x and
-/// residual [T, D]; gate and up [F, D], down [D, F]; out as linear_residual's.
+/// residual [T, D]; gate and up [F, D], down [D, F]; out as linear_residual's. Adapters: gate, up, down.
 void gated_ffn(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMatrix& up, const PackedMatrix& down,
-               std::int64_t generated, Tensor residual, Tensor out);
+               std::int64_t generated, Tensor residual, Tensor out, const Adapters& adapters = {});
 
 /// Cosines and sines of a step's rotary angles (arXiv 2104.09864): both [T, d/2].
 struct RopeTable {
@@ -86,6 +102,7 @@ struct QkvWeights {
   const PackedMatrix* v = nullptr;
   Tensor q_bias, k_bias, v_bias;  ///< empty: none
   Tensor q_norm, k_norm;          ///< [d], empty: none
+  Adapters adapters = {};         ///< q, k, v
 };
 
 /// Queries [T, H * d] and, when training, the keys and values [T, Hk * d] that went to the cache.

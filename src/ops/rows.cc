@@ -45,9 +45,10 @@ void embed_backward(const Backward& b, const SavedEmbed& s) {
 
 Tensor embed(Exec& ex, std::span<const std::int32_t> ids, const EmbeddingTable& table) {
   const auto rows = static_cast<std::int64_t>(ids.size());
-  const Tensor out = ex.output({rows, table.width});
+  Tensor out = ex.output({rows, table.width});
   const std::size_t row_bytes = base::row_bytes(table.type, table.width);
-  if (Tape* tape = ex.recording())
+  if (table.tape_id < 0) out.tape_id = -1;  // frozen: no gradient need come here
+  if (Tape* tape = table.tape_id < 0 ? nullptr : ex.recording())
     tape->record<embed_backward>(SavedEmbed{ids, table.width, table.tape_id}, {out}, {});
   if (ex.tracing()) {
     ex.record({"embed", 0, static_cast<double>(row_bytes) * rows, static_cast<double>(out.bytes())});

@@ -30,6 +30,13 @@ inline Numbers plus(Numbers a, const Numbers& b) {
   return a;
 }
 
+/// scale * (x [T, K] · A [r, K]ᵀ) · B [N, r]ᵀ: what an adapter adds to x · Wᵀ.
+inline Numbers low_rank(const Numbers& x, const Numbers& a, const Numbers& b, std::int64_t k, double scale) {
+  Numbers middle = times(x, a, k);
+  for (double& number : middle) number *= scale;
+  return times(middle, b, static_cast<std::int64_t>(a.size()) / k);
+}
+
 inline Numbers rms_normed(Numbers x, const Numbers& weight, double epsilon) {
   const std::size_t width = weight.size();
   for (std::size_t row = 0; row < x.size(); row += width) {

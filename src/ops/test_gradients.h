@@ -1,6 +1,7 @@
 // For tests: one op, its parameters and inputs, run with a tape by any number of threads.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <random>
@@ -15,17 +16,23 @@
 
 namespace tw::ops {
 
-/// How an op takes an input: as something computed before, or as a parameter of one of three kinds.
-enum class Role { kValue, kVector, kMatrix, kTable };
+/// How an op takes an input: as something computed before, as a parameter of one of three kinds, or as a
+/// matrix that is not learnt.
+enum class Role { kValue, kVector, kMatrix, kTable, kFrozen };
 
 struct GradientInput {
   Role role;
   std::vector<std::int64_t> shape;
+  DType frozen = DType::kF32;  ///< the type of a kFrozen one
   std::int64_t elements() const { return shape.size() == 1 ? shape[0] : shape[0] * shape[1]; }
 };
 
+/// Every adapter's scale.
+constexpr float kAdapterScale = 1.5F;
+
 /// What the op sees: values and vectors as tensors, matrices, tables, each at its input's number.
 struct GradientOperands {
+  Adapters adapters;
   std::vector<Tensor> tensors;
   std::vector<PackedMatrix> matrices;
   std::vector<EmbeddingTable> tables;
@@ -38,6 +45,8 @@ struct GradientCase {
   std::function<Numbers(const std::vector<Numbers>&)> definition;
   std::function<Tensor(Exec&, const GradientOperands&)> op;
   bool is_loss = false;  ///< the definition is the loss itself
+  /// Of each linear layer of the op: the inputs that are its adapter's A and B; 0: it has none.
+  std::vector<std::array<int, 2>> adapters = {};
 };
 
 /// All inputs' gradients, one after the other, and what the forward made.
@@ -59,6 +68,12 @@ class GradientRunner {
       gradients_[i].assign(inputs[i].size(), 0);
       bind(i, type);
     }
+    for (const auto& [a, b] : c.adapters)
+      low_.push_back(a == 0 ? LowRank{}
+                            : LowRank{&operands_.matrices[a], &operands_.matrices[b], kAdapterScale});
+    if (low_.empty()) return;
+    run_ = {0, c.inputs[0].shape[0], low_.data()};
+    operands_.adapters = {std::span(&run_, 1), 0};
   }
 
   /// `extra`: factors of a second use of each value, which makes the op add to gradients that are there; or
@@ -80,6 +95,10 @@ class GradientRunner {
     if (input.role == Role::kValue) return;
     Leaf leaf;
     const std::int64_t n = input.shape[0], k = input.shape.back();
+    if (input.role == Role::kFrozen) {
+      operands_.matrices[i] = packed(input.frozen, inputs_[i], n, k);
+      return;
+    }
     leaf.gradient = {DType::kF32, {n, input.shape.size() == 1 ? 1 : k}, gradients_[i].data()};
     const auto id = static_cast<std::int32_t>(leaves_.size());
     float* numbers = inputs_[i].data();
@@ -100,8 +119,13 @@ class GradientRunner {
     auto rows = std::make_unique<std::vector<std::byte>>(base::row_bytes(type, k) * n);
     for (std::int64_t row = 0; row < n; ++row)
       kernels::quantize_row(type, numbers.data() + row * k, rows->data() + row * base::row_bytes(type, k), k);
+    const kernels::MatmulKernel& kernel = *table_.matmul[static_cast<int>(type)];
+    auto panels = std::make_unique<std::vector<std::byte>>(PackedMatrix::packed_bytes(kernel, type, n, k));
+    PackedMatrix matrix(kernel, type, rows->data(), n, k, *panels);
+    matrix.pack_panels(0, matrix.panels());
     stored_.push_back(std::move(rows));
-    return {*table_.matmul[static_cast<int>(type)], type, stored_.back()->data(), n, k, {}};
+    stored_.push_back(std::move(panels));
+    return matrix;
   }
 
   struct Copy {
@@ -162,6 +186,8 @@ class GradientRunner {
   std::vector<PackedMatrix> transposed_;
   std::vector<std::unique_ptr<std::vector<std::byte>>> stored_;
   std::vector<Leaf> leaves_;
+  std::vector<LowRank> low_;
+  AdapterRun run_{};
   GradientOperands operands_;
 };
 

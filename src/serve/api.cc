@@ -6,6 +6,7 @@
 #include <ctime>
 
 #include "base/log.h"
+#include "serve/adapters.h"
 #include "serve/context.h"
 #include "serve/handlers.h"
 #include "serve/host_check.h"
@@ -25,6 +26,8 @@ constexpr std::array kRoutes = {
     Route{"POST", "/v1/chat/completions", handle_chat},
     Route{"POST", "/v1/completions", handle_completions},
     Route{"POST", "/v1/embeddings", handle_embeddings},
+    Route{"POST", "/v1/load_lora_adapter", handle_load_adapter},
+    Route{"POST", "/v1/unload_lora_adapter", handle_unload_adapter},
     Route{"GET", "/v1/models", handle_models},
     Route{"GET", "/v1/models/*", handle_model},
     Route{"POST", "/tokenize", handle_tokenize},
@@ -164,7 +167,7 @@ void Api::mount(http::Server& server) {
   });
 }
 
-void Api::attach(std::shared_ptr<const model::ModelCard> card, infer::Engine* engine) {
+base::Status Api::attach(std::shared_ptr<const model::ModelCard> card, infer::Engine* engine) {
   ServedModel served;
   const std::string& given = impl_->context->options().config.served_name;
   served.name = given.empty() ? card->name : given;
@@ -179,8 +182,11 @@ void Api::attach(std::shared_ptr<const model::ModelCard> card, infer::Engine* en
   served.defaults.repetition_penalty = d.repetition_penalty.value_or(served.defaults.repetition_penalty);
   served.tool_style = text::detect_tool_style(card->chat_template_source);
   served.card = std::move(card);
+  TW_ASSIGN_OR_RETURN(const auto adapters, load_adapters(served, impl_->context->options().config.lora));
   impl_->context->metrics().attach(served.name, engine->context(), [engine] { return engine->stats(); });
   impl_->context->set_model(std::make_shared<const ServedModel>(std::move(served)));
+  for (const ModelPtr& adapter : adapters) TW_RETURN_IF_ERROR(impl_->context->add_adapter(adapter, false));
+  return base::Ok{};
 }
 
 void Api::record_step(std::int64_t tokens) {

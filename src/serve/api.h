@@ -32,8 +32,9 @@ class Api {
   /// used after this object is gone.
   void mount(http::Server& server);
 
-  /// From now on requests are answered. `engine` must live until stop() has returned. Call once.
-  void attach(std::shared_ptr<const model::ModelCard> card, infer::Engine* engine);
+  /// Loads the adapters of the configuration; from then on requests are answered. `engine` must live until
+  /// stop() has returned. Call once. Errors name the adapter and what is wrong with it.
+  base::Status attach(std::shared_ptr<const model::ModelCard> card, infer::Engine* engine);
 
   /// For Engine::create's on_step.
   void record_step(std::int64_t tokens);

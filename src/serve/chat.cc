@@ -58,12 +58,13 @@ base::Result<text::GrammarPtr> answer_grammar(const ServedModel& model, const Ch
 }  // namespace
 
 void handle_chat(const ContextPtr& context, const ExchangePtr& exchange) {
-  const ModelPtr model = context->ready_model(exchange);
-  if (model == nullptr) return;
-  const auto request = parse_chat_request(exchange->request().body, model->defaults);
+  const ModelPtr base = context->ready_model(exchange);
+  if (base == nullptr) return;
+  const auto request = parse_chat_request(exchange->request().body, base->defaults);
   if (!request.ok()) return fail(exchange, request.error());
-  if (const auto known = check_model_name(*model, request->model); !known.ok())
-    return fail(exchange, known.error());
+  const auto found = context->find(request->model);
+  if (!found.ok()) return fail(exchange, found.error());
+  const ModelPtr& model = *found;
   if (const auto offered = check_tools_offered(*model, *request); !offered.ok())
     return fail(exchange, offered.error());
   const auto few = check_sequence_count(*context, "n", static_cast<std::size_t>(request->n));

@@ -46,12 +46,13 @@ std::string prompt_text(const ServedModel& model, const Prompt& prompt) {
 }  // namespace
 
 void handle_completions(const ContextPtr& context, const ExchangePtr& exchange) {
-  const ModelPtr model = context->ready_model(exchange);
-  if (model == nullptr) return;
-  const auto request = parse_completion_request(exchange->request().body, model->defaults);
+  const ModelPtr base = context->ready_model(exchange);
+  if (base == nullptr) return;
+  const auto request = parse_completion_request(exchange->request().body, base->defaults);
   if (!request.ok()) return fail(exchange, request.error());
-  if (const auto known = check_model_name(*model, request->model); !known.ok())
-    return fail(exchange, known.error());
+  const auto found = context->find(request->model);
+  if (!found.ok()) return fail(exchange, found.error());
+  const ModelPtr& model = *found;
   CompletionAnswer answer = describe_answer(*context, *model, *request);
   const std::string_view too_many = request->prompts.size() > 1 ? "prompt" : "n";
   if (const auto few = check_sequence_count(*context, too_many, answer.sequences); !few.ok())

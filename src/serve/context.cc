@@ -28,6 +28,48 @@ void Context::set_model(ModelPtr model) {
   model_ = std::move(model);
 }
 
+base::Result<ModelPtr> Context::find(std::string_view requested) const {
+  std::lock_guard lock(mutex_);
+  if (requested.empty() || requested == model_->name || requested == model_->card->name) return model_;
+  if (const auto it = adapters_.find(requested); it != adapters_.end()) return it->second;
+  return base::Error{base::Code::kNotFound,
+                     fmt::format("the model \"{}\" is not served here: use \"{}\"{}", requested, model_->name,
+                                 adapters_.empty() ? "" : " or an adapter that /v1/models lists"),
+                     "model"};
+}
+
+std::vector<ModelPtr> Context::models() const {
+  std::lock_guard lock(mutex_);
+  std::vector<ModelPtr> all = {model_};
+  for (const auto& [name, adapter] : adapters_) all.push_back(adapter);
+  return all;
+}
+
+base::Status Context::add_adapter(ModelPtr adapter, bool replace) {
+  std::lock_guard lock(mutex_);
+  const std::string name = adapter->name;
+  if (name == model_->name || name == model_->card->name) {
+    return field_error("lora_name", fmt::format("\"{}\" is the base model's name: choose another", name));
+  }
+  const bool known = adapters_.contains(name);
+  if (known && !replace) {
+    return field_error("lora_name", fmt::format("the adapter \"{}\" is loaded already: unload it first, or "
+                                                "send load_inplace to replace it",
+                                                name));
+  }
+  if (!known && adapters_.size() >= kMostAdapters) {
+    return base::error(base::Code::kResourceExhausted, "{} adapters are loaded: unload one first",
+                       adapters_.size());
+  }
+  adapters_[name] = std::move(adapter);
+  return base::Ok{};
+}
+
+bool Context::remove_adapter(const std::string& name) {
+  std::lock_guard lock(mutex_);
+  return adapters_.erase(name) > 0;
+}
+
 void Context::begin_drain() {
   draining_.store(true);
   metrics_.set_draining(true);
@@ -55,13 +97,6 @@ ModelPtr Context::ready_model(const ExchangePtr& exchange, bool generates) const
 
 void fail(const ExchangePtr& exchange, const base::Error& error) {
   exchange->respond(error_response(to_api_error(error)));
-}
-
-base::Status check_model_name(const ServedModel& model, std::string_view requested) {
-  if (requested.empty() || requested == model.name || requested == model.card->name) return base::Ok{};
-  return base::Error{base::Code::kNotFound,
-                     fmt::format("the model \"{}\" is not served here: use \"{}\"", requested, model.name),
-                     "model"};
 }
 
 http::Response json_response(std::string body, const std::vector<std::string>& ignored) {

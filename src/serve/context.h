@@ -3,9 +3,11 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "http/server.h"
 #include "infer/engine.h"
@@ -18,9 +20,12 @@
 
 namespace tw::serve {
 
-/// A model that answers. Immutable.
+/// A model that answers, or one of its adapters. Immutable.
 struct ServedModel {
   std::string name;  ///< as clients call it
+  /// Null: the base model, for which these are empty.
+  std::shared_ptr<const model::Adapter> adapter;
+  std::string adapter_path, parent;  ///< parent: the base model's name
   std::shared_ptr<const model::ModelCard> card;
   infer::Engine* engine = nullptr;
   std::int64_t created = 0;        ///< seconds since 1970
@@ -42,9 +47,21 @@ class Context {
   const ApiOptions& options() const { return options_; }
   Metrics& metrics() { return metrics_; }
 
-  /// Null while the model is being loaded.
+  /// The base model; null while it is being loaded.
   ModelPtr model() const;
   void set_model(ModelPtr model);
+
+  /// What a request calls by this name: "" and the base model's names, or an adapter's. Error: kNotFound.
+  /// REQUIRES: a model was set.
+  base::Result<ModelPtr> find(std::string_view requested) const;
+  /// The base model, then its adapters by name.
+  std::vector<ModelPtr> models() const;
+  /// Adds an adapter by its name; with `replace` also where there is one. Errors: kInvalidArgument for names
+  /// that are taken, kResourceExhausted when there are kMostAdapters.
+  base::Status add_adapter(ModelPtr adapter, bool replace);
+  /// False: there is none. Requests that run with it go on.
+  bool remove_adapter(const std::string& name);
+  static constexpr std::size_t kMostAdapters = 256;
 
   bool draining() const { return draining_.load(); }
   void begin_drain();
@@ -62,15 +79,13 @@ class Context {
   Metrics metrics_;
   std::atomic<bool> draining_{false};
   std::atomic<std::uint64_t> random_;
-  mutable std::mutex mutex_;  // guards model_
+  mutable std::mutex mutex_;  // guards all below
   ModelPtr model_;
+  std::map<std::string, ModelPtr, std::less<>> adapters_;
 };
 
 /// Answers with the error.
 void fail(const ExchangePtr& exchange, const base::Error& error);
-
-/// "" and the served names are fine; else kNotFound.
-base::Status check_model_name(const ServedModel& model, std::string_view requested);
 
 /// An answer as JSON, with the ignored parameters named in a header.
 http::Response json_response(std::string body, const std::vector<std::string>& ignored = {});

@@ -112,12 +112,13 @@ base::Status check_dimensions(const ServedModel& model, std::int64_t dimensions)
 }  // namespace
 
 void handle_embeddings(const ContextPtr& context, const ExchangePtr& exchange) {
-  const ModelPtr model = context->ready_model(exchange);
-  if (model == nullptr) return;
+  const ModelPtr base = context->ready_model(exchange);
+  if (base == nullptr) return;
   const auto request = parse_embedding_request(exchange->request().body);
   if (!request.ok()) return fail(exchange, request.error());
-  if (const auto known = check_model_name(*model, request->model); !known.ok())
-    return fail(exchange, known.error());
+  const auto found = context->find(request->model);
+  if (!found.ok()) return fail(exchange, found.error());
+  const ModelPtr& model = *found;
   if (const auto fits = check_dimensions(*model, request->dimensions); !fits.ok())
     return fail(exchange, fits.error());
   const auto few = check_sequence_count(*context, "input", request->inputs.size());
@@ -135,6 +136,7 @@ void handle_embeddings(const ContextPtr& context, const ExchangePtr& exchange) {
     sequence.prompt = std::move(ids).value();
     sequence.max_tokens = 0;
     sequence.embed = true;
+    sequence.adapter = model->adapter;
     sequences.push_back(std::move(sequence));
   }
   start_generation(context, model, exchange, std::move(sequences),

@@ -98,6 +98,10 @@ struct FakeOptions {
   bool follow_grammars = false;             ///< a request with a grammar gets a random sentence of it
   std::string error;                        ///< not empty: every sequence fails with it after its first token
   std::function<void()> on_submit = [] {};  ///< called first by submit
+  std::function<base::Result<std::shared_ptr<const model::Adapter>>(const std::string& folder)> load_adapter =
+      [](const std::string& folder) -> base::Result<std::shared_ptr<const model::Adapter>> {
+    return base::Error{base::Code::kNotFound, "there is no such file", folder};
+  };
 };
 
 class FakeEngine : public infer::Engine {
@@ -124,6 +128,10 @@ class FakeEngine : public infer::Engine {
     std::lock_guard lock(mutex_);
     cancelled_.push_back(ticket);
     wake_.notify_all();
+  }
+
+  base::Result<std::shared_ptr<const model::Adapter>> load_adapter(const std::string& folder) const override {
+    return options_.load_adapter(folder);
   }
 
   infer::EngineStats stats() const override {

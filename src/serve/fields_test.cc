@@ -1,5 +1,6 @@
 // The tables: every row is checked for type and range, and every message names the field.
 #include "serve/fields.h"
+#include "serve/adapter_request.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -261,6 +262,7 @@ TEST(Fields, AreAllInTheGuide) {
   check(embedding_fields());
   check(tokenize_fields());
   check(detokenize_fields());
+  check(adapter_fields());
 }
 
 }  // namespace

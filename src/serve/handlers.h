@@ -15,6 +15,10 @@ void handle_completions(const ContextPtr& context, const ExchangePtr& exchange);
 void handle_embeddings(const ContextPtr& context, const ExchangePtr& exchange);   // POST /v1/embeddings
 void handle_tokenize(const ContextPtr& context, const ExchangePtr& exchange);     // POST /tokenize
 void handle_detokenize(const ContextPtr& context, const ExchangePtr& exchange);   // POST /detokenize
+void handle_load_adapter(const ContextPtr& context,
+                         const ExchangePtr& exchange);  // POST /v1/load_lora_adapter
+void handle_unload_adapter(const ContextPtr& context,
+                           const ExchangePtr& exchange);  // POST /v1/unload_lora_adapter
 
 void handle_models(const ContextPtr& context, const ExchangePtr& exchange);  // GET /v1/models
 void handle_model(const ContextPtr& context, const ExchangePtr& exchange);   // GET /v1/models/{id}

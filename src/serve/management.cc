@@ -26,8 +26,8 @@ Json model_json(const ServedModel& model) {
           {"object", "model"},
           {"created", model.created},
           {"owned_by", "tokenworks"},
-          {"root", card.name},
-          {"parent", nullptr},
+          {"root", model.adapter == nullptr ? card.name : model.adapter_path},
+          {"parent", model.adapter == nullptr ? Json(nullptr) : Json(model.parent)},
           {"max_model_len", model.context()},
           {"permission", Json::array()},
           {"meta",
@@ -57,7 +57,9 @@ void handle_ready(const ContextPtr& context, const ExchangePtr& exchange) {
 void handle_models(const ContextPtr& context, const ExchangePtr& exchange) {
   const ModelPtr model = context->ready_model(exchange, false);
   if (model == nullptr) return;
-  answer(exchange, {{"object", "list"}, {"data", Json::array({model_json(*model)})}});
+  Json all = Json::array();
+  for (const ModelPtr& each : context->models()) all.push_back(model_json(*each));
+  answer(exchange, {{"object", "list"}, {"data", std::move(all)}});
 }
 
 void handle_model(const ContextPtr& context, const ExchangePtr& exchange) {
@@ -65,11 +67,10 @@ void handle_model(const ContextPtr& context, const ExchangePtr& exchange) {
   if (model == nullptr) return;
   const std::string& path = exchange->request().path;
   const std::string name = path.size() > kModelsPath.size() ? path.substr(kModelsPath.size()) : std::string();
-  const auto known = name.empty()
-                         ? base::Status(base::error(base::Code::kNotFound, "the path names no model"))
-                         : check_model_name(*model, name);
-  if (!known.ok()) return fail(exchange, known.error());
-  answer(exchange, model_json(*model));
+  if (name.empty()) return fail(exchange, base::error(base::Code::kNotFound, "the path names no model"));
+  const auto found = context->find(name);
+  if (!found.ok()) return fail(exchange, found.error());
+  answer(exchange, model_json(**found));
 }
 
 void handle_metadata(const ContextPtr& context, const ExchangePtr& exchange) {

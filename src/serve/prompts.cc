@@ -102,6 +102,7 @@ base::Result<infer::GenerateRequest> engine_request(const ServedModel& model, co
   request.ignore_eos = fields.ignore_eos;
   request.skip_special = fields.skip_special;
   request.cache_salt = fields.cache_salt;
+  request.adapter = model.adapter;
   for (const auto& [token, bias] : fields.sampling.logit_bias) {
     if (static_cast<std::size_t>(token) < model.tokenizer().size()) continue;
     return field_error("logit_bias",

@@ -47,7 +47,7 @@ class TestServer {
     engine_.stop();
   }
 
-  void attach() { api_.attach(card_, &engine_); }
+  void attach() { TW_CHECK(api_.attach(card_, &engine_).ok(), "the fake model is served"); }
   Api& api() { return api_; }
   FakeEngine& engine() { return engine_; }
   http::Server& server() { return *server_; }

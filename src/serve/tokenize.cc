@@ -11,7 +11,6 @@ namespace {
 using Json = base::OrderedJson;
 
 base::Result<Ids> request_ids(const ServedModel& model, const TokenizeRequest& request) {
-  TW_RETURN_IF_ERROR(check_model_name(model, request.model));
   if (!request.messages.is_null()) return chat_prompt(model, request);
   return model.tokenizer().encode(request.prompt,
                                   {.add_special = request.add_special.value_or(true), .parse_special = true});
@@ -24,6 +23,7 @@ void handle_tokenize(const ContextPtr& context, const ExchangePtr& exchange) {
   if (model == nullptr) return;
   const auto request = parse_tokenize_request(exchange->request().body);
   if (!request.ok()) return fail(exchange, request.error());
+  if (const auto found = context->find(request->model); !found.ok()) return fail(exchange, found.error());
   const auto ids = request_ids(*model, *request);
   if (!ids.ok()) return fail(exchange, ids.error());
   Json answer = {
@@ -40,8 +40,7 @@ void handle_detokenize(const ContextPtr& context, const ExchangePtr& exchange) {
   if (model == nullptr) return;
   const auto request = parse_detokenize_request(exchange->request().body);
   if (!request.ok()) return fail(exchange, request.error());
-  if (const auto known = check_model_name(*model, request->model); !known.ok())
-    return fail(exchange, known.error());
+  if (const auto found = context->find(request->model); !found.ok()) return fail(exchange, found.error());
   const auto ids = prompt_ids(*model, "tokens", request->tokens, false);
   if (!ids.ok()) return fail(exchange, ids.error());
   const Json answer = {{"prompt", model->tokenizer().decode(*ids, false)}};

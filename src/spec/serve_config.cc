@@ -7,6 +7,8 @@
 namespace tw::spec {
 namespace {
 
+constexpr std::size_t kMostAdapterName = 512;  // as long as a request's model field
+
 base::Status in_range(const char* flag, std::int64_t value, std::int64_t low, std::int64_t high) {
   if (value >= low && value <= high) return base::Ok{};
   return base::error(base::Code::kInvalidArgument, "--{} is {}, but must be {} to {}", flag, value, low,
@@ -51,6 +53,16 @@ base::Status check_kv_memory(double gib) {
                      kMaxKvMemory);
 }
 
+base::Result<NamedPath> parse_lora(const std::string& value) {
+  const std::size_t at = value.find('=');
+  if (at == std::string::npos || at == 0 || at + 1 == value.size() || at > kMostAdapterName) {
+    return base::error(base::Code::kInvalidArgument,
+                       "--lora is \"{}\", but must be NAME=PATH with a name of at most {} bytes", value,
+                       kMostAdapterName);
+  }
+  return NamedPath{value.substr(0, at), value.substr(at + 1)};
+}
+
 base::Status ServeConfig::validate() const {
   TW_RETURN_IF_ERROR(in_range("port", port, 0, 65535));
   TW_RETURN_IF_ERROR(in_range("ctx", ctx, 0, std::int64_t{1} << 30));
@@ -70,6 +82,7 @@ base::Status ServeConfig::validate() const {
         base::Code::kInvalidArgument,
         "--draft-tokens says how many tokens a draft model guesses: name one by --draft-model");
   }
+  for (const std::string& adapter : lora) TW_RETURN_IF_ERROR(parse_lora(adapter));
   TW_RETURN_IF_ERROR(one_of("packed-weights", packed_weights, {"auto", "off"}));
   TW_RETURN_IF_ERROR(one_of("log-format", log_format, {"text", "json"}));
   TW_RETURN_IF_ERROR(one_of("log-level", log_level, {"trace", "debug", "info", "warn", "error", "off"}));

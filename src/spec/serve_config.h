@@ -39,6 +39,8 @@ struct ServeConfig {
   std::string speculate = "lookup";     ///< lookup or off
   std::string draft_model;              ///< file, folder or name in the store; empty: none
   int draft_tokens = 0;                 ///< 0: as many as pay
+  std::vector<std::string> lora;        ///< NAME=PATH each
+  bool lora_updates = false;            ///< clients may load and unload adapters
   std::string packed_weights = "auto";  ///< auto or off
   int threads = 0;                      ///< 0: what the machine and the cgroup allow
   std::string cpus;                     ///< as 0-3,8; empty: all that this process may use
@@ -77,6 +79,13 @@ struct ServeConfig {
       "a small model of the same vocabulary that guesses tokens too, which changes the speed alone (default: "
       "none)");
     v("draft-tokens", c.draft_tokens, "tokens it guesses at a time, up to 15 (default: as many as pay)");
+    v("lora", c.lora,
+      "NAME=PATH: a LoRA adapter in peft's format, which requests choose by NAME as their model; may be "
+      "repeated");
+    v("lora-updates", c.lora_updates,
+      "let whoever may call the server load and unload adapters (/v1/load_lora_adapter), from any folder "
+      "that "
+      "it can read");
     v("packed-weights", c.packed_weights,
       "auto: keep the weights as packed for this processor in a file beside the model, for the next start; "
       "off");
@@ -98,5 +107,11 @@ struct ServeConfig {
   /// The error names the flag, its value and its range.
   base::Status validate() const;
 };
+
+/// Of --lora NAME=PATH.
+struct NamedPath {
+  std::string name, path;
+};
+base::Result<NamedPath> parse_lora(const std::string& value);
 
 }  // namespace tw::spec

@@ -31,17 +31,35 @@ base::Result<std::unique_ptr<Trainer>> Trainer::make(const spec::ModelConfig& co
                                                      const TrainerOptions& options, base::Team& team) {
   std::unique_ptr<Trainer> trainer(new Trainer(options, team));
   TW_ASSIGN_OR_RETURN(trainer->table_, table_for(options));
-  trainer->transformer_ = std::make_unique<model::Transformer>(config, trainer->store_);
-  TW_ASSIGN_OR_RETURN(trainer->params_,
-                      model::Trainable::make(trainer->store_, trainer->table_, options.type));
-  TW_ASSIGN_OR_RETURN(AdamW adamw, AdamW::make(*trainer->params_, options.optimizer));
-  trainer->optimizer_ = std::make_unique<AdamW>(std::move(adamw));
-  trainer->tape_ = std::make_unique<ops::Tape>(trainer->params_->leaves());
-  trainer->norm_memory_.resize(gradient_norm_memory(trainer->params_->gradients()));
-  TW_RETURN_IF_ERROR(trainer->allocate());
-  trainer->params_->initialize(options.seed);
-  trainer->refresh();
+  trainer->transformer_ = std::make_shared<const model::Transformer>(config, trainer->store_);
+  TW_RETURN_IF_ERROR(trainer->prepare(trainer->store_));
   return trainer;
+}
+
+base::Result<std::unique_ptr<Trainer>> Trainer::make_adapter(std::shared_ptr<const model::LoadedModel> base,
+                                                             const model::AdapterConfig& adapter,
+                                                             const TrainerOptions& options,
+                                                             base::Team& team) {
+  std::unique_ptr<Trainer> trainer(new Trainer(options, team));
+  trainer->table_ = base->table();
+  trainer->base_ = base;
+  trainer->transformer_ = {base, &base->transformer()};
+  TW_ASSIGN_OR_RETURN(trainer->adapter_, model::Adapter::make(adapter, base->params()));
+  TW_RETURN_IF_ERROR(trainer->prepare(trainer->adapter_->params()));
+  return trainer;
+}
+
+/// Memory and first weights of what is learnt.
+base::Status Trainer::prepare(model::ParamStore& learnt) {
+  TW_ASSIGN_OR_RETURN(params_, model::Trainable::make(learnt, table_, options_.type));
+  TW_ASSIGN_OR_RETURN(AdamW adamw, AdamW::make(*params_, options_.optimizer));
+  optimizer_ = std::make_unique<AdamW>(std::move(adamw));
+  tape_ = std::make_unique<ops::Tape>(params_->leaves());
+  norm_memory_.resize(gradient_norm_memory(params_->gradients()));
+  TW_RETURN_IF_ERROR(allocate());
+  params_->initialize(options_.seed);
+  refresh();
+  return base::Ok{};
 }
 
 base::Status Trainer::allocate() {
@@ -108,7 +126,8 @@ base::Status Trainer::load(const TrainBatch& from, double total_weight) {
   blocks = 0;
   for (std::int64_t i = 0; i < from.documents(); ++i) {
     const std::int64_t begin = from.offsets[i], count = from.offsets[i + 1] - begin;
-    batch_.add(std::span(from.tokens).subspan(begin, count), 0, blocks_.data() + blocks, false);
+    batch_.add(std::span(from.tokens).subspan(begin, count), 0, blocks_.data() + blocks, false,
+               adapter_ == nullptr ? nullptr : adapter_->linears());
     blocks += blocks_of(count);
   }
   for (std::int64_t row = 0; row < from.rows(); ++row) batch_.want(row);
@@ -197,13 +216,15 @@ bool Trainer::spikes(double norm) {
   return false;
 }
 
-/// 6·P + 6·L·d·T FLOPs a token: P with the head, without the embedding table; T its document's length.
+/// 6·P + 6·L·d·T FLOPs a token: P with the head, without the embedding table; T its document's length. Frozen
+/// weights, which have no gradients, count 4.
 double Trainer::flops(std::span<const TrainBatch> batches) const {
   const spec::ModelConfig& c = transformer_->config();
   double weights = 0, sum = 0;
-  for (const model::Param& param : store_.params()) {
+  for (const model::Param& param : params_->store().params()) {
     if (param.use != model::Use::kTable) weights += static_cast<double>(param.elements());
   }
+  if (base_ != nullptr) weights += 2.0 / 3 * static_cast<double>(base_->matmul_weights());
   for (const TrainBatch& batch : batches) {
     for (std::int64_t i = 0; i < batch.documents(); ++i) {
       const auto length = static_cast<double>(batch.offsets[i + 1] - batch.offsets[i]);

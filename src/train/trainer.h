@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "base/team.h"
+#include "model/adapter.h"
+#include "model/loaded_model.h"
 #include "model/trainable.h"
 #include "model/transformer.h"
 #include "train/adamw.h"
@@ -45,6 +47,14 @@ class Trainer {
   static base::Result<std::unique_ptr<Trainer>> make(const spec::ModelConfig& config,
                                                      const TrainerOptions& options, base::Team& team);
 
+  /// The same for an adapter beside a model that is loaded and stays as it is, in whatever type its weights
+  /// are (LoRA, arXiv 2106.09685; QLoRA, 2305.14314): params() are the adapter's alone. Kernels are the
+  /// base's; `type` is of the adapter's products. Fails with kInvalidArgument when a target is no layer of
+  /// the base.
+  static base::Result<std::unique_ptr<Trainer>> make_adapter(std::shared_ptr<const model::LoadedModel> base,
+                                                             const model::AdapterConfig& adapter,
+                                                             const TrainerOptions& options, base::Team& team);
+
   /// One optimizer step on the gradients of all batches together, at this learning rate. Fails, with nothing
   /// changed, when a batch is not valid.
   base::Result<StepReport> step(std::span<const TrainBatch> batches, double rate);
@@ -58,6 +68,8 @@ class Trainer {
   model::Trainable& params() { return *params_; }
   const AdamW& optimizer() const { return *optimizer_; }
   const model::Transformer& transformer() const { return *transformer_; }
+  /// What is learnt beside a frozen base; null: all weights are learnt.
+  const model::Adapter* adapter() const { return adapter_.get(); }
   const kernels::Table& table() const { return table_; }
   std::int64_t steps_done() const { return step_; }
   /// After moments and masters were restored.
@@ -66,6 +78,7 @@ class Trainer {
 
  private:
   Trainer(const TrainerOptions& options, base::Team& team) : options_(options), team_(team) {}
+  base::Status prepare(model::ParamStore& learnt);
   base::Status allocate();
   base::Result<double> check(std::span<const TrainBatch> batches) const;
   base::Status load(const TrainBatch& batch, double total_weight);
@@ -80,7 +93,9 @@ class Trainer {
   base::Team& team_;
   kernels::Table table_;
   model::ParamStore store_;
-  std::unique_ptr<model::Transformer> transformer_;
+  std::shared_ptr<const model::Transformer> transformer_;
+  std::shared_ptr<const model::LoadedModel> base_;  ///< with an adapter
+  std::unique_ptr<model::Adapter> adapter_;
   std::unique_ptr<model::Trainable> params_;
   std::unique_ptr<AdamW> optimizer_;
   std::unique_ptr<ops::Tape> tape_;

@@ -64,7 +64,7 @@ int main(int argc, char** argv) {
   serve::Api api({});
   api.mount(**server);
   (*server)->start();
-  api.attach(*card, &engine);
+  if (!api.attach(*card, &engine).ok()) return 1;
   std::printf("%s\n", (*server)->url().c_str());
   std::fflush(stdout);
 

@@ -1,0 +1,206 @@
+#include "ops/low_rank.h"
+
+#include <algorithm>
+
+namespace tw::ops {
+namespace {
+
+/// Rows that a worker takes at a time.
+constexpr std::int64_t kRowsAtOnce = 64;
+
+std::size_t aligned(std::size_t bytes) {
+  return (bytes + 63) / 64 * 64;
+}
+
+/// Of so many rows of k numbers as `path` wants them; 0: fp32 as they are.
+std::size_t prepared_bytes(const kernels::MatmulPath& path, std::int64_t rows, std::int64_t k) {
+  return path.prepare == nullptr ? 0 : aligned(path.prepared_bytes(rows, k));
+}
+
+std::size_t scratch_bytes(const kernels::MatmulPath& path, std::int64_t rows, std::int64_t k) {
+  return path.scratch_bytes == nullptr ? 0 : path.scratch_bytes(rows, k);
+}
+
+/// Rows of a chunk against weight rows [begin, end); `out` and `add` have the weight's n() columns.
+void multiply(const kernels::MatmulPath& path, const PackedMatrix& weight, const void* x, std::int64_t rows,
+              std::int64_t begin, std::int64_t end, float* out, const float* add, void* scratch) {
+  path.run({weight.type(), weight.data(), begin, end, weight.n(), weight.k(), x, rows, out, weight.n(),
+            nullptr, add, scratch});
+}
+
+}  // namespace
+
+/// One run's addition to one layer.
+struct LowRankSum::Part {
+  const LowRank& low;
+  const kernels::MatmulPath &a_path, &b_path;
+  std::int64_t layer, begin, rows;  ///< begin: in x
+  std::int64_t middle;              ///< where its numbers begin in middles_
+  std::size_t prepared;             ///< and in prepared_middles_
+
+  std::int64_t chunks() const { return (rows + kRowsAtOnce - 1) / kRowsAtOnce; }
+  std::int64_t rows_of(std::int64_t chunk) const { return std::min(kRowsAtOnce, rows - chunk * kRowsAtOnce); }
+  std::int64_t rank() const { return low.a->n(); }
+  std::size_t chunk_bytes() const { return prepared_bytes(b_path, kRowsAtOnce, rank()); }
+};
+
+template <typename F>
+void LowRankSum::for_parts(const Exec& ex, F&& f) const {
+  std::int64_t middle = 0;
+  std::size_t prepared = 0;
+  for (const AdapterRun& run : adapters_.runs) {
+    const bool prompt = run.begin >= generated_;
+    for (std::int64_t i = 0; i < count_; ++i) {
+      const LowRank& low = run.linears[linear_ + i];
+      if (low.a == nullptr) continue;
+      const Part part{low,
+                      path_of(ex, *low.a, prompt),
+                      path_of(ex, *low.b, prompt),
+                      i,
+                      run.begin - first_row_,
+                      run.end - run.begin,
+                      middle,
+                      prepared};
+      f(part);
+      middle += part.rows * part.rank();
+      prepared += part.chunks() * part.chunk_bytes();
+    }
+  }
+}
+
+bool adapts(const Adapters& adapters, int first, int count) {
+  return std::any_of(adapters.runs.begin(), adapters.runs.end(), [&](const AdapterRun& run) {
+    const LowRank* begin = run.linears + adapters.linear + first;
+    return std::any_of(begin, begin + count, [](const LowRank& low) { return low.a != nullptr; });
+  });
+}
+
+LowRankSum::LowRankSum(Exec& ex, const Adapters& adapters, int first, int count, std::int64_t generated,
+                       std::int64_t first_row)
+    : adapters_(adapters),
+      linear_(adapters.linear + first),
+      count_(count),
+      generated_(generated),
+      first_row_(first_row) {
+  if (adapters.runs.empty()) return;
+  for_parts(ex, [&](const Part& part) {
+    floats_ += part.rows * part.rank();
+    prepared_ += part.chunks() * part.chunk_bytes();
+  });
+  if (floats_ == 0) return;
+  TW_CHECK(!ex.training() || adapters.runs.size() == 1, "in training one adapter is learnt by all rows");
+  middles_ = ex.temporary({floats_}).f32();
+  prepared_middles_ = ex.arena().allocate(prepared_);
+}
+
+void LowRankSum::project(Exec& ex, Tensor x) {
+  if (empty()) return;
+  std::size_t scratch = 0;
+  for_parts(ex, [&](const Part& part) {
+    const std::int64_t rows = std::min(kRowsAtOnce, part.rows);
+    TW_CHECK(x.row_stride() == part.low.a->k() && part.rank() == part.low.b->k(), "an adapter's shapes fit");
+    scratch = std::max(scratch, prepared_bytes(part.a_path, rows, part.low.a->k()) +
+                                    scratch_bytes(part.a_path, rows, part.low.a->k()));
+    scratch = std::max(scratch, scratch_bytes(part.b_path, rows, part.rank()));
+    if (!ex.tracing()) return;
+    ex.record(linear_cost("low_rank", part.rows, *part.low.a));
+    ex.record(linear_cost("low_rank", part.rows, *part.low.b));
+  });
+  ex.scratch(scratch);
+  if (ex.tracing()) return;
+  // Not `each` part by part: turns go on from one to the next.
+  std::int64_t item = 0;
+  for_parts(ex, [&](const Part& part) {
+    for (std::int64_t chunk = 0; chunk < part.chunks(); ++chunk) {
+      if (item++ % ex.workers() == ex.worker()) project_rows(ex, part, x.f32(), chunk);
+    }
+  });
+}
+
+void LowRankSum::project_rows(Exec& ex, const Part& part, const float* x, std::int64_t chunk) const {
+  const PackedMatrix& a = *part.low.a;
+  const std::int64_t rows = part.rows_of(chunk), rank = part.rank();
+  const float* from = x + (part.begin + chunk * kRowsAtOnce) * a.k();
+  float* to = middles_ + part.middle + chunk * kRowsAtOnce * rank;
+  const std::size_t bytes = prepared_bytes(part.a_path, rows, a.k());
+  auto* scratch = static_cast<std::byte*>(ex.scratch(bytes + scratch_bytes(part.a_path, rows, a.k())));
+  if (bytes > 0) part.a_path.prepare({from, a.k(), scratch, 0, rows, a.k()});
+  multiply(part.a_path, a, bytes > 0 ? static_cast<const void*>(scratch) : from, rows, 0, rank, to, nullptr,
+           scratch + bytes);
+  for (std::int64_t i = 0; i < rows * rank; ++i) to[i] *= part.low.scale;
+  if (part.b_path.prepare == nullptr) return;
+  std::byte* prepared = prepared_middles_ + part.prepared + chunk * part.chunk_bytes();
+  part.b_path.prepare({to, rank, prepared, 0, rows, rank});
+}
+
+void LowRankSum::add_all(Exec& ex, std::initializer_list<Tensor> outputs) const {
+  if (empty() || ex.tracing()) return;
+  std::int64_t layer = 0;
+  for (const Tensor& y : outputs) add(ex, layer++, y);
+  ex.barrier();
+}
+
+void LowRankSum::add(Exec& ex, std::int64_t layer, Tensor y) const {
+  for_parts(ex, [&](const Part& part) {
+    if (part.layer != layer) return;
+    const PackedMatrix& b = *part.low.b;
+    TW_CHECK(y.row_stride() == b.n(), "an adapter's shapes fit");
+    void* scratch = ex.scratch(scratch_bytes(part.b_path, std::min(kRowsAtOnce, part.rows), part.rank()));
+    ex.slice(b.n(), part.b_path.slice_rows, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t chunk = 0; chunk < part.chunks(); ++chunk) {
+        const void* x =
+            part.b_path.prepare == nullptr
+                ? static_cast<const void*>(middles_ + part.middle + chunk * kRowsAtOnce * part.rank())
+                : prepared_middles_ + part.prepared + chunk * part.chunk_bytes();
+        float* out = y.f32() + (part.begin + chunk * kRowsAtOnce) * b.n();
+        multiply(part.b_path, b, x, part.rows_of(chunk), begin, end, out, out, scratch);
+      }
+    });
+  });
+}
+
+SavedLowRank LowRankSum::saved(int i) const {
+  if (empty()) return {};
+  const AdapterRun& run = adapters_.runs[0];
+  std::int64_t middle = 0;
+  for (int before = 0; before < i; ++before) {
+    const LowRank& low = run.linears[linear_ + before];
+    if (low.a != nullptr) middle += (run.end - run.begin) * low.a->n();
+  }
+  const LowRank& low = run.linears[linear_ + i];
+  if (low.a == nullptr) return {};
+  return {&low, middles_ == nullptr ? nullptr : middles_ + middle};
+}
+
+Tensor low_rank_middle_gradient(const Backward& b, Tensor d_y, const SavedLowRank& s) {
+  if (s.low == nullptr) return {};
+  Exec& ex = b.ex;
+  const Tensor d = ex.temporary({d_y.rows(), s.low->a->n()});
+  input_gradient(b, d_y, *s.low->b, d, false);
+  if (ex.tracing()) return d;
+  ex.slice(d.shape.elements(), 64, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) d.f32()[i] *= s.low->scale;
+  });
+  ex.barrier();
+  return d;
+}
+
+void low_rank_weight_gradients(const Backward& b, Tensor d_y, Tensor d_middle, const TransposedInput& x,
+                               const SavedLowRank& s) {
+  if (s.low == nullptr) return;
+  const tensor::Arena::Scope scope(b.ex.arena());
+  const Tensor middle{DType::kF32, d_middle.shape, s.middle};
+  add_weight_gradient(b, d_y, transpose_input(b.ex, middle, *s.low->b), *s.low->b);
+  add_weight_gradient(b, d_middle, x, *s.low->a);
+}
+
+void low_rank_gradients(const Backward& b, Tensor d_y, const TransposedInput& x, const SavedLowRank& s,
+                        int input) {
+  if (s.low == nullptr) return;
+  const tensor::Arena::Scope scope(b.ex.arena());
+  const Tensor d_middle = low_rank_middle_gradient(b, d_y, s);
+  low_rank_weight_gradients(b, d_y, d_middle, x, s);
+  if (b.wants(input)) input_gradient(b, d_middle, *s.low->a, b.d_in(input), true);
+}
+
+}  // namespace tw::ops

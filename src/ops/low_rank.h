@@ -1,0 +1,65 @@
+// What adapters add to the linear layers inside an op. For src/ops alone.
+#pragma once
+
+#include <initializer_list>
+
+#include "ops/linear.h"
+#include "ops/ops.h"
+
+namespace tw::ops {
+
+/// What the backward of one linear layer's addition needs.
+struct SavedLowRank {
+  const LowRank* low = nullptr;  ///< null: nothing was added
+  float* middle = nullptr;       ///< scale * x · Aᵀ [T, r]
+  const PackedMatrix* a() const { return low == nullptr ? nullptr : low->a; }
+};
+
+/// The additions to `count` linear layers that share x, in one op: memory first, then all x · Aᵀ, then,
+/// behind a barrier, what is added. Without adapters each call does nothing.
+class LowRankSum {
+ public:
+  /// Takes memory from the arena for additions to the layers from `first` of the op's on. Rows of a step
+  /// before `first_row` are not in x.
+  LowRankSum(Exec& ex, const Adapters& adapters, int first, int count, std::int64_t generated,
+             std::int64_t first_row = 0);
+
+  bool empty() const { return floats_ == 0; }
+  /// This worker's part of scale * x · Aᵀ. No barrier.
+  void project(Exec& ex, Tensor x);
+  /// Adds to the layers' outputs, and ends with a barrier. REQUIRES: a barrier lies behind project and behind
+  /// the outputs.
+  void add_all(Exec& ex, std::initializer_list<Tensor> outputs) const;
+  /// REQUIRES: one run of all rows, as in training.
+  SavedLowRank saved(int i) const;
+
+ private:
+  struct Part;
+  template <typename F>
+  void for_parts(const Exec& ex, F&& f) const;
+  void add(Exec& ex, std::int64_t layer, Tensor y) const;
+  void project_rows(Exec& ex, const Part& part, const float* x, std::int64_t chunk) const;
+
+  Adapters adapters_;
+  std::int64_t linear_, count_, generated_, first_row_;
+  std::int64_t floats_ = 0;   ///< of all middles
+  std::size_t prepared_ = 0;  ///< bytes of all middles as B's path wants them
+  float* middles_ = nullptr;
+  std::byte* prepared_middles_ = nullptr;
+};
+
+/// Some run adds something to one of these layers of the op.
+bool adapts(const Adapters& adapters, int first, int count);
+
+// Gradients of y += scale * (x · Aᵀ) · Bᵀ, of d_y [T, N]. All end with a barrier, and nothing is done where
+// nothing was added.
+/// The gradient by x · Aᵀ: [T, r], from the arena.
+Tensor low_rank_middle_gradient(const Backward& b, Tensor d_y, const SavedLowRank& s);
+/// A's and B's.
+void low_rank_weight_gradients(const Backward& b, Tensor d_y, Tensor d_middle, const TransposedInput& x,
+                               const SavedLowRank& s);
+/// All of a layer whose d_x is there already: d_x += ..., where x, input number `input` of the op, is wanted.
+void low_rank_gradients(const Backward& b, Tensor d_y, const TransposedInput& x, const SavedLowRank& s,
+                        int input);
+
+}  // namespace tw::ops
