@@ -1,5 +1,8 @@
+#include <algorithm>
+
 #include "io/gguf_tokenizer_write.h"
 #include "model/families.h"
+#include "model/quantize.h"
 #include "model/save_parts.h"
 
 namespace tw::model {
@@ -42,11 +45,6 @@ void add_sampling(const GenerationDefaults& d, GgufWriteMetadata& out) {
   put("penalty_repeat", d.repetition_penalty);
 }
 
-/// GGUF's general.file_type.
-std::uint32_t file_type(DType type) {
-  return type == DType::kF32 ? 0 : type == DType::kF16 ? 1 : 32;
-}
-
 }  // namespace
 
 base::Result<GgufWriteMetadata> gguf_metadata(const ModelToSave& model) {
@@ -66,32 +64,39 @@ base::Result<GgufWriteMetadata> gguf_metadata(const ModelToSave& model) {
   return out;
 }
 
-base::Status save_gguf(const std::string& file, const ModelToSave& model, DType type) {
-  if (type != DType::kF32 && type != DType::kF16 && type != DType::kBF16)
-    return base::error(base::Code::kInvalidArgument, "a model is saved as F32, F16 or BF16, not {}",
-                       base::dtype_name(type));
+base::Status write_model_gguf(const std::string& file, const ModelToSave& model, const GgufTypes& types,
+                              const EncodeTensor& encode) {
   TW_RETURN_IF_ERROR(check_tensors(model));
   TW_ASSIGN_OR_RETURN(GgufWriteMetadata metadata, gguf_metadata(model));
-  metadata.emplace_back("general.file_type", file_type(type));
+  metadata.emplace_back("general.file_type", types.file_type);
+  if (std::any_of(types.types.begin(), types.types.end(), base::is_quantized))
+    metadata.emplace_back("general.quantization_version", std::uint32_t{2});
   TW_ASSIGN_OR_RETURN(const Family* family, family_to_save(model.config));
   std::vector<float> factors = model.config.rope_factors;
   if (factors.empty()) factors = llama3_factors(model.config);
   std::vector<io::TensorEntry> tensors;
-  for (const io::TensorEntry& tensor : model.tensors) {
-    const DType saved = tensor.shape.size() == 2 ? type : DType::kF32;
-    tensors.push_back({.name = gguf_tensor_name(tensor.name), .dtype = saved, .shape = tensor.shape});
-    tensors.back().bytes = base::row_bytes(saved, tensor.elements());
+  for (std::size_t i = 0; i < model.tensors.size(); ++i) {
+    const io::TensorEntry& tensor = model.tensors[i];
+    tensors.push_back(
+        {.name = gguf_tensor_name(tensor.name), .dtype = types.types[i], .shape = tensor.shape});
+    tensors.back().bytes = base::row_bytes(types.types[i], tensor.elements());
   }
   if (!factors.empty()) {
     tensors.push_back({.name = "rope_freqs.weight", .shape = {static_cast<std::int64_t>(factors.size())}});
     tensors.back().bytes = factors.size() * sizeof(float);
   }
-  std::vector<std::byte> memory;
-  return io::write_gguf(
-      file, metadata, tensors, [&](std::size_t i) -> base::Result<std::span<const std::byte>> {
-        if (i == model.tensors.size()) return std::as_bytes(std::span(factors));
-        return encoded(model.tensors[i], model.config, family->gguf_rope, tensors[i].dtype, memory);
-      });
+  return io::write_gguf(file, metadata, tensors,
+                        [&](std::size_t i) -> base::Result<std::span<const std::byte>> {
+                          if (i == model.tensors.size()) return std::as_bytes(std::span(factors));
+                          return encode(model.tensors[i], family->gguf_rope, types.types[i]);
+                        });
+}
+
+base::Status save_gguf(const std::string& file, const ModelToSave& model, DType type) {
+  if (type != DType::kF32 && type != DType::kF16 && type != DType::kBF16)
+    return base::error(base::Code::kInvalidArgument, "a model is saved as F32, F16 or BF16, not {}",
+                       base::dtype_name(type));
+  return save_quantized(file, model, std::string(base::dtype_name(type)), {});
 }
 
 }  // namespace tw::model

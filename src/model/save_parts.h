@@ -30,6 +30,17 @@ std::vector<float> llama3_factors(const spec::ModelConfig& config);
 /// All metadata of a GGUF file but general.file_type.
 base::Result<io::GgufWriteMetadata> gguf_metadata(const ModelToSave& model);
 
+struct GgufTypes {
+  std::vector<base::DType> types;  ///< of the model's tensors
+  std::uint32_t file_type = 0;     ///< general.file_type
+};
+/// One tensor's bytes in a type, its heads' rows in the order of a rope style; valid until the next call.
+using EncodeTensor = std::function<base::Result<std::span<const std::byte>>(
+    const io::TensorEntry& tensor, spec::RopeStyle style, base::DType type)>;
+/// The whole file.
+base::Status write_model_gguf(const std::string& file, const ModelToSave& model, const GgufTypes& types,
+                              const EncodeTensor& encode);
+
 /// Fails with kInvalidArgument unless the tensors are those that a Transformer of the configuration declares.
 base::Status check_tensors(const ModelToSave& model);
 
