@@ -87,6 +87,17 @@ class Mistakes(unittest.TestCase):
         self.assertIn(f"tokenworks: {file.name}: ", said)
         self.assertIn("token 0", said)
 
+    def test_quantize_names_what_it_cannot_write(self):
+        with tempfile.TemporaryDirectory() as place:
+            self.assertIn("q4_k_m", self.complaint(1, "quantize", STORIES, f"{place}/m.gguf", "--type", "q9"))
+            self.assertIn("f32, f16 or bf16", self.complaint(1, "quantize", STORIES, f"{place}/m", "--type", "q4_0"))
+            self.assertIn("/m.gguf", self.complaint(1, "quantize", STORIES, f"{place}/none/m.gguf"))
+            self.assertEqual(os.listdir(place), [])
+            self.assertEqual(run("quantize", STORIES, f"{place}/m.gguf").returncode, 0)
+            self.assertEqual(os.listdir(place), ["m.gguf"])
+            told = run("run", f"{place}/m.gguf", "Once upon a time", "-t", "0", "-n", "8")
+            self.assertEqual((told.returncode, told.stderr), (0, ""))
+
     def test_without_a_verb_there_is_help(self):
         done = run()
         self.assertEqual(done.returncode, 2)

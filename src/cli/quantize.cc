@@ -1,0 +1,88 @@
+#include <algorithm>
+#include <cctype>
+#include <cstdio>
+
+#include "base/affinity.h"
+#include "base/log.h"
+#include "cli/commands.h"
+#include "cli/startup.h"
+#include "model/quantize.h"
+
+namespace tw::cli {
+namespace {
+
+struct Options {
+  std::string model, out, type;
+  int threads = 0;
+};
+
+/// A folder's type, if it is one of those.
+base::Result<base::DType> folder_type(const std::string& name) {
+  for (const base::DType type : {base::DType::kF32, base::DType::kF16, base::DType::kBF16}) {
+    std::string known(base::dtype_name(type));
+    if (std::equal(name.begin(), name.end(), known.begin(), known.end(),
+                   [](unsigned char a, unsigned char b) { return std::toupper(a) == b; }))
+      return type;
+  }
+  return base::error(base::Code::kInvalidArgument,
+                     "a folder holds f32, f16 or bf16; {} wants a file whose name ends in .gguf",
+                     io::quote_text(name));
+}
+
+void warn_of_source(const model::ModelToSave& model, const std::string& type) {
+  const bool quantized = std::any_of(model.tensors.begin(), model.tensors.end(),
+                                     [](const io::TensorEntry& t) { return base::is_quantized(t.dtype); });
+  if (quantized && !type.ends_with("32"))
+    spdlog::warn("this model is quantized already: from one in F16 or BF16 {} would be closer", type);
+}
+
+base::Status convert(const Options& options) {
+  TW_ASSIGN_OR_RETURN(const FoundModel found, find_model(options.model, false));
+  TW_ASSIGN_OR_RETURN(const auto files, model::ModelFiles::open(found.path));
+  TW_ASSIGN_OR_RETURN(const model::ModelToSave model, model::model_to_save(*files));
+  if (!options.out.ends_with(".gguf")) {
+    TW_ASSIGN_OR_RETURN(const base::DType type, folder_type(options.type));
+    return model::save_folder(options.out, model, type);
+  }
+  const auto types = model::quantized_types(model, options.type);
+  if (!types.ok()) return types.error();
+  warn_of_source(model, options.type);
+  TW_ASSIGN_OR_RETURN(base::Placement placement, base::place_threads(options.threads, {}));
+  base::Team team(std::move(placement));
+  const base::Status status = model::save_quantized(
+      options.out, model, options.type, {.team = &team, .importance = nullptr, .progress = [](double done) {
+                                           draw_progress("quantizing", done);
+                                         }});
+  clear_progress();
+  return status;
+}
+
+int quantize(Options& options) {
+  if (options.type.empty()) options.type = options.out.ends_with(".gguf") ? "q4_k_m" : "bf16";
+  const base::Status status = convert(options);
+  if (!status.ok()) return fail(status.error());
+  std::printf("%s\n", options.out.c_str());
+  return 0;
+}
+
+}  // namespace
+
+void add_quantize(CLI::App& app, int& exit_code) {
+  auto options = std::make_shared<Options>();
+  CLI::App* verb =
+      app.add_subcommand("quantize", "Write a model in fewer bits: a GGUF file, or a Hugging Face folder.");
+  verb->add_option("model", options->model, "file, folder or name in the store")->required();
+  verb->add_option("out", options->out, "a file that ends in .gguf, or a folder")->required();
+  verb->add_option("--type", options->type,
+                   fmt::format("{}; q4_k_m if not given, bf16 for a folder",
+                               fmt::join(model::quantization_names(), ", ")));
+  verb->add_option("--threads", options->threads, "0: as many as this process may use")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  verb->footer(
+      "Examples:\n  tokenworks quantize my-model my-model.gguf --type q4_k_m\n"
+      "  tokenworks quantize model.gguf a-folder --type f32    (for transformers)");
+  verb->callback([options, &exit_code] { exit_code = quantize(*options); });
+}
+
+}  // namespace tw::cli
