@@ -4,7 +4,8 @@
 #include <set>
 #include <type_traits>
 
-#include "base/mmap.h"
+#include "base/check.h"
+#include "io/atomic_file.h"
 #include "io/gguf_types.h"
 
 namespace tw::io {
@@ -138,31 +139,38 @@ std::string header(const GgufWriteMetadata& metadata, std::span<const TensorEntr
   return out.append(padding_after(out.size()), '\0');
 }
 
-std::vector<std::string_view> parts_of(std::string_view head, std::span<const TensorEntry> tensors) {
-  std::vector<std::string_view> parts = {head};
-  for (const TensorEntry& tensor : tensors) {
-    parts.emplace_back(reinterpret_cast<const char*>(tensor.data), tensor.bytes);
-    parts.emplace_back(kZeros, padding_after(tensor.bytes));
-  }
-  return parts;
-}
-
 }  // namespace
 
 Status write_gguf(const std::string& path, const GgufWriteMetadata& metadata,
-                  std::span<const TensorEntry> tensors) {
+                  std::span<const TensorEntry> tensors, const TensorBytes& data) {
   TW_RETURN_IF_ERROR(check_metadata(metadata));
   TW_RETURN_IF_ERROR(check_tensors(tensors));
-  const std::string head = header(metadata, tensors);
-  return base::write_file_atomically(path, parts_of(head, tensors));
+  TW_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::create(path));
+  TW_RETURN_IF_ERROR(file.write(header(metadata, tensors)));
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    TW_ASSIGN_OR_RETURN(const std::span<const std::byte> bytes, data(i));
+    TW_CHECK(bytes.size() == tensors[i].bytes, "a tensor has the bytes it was declared with");
+    TW_RETURN_IF_ERROR(file.write(bytes));
+    TW_RETURN_IF_ERROR(file.write(std::string_view(kZeros, padding_after(bytes.size()))));
+  }
+  return file.commit();
+}
+
+Status write_gguf(const std::string& path, const GgufWriteMetadata& metadata,
+                  std::span<const TensorEntry> tensors) {
+  return write_gguf(path, metadata, tensors, [&](std::size_t i) -> Result<std::span<const std::byte>> {
+    return std::span(tensors[i].data, tensors[i].bytes);
+  });
 }
 
 Result<std::string> gguf_bytes(const GgufWriteMetadata& metadata, std::span<const TensorEntry> tensors) {
   TW_RETURN_IF_ERROR(check_metadata(metadata));
   TW_RETURN_IF_ERROR(check_tensors(tensors));
-  const std::string head = header(metadata, tensors);
-  std::string out;
-  for (const std::string_view part : parts_of(head, tensors)) out += part;
+  std::string out = header(metadata, tensors);
+  for (const TensorEntry& tensor : tensors) {
+    out.append(reinterpret_cast<const char*>(tensor.data), tensor.bytes);
+    out.append(padding_after(tensor.bytes), '\0');
+  }
   return out;
 }
 

@@ -26,6 +26,10 @@ using GgufWriteMetadata = std::vector<std::pair<std::string, GgufWriteValue>>;
 base::Status write_gguf(const std::string& path, const GgufWriteMetadata& metadata,
                         std::span<const TensorEntry> tensors);
 
+/// The same, with data that is made as it is written: the entries' own is not looked at.
+base::Status write_gguf(const std::string& path, const GgufWriteMetadata& metadata,
+                        std::span<const TensorEntry> tensors, const TensorBytes& data);
+
 /// The same file in memory.
 base::Result<std::string> gguf_bytes(const GgufWriteMetadata& metadata, std::span<const TensorEntry> tensors);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/check.h"
 #include "base/json.h"
 #include "io/atomic_file.h"
 
@@ -35,6 +36,14 @@ Status check(std::span<const TensorEntry> tensors) {
 
 Status write_safetensors(const std::string& path, const std::map<std::string, std::string>& metadata,
                          std::span<const TensorEntry> tensors) {
+  return write_safetensors(path, metadata, tensors,
+                           [&](std::size_t i) -> base::Result<std::span<const std::byte>> {
+                             return std::span(tensors[i].data, tensors[i].bytes);
+                           });
+}
+
+Status write_safetensors(const std::string& path, const std::map<std::string, std::string>& metadata,
+                         std::span<const TensorEntry> tensors, const TensorBytes& data) {
   TW_RETURN_IF_ERROR(check(tensors));
   std::vector<const TensorEntry*> order;
   for (const TensorEntry& tensor : tensors) order.push_back(&tensor);
@@ -57,8 +66,12 @@ Status write_safetensors(const std::string& path, const std::map<std::string, st
   TW_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::create(path));
   TW_RETURN_IF_ERROR(file.write(std::as_bytes(std::span(&length, 1))));
   TW_RETURN_IF_ERROR(file.write(text));
-  for (const TensorEntry* tensor : order)
-    TW_RETURN_IF_ERROR(file.write(std::span(tensor->data, tensor->bytes)));
+  for (const TensorEntry* tensor : order) {
+    TW_ASSIGN_OR_RETURN(const std::span<const std::byte> bytes,
+                        data(static_cast<std::size_t>(tensor - tensors.data())));
+    TW_CHECK(bytes.size() == tensor->bytes, "a tensor has the bytes it was declared with");
+    TW_RETURN_IF_ERROR(file.write(bytes));
+  }
   return file.commit();
 }
 

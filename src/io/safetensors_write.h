@@ -17,4 +17,9 @@ namespace tw::io {
 base::Status write_safetensors(const std::string& path, const std::map<std::string, std::string>& metadata,
                                std::span<const TensorEntry> tensors);
 
+/// The same, with data that is made as it is written: the entries' own is not looked at. Indices are those of
+/// `tensors`; the order of the calls is the file's.
+base::Status write_safetensors(const std::string& path, const std::map<std::string, std::string>& metadata,
+                               std::span<const TensorEntry> tensors, const TensorBytes& data);
+
 }  // namespace tw::io

@@ -3,11 +3,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/dtype.h"
+#include "base/result.h"
 
 namespace tw::io {
 
@@ -29,6 +32,10 @@ struct TensorEntry {
     return product;
   }
 };
+
+/// For writers: the `bytes` bytes of tensor `index`, which stay valid until the next call. Called once for
+/// each tensor in the order of the file, so that what is written need never lie in memory as a whole.
+using TensorBytes = std::function<base::Result<std::span<const std::byte>>(std::size_t index)>;
 
 /// Text of a file made fit for a message: quoted, control and invalid bytes as \xNN, cut after `limit` bytes.
 std::string quote_text(std::string_view text, std::size_t limit = 80);

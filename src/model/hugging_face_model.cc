@@ -61,11 +61,15 @@ class HuggingFaceModel : public ModelFiles {
   }
   std::vector<const io::TensorEntry*> tensors() const override { return tensors_.tensors(); }
 
+  base::Result<TokenizerFiles> tokenizer_files() const override {
+    TokenizerFiles files;
+    TW_ASSIGN_OR_RETURN(files.json, base::read_file(folder_ + "/tokenizer.json"));
+    TW_ASSIGN_OR_RETURN(files.config, read_optional(folder_ + "/tokenizer_config.json"));
+    return files;
+  }
   base::Result<text::TokenizerSpec> tokenizer() const override {
-    auto json = base::read_file(folder_ + "/tokenizer.json");
-    if (!json.ok()) return json.error();
-    TW_ASSIGN_OR_RETURN(const std::string config, read_optional(folder_ + "/tokenizer_config.json"));
-    auto spec = text::parse_tokenizer_json(*json, config);
+    TW_ASSIGN_OR_RETURN(const TokenizerFiles files, tokenizer_files());
+    auto spec = text::parse_tokenizer_json(files.json, files.config);
     if (!spec.ok()) return base::Error{spec.error().code, spec.error().text(), folder_ + "/tokenizer.json"};
     return spec;
   }

@@ -21,6 +21,12 @@ struct SourceFile {
   std::uint64_t header_hash = 0;  ///< XXH64 of what stands before the tensors' data
 };
 
+/// A Hugging Face tokenizer as its files say it.
+struct TokenizerFiles {
+  std::string json;    ///< tokenizer.json
+  std::string config;  ///< tokenizer_config.json; may be empty
+};
+
 /// Owns the mappings; everything it hands out lives as long as it does. Immutable, thread-safe.
 class ModelFiles {
  public:
@@ -35,6 +41,8 @@ class ModelFiles {
   virtual base::Result<const io::TensorEntry*> get(const std::string& parameter) const = 0;
   virtual std::vector<const io::TensorEntry*> tensors() const = 0;
   virtual base::Result<text::TokenizerSpec> tokenizer() const = 0;
+  /// Empty texts for a model that has its tokenizer in another form.
+  virtual base::Result<TokenizerFiles> tokenizer_files() const { return TokenizerFiles{}; }
   /// Empty: the model has none.
   virtual base::Result<std::string> chat_template() const = 0;
   virtual base::Result<GenerationDefaults> defaults() const { return GenerationDefaults{}; }

@@ -1,5 +1,6 @@
 #include "text/pretokenizer_table.h"
 
+#include <algorithm>
 #include <array>
 #include <span>
 
@@ -98,10 +99,10 @@ constexpr Row kRows[] = {
     {"deepseek-v3", kDeepseekV3},
     {"hunyuan-dense", kDeepseekV3},
     {"falcon", kFalcon},
+    {"smollm", kGpt2Digits},
     {"starcoder", kGpt2Digits},
     {"refact", kGpt2Digits},
     {"command-r", kGpt2Digits},
-    {"smollm", kGpt2Digits},
     {"codeshell", kGpt2Digits},
     {"exaone", kGpt2Digits},
     {"minerva-7b", kGpt2Digits},
@@ -160,6 +161,25 @@ PreTokenizerRecipe pre_tokenizer_recipe(std::string_view name) {
   recipe.ignore_merges = row->flags & kIgnoreMerges;
   recipe.nfc = row->flags & kNfc;
   return recipe;
+}
+
+std::string_view pre_tokenizer_name(const TokenizerSpec& spec) {
+  const bool nfc =
+      std::any_of(spec.normalizers.begin(), spec.normalizers.end(),
+                  [](const NormalizerStep& step) { return step.kind == NormalizerStep::Kind::kNfc; });
+  const auto is_pattern = [](const PreTokenizerStep& step, std::string_view pattern) {
+    return step.pattern == pattern && step.behavior == PreTokenizerStep::Behavior::kIsolated &&
+           !step.invert && !step.is_literal;
+  };
+  std::string_view name;
+  for (const Row& row : kRows) {
+    const bool same = std::equal(spec.pre_steps.begin(), spec.pre_steps.end(), row.patterns.begin(),
+                                 row.patterns.end(), is_pattern) &&
+                      spec.ignore_merges == ((row.flags & kIgnoreMerges) != 0);
+    if (same && nfc == ((row.flags & kNfc) != 0)) return row.name;
+    if (same && name.empty()) name = row.name;
+  }
+  return name;
 }
 
 std::vector<PreTokenizerStep> bert_pre_steps() {

@@ -31,6 +31,10 @@ struct PreTokenizerRecipe {
 
 PreTokenizerRecipe pre_tokenizer_recipe(std::string_view name);
 
+/// A name that stands for the spec's own steps, the one whose composing of characters fits too if there is
+/// one; empty: there is none.
+std::string_view pre_tokenizer_name(const TokenizerSpec& spec);
+
 /// BERT's: white space goes away, punctuation (and ASCII symbols) stand alone.
 std::vector<PreTokenizerStep> bert_pre_steps();
 /// BERT's uncased text cleaning: control characters, Chinese characters, accents, case.

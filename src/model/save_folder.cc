@@ -1,0 +1,106 @@
+#include "base/mmap.h"
+#include "io/atomic_folder.h"
+#include "io/safetensors_write.h"
+#include "model/save_parts.h"
+#include "text/tokenizer_json_write.h"
+
+namespace tw::model {
+namespace {
+
+using base::DType;
+using base::OrderedJson;
+
+/// What may lie in a folder that a save takes the place of.
+constexpr std::string_view kReplaceable[] = {
+    "config.json",    "generation_config.json",  "model*",
+    "tokenizer.json", "tokenizer_config.json",   "tokenizer.model",
+    "vocab.json",     "special_tokens_map.json", "chat_template.jinja",
+    "merges.txt"};
+
+base::Status write_text(const std::string& folder, const char* name, const std::string& text) {
+  return base::write_file_atomically(folder + "/" + name, text);
+}
+
+std::string pretty(const OrderedJson& json) {
+  return json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
+}
+
+base::Status write_tokenizer(const std::string& folder, const ModelToSave& model) {
+  std::string json = model.tokenizer_files.json, config = model.tokenizer_files.config;
+  if (json.empty()) {
+    TW_ASSIGN_OR_RETURN(json, text::tokenizer_json(model.tokenizer));
+  }
+  if (config.empty()) {
+    config = text::tokenizer_config_json(model.tokenizer, model.config.context, model.chat_template);
+  } else if (!model.chat_template.empty()) {
+    TW_ASSIGN_OR_RETURN(OrderedJson root, base::parse_ordered_json(config));
+    root["chat_template"] = model.chat_template;
+    config = pretty(root);
+  }
+  TW_RETURN_IF_ERROR(write_text(folder, "tokenizer.json", json));
+  return write_text(folder, "tokenizer_config.json", config);
+}
+
+/// The tensors as they will lie in the files, cut into files of at most `limit` bytes (or one tensor).
+std::vector<std::vector<io::TensorEntry>> shards_of(const ModelToSave& model, DType type,
+                                                    std::uint64_t limit) {
+  std::vector<std::vector<io::TensorEntry>> shards(1);
+  std::uint64_t bytes = 0;
+  for (const io::TensorEntry& tensor : model.tensors) {
+    io::TensorEntry saved{.name = tensor.name, .dtype = type, .shape = tensor.shape};
+    saved.bytes = base::row_bytes(type, tensor.elements());
+    if (!shards.back().empty() && bytes + saved.bytes > limit) {
+      shards.emplace_back();
+      bytes = 0;
+    }
+    bytes += saved.bytes;
+    shards.back().push_back(std::move(saved));
+  }
+  return shards;
+}
+
+base::Status write_weights(const std::string& folder, const ModelToSave& model, DType type,
+                           std::uint64_t limit) {
+  const auto shards = shards_of(model, type, limit);
+  OrderedJson map = OrderedJson::object();
+  std::uint64_t total = 0;
+  std::size_t first = 0;  // of this shard, in the model's list
+  for (std::size_t i = 0; i < shards.size(); ++i) {
+    const std::string name = shards.size() == 1
+                                 ? "model.safetensors"
+                                 : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
+    std::vector<std::byte> memory;
+    const io::TensorBytes data = [&](std::size_t at) {
+      return encoded(model.tensors[first + at], model.config, spec::RopeStyle::kHalfSplit, type, memory);
+    };
+    TW_RETURN_IF_ERROR(io::write_safetensors(folder + "/" + name, {{"format", "pt"}}, shards[i], data));
+    for (const io::TensorEntry& tensor : shards[i]) {
+      map[tensor.name] = name;
+      total += tensor.bytes;
+    }
+    first += shards[i].size();
+  }
+  if (shards.size() == 1) return base::Ok{};
+  const OrderedJson index = {{"metadata", {{"total_size", total}}}, {"weight_map", std::move(map)}};
+  return write_text(folder, "model.safetensors.index.json", pretty(index));
+}
+
+}  // namespace
+
+base::Status save_folder(const std::string& folder, const ModelToSave& model, DType type,
+                         std::uint64_t shard_bytes) {
+  if (type != DType::kF32 && type != DType::kF16 && type != DType::kBF16)
+    return base::error(base::Code::kInvalidArgument, "a folder holds F32, F16 or BF16, not {}",
+                       base::dtype_name(type));
+  TW_RETURN_IF_ERROR(check_tensors(model));
+  TW_ASSIGN_OR_RETURN(const OrderedJson config, hugging_face_config(model.config, model.tokenizer, type));
+  TW_ASSIGN_OR_RETURN(io::AtomicFolder target, io::AtomicFolder::create(folder, kReplaceable));
+  const std::string& partial = target.partial_path();
+  TW_RETURN_IF_ERROR(write_text(partial, "config.json", pretty(config)));
+  TW_RETURN_IF_ERROR(write_text(partial, "generation_config.json", pretty(hugging_face_generation(model))));
+  TW_RETURN_IF_ERROR(write_tokenizer(partial, model));
+  TW_RETURN_IF_ERROR(write_weights(partial, model, type, shard_bytes));
+  return target.commit();
+}
+
+}  // namespace tw::model

@@ -1,0 +1,116 @@
+#include "model/save_parts.h"
+
+#include <cmath>
+#include <map>
+
+#include "kernels/ref/dequantize.h"
+#include "model/transformer.h"
+
+namespace tw::model {
+
+using base::Code;
+using base::DType;
+using spec::RopeStyle;
+
+base::Status check_tensors(const ModelToSave& model) {
+  TW_RETURN_IF_ERROR(model.config.validate());
+  TW_RETURN_IF_ERROR(model.config.runnable());
+  std::map<std::string_view, const io::TensorEntry*> given;
+  for (const io::TensorEntry& tensor : model.tensors) given[tensor.name] = &tensor;
+  ParamStore store;
+  const Transformer transformer(model.config, store);
+  for (const Param& param : store.params()) {
+    const auto found = given.find(param.name);
+    if (found == given.end())
+      return base::error(Code::kInvalidArgument, "the model to save has no tensor {}", param.name);
+    if (found->second->shape != param.shape)
+      return base::error(Code::kInvalidArgument, "tensor {} has shape {} and not {}", param.name,
+                         io::shape_text(found->second->shape), io::shape_text(param.shape));
+  }
+  if (given.size() != store.params().size() || given.size() != model.tensors.size())
+    return base::error(Code::kInvalidArgument, "the model to save has {} tensors and not {}",
+                       model.tensors.size(), store.params().size());
+  return base::Ok{};
+}
+
+namespace {
+
+/// Whether the rotation pairs up this tensor's rows: those of q and k, weights and biases.
+bool is_rotated(const std::string& name) {
+  return name.find("self_attn.q_proj.") != std::string::npos ||
+         name.find("self_attn.k_proj.") != std::string::npos;
+}
+
+double largest_of(DType type) {
+  return type == DType::kF16 ? 65504.0 : static_cast<double>(std::numeric_limits<float>::max());
+}
+
+}  // namespace
+
+RowReader::RowReader(const io::TensorEntry& tensor, const spec::ModelConfig& config, RopeStyle style)
+    : tensor_(tensor) {
+  // A vector is one row, unless its values are reordered one by one.
+  const bool reordered = is_rotated(tensor.name) && config.rope_style != style;
+  if (tensor.shape.size() > 1 || reordered) rows_ = tensor.shape[0];
+  columns_ = tensor.elements() / rows_;
+  head_dim_ = reordered ? config.head_dim : 0;
+  to_neighbours_ = style == RopeStyle::kInterleaved;
+  values_.resize(static_cast<std::size_t>(columns_));
+}
+
+base::Result<std::span<const float>> RowReader::read(std::int64_t row, DType type) {
+  if (head_dim_ > 0) {
+    // Pair i of a head: rows i and i + half, or neighbours 2 i and 2 i + 1.
+    const std::int64_t head = row / head_dim_, in_head = row % head_dim_, half = head_dim_ / 2;
+    row = head * head_dim_ +
+          (to_neighbours_ ? in_head % 2 * half + in_head / 2 : in_head % half * 2 + in_head / half);
+  }
+  const std::size_t bytes = base::row_bytes(tensor_.dtype, columns_);
+  kernels::dequantize_row(tensor_.dtype, tensor_.data + static_cast<std::size_t>(row) * bytes, values_.data(),
+                          columns_);
+  const double largest = largest_of(type);
+  for (const float value : values_) {
+    if (!(std::fabs(static_cast<double>(value)) <= largest))
+      return base::error(Code::kInvalidArgument, "tensor {} holds {}, which {} cannot hold", tensor_.name,
+                         value, base::dtype_name(type));
+  }
+  return std::span<const float>(values_);
+}
+
+base::Result<std::span<const std::byte>> encoded(const io::TensorEntry& tensor,
+                                                 const spec::ModelConfig& config, RopeStyle style, DType type,
+                                                 std::vector<std::byte>& memory) {
+  RowReader reader(tensor, config, style);
+  if (tensor.dtype == type && reader.in_order()) return std::span(tensor.data, tensor.bytes);
+  const std::size_t row_bytes = base::row_bytes(type, reader.columns());
+  memory.resize(row_bytes * static_cast<std::size_t>(reader.rows()));
+  for (std::int64_t row = 0; row < reader.rows(); ++row) {
+    TW_ASSIGN_OR_RETURN(const std::span<const float> values, reader.read(row, type));
+    TW_CHECK(
+        kernels::quantize_row(type, values.data(), memory.data() + static_cast<std::size_t>(row) * row_bytes,
+                              reader.columns()),
+        "a plain type");
+  }
+  return std::span<const std::byte>(memory);
+}
+
+base::Result<ModelToSave> model_to_save(const ModelFiles& files) {
+  ModelToSave model;
+  TW_ASSIGN_OR_RETURN(model.config, files.config());
+  TW_RETURN_IF_ERROR(model.config.runnable());
+  ParamStore store;
+  const Transformer transformer(model.config, store);
+  for (const Param& param : store.params()) {
+    TW_ASSIGN_OR_RETURN(const io::TensorEntry* entry, files.get(param.name));
+    model.tensors.push_back(*entry);
+    model.tensors.back().name = param.name;
+  }
+  TW_ASSIGN_OR_RETURN(model.tokenizer, files.tokenizer());
+  TW_ASSIGN_OR_RETURN(model.tokenizer_files, files.tokenizer_files());
+  TW_ASSIGN_OR_RETURN(model.chat_template, files.chat_template());
+  TW_ASSIGN_OR_RETURN(model.generation.defaults, files.defaults());
+  model.generation.end_tokens = files.end_tokens();
+  return model;
+}
+
+}  // namespace tw::model
