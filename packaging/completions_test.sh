@@ -23,13 +23,15 @@ expect() {
   done
 }
 
-expect '' : serve run pull list rm inspect tokenize info bench plan
+expect '' : serve run pull list rm inspect tokenize info bench train plan
 expect se : serve
 expect serve -- : --port --host --ctx --kv-memory --max-queue --threads --api-key-file
 expect serve --po : --port
 expect serve --host 127 : 127.0.0.1
 expect serve --isa a : avx2 avx512 amx
 expect bench -- : --json --threads
+expect train -- : --data --minutes --resume --dry-run --schedule-peak
+expect train --tokenizer-kind c : characters
 expect pull '' : hf: pip:
 # Every verb that the program's help lists is one that the completion knows.
 for verb in $("$program" --help | awk '/^ +[a-z]+  / {print $1}'); do

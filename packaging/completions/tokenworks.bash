@@ -2,7 +2,7 @@
 # the installed program; model names come from `tokenworks list`.
 # shellcheck shell=bash
 
-_tokenworks_verbs="serve run pull list rm inspect tokenize info bench plan"
+_tokenworks_verbs="serve run pull list rm inspect tokenize info bench train plan"
 
 # Prints the flags that the help of a verb (or of the program) names.
 _tokenworks_flags() {
@@ -16,6 +16,9 @@ _tokenworks_models() { "$1" list 2>/dev/null | awk '$3 == "MB" {print $1}'; }
 _tokenworks_values() {
   case $1 in
     --isa) echo "ref avx2 avx512 amx" ;;
+    --precision) echo "auto bf16 fp32" ;;
+    --schedule-kind) echo "cosine linear wsd constant" ;;
+    --tokenizer-kind) echo "bpe bytes characters file" ;;
     --speculate) echo "lookup off" ;;
     --kv-type) echo "f16 bf16 int8 f32" ;;
     --log-format) echo "text json" ;;

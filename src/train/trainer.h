@@ -66,15 +66,29 @@ class Trainer {
   /// Must be called when masters were changed from outside.
   void refresh();
   model::Trainable& params() { return *params_; }
+  const model::Trainable& params() const { return *params_; }
   const AdamW& optimizer() const { return *optimizer_; }
   const model::Transformer& transformer() const { return *transformer_; }
   /// What is learnt beside a frozen base; null: all weights are learnt.
   const model::Adapter* adapter() const { return adapter_.get(); }
   const kernels::Table& table() const { return table_; }
+  const TrainerOptions& options() const { return options_; }
+  base::Team& team() const { return team_; }
   std::int64_t steps_done() const { return step_; }
   /// After moments and masters were restored.
   void set_steps_done(std::int64_t steps) { step_ = steps; }
   std::size_t activation_bytes() const { return arena_.size(); }
+
+  /// What options.spike compares with; goes into a checkpoint, too.
+  struct UsualNorm {
+    double norm = 0;
+    std::int64_t seen = 0;
+  };
+  UsualNorm usual_norm() const { return {usual_norm_, norms_seen_}; }
+  void set_usual_norm(const UsualNorm& usual) {
+    usual_norm_ = usual.norm;
+    norms_seen_ = usual.seen;
+  }
 
  private:
   Trainer(const TrainerOptions& options, base::Team& team) : options_(options), team_(team) {}

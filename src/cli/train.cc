@@ -1,0 +1,202 @@
+#include <chrono>
+#include <cstdio>
+
+#include "base/affinity.h"
+#include "cli/startup.h"
+#include "cli/train_flags.h"
+#include "cli/train_plot.h"
+#include "cli/train_screen.h"
+#include "kernels/probe.h"
+#include "train/run_folder.h"
+#include "train/run_prepare.h"
+#include "train/train_run.h"
+
+namespace tw::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+struct Options {
+  TrainFlags flags;
+  bool dry_run = false, fresh = false, peak = true, keys = false;
+};
+
+std::string count_text(double n) {
+  if (n < 1e4) return fmt::format("{:.0f}", n);
+  if (n < 1e6) return fmt::format("{:.1f} k", n / 1e3);
+  if (n < 1e9) return fmt::format("{:.2f} M", n / 1e6);
+  if (n < 1e12) return fmt::format("{:.2f} G", n / 1e9);
+  return n < 1e15 ? fmt::format("{:.2f} T", n / 1e12) : fmt::format("{:.3g} P", n / 1e15);
+}
+
+std::string mib(std::size_t bytes) {
+  return fmt::format("{:.1f}", static_cast<double>(bytes) / (1 << 20));
+}
+
+std::string shape_text(const train::PreparedRun& run) {
+  const spec::ModelConfig& m = run.model;
+  return fmt::format(
+      "{} layers of width {}, {} heads, feed-forward {}, vocabulary {}, context {}: {} parameters", m.layers,
+      m.width, m.heads, m.ffn_width, m.vocab, run.config.model.context,
+      count_text(static_cast<double>(m.parameter_count())));
+}
+
+/// Of training, as StepReport::peak_share counts them: 6·P + 6·L·d·T a token.
+double flops_per_token(const train::PreparedRun& run, const spec::TrainStage& stage) {
+  const spec::ModelConfig& m = run.model;
+  const double table = m.tied_embeddings ? 0 : static_cast<double>(m.vocab * m.width);
+  return 6 * (static_cast<double>(m.parameter_count()) - table +
+              static_cast<double>(m.layers * m.q_width() * stage.sequence));
+}
+
+void print_stage(const train::PreparedRun& run, std::size_t i, double& seconds, double& flops) {
+  const spec::TrainStage& s = run.config.stages[i];
+  const double speed = run.tokens_per_second;
+  const double tokens = s.steps > 0 ? static_cast<double>(s.steps * s.batch) : speed * 60 * s.minutes;
+  const auto learnt = static_cast<double>(run.sizes[i].training);
+  std::printf("stage %zu      %s steps of %lld tokens (sequences of %lld): %s tokens, %.1f times the data\n",
+              i + 1,
+              s.steps > 0 ? std::to_string(s.steps).c_str()
+                          : fmt::format("about {:.0f}", tokens / static_cast<double>(s.batch)).c_str(),
+              static_cast<long long>(s.batch), static_cast<long long>(s.sequence), count_text(tokens).c_str(),
+              tokens / std::max(1.0, learnt));
+  seconds += s.steps > 0 ? tokens / speed : 60 * s.minutes;
+  flops += tokens * flops_per_token(run, s);
+}
+
+base::Status print_plan(const train::PreparedRun& run, int workers) {
+  TW_ASSIGN_OR_RETURN(const train::StepMemory m, train::memory_of(run, workers));
+  std::printf("model        %s\n", shape_text(run).c_str());
+  double seconds = 0, flops = 0;
+  for (std::size_t i = 0; i < run.config.stages.size(); ++i) {
+    std::printf("data         about %s tokens, of which %s to learn from\n",
+                count_text(static_cast<double>(run.sizes[i].tokens)).c_str(),
+                count_text(static_cast<double>(run.sizes[i].training)).c_str());
+    print_stage(run, i, seconds, flops);
+  }
+  std::printf("FLOPs        %sFLOP\n", count_text(flops).c_str());
+  std::printf(
+      "memory       %s MiB: master weights %s, gradients %s, moments %s, weights as multiplied %s, "
+      "activations "
+      "%s, keys and values %s, kernels' scratch %s\n",
+      mib(m.all()).c_str(), mib(m.masters).c_str(), mib(m.gradients).c_str(), mib(m.moments).c_str(),
+      mib(m.multiplied).c_str(), mib(m.activations).c_str(), mib(m.cache).c_str(), mib(m.scratch).c_str());
+  std::printf("time         %s here: %d threads, %s, %.0f tokens/s measured\n",
+              duration_text(seconds).c_str(), workers, run.config.precision.c_str(), run.tokens_per_second);
+  return base::Ok{};
+}
+
+base::Status dry_run(const spec::TrainConfig& config, base::Team& team, train::RunObserver& screen) {
+  const train::PrepareOptions options{.folder = {}, .measure = true};
+  auto run = train::prepare_run(config, options, team, screen);
+  clear_progress();
+  if (!run.ok()) return run.error();
+  return print_plan(*run, team.size());
+}
+
+/// FLOPs a second of the best matrix product in this type; takes half a second.
+double peak_of(const std::string& precision, int threads) {
+  const kernels::Ceilings ceilings = kernels::probe_ceilings(threads, 1);
+  return ceilings.best(precision == "bf16" ? "bf16" : "fp32").flops_per_second;
+}
+
+/// A folder's name as a shell takes it.
+std::string quoted(const std::string& path) {
+  const bool plain =
+      path.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/+=:@,%") ==
+      std::string::npos;
+  if (plain) return path;
+  std::string out = "'";
+  for (const char c : path) out += c == '\'' ? "'\\''" : std::string(1, c);
+  return out + "'";
+}
+
+base::Status train_now(const spec::TrainConfig& config, const Options& options, Clock::time_point begun,
+                       base::Team& team, TrainScreen& screen) {
+  train::RunOptions run;
+  run.fresh = options.fresh;
+  run.begun = begun;
+  if (options.peak) {
+    TW_ASSIGN_OR_RETURN(const base::DType type, train::product_type(config.precision, config.isa));
+    run.peak_flops = peak_of(type == base::DType::kBF16 ? "bf16" : "fp32", team.size());
+  }
+  run.prepared = [&](const train::PreparedRun& prepared) {
+    screen.note(fmt::format("{}; {} data tokens; {}, {} threads", shape_text(prepared),
+                            count_text(static_cast<double>(prepared.sizes[0].tokens)),
+                            prepared.config.precision, team.size()));
+  };
+  auto report = train::train_run(config, team, run, screen);
+  clear_progress();
+  if (!report.ok()) return report.error();
+  if (!report->finished) {
+    std::printf("saved at step %lld; go on with\n  tokenworks train --resume %s\n",
+                static_cast<long long>(report->step), quoted(config.out).c_str());
+    return base::Ok{};
+  }
+  if (report->validation_loss) {
+    std::printf("trained %lld steps; validation loss %.4f (weights of step %lld)\n",
+                static_cast<long long>(report->step), *report->validation_loss,
+                static_cast<long long>(report->model_step));
+  } else {
+    std::printf("trained %lld steps\n", static_cast<long long>(report->step));
+  }
+  std::printf("serve it with\n  tokenworks serve %s\n", quoted(config.out).c_str());
+  return base::Ok{};
+}
+
+base::Result<spec::TrainConfig> config_of(const TrainFlags& flags) {
+  if (flags.resume().empty()) return flags.config();
+  TW_ASSIGN_OR_RETURN(spec::TrainConfig config, train::RunFolder(flags.resume()).asked());
+  TW_RETURN_IF_ERROR(flags.apply(config));
+  config.out = flags.resume();
+  return config;
+}
+
+base::Status run_verb(const Options& options) {
+  const Clock::time_point begun = Clock::now();
+  TW_ASSIGN_OR_RETURN(spec::TrainConfig config, config_of(options.flags));
+  TW_RETURN_IF_ERROR(config.validate());
+  config.isa = wanted_isa(config.isa);
+  std::vector<int> cpus;
+  if (!config.cpus.empty()) cpus = base::parse_cpu_list(config.cpus).value();  // validated
+  TW_ASSIGN_OR_RETURN(const base::Placement placement,
+                      base::place_threads(static_cast<int>(config.threads), cpus));
+  base::Team team(placement);
+  const base::ThreadPin pin(placement[0]);
+  TrainScreen screen;
+  return options.dry_run ? dry_run(config, team, screen) : train_now(config, options, begun, team, screen);
+}
+
+int train_verb(const Options& options) {
+  if (options.keys) {
+    std::fputs(spec::recipe_table().c_str(), stdout);
+    return 0;
+  }
+  const base::Status status = run_verb(options);
+  return status.ok() ? 0 : fail(status.error());
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, int& exit_code) {
+  auto options = std::make_shared<Options>();
+  CLI::App* verb =
+      app.add_subcommand("train", "Train a model on text and write a folder that `serve` serves.");
+  options->flags.add(*verb);
+  verb->add_flag("--dry-run", options->dry_run,
+                 "say what the run would be, take and need on this machine, and write nothing");
+  verb->add_flag("--fresh", options->fresh, "forget the run that the output folder holds");
+  verb->add_flag("--peak,!--no-peak", options->peak, "measure the machine's matrix peak first (default)");
+  verb->add_flag("--keys", options->keys, "print the table of a recipe's keys");
+  verb->footer(
+      "Examples:\n  tokenworks train --data notes/ --minutes 10 --out mine\n  tokenworks train --data notes/ "
+      "--dry-run\n"
+      "  tokenworks train recipe.json\n  tokenworks train --resume mine\n"
+      "  tokenworks train plot mine");
+  add_train_plot(*verb, exit_code);
+  verb->callback([options, verb, &exit_code] {
+    if (verb->get_subcommands().empty()) exit_code = train_verb(*options);
+  });
+}
+
+}  // namespace tw::cli

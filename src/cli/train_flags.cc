@@ -1,0 +1,89 @@
+#include "cli/train_flags.h"
+
+#include <filesystem>
+
+#include "cli/engine_flags.h"
+
+namespace tw::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using base::Code;
+
+std::string absolute(const std::string& path, const fs::path& from) {
+  return path.empty()
+             ? path
+             : (fs::path(path).is_absolute() ? fs::path(path) : from / path).lexically_normal().string();
+}
+
+bool is_path(const std::string& start) {
+  return start != "auto" && start != "none" && start != "previous";
+}
+
+/// Where a recipe's paths begin.
+void resolve(spec::TrainConfig& config, const fs::path& from) {
+  for (spec::TrainStage& stage : config.stages) {
+    for (spec::TrainData& data : stage.data) data.path = absolute(data.path, from);
+    if (is_path(stage.start)) stage.start = absolute(stage.start, from);
+  }
+  config.tokenizer.path = absolute(config.tokenizer.path, from);
+}
+
+}  // namespace
+
+void TrainFlags::add(CLI::App& verb) {
+  verb.add_option("recipe", recipe_, "a recipe: a JSON file with the whole run (docs/training.md)");
+  verb.add_option("--data", data_, "folder or file of text to learn from; may be repeated")
+      ->allow_extra_args(false);
+  verb.add_option("--chat", chat_, "folder or file of conversations (.jsonl) to learn from; may be repeated")
+      ->allow_extra_args(false);
+  verb.add_option("--resume", resume_, "go on with the run in this folder, by the recipe it began with");
+  given_.stages.resize(1);
+  const std::vector<spec::TrainField> fields = spec::train_fields(given_, 0);
+  for (std::size_t i = 0; i < fields.size(); ++i) {
+    std::visit([&](auto* value) { FlagMaker{&verb}(fields[i].flag.c_str(), *value, fields[i].help); },
+               fields[i].value);
+    options_.emplace_back(verb.get_option("--" + fields[i].flag), i);
+  }
+}
+
+base::Status TrainFlags::apply(spec::TrainConfig& config) const {
+  spec::TrainConfig given = given_;
+  const std::vector<spec::TrainField> from = spec::train_fields(given, 0);
+  for (const auto& [option, i] : options_) {
+    if (option->count() == 0) continue;
+    TW_RETURN_IF_ERROR(spec::check_field(from[i]));
+    const std::string& flag = from[i].flag;
+    for (std::size_t stage = 0; stage < config.stages.size(); ++stage) {
+      spec::TrainStage& s = config.stages[stage];
+      if (flag == "steps" || flag == "tokens" || flag == "minutes") s.steps = s.tokens = 0, s.minutes = 0;
+      const std::vector<spec::TrainField> to = spec::train_fields(config, stage);
+      std::visit([&](auto* value) { *value = *std::get<decltype(value)>(from[i].value); }, to[i].value);
+    }
+  }
+  return base::Ok{};
+}
+
+base::Result<spec::TrainConfig> TrainFlags::config() const {
+  spec::TrainConfig config;
+  std::error_code failed;
+  const fs::path here = fs::current_path(failed);
+  if (!recipe_.empty()) {
+    if (!data_.empty() || !chat_.empty()) {
+      return base::error(Code::kInvalidArgument,
+                         "a recipe names its data itself: give --data and --chat, or a recipe, but not both");
+    }
+    TW_ASSIGN_OR_RETURN(config, spec::read_recipe(recipe_));
+    resolve(config, (here / recipe_).parent_path());
+  } else if (!data_.empty() || !chat_.empty()) {
+    config.stages.resize(1);
+    for (const std::string& path : data_) config.stages[0].data.push_back({absolute(path, here), "text", 1});
+    for (const std::string& path : chat_) config.stages[0].data.push_back({absolute(path, here), "chat", 1});
+  }
+  if (config.stages.empty()) TW_RETURN_IF_ERROR(config.validate());
+  TW_RETURN_IF_ERROR(apply(config));
+  resolve(config, here);
+  return config;
+}
+
+}  // namespace tw::cli

@@ -1,0 +1,36 @@
+// The fields of spec::TrainConfig as flags, and a recipe's file under them.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cli/commands.h"
+#include "spec/train_recipe.h"
+
+namespace tw::cli {
+
+/// What `tokenworks train` was told. Flags hold for a recipe too, in each of its stages.
+class TrainFlags {
+ public:
+  /// Adds the flags; this must outlive the parsing.
+  void add(CLI::App& verb);
+
+  /// The recipe's config, or one of the flags alone, with paths made absolute: those of a recipe are relative
+  /// to its folder. Not validated.
+  base::Result<spec::TrainConfig> config() const;
+
+  /// The folder of a run to go on with; empty: none was named.
+  const std::string& resume() const { return resume_; }
+  /// Puts what flags said into the config of a run.
+  base::Status apply(spec::TrainConfig& config) const;
+
+ private:
+  std::string recipe_, resume_;
+  std::vector<std::string> data_, chat_;
+  spec::TrainConfig given_;
+  std::vector<std::pair<CLI::Option*, std::size_t>> options_;  ///< and the index of its field
+};
+
+}  // namespace tw::cli

@@ -1,0 +1,76 @@
+#include "spec/train_config.h"
+
+#include <algorithm>
+
+#include "base/affinity.h"
+
+namespace tw::spec {
+namespace {
+
+using base::Code;
+using base::error;
+using base::Ok;
+using base::Status;
+
+constexpr std::size_t kMaxStages = 64, kMaxSources = 1024;
+
+Status check_stage(const TrainStage& s, std::size_t i, const TrainModel& model) {
+  const std::string name =
+      s.name.empty() ? fmt::format("stage {}", i + 1) : fmt::format("stage \"{}\"", s.name);
+  if (s.data.empty())
+    return error(Code::kInvalidArgument, "{} has no data: name a folder or file of text", name);
+  if (s.data.size() > kMaxSources)
+    return error(Code::kInvalidArgument, "{} has {} sources of data, but may have {}", name, s.data.size(),
+                 kMaxSources);
+  for (const TrainData& data : s.data) {
+    if (data.path.empty()) return error(Code::kInvalidArgument, "{} has data without a \"path\"", name);
+  }
+  if ((s.steps > 0) + (s.tokens > 0) + (s.minutes > 0) > 1)
+    return error(Code::kInvalidArgument, "{} says its length twice: give steps, tokens or minutes", name);
+  if (s.sequence > 0 && s.batch > 0 && s.sequence > s.batch)
+    return error(Code::kInvalidArgument, "{} has sequences of {} tokens, but steps of {}: make batch larger",
+                 name, s.sequence, s.batch);
+  if (s.sequence > 0 && s.micro_batch > 0 && s.sequence > s.micro_batch)
+    return error(Code::kInvalidArgument, "{} has sequences of {} tokens, but a micro-batch of {}", name,
+                 s.sequence, s.micro_batch);
+  if (model.context > 0 && s.sequence > model.context)
+    return error(Code::kInvalidArgument, "{} has sequences of {} tokens, but the model's context is {}", name,
+                 s.sequence, model.context);
+  if (i == 0 && s.start == "previous")
+    return error(Code::kInvalidArgument, "{} is the first: there is no stage before to start from", name);
+  if (i > 0 && s.start == "none")
+    return error(Code::kInvalidArgument, "{} starts from none, which would throw away the stage before",
+                 name);
+  return Ok{};
+}
+
+Status check_model(const TrainModel& m) {
+  if ((m.layers > 0) != (m.width > 0))
+    return error(Code::kInvalidArgument, "model.layers and model.width go together: give both or none");
+  if (m.width == 0 && (m.heads > 0 || m.kv_heads > 0 || m.ffn_width > 0))
+    return error(Code::kInvalidArgument,
+                 "model.heads, kv-heads and ffn-width want model.layers and model.width");
+  return Ok{};
+}
+
+}  // namespace
+
+Status TrainConfig::validate() const {
+  if (out.empty()) return error(Code::kInvalidArgument, "there is no output folder: give --out");
+  if (stages.empty())
+    return error(Code::kInvalidArgument, "there is no data to train on: give --data FOLDER or a recipe");
+  if (stages.size() > kMaxStages)
+    return error(Code::kInvalidArgument, "the recipe has {} stages, but may have {}", stages.size(),
+                 kMaxStages);
+  if (!cpus.empty()) {
+    if (auto list = base::parse_cpu_list(cpus); !list.ok()) return list.error();
+  }
+  TW_RETURN_IF_ERROR(check_model(model));
+  if ((tokenizer.kind == "file") != !tokenizer.path.empty())
+    return error(Code::kInvalidArgument,
+                 "tokenizer.path and the kind \"file\" go together: give both or none");
+  for (std::size_t i = 0; i < stages.size(); ++i) TW_RETURN_IF_ERROR(check_stage(stages[i], i, model));
+  return Ok{};
+}
+
+}  // namespace tw::spec

@@ -1,0 +1,244 @@
+// Everything a training run can be told: a recipe. ONE field list (visit of each struct) feeds the recipe's
+// reader and writer (train_recipe.h), the flags of `tokenworks train`, --help and the table of
+// docs/training.md.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace tw::spec {
+
+/// What a value must be: a number from `low` to `high`, or one of these words, separated by spaces.
+struct TrainRule {
+  double low = 0, high = 0;
+  const char* words = nullptr;
+};
+inline constexpr TrainRule kAnyText{};
+inline constexpr TrainRule one_of(const char* words) {
+  return {0, 0, words};
+}
+
+struct TrainData {
+  std::string path;
+  std::string kind = "text";
+  double weight = 1;
+
+  template <typename Self, typename Visitor>
+  static void visit(Self& c, Visitor&& v) {
+    v("path", c.path, "a folder of .txt, .md and .jsonl files, or one such file", kAnyText);
+    v("kind", c.kind, "text; chat: lines {\"messages\": [...]}, of which the assistant's words are learnt",
+      one_of("text chat"));
+    v("weight", c.weight, "its share of the tokens is this over the sum of all", TrainRule{1e-6, 1e6});
+  }
+};
+
+struct TrainSchedule {
+  std::string kind = "cosine";
+  double peak = 0;
+  std::int64_t warmup = -1;
+  double last = 0.1;
+  double falling = 0.2;
+
+  template <typename Self, typename Visitor>
+  static void visit(Self& c, Visitor&& v) {
+    v("kind", c.kind,
+      "how the rate falls: cosine, linear, wsd (warm up, stable, decay), or constant: it does not",
+      one_of("cosine linear wsd constant"));
+    v("peak", c.peak, "largest learning rate (default: 0.003 up to width 256, and less for wider models)",
+      TrainRule{0, 10});
+    v("warmup", c.warmup, "steps in which it rises from 0 (default: a hundredth of the steps, at least 10)",
+      TrainRule{-1, 1e9});
+    v("last", c.last, "share of the peak that is left at the end", TrainRule{0, 1});
+    v("falling", c.falling, "wsd: share of the stage in which the rate falls", TrainRule{0, 1});
+  }
+};
+
+struct TrainOptimizer {
+  double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, decay = 0.1, clip = 1, spike = 0, z_loss = 0;
+
+  template <typename Self, typename Visitor>
+  static void visit(Self& c, Visitor&& v) {
+    v("beta1", c.beta1, "AdamW: memory of the gradients", TrainRule{0, 0.999999});
+    v("beta2", c.beta2, "AdamW: memory of their squares", TrainRule{0, 0.999999});
+    v("epsilon", c.epsilon, "AdamW: added to the root of the squares", TrainRule{1e-30, 1});
+    v("decay", c.decay, "weight decay of matrices, decoupled", TrainRule{0, 10});
+    v("clip", c.clip, "largest length of all gradients together; 0: any", TrainRule{0, 1e9});
+    v("spike", c.spike, "a step whose gradients are so many times longer than usual is skipped; 0: none is",
+      TrainRule{0, 1e9});
+    v("z-loss", c.z_loss, "weight of the squared logarithm of the softmax's sum", TrainRule{0, 1});
+  }
+};
+
+inline constexpr std::int64_t kMaxTrainRows = std::int64_t{1} << 20;  ///< tokens of one pass
+
+struct TrainStage {
+  std::string name;
+  std::vector<TrainData> data;
+  std::int64_t sequence = 0, batch = 0, micro_batch = 0;
+  std::int64_t steps = 0, tokens = 0;
+  double minutes = 0;
+  std::string start = "auto";
+  double rope_theta = 0;
+  TrainSchedule schedule;
+  TrainOptimizer optimizer;
+
+  template <typename Self, typename Visitor>
+  static void visit(Self& c, Visitor&& v) {
+    v("name", c.name, "for people and the log", kAnyText);
+    v("data", c.data, "what it learns from", kAnyText);
+    v("sequence", c.sequence, "tokens of one sequence (default: the model's context)",
+      TrainRule{0, kMaxTrainRows});
+    v("batch", c.batch, "tokens of one step (default: 8192, less for small data)", TrainRule{0, 1 << 28});
+    v("micro-batch", c.micro_batch,
+      "tokens that are computed at a time, the step's gradients being added up (default: the batch, at most "
+      "8192)",
+      TrainRule{0, kMaxTrainRows});
+    v("steps", c.steps, "how long: so many steps", TrainRule{0, 1e12});
+    v("tokens", c.tokens, "or so many tokens", TrainRule{0, 1e15});
+    v("minutes", c.minutes,
+      "or so long; those of the first stage count from the start of the program (default: 10 minutes)",
+      TrainRule{0, 1e7});
+    v("start", c.start,
+      "weights to begin with: auto (the stage before, or none), none (fresh ones), or a model folder or "
+      ".gguf file",
+      kAnyText);
+    v("rope-theta", c.rope_theta, "base of the rotary positions from this stage on (default: the model's)",
+      TrainRule{0, 1e12});
+    v("schedule", c.schedule, "the learning rate", kAnyText);
+    v("optimizer", c.optimizer, "how weights are moved", kAnyText);
+  }
+};
+
+struct TrainModel {
+  std::string name;
+  std::int64_t layers = 0, width = 0, heads = 0, kv_heads = 0, ffn_width = 0, context = 0;
+  bool tied = true;
+  double rope_theta = 10000;
+
+  template <typename Self, typename Visitor>
+  static void visit(Self& c, Visitor&& v) {
+    v("name", c.name, "what it is called (default: the name of the output folder)", kAnyText);
+    v("layers", c.layers, "decoder layers (default: layers and width by the machine, the time and the data)",
+      TrainRule{0, 1000});
+    v("width", c.width, "of the residual stream", TrainRule{0, 65536});
+    v("heads", c.heads, "query heads (default: width / 64, or width / 32 below width 512)",
+      TrainRule{0, 1024});
+    v("kv-heads", c.kv_heads, "key and value heads (default: as many as heads)", TrainRule{0, 1024});
+    v("ffn-width", c.ffn_width, "of the gated feed-forward layer (default: 8/3 of the width)",
+      TrainRule{0, 1 << 20});
+    v("context", c.context, "longest sequence (default: the longest of the stages, or 256)",
+      TrainRule{0, kMaxTrainRows});
+    v("tied", c.tied, "the output head is the embedding table", kAnyText);
+    v("rope-theta", c.rope_theta, "base of the rotary positions", TrainRule{1, 1e12});
+  }
+};
+
+struct TrainTokenizer {
+  std::string kind = "bpe";
+  std::int64_t vocab = 0;
+  std::string path;
+
+  template <typename Self, typename Visitor>
+  static void visit(Self& c, Visitor&& v) {
+    v("kind", c.kind,
+      "bpe: byte-level BPE trained on the data; bytes: no merges; characters: only the bytes that occur, so "
+      "that "
+      "plain English has one token a letter; file: that of tokenizer.path",
+      one_of("bpe bytes characters file"));
+    v("vocab", c.vocab, "bpe: tokens, specials included (default: by the size of the data, 512 to 16384)",
+      TrainRule{0, 1 << 20});
+    v("path", c.path, "file: a model folder, a tokenizer.json or a .gguf file", kAnyText);
+  }
+};
+
+struct TrainCheckpoints {
+  std::int64_t steps = 0, keep_last = 2, keep_best = 1;
+  double minutes = 5;
+
+  template <typename Self, typename Visitor>
+  static void visit(Self& c, Visitor&& v) {
+    v("steps", c.steps, "steps from one checkpoint to the next (default: by the minutes)",
+      TrainRule{0, 1e12});
+    v("minutes", c.minutes, "minutes from one to the next, where steps are not given", TrainRule{0.01, 1e6});
+    v("keep-last", c.keep_last, "the newest that are kept", TrainRule{1, 1000});
+    v("keep-best", c.keep_best, "those with the smallest validation losses that are kept besides",
+      TrainRule{0, 1000});
+  }
+};
+
+struct TrainValidation {
+  double share = 0.1;
+  std::int64_t interval = 0, tokens = 0;
+
+  template <typename Self, typename Visitor>
+  static void visit(Self& c, Visitor&& v) {
+    v("share", c.share, "of each source, at its end: never learnt from; 0: none", TrainRule{0, 0.9});
+    v("interval", c.interval, "steps from one validation to the next (default: twenty in a stage)",
+      TrainRule{0, 1e12});
+    v("tokens", c.tokens, "at most so many at a time; the last one of a stage takes all (default: 65536)",
+      TrainRule{0, 1e12});
+  }
+};
+
+struct TrainSamples {
+  std::int64_t interval = 0, tokens = 64;
+  std::string prompt;
+  double temperature = 0.8;
+
+  template <typename Self, typename Visitor>
+  static void visit(Self& c, Visitor&& v) {
+    v("interval", c.interval, "steps from one sample to the next; -1: none (default: five in a stage)",
+      TrainRule{-1, 1e12});
+    v("tokens", c.tokens, "of a sample", TrainRule{1, 4096});
+    v("prompt", c.prompt, "what it begins with (default: nothing)", kAnyText);
+    v("temperature", c.temperature, "0: the likeliest token", TrainRule{0, 100});
+  }
+};
+
+struct TrainConfig {
+  std::string out = "trained";
+  std::uint32_t seed = 0;
+  std::string precision = "auto";
+  std::int64_t threads = 0;
+  std::string cpus, isa;
+  std::int64_t skip_limit = 10;
+  TrainModel model;
+  TrainTokenizer tokenizer;
+  TrainCheckpoints checkpoints;
+  TrainValidation validation;
+  TrainSamples samples;
+  std::vector<TrainStage> stages;
+
+  template <typename Self, typename Visitor>
+  static void visit(Self& c, Visitor&& v) {
+    v("out", c.out, "folder of the model, its checkpoints and its log", kAnyText);
+    v("seed", c.seed, "of first weights, order of the data and samples", TrainRule{0, 4294967295.0});
+    v("precision", c.precision,
+      "of products: bf16, fp32, or auto: bf16 where the processor multiplies it faster",
+      one_of("auto bf16 fp32"));
+    v("threads", c.threads, "worker threads (default: what the machine and the cgroup allow)",
+      TrainRule{0, 1024});
+    v("cpus", c.cpus, "processors they keep to, such as 0-3,8 (default: all that this process may use)",
+      kAnyText);
+    v("isa", c.isa, "force a kernel set: ref, avx2, avx512, amx (default: the best this processor has)",
+      kAnyText);
+    v("skip-limit", c.skip_limit,
+      "so many skipped steps in a row (numbers that are not finite, spikes) go back to the last checkpoint",
+      TrainRule{1, 1e6});
+    v("model", c.model, "a decoder of Llama's shape", kAnyText);
+    v("tokenizer", c.tokenizer, "how text becomes tokens", kAnyText);
+    v("checkpoints", c.checkpoints, "what a run can go on from", kAnyText);
+    v("validation", c.validation, "the loss on text that is not learnt from", kAnyText);
+    v("samples", c.samples, "what the model writes meanwhile", kAnyText);
+    v("stages", c.stages, "one after the other", kAnyText);
+  }
+
+  /// What no single field can break: stages with data and one length each, a shape that is whole or absent.
+  /// The error names the fields.
+  base::Status validate() const;
+};
+
+}  // namespace tw::spec

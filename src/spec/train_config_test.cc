@@ -1,0 +1,105 @@
+// Recipes as people write them, and as they break them.
+#include "spec/train_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/mmap.h"
+#include "spec/train_recipe.h"
+
+namespace tw::spec {
+namespace {
+
+using testing::HasSubstr;
+
+std::string complaint(const std::string& text) {
+  const auto config = parse_recipe(text, "r.json");
+  if (!config.ok()) return config.error().text();
+  const auto status = config->validate();
+  return status.ok() ? "" : status.error().text();
+}
+
+TEST(TrainRecipe, ReadsWhatItWrites) {
+  const auto config =
+      parse_recipe(R"({"out": "here", "seed": 7, "model": {"layers": 2, "width": 64, "tied": false},
+    "stages": [{"name": "core", "data": [{"path": "a", "weight": 0.5}, {"path": "b", "kind": "chat"}], "steps": 10,
+                "schedule": {"kind": "wsd", "peak": 1e-3}}, {"data": [{"path": "c"}], "minutes": 0.5}]})",
+                   "r.json");
+  ASSERT_TRUE(config.ok()) << config.error().text();
+  EXPECT_TRUE(config->validate().ok());
+  EXPECT_EQ(config->out, "here");
+  EXPECT_EQ(config->model.layers, 2);
+  EXPECT_FALSE(config->model.tied);
+  ASSERT_EQ(config->stages.size(), 2U);
+  EXPECT_EQ(config->stages[0].data[1].kind, "chat");
+  EXPECT_EQ(config->stages[0].schedule.kind, "wsd");
+  EXPECT_EQ(config->stages[1].minutes, 0.5);
+  EXPECT_EQ(config->stages[1].optimizer.beta2, 0.95);
+  const std::string written = recipe_json(*config).dump(2);
+  const auto again = parse_recipe(written, "w.json");
+  ASSERT_TRUE(again.ok()) << again.error().text();
+  EXPECT_EQ(recipe_json(*again).dump(2), written);
+}
+
+TEST(TrainRecipe, NamesTheLineOfWhatIsWrong) {
+  EXPECT_EQ(complaint("{\n\"seeed\": 1}"), "r.json:2: there is no \"seeed\"; the nearest is \"seed\"");
+  EXPECT_EQ(complaint("{\"stages\": [\n{\"data\": []},\n{\n \"schedule\": {\"kind\": \"cosin\"}}]}"),
+            "r.json:4: \"kind\" is \"cosin\", but must be one of: cosine, linear, wsd, constant");
+  EXPECT_EQ(complaint("{\"stages\": [\n{\"optimizer\":\n {\"bta1\": 0.9}}]}"),
+            "r.json:3: there is no \"bta1\" in stages[0].optimizer; the nearest is \"beta1\"");
+  EXPECT_EQ(complaint("{\"model\":\n{\"layers\": \"two\"}}"),
+            "r.json:2: \"layers\" is text, but must be a whole number");
+  EXPECT_EQ(complaint("{\"model\":\n{\"layers\": 2.5}}"),
+            "r.json:2: \"layers\" is a number with a fraction, but must be a whole number");
+  EXPECT_EQ(complaint("{\"validation\": {\"share\":\n\n0.95}}"),
+            "r.json:1: \"share\" is 0.95, but must be 0 to 0.9");
+  EXPECT_EQ(complaint("{\"stages\": {}}"), "r.json:1: \"stages\" is an object, but must be a list");
+  EXPECT_EQ(complaint("{\"stages\": [\n3]}"), "r.json:2: \"stages[0]\" is a number, but must be an object");
+  EXPECT_EQ(complaint("[]"), "r.json:1: the recipe is a list, but must be an object");
+  EXPECT_EQ(complaint("{\"seed\": 1,\n\"seed\": 2}"), "r.json:2: \"seed\" is given twice");
+  EXPECT_THAT(complaint("{\n\"seed\": 1,,}"), HasSubstr("r.json:2: not valid JSON"));
+  EXPECT_THAT(complaint("{\"seed\": 18446744073709551615}"), HasSubstr("0 to 4294967295"));
+  EXPECT_THAT(complaint("{\"stages\": [{\"steps\": -1}]}"), HasSubstr("\"steps\" is -1"));
+  EXPECT_THAT(complaint(""), HasSubstr("r.json:1: "));
+  EXPECT_THAT(complaint(std::string(100, '[')), HasSubstr("nested deeper"));
+  EXPECT_THAT(complaint("{\"" + std::string(10000, 'x') + "\": 1}"), testing::SizeIs(testing::Lt(300)));
+}
+
+TEST(TrainRecipe, ChecksFieldsAgainstEachOther) {
+  const auto stage = [](const std::string& more) {
+    return complaint("{\"stages\": [{\"name\": \"core\", \"data\": [{\"path\": \"a\"}]" + more + "}]}");
+  };
+  EXPECT_EQ(stage(""), "");
+  EXPECT_THAT(complaint("{}"), HasSubstr("no data"));
+  EXPECT_THAT(complaint("{\"stages\": [{}]}"), HasSubstr("stage 1 has no data"));
+  EXPECT_THAT(complaint("{\"stages\": [{\"data\": [{}]}]}"), HasSubstr("\"path\""));
+  EXPECT_THAT(stage(", \"steps\": 1, \"minutes\": 2"), HasSubstr("stage \"core\" says its length twice"));
+  EXPECT_THAT(stage(", \"sequence\": 64, \"batch\": 32"), HasSubstr("make batch larger"));
+  EXPECT_THAT(complaint("{\"model\": {\"layers\": 2}, \"stages\": [{\"data\": [{\"path\": \"a\"}]}]}"),
+              HasSubstr("model.width"));
+  EXPECT_THAT(
+      complaint("{\"tokenizer\": {\"kind\": \"file\"}, \"stages\": [{\"data\": [{\"path\": \"a\"}]}]}"),
+      HasSubstr("tokenizer.path"));
+}
+
+TEST(TrainRecipe, HasAFlagForEveryValue) {
+  TrainConfig config;
+  config.stages.resize(1);
+  std::vector<std::string> flags;
+  for (const TrainField& field : train_fields(config, 0)) {
+    EXPECT_FALSE(field.help.empty()) << field.key;
+    EXPECT_TRUE(check_field(field).ok()) << field.key << ": a default must keep its own rule";
+    EXPECT_THAT(flags, testing::Not(testing::Contains(field.flag))) << "two fields want this flag";
+    flags.push_back(field.flag);
+  }
+  EXPECT_THAT(flags,
+              testing::IsSupersetOf({"out", "minutes", "schedule-peak", "model-layers", "tokenizer-kind"}));
+}
+
+TEST(TrainRecipe, TableIsThatOfTheGuide) {
+  const std::string guide = base::read_file(TW_SOURCE_DIR "/docs/training.md").value();
+  EXPECT_THAT(guide, HasSubstr(recipe_table())) << "docs/training.md wants this table:\n" << recipe_table();
+}
+
+}  // namespace
+}  // namespace tw::spec

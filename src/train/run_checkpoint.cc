@@ -1,0 +1,148 @@
+#include "train/run_checkpoint.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/ref/dequantize.h"
+
+namespace tw::train {
+namespace {
+
+using base::Code;
+using base::Error;
+using base::Json;
+using base::Ok;
+using base::Status;
+
+/// Parameters' parts of a buffer laid out as the masters are.
+std::vector<io::TensorEntry> entries_of(const Trainer& trainer, std::span<const float> floats) {
+  std::vector<io::TensorEntry> entries;
+  const model::Trainable& params = trainer.params();
+  for (std::size_t i = 0; i < params.store().params().size(); ++i) {
+    const model::Param& param = params.store().params()[i];
+    entries.push_back({.name = param.name,
+                       .dtype = base::DType::kF32,
+                       .shape = param.shape,
+                       .data = reinterpret_cast<const std::byte*>(floats.data() + params.offset(i)),
+                       .bytes = static_cast<std::size_t>(param.elements()) * sizeof(float)});
+  }
+  return entries;
+}
+
+Status check_shape(const io::TensorEntry& entry, const model::Param& param, const std::string& where) {
+  if (entry.shape == param.shape) return Ok{};
+  return Error{Code::kInvalidArgument,
+               fmt::format("{} has the shape {}, but the recipe's model wants {}", io::quote_text(entry.name),
+                           io::shape_text(entry.shape), io::shape_text(param.shape)),
+               where};
+}
+
+Status read_shard(const Checkpoint& checkpoint, const char* name, const Trainer& trainer,
+                  std::span<float> floats) {
+  TW_ASSIGN_OR_RETURN(const io::SafetensorsFile* file, checkpoint.shard(name));
+  const model::Trainable& params = trainer.params();
+  for (std::size_t i = 0; i < params.store().params().size(); ++i) {
+    const model::Param& param = params.store().params()[i];
+    TW_ASSIGN_OR_RETURN(const io::TensorEntry* entry, file->get(param.name));
+    TW_RETURN_IF_ERROR(check_shape(*entry, param, file->path()));
+    if (entry->dtype != base::DType::kF32)
+      return Error{Code::kCorrupt, io::quote_text(param.name) + " is not fp32", file->path()};
+    std::memcpy(floats.data() + params.offset(i), entry->data, entry->bytes);
+  }
+  return Ok{};
+}
+
+template <typename T>
+Status read_number(const Json& state, const char* key, const std::string& folder, T& value) {
+  const auto found = state.is_object() ? state.find(key) : state.end();
+  if (!state.is_object() || found == state.end() || !found->is_number() || found->template get<double>() < 0)
+    return Error{Code::kCorrupt, fmt::format("its state has no number \"{}\"", key), folder};
+  value = found->template get<T>();
+  return Ok{};
+}
+
+}  // namespace
+
+std::vector<io::TensorEntry> weights_of(const Trainer& trainer) {
+  return entries_of(trainer, trainer.params().masters());
+}
+
+CheckpointData checkpoint_of(const Trainer& trainer, const BatchLoader& loader, const RunPlace& place,
+                             std::optional<double> validation_loss) {
+  const Trainer::UsualNorm usual = trainer.usual_norm();
+  CheckpointData data;
+  data.step = place.step;
+  data.validation_loss = validation_loss;
+  data.state = {{"stage", place.stage},     {"stage_step", place.stage_step}, {"elapsed", place.elapsed},
+                {"skipped", place.skipped}, {"usual_norm", usual.norm},       {"norms_seen", usual.seen}};
+  if (place.best) data.state["best"] = {{"loss", place.best->loss}, {"step", place.best->step}};
+  data.shards.push_back({"weights", weights_of(trainer)});
+  if (place.stage_step == 0) return data;
+  data.state["data"] = loader.position();
+  data.shards.push_back({"moments1", entries_of(trainer, trainer.optimizer().first())});
+  data.shards.push_back({"moments2", entries_of(trainer, trainer.optimizer().second())});
+  return data;
+}
+
+base::Result<RunPlace> place_of(const Checkpoint& checkpoint) {
+  RunPlace place;
+  place.step = checkpoint.step();
+  const Json& state = checkpoint.state();
+  TW_RETURN_IF_ERROR(read_number(state, "stage", checkpoint.folder(), place.stage));
+  TW_RETURN_IF_ERROR(read_number(state, "stage_step", checkpoint.folder(), place.stage_step));
+  TW_RETURN_IF_ERROR(read_number(state, "elapsed", checkpoint.folder(), place.elapsed));
+  TW_RETURN_IF_ERROR(read_number(state, "skipped", checkpoint.folder(), place.skipped));
+  const Json best = state.value("best", Json());
+  if (best.is_object()) {
+    place.best.emplace();
+    TW_RETURN_IF_ERROR(read_number(best, "loss", checkpoint.folder(), place.best->loss));
+    TW_RETURN_IF_ERROR(read_number(best, "step", checkpoint.folder(), place.best->step));
+  }
+  return place;
+}
+
+Status restore_weights(const Checkpoint& checkpoint, Trainer& trainer) {
+  TW_RETURN_IF_ERROR(read_shard(checkpoint, "weights", trainer, trainer.params().masters()));
+  trainer.refresh();
+  return Ok{};
+}
+
+Status restore(const Checkpoint& checkpoint, Trainer& trainer, BatchLoader& loader) {
+  TW_ASSIGN_OR_RETURN(const RunPlace place, place_of(checkpoint));
+  TW_RETURN_IF_ERROR(restore_weights(checkpoint, trainer));
+  if (place.stage_step == 0) {
+    std::ranges::fill(trainer.optimizer().first(), 0.0F);
+    std::ranges::fill(trainer.optimizer().second(), 0.0F);
+    trainer.set_steps_done(0);
+    trainer.set_usual_norm({});
+    return Ok{};
+  }
+  TW_RETURN_IF_ERROR(read_shard(checkpoint, "moments1", trainer, trainer.optimizer().first()));
+  TW_RETURN_IF_ERROR(read_shard(checkpoint, "moments2", trainer, trainer.optimizer().second()));
+  trainer.set_steps_done(place.stage_step);
+  Trainer::UsualNorm usual;
+  TW_RETURN_IF_ERROR(read_number(checkpoint.state(), "usual_norm", checkpoint.folder(), usual.norm));
+  TW_RETURN_IF_ERROR(read_number(checkpoint.state(), "norms_seen", checkpoint.folder(), usual.seen));
+  trainer.set_usual_norm(usual);
+  if (const Status status = loader.seek(checkpoint.state().value("data", Json())); !status.ok())
+    return Error{status.error().code, status.error().message, checkpoint.folder()};
+  return Ok{};
+}
+
+Status load_weights(const model::ModelFiles& files, Trainer& trainer) {
+  model::Trainable& params = trainer.params();
+  for (std::size_t i = 0; i < params.store().params().size(); ++i) {
+    const model::Param& param = params.store().params()[i];
+    TW_ASSIGN_OR_RETURN(const io::TensorEntry* entry, files.get(param.name));
+    TW_RETURN_IF_ERROR(check_shape(*entry, param, {}));
+    const std::int64_t width = param.shape.back(), rows = param.elements() / width;
+    const std::size_t bytes = entry->bytes / static_cast<std::size_t>(rows);
+    for (std::int64_t row = 0; row < rows; ++row)
+      kernels::dequantize_row(entry->dtype, entry->data + bytes * row, params.master(i).data() + width * row,
+                              width);
+  }
+  trainer.refresh();
+  return Ok{};
+}
+
+}  // namespace tw::train

@@ -1,0 +1,121 @@
+#include "train/run_folder.h"
+
+#include <filesystem>
+
+#include "base/mmap.h"
+#include "spec/train_recipe.h"
+
+namespace tw::train {
+namespace {
+
+namespace fs = std::filesystem;
+using base::Code;
+using base::Error;
+using base::Json;
+using base::Ok;
+using base::OrderedJson;
+using base::Status;
+
+constexpr const char* kRun = "/run.json";
+/// Keys of the recipe that cannot change a weight, or only as another machine would.
+constexpr const char* kFree[] = {"out", "threads", "cpus", "skip-limit", "checkpoints", "samples"};
+
+base::Result<spec::TrainConfig> recipe_of(const std::string& folder, const char* which) {
+  const std::string path = folder + kRun;
+  TW_ASSIGN_OR_RETURN(const std::string text, base::read_file(path));
+  auto json = base::parse_ordered_json(text);
+  if (!json.ok() || !json->is_object() || !json->contains(which))
+    return Error{Code::kCorrupt, "is damaged: start the run anew with --fresh", path};
+  return spec::parse_recipe(base::dump_json((*json)[which]), path);
+}
+
+/// The first key, by its path, whose values differ; empty: none does.
+std::string difference(const OrderedJson& a, const OrderedJson& b, const std::string& path) {
+  if (a == b) return {};
+  if (a.is_object() && b.is_object()) {
+    for (const auto& [key, value] : a.items()) {
+      const OrderedJson& other = b.contains(key) ? b[key] : OrderedJson();
+      if (const std::string found = difference(value, other, path.empty() ? key : path + "." + key);
+          !found.empty())
+        return found;
+    }
+  }
+  if (a.is_array() && b.is_array() && a.size() == b.size()) {
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      if (const std::string found = difference(a[i], b[i], fmt::format("{}[{}]", path, i)); !found.empty())
+        return found;
+    }
+  }
+  return fmt::format("{} was {} and is {}", path, base::dump_json(a).substr(0, 100),
+                     base::dump_json(b).substr(0, 100));
+}
+
+OrderedJson without_free_keys(const spec::TrainConfig& config) {
+  OrderedJson json = spec::recipe_json(config);
+  for (const char* key : kFree) json.erase(key);
+  return json;
+}
+
+}  // namespace
+
+base::Result<spec::TrainConfig> RunFolder::asked() const {
+  if (!fs::exists(path_ + kRun)) return Error{Code::kNotFound, "holds no training run (no run.json)", path_};
+  return recipe_of(path_, "asked");
+}
+
+Status RunFolder::make() const {
+  std::error_code failed;
+  fs::create_directories(path_, failed);
+  if (!failed && fs::exists(path_ + "/config.json") && !fs::exists(path_ + kRun)) {
+    return Error{Code::kInvalidArgument,
+                 "holds a model that no run of tokenworks left there: choose another --out", path_};
+  }
+  if (failed) return Error{Code::kIo, "cannot create the folder: " + failed.message(), path_};
+  return Ok{};
+}
+
+Status RunFolder::clear() const {
+  std::error_code failed;
+  for (const char* name :
+       {kRun, "/log.jsonl", "/tensorboard", "/tokenizer", "/checkpoints", "/config.json"}) {
+    fs::remove_all(path_ + name, failed);
+    if (failed) return Error{Code::kIo, "cannot delete it: " + failed.message(), path_ + name};
+  }
+  return Ok{};
+}
+
+base::Result<std::optional<spec::TrainConfig>> RunFolder::open(const spec::TrainConfig& wanted,
+                                                               bool anew) const {
+  TW_RETURN_IF_ERROR(make());
+  const bool there = fs::exists(path_ + kRun);
+  if (anew || !there) {
+    TW_RETURN_IF_ERROR(clear());
+    return std::optional<spec::TrainConfig>();
+  }
+  TW_ASSIGN_OR_RETURN(const spec::TrainConfig before, asked());
+  const std::string differs = difference(without_free_keys(before), without_free_keys(wanted), {});
+  if (!differs.empty()) {
+    return Error{Code::kInvalidArgument,
+                 "holds a run of another recipe: " + differs +
+                     "; go on with that one by --resume, choose another --out, or start "
+                     "anew with --fresh",
+                 path_};
+  }
+  TW_ASSIGN_OR_RETURN(spec::TrainConfig filled, recipe_of(path_, "filled"));
+  filled.out = wanted.out;
+  filled.threads = wanted.threads;
+  filled.cpus = wanted.cpus;
+  filled.skip_limit = wanted.skip_limit;
+  filled.checkpoints = wanted.checkpoints;
+  filled.samples = wanted.samples;
+  return std::optional(std::move(filled));
+}
+
+Status RunFolder::write(const spec::TrainConfig& asked, const spec::TrainConfig& filled) const {
+  const OrderedJson json = {
+      {"format", 1}, {"asked", spec::recipe_json(asked)}, {"filled", spec::recipe_json(filled)}};
+  return base::write_file_atomically(path_ + kRun,
+                                     json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n");
+}
+
+}  // namespace tw::train

@@ -1,0 +1,37 @@
+// The folder of a run: what was asked for, what it became, and what lies where.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "spec/train_config.h"
+
+namespace tw::train {
+
+/// FOLDER/run.json holds the recipe as asked and as filled in; beside it log.jsonl, tensorboard/,
+/// checkpoints/, data/, tokenizer/, and in the end the model. Formats: docs/training.md.
+class RunFolder {
+ public:
+  explicit RunFolder(std::string path) : path_(std::move(path)) {}
+
+  const std::string& path() const { return path_; }
+  std::string checkpoints() const { return path_ + "/checkpoints"; }
+
+  /// The recipe that was asked for when the run began. Fails with kNotFound where no run is.
+  base::Result<spec::TrainConfig> asked() const;
+
+  /// Makes the folder ready for this recipe. The filled-in recipe of the run that is there, if it is a run of
+  /// the same recipe (what cannot change a weight may differ, and is taken from `wanted`); nothing, if there
+  /// is no run, or `anew`: then what an earlier run left is deleted. Fails with kInvalidArgument, naming the
+  /// first difference, for a run of another recipe, and for a folder that holds a model of somebody else.
+  base::Result<std::optional<spec::TrainConfig>> open(const spec::TrainConfig& wanted, bool anew) const;
+
+  base::Status write(const spec::TrainConfig& asked, const spec::TrainConfig& filled) const;
+
+ private:
+  base::Status make() const;
+  base::Status clear() const;
+  std::string path_;
+};
+
+}  // namespace tw::train

@@ -1,0 +1,316 @@
+#include "train/run_prepare.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "base/cpu.h"
+#include "base/mmap.h"
+
+namespace tw::train {
+namespace {
+
+using base::Code;
+using base::Error;
+using base::error;
+using base::Ok;
+using base::Status;
+
+constexpr std::int64_t kBatch = 8192, kContext = 256;
+constexpr double kMinutes = 10, kWantedSteps = 2000;
+
+bool is_path(const std::string& start) {
+  return start != "auto" && start != "none" && start != "previous";
+}
+
+std::int64_t context_of(const spec::TrainConfig& c) {
+  if (c.model.context > 0) return c.model.context;
+  std::int64_t longest = 0;
+  for (const spec::TrainStage& stage : c.stages) longest = std::max(longest, stage.sequence);
+  return longest > 0 ? longest : kContext;
+}
+
+/// Does the steps of prepare_run one after the other.
+class Preparation {
+ public:
+  Preparation(const spec::TrainConfig& config, const PrepareOptions& options, base::Team& team,
+              RunObserver& observer)
+      : options_(options), team_(team), observer_(observer) {
+    run_.config = config;
+  }
+
+  base::Result<PreparedRun> run() {
+    TW_RETURN_IF_ERROR(open());
+    TW_RETURN_IF_ERROR(make_tokenizer());
+    TW_RETURN_IF_ERROR(make_data());
+    TW_RETURN_IF_ERROR(choose_model());
+    for (std::size_t i = 0; i < run_.config.stages.size(); ++i) TW_RETURN_IF_ERROR(fill_stage(i));
+    TW_RETURN_IF_ERROR(check_memory());
+    return std::move(run_);
+  }
+
+ private:
+  Status open() {
+    for (const spec::TrainStage& stage : run_.config.stages) {
+      TW_ASSIGN_OR_RETURN(std::vector<SourceText> sources, open_sources(stage));
+      sources_.push_back(std::move(sources));
+    }
+    spec::TrainConfig& c = run_.config;
+    TW_ASSIGN_OR_RETURN(run_.type, product_type(c.precision, c.isa));
+    c.precision = run_.type == base::DType::kBF16 ? "bf16" : "fp32";
+    if (!is_path(c.stages[0].start)) return Ok{};
+    TW_ASSIGN_OR_RETURN(run_.start, model::ModelFiles::open(c.stages[0].start));
+    if (c.tokenizer.kind == "bpe" && c.tokenizer.vocab == 0) c.tokenizer = {"file", 0, c.stages[0].start};
+    return Ok{};
+  }
+
+  /// Of the run's folder if it was made there before.
+  Status make_tokenizer() {
+    constexpr std::uint64_t kPlanBytes = 16 << 20;
+    const std::string folder = options_.folder + "/tokenizer";
+    const auto json = base::read_file(folder + "/tokenizer.json");
+    if (!options_.folder.empty() && json.ok()) {
+      TW_ASSIGN_OR_RETURN(std::string config, base::read_file(folder + "/tokenizer_config.json"));
+      TW_ASSIGN_OR_RETURN(std::string chat, base::read_file(folder + "/chat_template.jinja"));
+      TW_ASSIGN_OR_RETURN(run_.tokenizer, read_run_tokenizer(*json, std::move(config), std::move(chat)));
+      return Ok{};
+    }
+    std::vector<SourceText> all;
+    for (const auto& stage : sources_) all.insert(all.end(), stage.begin(), stage.end());
+    const std::uint64_t most =
+        options_.folder.empty() ? kPlanBytes : std::numeric_limits<std::uint64_t>::max();
+    TW_ASSIGN_OR_RETURN(run_.tokenizer,
+                        make_run_tokenizer(run_.config.tokenizer, all, team_.size(), most, observer_));
+    if (options_.folder.empty()) return Ok{};
+    std::error_code failed;
+    std::filesystem::create_directories(folder, failed);
+    if (failed) return Error{Code::kIo, "cannot create the folder: " + failed.message(), folder};
+    TW_RETURN_IF_ERROR(
+        base::write_file_atomically(folder + "/tokenizer_config.json", run_.tokenizer.config_json));
+    TW_RETURN_IF_ERROR(
+        base::write_file_atomically(folder + "/chat_template.jinja", run_.tokenizer.chat_template));
+    return base::write_file_atomically(folder + "/tokenizer.json",
+                                       run_.tokenizer.json);  // last: it says that all are there
+  }
+
+  Status make_data() {
+    const double share = run_.config.validation.share;
+    for (const auto& sources : sources_) {
+      if (options_.folder.empty()) {
+        TW_ASSIGN_OR_RETURN(const std::int64_t tokens, estimate_tokens(sources, run_.tokenizer));
+        run_.sizes.push_back({tokens, static_cast<std::int64_t>(static_cast<double>(tokens) * (1 - share))});
+        continue;
+      }
+      TW_ASSIGN_OR_RETURN(
+          std::vector<MixtureSource> files,
+          tokenize_sources(sources, run_.tokenizer, options_.folder + "/data", team_.size(), observer_));
+      run_.sizes.push_back(size_of(files, share));
+      run_.data.push_back(std::move(files));
+    }
+    return Ok{};
+  }
+
+  Status choose_model() {
+    spec::TrainConfig& c = run_.config;
+    const auto vocab = static_cast<std::int64_t>(run_.tokenizer.tokenizer->size());
+    if (run_.start != nullptr) return take_started_model(vocab);
+    c.model.context = context_of(c);
+    if (c.model.layers == 0) TW_RETURN_IF_ERROR(choose_size(vocab));
+    TW_ASSIGN_OR_RETURN(run_.model, config_of(c.model, vocab, c.model.context));
+    c.model.heads = run_.model.heads;
+    c.model.kv_heads = run_.model.kv_heads;
+    c.model.ffn_width = run_.model.ffn_width;
+    return Ok{};
+  }
+
+  Status take_started_model(std::int64_t vocab) {
+    spec::TrainConfig& c = run_.config;
+    if (c.model.layers > 0) {
+      return error(Code::kInvalidArgument,
+                   "the recipe gives both a shape (model.layers) and a model to start from: take one out");
+    }
+    TW_ASSIGN_OR_RETURN(run_.model, run_.start->config());
+    TW_RETURN_IF_ERROR(run_.model.runnable());
+    if (vocab > run_.model.vocab) {
+      return Error{
+          Code::kInvalidArgument,
+          fmt::format("the tokenizer does not fit: it has {} tokens and the model {}; take the model's own",
+                      vocab, run_.model.vocab),
+          c.stages[0].start};
+    }
+    c.model.context = c.model.context > 0 ? c.model.context : run_.model.context;
+    c.model.rope_theta = run_.model.rope_theta;
+    return Ok{};
+  }
+
+  Status choose_size(std::int64_t vocab) {
+    spec::TrainConfig& c = run_.config;
+    SizeGoal goal{.vocab = vocab, .context = c.model.context};
+    for (std::size_t i = 0; i < c.stages.size(); ++i) {
+      const spec::TrainStage& stage = c.stages[i];
+      goal.seconds += 60 * (stage.steps > 0 || stage.tokens > 0 ? kMinutes : minutes_of(stage));
+      goal.tokens = std::max(goal.tokens, run_.sizes[i].training);
+    }
+    goal.memory = base::detect_machine().memory_available / 2;
+    TrainerOptions options;
+    options.isa = c.isa;
+    options.type = run_.type;
+    options.rows = std::max<std::int64_t>(goal.context, 2048 / goal.context * goal.context);
+    TW_ASSIGN_OR_RETURN(const SizedModel sized, choose_shape(goal, options, team_, [&](double done) {
+                          observer_.preparing("measuring this machine", done);
+                        }));
+    c.model.layers = sized.layers;
+    c.model.width = sized.width;
+    run_.tokens_per_second = sized.tokens_per_second;
+    return Ok{};
+  }
+
+  static double minutes_of(const spec::TrainStage& stage) {
+    return stage.minutes > 0 ? stage.minutes : kMinutes;
+  }
+
+  Status measure(const spec::TrainStage& stage) {
+    if (run_.tokens_per_second > 0) return Ok{};
+    TrainerOptions options = run_.trainer_options(0);
+    options.rows = std::max(stage.sequence, 2048 / stage.sequence * stage.sequence);
+    const auto memory = trace_step(run_.model, options, team_.size());
+    if (!memory.ok() || memory->all() > available()) return Ok{};  // check_memory says so
+    observer_.preparing("measuring this machine", 0);
+    TW_ASSIGN_OR_RETURN(const double seconds,
+                        measure_step(run_.model, options, options.rows, stage.sequence, team_));
+    run_.tokens_per_second = static_cast<double>(options.rows) / seconds;
+    return Ok{};
+  }
+
+  Status fill_stage(std::size_t i) {
+    spec::TrainStage& s = run_.config.stages[i];
+    if (s.sequence == 0) s.sequence = run_.config.model.context;
+    if (s.sequence > run_.config.model.context)
+      return error(Code::kInvalidArgument,
+                   "stage {} has sequences of {} tokens, but the model's context is {}", i + 1, s.sequence,
+                   run_.config.model.context);
+    if (s.steps == 0 && s.tokens == 0) s.minutes = minutes_of(s);
+    if (options_.measure || (s.batch == 0 && s.minutes > 0)) TW_RETURN_IF_ERROR(measure(s));
+    if (s.batch == 0) s.batch = default_batch(s, run_.sizes[i]);
+    const std::int64_t most = s.micro_batch > 0 ? s.micro_batch : std::max(kBatch, s.sequence);
+    const std::int64_t passes = (s.batch + most - 1) / most;
+    s.micro_batch = std::max(s.sequence, (s.batch + passes - 1) / passes);
+    if (s.tokens > 0) s.steps = (s.tokens + s.batch - 1) / s.batch;
+    s.tokens = 0;
+    fill_rates(s, i);
+    return Ok{};
+  }
+
+  /// Some two thousand steps of the time that there is; twenty steps an epoch at least.
+  std::int64_t default_batch(const spec::TrainStage& s, const DataSize& size) const {
+    auto tokens = static_cast<double>(kBatch);
+    if (s.minutes > 0 && run_.tokens_per_second > 0)
+      tokens = std::min(tokens, run_.tokens_per_second * 60 * s.minutes / kWantedSteps);
+    tokens = std::min(tokens, static_cast<double>(size.training) / 20);
+    return std::max<std::int64_t>(4, static_cast<std::int64_t>(tokens) / s.sequence) * s.sequence;
+  }
+
+  void fill_rates(spec::TrainStage& s, std::size_t i) const {
+    constexpr double kPeak = 3e-3, kWidth = 256;
+    const auto width = static_cast<double>(run_.model.width);
+    const bool fresh = i == 0 && run_.start == nullptr;
+    if (s.schedule.peak == 0) s.schedule.peak = kPeak * std::min(1.0, kWidth / width) * (fresh ? 1 : 0.1);
+    if (s.schedule.warmup < 0) {
+      s.schedule.warmup = s.steps > 0 ? std::max<std::int64_t>(10, s.steps / 100) : 20;
+      if (s.steps > 0) s.schedule.warmup = std::min(s.schedule.warmup, s.steps / 2);
+    }
+    if (s.rope_theta == 0)
+      s.rope_theta = i == 0 ? run_.config.model.rope_theta : run_.config.stages[i - 1].rope_theta;
+  }
+
+  static std::size_t available() {
+    return static_cast<std::size_t>(0.9 * static_cast<double>(base::detect_machine().memory_available));
+  }
+
+  Status check_memory() {
+    const std::size_t free = available();
+    const auto memory = memory_of(run_, team_.size());
+    if (!memory.ok() && memory.error().code != Code::kResourceExhausted) return memory.error();
+    if (memory.ok() && memory->all() <= free) return Ok{};
+    constexpr double kGib = 1 << 30;
+    const auto gib = [](std::size_t bytes) { return static_cast<double>(bytes) / kGib; };
+    std::string needs =
+        memory.ok() ? fmt::format(
+                          "a step needs {:.1f} GiB ({:.1f} of weights, gradients and moments, {:.1f} of "
+                          "activations)",
+                          gib(memory->all()),
+                          gib(memory->masters + memory->gradients + memory->moments + memory->multiplied),
+                          gib(memory->activations + memory->cache + memory->scratch))
+                    : memory.error().message;
+    return error(Code::kResourceExhausted, "{}, and {:.1f} GiB are free here; {}", needs, gib(free),
+                 nearest(free));
+  }
+
+  std::string nearest(std::size_t free) const {
+    std::size_t worst = 0;
+    for (std::size_t i = 0; i < run_.config.stages.size(); ++i) {
+      if (run_.config.stages[i].micro_batch > run_.config.stages[worst].micro_batch) worst = i;
+    }
+    TrainerOptions options = run_.trainer_options(worst);
+    const std::int64_t sequence = run_.config.stages[worst].sequence;
+    for (options.rows /= 2; options.rows >= sequence; options.rows /= 2) {
+      const auto memory = trace_step(run_.model, options, team_.size());
+      if (memory.ok() && memory->all() <= free)
+        return fmt::format("a micro-batch of {} tokens would fit", options.rows);
+    }
+    options.rows = sequence;
+    SizeGoal goal{.memory = free, .vocab = run_.model.vocab, .context = run_.model.context};
+    goal.most_parameters = static_cast<std::size_t>(run_.model.parameter_count());
+    const auto rung = fitting_rung(goal, options, team_.size());
+    if (!rung) return "no model of that vocabulary and context fits";
+    return fmt::format("{} layers of width {} with a micro-batch of {} tokens would fit", rung->layers,
+                       rung->width, sequence);
+  }
+
+  const PrepareOptions options_;
+  base::Team& team_;
+  RunObserver& observer_;
+  PreparedRun run_;
+  std::vector<std::vector<SourceText>> sources_;
+};
+
+}  // namespace
+
+spec::ModelConfig PreparedRun::model_of(std::size_t stage) const {
+  spec::ModelConfig c = model;
+  c.context = config.model.context;
+  if (config.stages[stage].rope_theta > 0) c.rope_theta = config.stages[stage].rope_theta;
+  return c;
+}
+
+TrainerOptions PreparedRun::trainer_options(std::size_t stage) const {
+  const spec::TrainStage& s = config.stages[stage];
+  TrainerOptions options;
+  options.isa = config.isa;
+  options.type = type;
+  options.rows = s.micro_batch;
+  options.optimizer = {s.optimizer.beta1, s.optimizer.beta2, s.optimizer.epsilon, s.optimizer.decay};
+  options.clip = s.optimizer.clip;
+  options.spike = s.optimizer.spike;
+  options.z_loss = static_cast<float>(s.optimizer.z_loss);
+  options.seed = config.seed;
+  return options;
+}
+
+base::Result<PreparedRun> prepare_run(const spec::TrainConfig& config, const PrepareOptions& options,
+                                      base::Team& team, RunObserver& observer) {
+  TW_RETURN_IF_ERROR(config.validate());
+  return Preparation(config, options, team, observer).run();
+}
+
+base::Result<StepMemory> memory_of(const PreparedRun& run, int workers) {
+  StepMemory worst;
+  for (std::size_t i = 0; i < run.config.stages.size(); ++i) {
+    TW_ASSIGN_OR_RETURN(const StepMemory memory,
+                        trace_step(run.model_of(i), run.trainer_options(i), workers));
+    if (memory.all() > worst.all()) worst = memory;
+  }
+  return worst;
+}
+
+}  // namespace tw::train

@@ -1,0 +1,47 @@
+// What stands before a run's first step: data and tokenizer, the model's shape, every default filled in, and
+// whether it fits the machine.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "model/model_files.h"
+#include "spec/train_config.h"
+#include "train/run_data.h"
+#include "train/run_size.h"
+
+namespace tw::train {
+
+/// A recipe with what it stands for.
+struct PreparedRun {
+  spec::TrainConfig config;  ///< without defaults left to fill in: shapes, batches, rates are numbers
+  RunTokenizer tokenizer;
+  std::vector<std::vector<MixtureSource>> data;  ///< by stage
+  std::vector<DataSize> sizes;                   ///< by stage
+  std::unique_ptr<model::ModelFiles> start;      ///< what the first stage starts from; null: nothing
+  spec::ModelConfig model;
+  base::DType type = base::DType::kF32;
+  double tokens_per_second = 0;  ///< measured here; 0: was not
+
+  /// The model of a stage: its rotary base may be another.
+  spec::ModelConfig model_of(std::size_t stage) const;
+  TrainerOptions trainer_options(std::size_t stage) const;
+};
+
+struct PrepareOptions {
+  std::string
+      folder;  ///< token files and tokenizer are kept in it; empty: nothing is written, sizes are estimates
+  bool measure = false;  ///< measure the speed also where nothing asks for it
+};
+
+/// Fails in one line for data that is not there or no text, a tokenizer or model that does not fit, and a run
+/// that does not fit the machine's memory (kResourceExhausted, with the nearest that does).
+base::Result<PreparedRun> prepare_run(const spec::TrainConfig& config, const PrepareOptions& options,
+                                      base::Team& team, RunObserver& observer);
+
+/// Of the stage that takes most; prepare_run has seen that it fits.
+base::Result<StepMemory> memory_of(const PreparedRun& run, int workers);
+
+}  // namespace tw::train

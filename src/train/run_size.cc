@@ -1,0 +1,176 @@
+#include "train/run_size.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace tw::train {
+namespace {
+
+using base::Code;
+
+std::int64_t rounded(double value, std::int64_t to) {
+  return std::max<std::int64_t>(to, static_cast<std::int64_t>(value / static_cast<double>(to) + 0.5) * to);
+}
+
+/// Documents of `sequence` tokens, in batches of `rows`.
+std::vector<TrainBatch> random_batches(std::int64_t tokens, std::int64_t rows, std::int64_t sequence,
+                                       std::int64_t vocab) {
+  std::vector<TrainBatch> batches;
+  std::uint64_t state = 1;
+  for (std::int64_t left = tokens; left > 0;) {
+    batches.emplace_back();
+    for (std::int64_t room = std::min(rows, left); room > 0;) {
+      std::vector<std::int32_t> ids;
+      for (std::int64_t i = 0; i <= std::min(sequence, room); ++i) {
+        state = state * 6364136223846793005ULL + 1442695040888963407ULL;  // Knuth's MMIX generator
+        ids.push_back(static_cast<std::int32_t>((state >> 33) % static_cast<std::uint64_t>(vocab)));
+      }
+      batches.back().add_document(ids);
+      room -= std::ssize(ids) - 1;
+    }
+    left -= batches.back().rows();
+  }
+  return batches;
+}
+
+std::int64_t layer_parameters(const spec::ModelConfig& c) {
+  return c.parameter_count() - c.vocab * c.width * (c.tied_embeddings ? 1 : 2);
+}
+
+spec::TrainModel model_of(const Rung& rung) {
+  spec::TrainModel model;
+  model.layers = rung.layers;
+  model.width = rung.width;
+  return model;
+}
+
+}  // namespace
+
+base::Result<spec::ModelConfig> config_of(const spec::TrainModel& m, std::int64_t vocab,
+                                          std::int64_t context) {
+  spec::ModelConfig c;
+  c.architecture = "llama";
+  c.name = m.name;
+  c.layers = m.layers;
+  c.width = m.width;
+  c.heads = m.heads > 0 ? m.heads : std::max<std::int64_t>(1, m.width / (m.width < 512 ? 32 : 64));
+  c.kv_heads = m.kv_heads > 0 ? m.kv_heads : c.heads;
+  if (m.width % c.heads != 0) {
+    return base::error(Code::kInvalidArgument, "model.width is {}, which {} heads do not divide: make it {}",
+                       m.width, c.heads, rounded(static_cast<double>(m.width), c.heads * 2));
+  }
+  c.head_dim = m.width / c.heads;
+  c.ffn_width = m.ffn_width > 0 ? m.ffn_width : rounded(8.0 / 3 * static_cast<double>(m.width), 32);
+  c.vocab = vocab;
+  c.context = context;
+  c.rope_theta = m.rope_theta;
+  c.tied_embeddings = m.tied;
+  TW_RETURN_IF_ERROR(c.validate());
+  return c;
+}
+
+base::Result<base::DType> product_type(const std::string& precision, const std::string& isa) {
+  if (precision == "fp32") return base::DType::kF32;
+  TW_ASSIGN_OR_RETURN(const kernels::Table table, kernels::make_table(isa, kernels::detect_features()));
+  const bool fast = table.prefill[static_cast<int>(base::DType::kBF16)] != nullptr;
+  return precision == "bf16" || fast ? base::DType::kBF16 : base::DType::kF32;
+}
+
+base::Result<StepMemory> trace_step(const spec::ModelConfig& config, const TrainerOptions& options,
+                                    int workers) {
+  TW_ASSIGN_OR_RETURN(const kernels::Table table,
+                      kernels::make_table(options.isa, kernels::detect_features()));
+  model::ParamStore store;
+  const model::Transformer transformer(config, store);
+  TW_ASSIGN_OR_RETURN(const auto params, model::Trainable::make(store, table, options.type));
+  ops::Tape tape(params->leaves());
+  const std::int64_t rows = (options.rows + 15) / 16 * 16;
+  model::Batch batch;
+  const std::vector<std::int32_t> ids(rows);
+  std::vector<std::int32_t> blocks(rows / kernels::kKvBlock);
+  batch.add(ids, 0, blocks.data(), false);
+  for (std::int64_t row = 0; row < rows; ++row) batch.want(row);
+  const std::vector<float> weights(rows, 1);
+  const ops::LossRows loss{ids, weights, 1, options.z_loss};
+  model::KvView kv;
+  kv.longest = rows;
+  kv.layers.assign(config.layers,
+                   {nullptr, nullptr, options.type, kernels::kKvBlock, config.kv_heads, config.head_dim});
+  ops::Trace trace;
+  ops::Exec ex(table, trace);
+  ex.train(&tape);
+  transformer.loss(ex, transformer.forward(ex, batch, kv), loss);
+  tape.backward(ex);
+  StepMemory m;
+  m.masters = params->masters().size_bytes();
+  m.gradients = params->gradients().size_bytes();
+  m.moments = 2 * m.masters;
+  std::size_t copies = 0;
+  for (const model::Param& param : store.params()) {
+    if (param.multiplied()) copies += base::row_bytes(options.type, param.elements());
+  }
+  m.multiplied = options.type == base::DType::kF32 ? copies : 2 * copies;
+  m.activations = ex.arena().peak();
+  m.scratch = ex.scratch_peak() * static_cast<std::size_t>(workers);
+  m.cache = 2 * static_cast<std::size_t>(rows / kernels::kKvBlock * config.kv_heads *
+                                         kernels::kv_head_elements(options.type, config.head_dim) *
+                                         kernels::kv_element_bytes(options.type));
+  for (const ops::OpCost& op : trace.ops) m.flops += op.flops;
+  return m;
+}
+
+base::Result<double> measure_step(const spec::ModelConfig& config, const TrainerOptions& options,
+                                  std::int64_t tokens, std::int64_t sequence, base::Team& team) {
+  TW_ASSIGN_OR_RETURN(const auto trainer, Trainer::make(config, options, team));
+  const auto batches = random_batches(tokens, options.rows, sequence, config.vocab);
+  double best = 1e300;
+  for (int i = 0; i < 3; ++i) {  // the first touches memory
+    TW_ASSIGN_OR_RETURN(const StepReport report, trainer->step(batches, 0));
+    if (i > 0) best = std::min(best, report.seconds);
+  }
+  return best;
+}
+
+const std::vector<Rung>& shape_ladder() {
+  static const std::vector<Rung> ladder = {{2, 64},    {3, 96},    {4, 128},  {4, 192},  {6, 256},
+                                           {6, 384},   {8, 512},   {10, 640}, {12, 768}, {16, 1024},
+                                           {20, 1280}, {24, 1536}, {24, 2048}};
+  return ladder;
+}
+
+base::Result<SizedModel> choose_shape(const SizeGoal& goal, const TrainerOptions& options, base::Team& team,
+                                      const std::function<void(double done)>& progress) {
+  constexpr double kTokensEach = 20, kMostEach = 4;
+  SizedModel best;
+  double previous = 0;  // FLOPs a token times tokens a second of the rung below: larger ones are not slower
+  for (std::size_t i = 0; i < shape_ladder().size(); ++i) {
+    TW_ASSIGN_OR_RETURN(const spec::ModelConfig config,
+                        config_of(model_of(shape_ladder()[i]), goal.vocab, goal.context));
+    const auto layers = static_cast<double>(layer_parameters(config));
+    const auto weights = static_cast<double>(config.parameter_count());
+    const bool hopeless = previous > 0 && 4 * previous / weights * goal.seconds < kTokensEach * layers;
+    if (i > 0 && (hopeless || layers > kMostEach * static_cast<double>(goal.tokens))) break;
+    TW_ASSIGN_OR_RETURN(const StepMemory memory, trace_step(config, options, team.size()));
+    if (i > 0 && memory.all() > goal.memory) break;
+    TW_ASSIGN_OR_RETURN(const double seconds,
+                        measure_step(config, options, options.rows, goal.context, team));
+    const double speed = static_cast<double>(options.rows) / seconds;
+    if (i > 0 && speed * goal.seconds < kTokensEach * layers) break;
+    best = {config.layers, config.width, speed};
+    previous = weights * speed;
+    if (progress) progress(static_cast<double>(i + 1) / static_cast<double>(shape_ladder().size()));
+  }
+  return best;
+}
+
+std::optional<Rung> fitting_rung(const SizeGoal& goal, const TrainerOptions& options, int workers) {
+  for (auto rung = shape_ladder().rbegin(); rung != shape_ladder().rend(); ++rung) {
+    const auto config = config_of(model_of(*rung), goal.vocab, goal.context);
+    if (!config.ok() || config->parameter_count() > static_cast<std::int64_t>(goal.most_parameters)) continue;
+    const auto memory = trace_step(*config, options, workers);
+    if (memory.ok() && memory->all() <= goal.memory) return *rung;
+  }
+  return std::nullopt;
+}
+
+}  // namespace tw::train

@@ -1,0 +1,78 @@
+// What a run takes: shapes of models, memory by category, FLOPs, and the shape that suits machine, time and
+// data.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "spec/model_config.h"
+#include "spec/train_config.h"
+#include "train/trainer.h"
+
+namespace tw::train {
+
+/// The decoder that a recipe's model is, with its defaults filled in. REQUIRES: layers and width are given.
+/// Fails as ModelConfig::validate does.
+base::Result<spec::ModelConfig> config_of(const spec::TrainModel& model, std::int64_t vocab,
+                                          std::int64_t context);
+
+/// Of one training step, in bytes, as the Trainer allocates it.
+struct StepMemory {
+  std::size_t masters = 0, gradients = 0, moments = 0;
+  std::size_t multiplied = 0;   ///< the weights and their transposes as they are multiplied with
+  std::size_t activations = 0;  ///< and gradients of activations
+  std::size_t cache = 0;        ///< keys and values of one layer
+  std::size_t scratch = 0;      ///< of all workers
+  double flops = 0;             ///< of one pass over all rows, forward and backward, as the ops count them
+
+  std::size_t all() const {
+    return masters + gradients + moments + multiplied + activations + cache + scratch;
+  }
+};
+
+/// By tracing a pass of options.rows tokens; memory is reserved, but not touched. Fails if even that fails.
+base::Result<StepMemory> trace_step(const spec::ModelConfig& config, const TrainerOptions& options,
+                                    int workers);
+
+/// The type that `precision` means here: auto is bf16 where the kernel set multiplies it by tiles or lanes of
+/// its own.
+base::Result<base::DType> product_type(const std::string& precision, const std::string& isa);
+
+/// Seconds of a step of `tokens` tokens (random ones), passes of options.rows each: the faster of two.
+base::Result<double> measure_step(const spec::ModelConfig& config, const TrainerOptions& options,
+                                  std::int64_t tokens, std::int64_t sequence, base::Team& team);
+
+/// What a shape is chosen for.
+struct SizeGoal {
+  double seconds = 0;       ///< there are so many to train
+  std::int64_t tokens = 0;  ///< of the data, to learn from
+  std::size_t memory = 0;   ///< bytes that a step may take
+  std::int64_t vocab = 0, context = 0;
+  std::size_t most_parameters = 0;  ///< 0: any
+};
+
+/// A shape, and how fast it trains here.
+struct SizedModel {
+  std::int64_t layers = 0, width = 0;
+  double tokens_per_second = 0;
+};
+
+/// THE RULE: of a ladder of shapes the largest that sees at least 20 tokens a parameter in the time (Hoffmann
+/// et al. 2022, arXiv 2203.15556), by its speed measured here, that has at most 4 parameters a token of the
+/// data (more learn it by heart), and that fits the memory; the smallest if none does. Layers' parameters
+/// alone count.
+base::Result<SizedModel> choose_shape(const SizeGoal& goal, const TrainerOptions& options, base::Team& team,
+                                      const std::function<void(double done)>& progress);
+
+/// The ladder: layers and width, ascending.
+struct Rung {
+  std::int64_t layers, width;
+};
+const std::vector<Rung>& shape_ladder();
+
+/// The largest rung at most this large whose step fits `memory`; none: nothing does.
+std::optional<Rung> fitting_rung(const SizeGoal& goal, const TrainerOptions& options, int workers);
+
+}  // namespace tw::train

@@ -1,0 +1,260 @@
+#include "train/run_stage.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/hash64.h"
+#include "train/run_sample.h"
+#include "train/schedule.h"
+
+namespace tw::train {
+namespace {
+
+using base::Code;
+using base::error;
+using base::Ok;
+using base::Status;
+
+constexpr int kMostRollBacks = 3;
+constexpr int kValidations = 20, kSamples = 5;  ///< in a stage, where no interval is given
+constexpr std::int64_t kValidationTokens = 1 << 16;
+
+double seconds(RunStage::Clock::duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+Schedule schedule_of(const spec::TrainStage& stage) {
+  Schedule s;
+  const std::string& kind = stage.schedule.kind;
+  s.decay = kind == "cosine"   ? Decay::kCosine
+            : kind == "linear" ? Decay::kLinear
+            : kind == "wsd"    ? Decay::kWarmupStableDecay
+                               : Decay::kConstant;
+  s.peak = stage.schedule.peak;
+  s.last = stage.schedule.last;
+  s.falling = stage.schedule.falling;
+  s.steps = stage.steps;
+  s.warmup = stage.schedule.warmup;
+  return s;
+}
+
+}  // namespace
+
+RunStage::RunStage(const RunParts& parts, std::size_t number, RunPlace& place, Clock::time_point begun)
+    : parts_(parts),
+      number_(number),
+      stage_(parts.run.config.stages[number]),
+      config_(parts.run.config),
+      place_(place),
+      begun_(begun),
+      saved_(Clock::now()) {}
+
+base::Result<std::unique_ptr<RunStage>> RunStage::make(const RunParts& parts, std::size_t number,
+                                                       RunPlace& place, Clock::time_point begun) {
+  std::unique_ptr<RunStage> stage(new RunStage(parts, number, place, begun));
+  const spec::TrainStage& s = stage->stage_;
+  TrainerOptions options = parts.run.trainer_options(number);
+  options.peak_flops = parts.peak_flops;
+  TW_ASSIGN_OR_RETURN(stage->trainer_, Trainer::make(parts.run.model_of(number), options, parts.team));
+  const BatchLoaderOptions loading{.batch_tokens = s.micro_batch,
+                                   .sequence = s.sequence,
+                                   .seed = stage->config_.seed + number,
+                                   .validation = stage->config_.validation.share};
+  TW_ASSIGN_OR_RETURN(BatchLoader loader, BatchLoader::create(parts.run.data[number], loading));
+  stage->loader_ = std::make_unique<BatchLoader>(std::move(loader));
+  stage->batches_.resize((s.batch + s.micro_batch - 1) / s.micro_batch);
+  return stage;
+}
+
+Status RunStage::resume(const Checkpoint& checkpoint) {
+  TW_RETURN_IF_ERROR(restore(checkpoint, *trainer_, *loader_));
+  begun_ = Clock::now() -
+           std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(place_.elapsed));
+  validations_ = std::floor(done() * kValidations + 1e-9);
+  samples_ = std::floor(done() * kSamples + 1e-9);
+  return Ok{};
+}
+
+double RunStage::elapsed() const {
+  return seconds(Clock::now() - begun_);
+}
+
+double RunStage::done() const {
+  if (stage_.steps > 0) return static_cast<double>(place_.stage_step) / static_cast<double>(stage_.steps);
+  return std::min(1.0, elapsed() / (60 * stage_.minutes));
+}
+
+/// With minutes: what comes after the last step must fit in as well.
+bool RunStage::ended() const {
+  if (stage_.steps > 0) return place_.stage_step >= stage_.steps;
+  const double left = 60 * stage_.minutes - elapsed();
+  const auto validation =
+      static_cast<double>(parts_.run.sizes[number_].tokens - parts_.run.sizes[number_].training);
+  const double last = validation_rate_ > 0 ? validation / validation_rate_ : 0;
+  return left < 1 + 2 * last_seconds_ + 1.2 * last;
+}
+
+double RunStage::rate() const {
+  Schedule schedule = schedule_of(stage_);
+  if (stage_.steps > 0 || place_.stage_step < schedule.warmup) return rate_at(schedule, place_.stage_step);
+  constexpr std::int64_t kParts = 1'000'000;  // of the time
+  schedule.warmup = 0;
+  schedule.steps = kParts;
+  return rate_at(schedule, std::llround(done() * kParts));
+}
+
+/// Every so many steps, or so many times in the stage.
+bool RunStage::due(std::int64_t interval, double& parts_seen, int times) const {
+  if (interval != 0) return interval > 0 && place_.stage_step % interval == 0;
+  const double part = std::floor(done() * times + 1e-9);  // steps over steps is not exact
+  if (part <= parts_seen) return false;
+  parts_seen = part;
+  return true;
+}
+
+Status RunStage::save(std::optional<double> validation_loss) {
+  place_.elapsed = elapsed();
+  saved_ = Clock::now();
+  const Status before = parts_.writer.save(checkpoint_of(*trainer_, *loader_, place_, validation_loss));
+  if (!before.ok()) parts_.observer.note("a checkpoint was not written: " + before.error().text());
+  return Ok{};
+}
+
+base::Result<std::optional<double>> RunStage::validate(std::int64_t most_tokens) {
+  if (config_.validation.share == 0) return std::optional<double>();
+  const Clock::time_point begin = Clock::now();
+  loader_->restart_validation();
+  double sum = 0, weights = 0;
+  std::int64_t tokens = 0;
+  TrainBatch batch;
+  while (tokens < most_tokens) {
+    TW_RETURN_IF_ERROR(loader_->next_validation(batch));
+    if (batch.rows() == 0) break;
+    double weight = 0;
+    for (const float w : batch.weights) weight += w;
+    tokens += batch.rows();
+    if (weight == 0) continue;
+    TW_ASSIGN_OR_RETURN(const double mean, trainer_->evaluate({&batch, 1}));
+    sum += mean * weight;
+    weights += weight;
+  }
+  loader_->restart_validation();
+  validation_rate_ = static_cast<double>(tokens) / std::max(1e-6, seconds(Clock::now() - begin));
+  if (weights == 0) return std::optional<double>();
+  return std::optional(sum / weights);
+}
+
+base::Result<std::optional<double>> RunStage::validate_all() {
+  TW_ASSIGN_OR_RETURN(const std::optional<double> loss, validate(std::numeric_limits<std::int64_t>::max()));
+  if (!loss) return loss;
+  parts_.log.add({{"step", place_.step}, {"validation_loss", *loss}, {"whole", true}});
+  parts_.observer.validated(place_.step, *loss, true);
+  return loss;
+}
+
+Status RunStage::validate_now() {
+  const std::int64_t most = config_.validation.tokens > 0 ? config_.validation.tokens : kValidationTokens;
+  TW_ASSIGN_OR_RETURN(last_loss_, validate(most));
+  if (!last_loss_) return Ok{};
+  parts_.log.add({{"step", place_.step}, {"stage", number_}, {"validation_loss", *last_loss_}});
+  parts_.observer.validated(place_.step, *last_loss_, false);
+  if (!std::isfinite(*last_loss_) || (place_.best && place_.best->loss <= *last_loss_)) return Ok{};
+  place_.best = {*last_loss_, place_.step};
+  return config_.checkpoints.keep_best > 0 && !ended() ? save(last_loss_) : Status(Ok{});
+}
+
+Status RunStage::sample_now() {
+  TW_ASSIGN_OR_RETURN(const std::string text,
+                      draw_sample(*trainer_, *parts_.run.tokenizer.tokenizer, config_.samples,
+                                  static_cast<std::uint64_t>(place_.step) + config_.seed));
+  parts_.log.add({{"step", place_.step}, {"sample", text}});
+  parts_.observer.sampled(place_.step, text);
+  return Ok{};
+}
+
+/// To the weights of the last checkpoint; the data goes on, past what broke them.
+Status RunStage::roll_back() {
+  const Status written = parts_.writer.wait();
+  if (!written.ok()) parts_.observer.note("a checkpoint was not written: " + written.error().text());
+  std::vector<std::string> damaged;
+  const auto checkpoint = latest_checkpoint(parts_.checkpoints, damaged);
+  if (!checkpoint.ok() || ++roll_backs_ > kMostRollBacks) {
+    return error(Code::kInvalidArgument,
+                 "{} steps in a row had to be skipped at step {} (gradients not finite, or spikes){}: lower "
+                 "schedule.peak, or raise optimizer.spike",
+                 place_.skipped, place_.step,
+                 checkpoint.ok() ? ", again and again after going back to a checkpoint"
+                                 : " before there was a checkpoint");
+  }
+  const base::Json position = loader_->position();
+  TW_ASSIGN_OR_RETURN(RunPlace back, place_of(*checkpoint));
+  if (back.stage != number_) return error(Code::kInternal, "the last checkpoint is of another stage");
+  const std::int64_t from = place_.step;
+  TW_RETURN_IF_ERROR(restore(*checkpoint, *trainer_, *loader_));
+  TW_RETURN_IF_ERROR(loader_->seek(position));
+  back.elapsed = elapsed();
+  back.skipped = 0;
+  place_ = back;
+  parts_.log.add({{"step", place_.step}, {"event", "roll back"}, {"from", from}});
+  parts_.observer.note(fmt::format(
+      "too many steps were skipped: went back from step {} to the checkpoint of step {}", from, place_.step));
+  return Ok{};
+}
+
+Status RunStage::after_step(const StepReport& report, double rate) {
+  StepLine line;
+  line.step = place_.step;
+  line.stage = number_;
+  line.loss = report.loss;
+  line.rate = rate;
+  line.gradient_norm = report.gradient_norm;
+  line.skipped = report.skipped;
+  line.tokens = report.tokens;
+  line.seconds = report.seconds;
+  line.tokens_per_second = report.tokens_per_second;
+  line.peak_share = report.peak_share;
+  line.done = done();
+  line.elapsed = elapsed();
+  parts_.log.step(line);
+  parts_.observer.stepped(line);
+  if (place_.skipped >= config_.skip_limit) return roll_back();
+  if (ended()) return Ok{};
+  if (due(config_.validation.interval, validations_, kValidations)) TW_RETURN_IF_ERROR(validate_now());
+  if (due(config_.samples.interval, samples_, kSamples)) TW_RETURN_IF_ERROR(sample_now());
+  const spec::TrainCheckpoints& c = config_.checkpoints;
+  const bool save_now =
+      c.steps > 0 ? place_.stage_step % c.steps == 0 : seconds(Clock::now() - saved_) >= 60 * c.minutes;
+  return save_now ? save(std::nullopt) : Status(Ok{});
+}
+
+Status RunStage::step() {
+  const double rate = this->rate();
+  for (TrainBatch& batch : batches_) TW_RETURN_IF_ERROR(loader_->next(batch));
+  TW_ASSIGN_OR_RETURN(const StepReport report, trainer_->step(batches_, rate));
+  last_seconds_ = report.seconds;
+  ++place_.step;
+  ++place_.stage_step;
+  place_.skipped = report.skipped ? place_.skipped + 1 : 0;
+  return after_step(report, rate);
+}
+
+base::Result<StageEnd> RunStage::run() {
+  while (!ended()) {
+    if (parts_.observer.stops()) {
+      TW_RETURN_IF_ERROR(save(std::nullopt));
+      TW_RETURN_IF_ERROR(parts_.writer.wait());
+      return StageEnd::kStopped;
+    }
+    TW_RETURN_IF_ERROR(step());
+  }
+  if (place_.stage_step > 0) TW_RETURN_IF_ERROR(validate_now());
+  const std::optional<RunPlace::Best> best = place_.best;
+  place_ = {.step = place_.step, .stage = number_ + 1};
+  place_.best = best;
+  TW_RETURN_IF_ERROR(save(last_loss_));
+  TW_RETURN_IF_ERROR(parts_.writer.wait());
+  return StageEnd::kDone;
+}
+
+}  // namespace tw::train

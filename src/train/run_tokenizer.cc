@@ -1,0 +1,177 @@
+#include "train/run_tokenizer.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <filesystem>
+
+#include "base/mmap.h"
+#include "io/sha256.h"
+#include "model/model_files.h"
+#include "text/bpe_trainer.h"
+#include "text/tokenizer_json_write.h"
+
+namespace tw::train {
+namespace {
+
+using base::Code;
+using base::Error;
+using base::Ok;
+using base::Status;
+
+/// OpenAI's ChatML, as Qwen and SmolLM2 use it.
+constexpr const char* kChatMl =
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + "
+    "'<|im_end|>' + "
+    "'\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+
+bool any_chat(const std::vector<SourceText>& sources) {
+  return std::any_of(sources.begin(), sources.end(), [](const SourceText& s) { return s.chat; });
+}
+
+/// A power of two near the number of words that so much text can teach: 2048 for a megabyte.
+std::int64_t vocabulary_for(std::uint64_t bytes) {
+  const double wanted = 512 * std::sqrt(static_cast<double>(bytes) / (1 << 16));
+  return static_cast<std::int64_t>(
+      std::bit_floor(static_cast<std::uint64_t>(std::clamp(wanted, 512.0, 16384.0))));
+}
+
+/// The words of conversations, line by line.
+Status add_chat(const Corpus& corpus, std::uint64_t most, text::BpeTrainer& trainer) {
+  std::uint64_t bytes = 0;
+  for (const Corpus::File& file : corpus.files()) {
+    TW_RETURN_IF_ERROR(each_json_line(file.path, [&](const base::OrderedJson& line) -> Status {
+      if (!line.is_object() || !line.contains("messages") || !line["messages"].is_array())
+        return base::error(Code::kCorrupt, "has no list \"messages\"");
+      for (const base::OrderedJson& message : line["messages"]) {
+        if (!message.is_object() || !message.contains("content") || !message["content"].is_string()) continue;
+        const std::string text = message["content"].get<std::string>();
+        const std::string_view view = text;
+        bytes += text.size();
+        if (bytes <= most) trainer.add({&view, 1});
+      }
+      return Ok{};
+    }));
+  }
+  return Ok{};
+}
+
+/// What ends a walk through a corpus that has been long enough.
+Error enough() {
+  return Error{Code::kCancelled, "enough", {}};
+}
+
+Status add_text(const Corpus& corpus, std::uint64_t most, text::BpeTrainer& trainer) {
+  std::uint64_t bytes = 0;
+  const Status status = corpus.each_group(16 << 20, [&](std::span<const Document> group) -> Status {
+    std::vector<std::string_view> texts;
+    for (const Document& document : group) {
+      texts.push_back(document.text.substr(0, most - std::min(bytes, most)));
+      bytes += document.text.size();
+    }
+    trainer.add(texts);
+    if (bytes >= most) return enough();
+    return Ok{};
+  });
+  if (!status.ok() && status.error().code != Code::kCancelled) return status;
+  return Ok{};
+}
+
+base::Result<RunTokenizer> train_tokenizer(const spec::TrainTokenizer& wanted,
+                                           const std::vector<SourceText>& sources, int threads,
+                                           std::uint64_t most, RunObserver& observer) {
+  text::BpeTrainerOptions options;
+  if (any_chat(sources)) options.special_tokens = {"<|endoftext|>", "<|im_start|>", "<|im_end|>"};
+  const auto specials = static_cast<int>(options.special_tokens.size());
+  std::uint64_t all = 0;
+  for (const SourceText& source : sources) all += std::min(source.corpus.bytes(), most);
+  options.vocab_size = static_cast<int>(wanted.vocab > 0 ? wanted.vocab : vocabulary_for(all));
+  if (wanted.kind != "bpe") options.vocab_size = specials + 256;
+  options.all_bytes = wanted.kind != "characters";
+  if (wanted.kind != "bpe") options.min_frequency = std::numeric_limits<std::uint64_t>::max();  // no merges
+  options.threads = threads;
+  options.progress = [&](const char* what, std::uint64_t done, std::uint64_t of) {
+    const auto whole = static_cast<double>(std::max<std::uint64_t>(1, of > 0 ? of : all));
+    observer.preparing(std::string("tokenizer: ") + what, static_cast<double>(done) / whole);
+  };
+  TW_ASSIGN_OR_RETURN(text::BpeTrainer trainer, text::BpeTrainer::create(options));
+  for (const SourceText& source : sources) {
+    TW_RETURN_IF_ERROR(source.chat ? add_chat(source.corpus, most, trainer)
+                                   : add_text(source.corpus, most, trainer));
+  }
+  TW_ASSIGN_OR_RETURN(const text::TokenizerSpec spec, trainer.train());
+  TW_ASSIGN_OR_RETURN(std::string json, text::tokenizer_json(spec));
+  return read_run_tokenizer(std::move(json), text::tokenizer_config_json(spec, 0, {}), {});
+}
+
+base::Result<std::string> read_optional(const std::string& path) {
+  auto text = base::read_file(path);
+  if (!text.ok() && text.error().code == Code::kNotFound) return std::string();
+  return text;
+}
+
+base::Result<RunTokenizer> open_tokenizer(const std::string& path) {
+  namespace fs = std::filesystem;
+  std::error_code failed;
+  const bool folder = fs::is_directory(path, failed);
+  if (path.ends_with(".gguf")) {
+    TW_ASSIGN_OR_RETURN(const auto files, model::ModelFiles::open(path));
+    TW_ASSIGN_OR_RETURN(const text::TokenizerSpec spec, files->tokenizer());
+    auto json = text::tokenizer_json(spec);
+    if (!json.ok()) return Error{json.error().code, json.error().message, path};
+    TW_ASSIGN_OR_RETURN(std::string chat, files->chat_template());
+    return read_run_tokenizer(*std::move(json), text::tokenizer_config_json(spec, 0, {}), std::move(chat));
+  }
+  const std::string file = folder ? path + "/tokenizer.json" : path;
+  const std::string beside = fs::path(file).parent_path().string();
+  TW_ASSIGN_OR_RETURN(std::string json, base::read_file(file));
+  TW_ASSIGN_OR_RETURN(std::string config,
+                      read_optional((beside.empty() ? "." : beside) + "/tokenizer_config.json"));
+  std::string chat;
+  if (folder && fs::exists(path + "/config.json", failed)) {
+    TW_ASSIGN_OR_RETURN(const auto files, model::ModelFiles::open(path));
+    TW_ASSIGN_OR_RETURN(chat, files->chat_template());
+  }
+  auto read = read_run_tokenizer(std::move(json), std::move(config), std::move(chat));
+  if (!read.ok()) return Error{read.error().code, read.error().text(), file};
+  return read;
+}
+
+}  // namespace
+
+base::Result<RunTokenizer> read_run_tokenizer(std::string json, std::string config_json,
+                                              std::string chat_template) {
+  RunTokenizer result;
+  TW_ASSIGN_OR_RETURN(result.spec, text::parse_tokenizer_json(json, config_json));
+  TW_ASSIGN_OR_RETURN(result.tokenizer, text::Tokenizer::create(result.spec));
+  io::Sha256 hash;
+  hash.add(json);
+  result.sha256 = io::to_hex(hash.finish());
+  result.cuts_safely = text::cuts_are_safe(result.spec);
+  result.json = std::move(json);
+  result.config_json = std::move(config_json);
+  result.chat_template = std::move(chat_template);
+  return result;
+}
+
+base::Result<RunTokenizer> make_run_tokenizer(const spec::TrainTokenizer& wanted,
+                                              const std::vector<SourceText>& sources, int threads,
+                                              std::uint64_t most_bytes, RunObserver& observer) {
+  auto made = wanted.kind == "file" ? open_tokenizer(wanted.path)
+                                    : train_tokenizer(wanted, sources, threads, most_bytes, observer);
+  if (!made.ok() || !any_chat(sources) || !made->chat_template.empty()) return made;
+  for (const char* token : {"<|im_start|>", "<|im_end|>"}) {
+    if (!made->tokenizer->find(token)) {
+      return Error{
+          Code::kInvalidArgument,
+          fmt::format("has neither a chat template nor the token {}: it cannot tell conversations; train "
+                      "a tokenizer (kind \"bpe\") or take one that chats",
+                      token),
+          wanted.path};
+    }
+  }
+  made->chat_template = kChatMl;
+  return made;
+}
+
+}  // namespace tw::train

@@ -1,0 +1,45 @@
+// A run's tokenizer: trained on its data, or somebody else's.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "spec/train_config.h"
+#include "text/tokenizer.h"
+#include "train/corpus.h"
+#include "train/run_observer.h"
+#include "train/tokenize_corpus.h"
+
+namespace tw::train {
+
+/// A stage's source of data, opened.
+struct SourceText {
+  Corpus corpus;
+  bool chat = false;
+  double weight = 1;
+};
+
+struct RunTokenizer {
+  std::string json, config_json;  ///< tokenizer.json and tokenizer_config.json; the latter may be empty
+  std::string chat_template;      ///< empty: no conversations
+  text::TokenizerSpec spec;
+  std::unique_ptr<text::Tokenizer> tokenizer;
+  std::string sha256;  ///< of `json`
+  bool cuts_safely = false;
+
+  CorpusTokenizer corpus_tokenizer() const { return {*tokenizer, sha256, cuts_safely}; }
+};
+
+/// From the texts of a tokenizer's files.
+base::Result<RunTokenizer> read_run_tokenizer(std::string json, std::string config_json,
+                                              std::string chat_template);
+
+/// As the recipe says; `sources` are what it is trained on, of each about `most_bytes` at most. Conversations
+/// get the words of ChatML where the tokenizer brings no template.
+base::Result<RunTokenizer> make_run_tokenizer(const spec::TrainTokenizer& wanted,
+                                              const std::vector<SourceText>& sources, int threads,
+                                              std::uint64_t most_bytes, RunObserver& observer);
+
+}  // namespace tw::train

@@ -1,0 +1,126 @@
+#include "train/train_run.h"
+
+#include <filesystem>
+
+#include "train/run_folder.h"
+#include "train/run_save.h"
+#include "train/run_stage.h"
+
+namespace tw::train {
+namespace {
+
+using base::Code;
+using base::Ok;
+using base::Status;
+
+/// The run, once it is prepared.
+class Run {
+ public:
+  Run(PreparedRun& run, const RunFolder& folder, const RunOptions& options, RunLog& log, base::Team& team,
+      RunObserver& observer)
+      : folder_(folder),
+        options_(options),
+        observer_(observer),
+        writer_({.root = folder.checkpoints(),
+                 .keep_last = static_cast<int>(run.config.checkpoints.keep_last),
+                 .keep_best = static_cast<int>(run.config.checkpoints.keep_best)}),
+        parts_{run, team, writer_, log, observer, folder.checkpoints(), options.peak_flops} {}
+
+  /// `from`: the checkpoint to go on from; null: the beginning.
+  base::Result<RunReport> go(std::optional<Checkpoint> from, const RunPlace& place) {
+    place_ = place;
+    const std::size_t stages = parts_.run.config.stages.size();
+    auto begun = options_.begun;
+    std::unique_ptr<RunStage> stage;
+    for (std::size_t i = std::min(place_.stage, stages - 1); i < stages; ++i) {
+      stage.reset();  // its memory goes before the next one's comes
+      TW_ASSIGN_OR_RETURN(stage, RunStage::make(parts_, i, place_, begun));
+      TW_RETURN_IF_ERROR(begin(*stage, i, from));
+      if (place_.stage > i) break;  // it was finished before
+      TW_ASSIGN_OR_RETURN(const StageEnd end, stage->run());
+      if (end == StageEnd::kStopped) return RunReport{.step = place_.step};
+      if (i + 1 == stages) break;
+      TW_ASSIGN_OR_RETURN(from, newest());
+      begun = RunStage::Clock::now();
+      place_.best.reset();  // by other data
+    }
+    return finish(*stage);
+  }
+
+ private:
+  base::Result<std::optional<Checkpoint>> newest() {
+    std::vector<std::string> damaged;
+    TW_ASSIGN_OR_RETURN(Checkpoint checkpoint, latest_checkpoint(folder_.checkpoints(), damaged));
+    return std::optional(std::move(checkpoint));
+  }
+
+  Status begin(RunStage& stage, std::size_t i, std::optional<Checkpoint>& from) {
+    if (from) {
+      const Status status = place_.stage == i && place_.stage_step > 0
+                                ? stage.resume(*from)
+                                : restore_weights(*from, stage.trainer());
+      from.reset();
+      return status;
+    }
+    if (i == 0 && parts_.run.start != nullptr) return load_weights(*parts_.run.start, stage.trainer());
+    return Ok{};
+  }
+
+  /// The weights with the smallest validation loss of the last stage, if those were kept.
+  Status take_best(RunStage& stage, RunReport& report) {
+    report.model_step = place_.step;
+    if (parts_.run.config.checkpoints.keep_best == 0 || !place_.best || place_.best->step == place_.step)
+      return Ok{};
+    auto best = Checkpoint::open(fmt::format("{}/step-{:08d}", folder_.checkpoints(), place_.best->step));
+    if (!best.ok()) {
+      observer_.note("the best checkpoint cannot be read, and the last weights are written: " +
+                     best.error().text());
+      return Ok{};
+    }
+    report.model_step = place_.best->step;
+    return restore_weights(*best, stage.trainer());
+  }
+
+  base::Result<RunReport> finish(RunStage& stage) {
+    RunReport report{.finished = true, .step = place_.step};
+    TW_RETURN_IF_ERROR(take_best(stage, report));
+    TW_ASSIGN_OR_RETURN(report.validation_loss, stage.validate_all());
+    TW_RETURN_IF_ERROR(save_model(parts_.run, stage.trainer(), folder_.path()));
+    return report;
+  }
+
+  const RunFolder& folder_;
+  const RunOptions& options_;
+  RunObserver& observer_;
+  CheckpointWriter writer_;
+  RunParts parts_;
+  RunPlace place_;
+};
+
+}  // namespace
+
+base::Result<RunReport> train_run(const spec::TrainConfig& config, base::Team& team,
+                                  const RunOptions& options, RunObserver& observer) {
+  TW_RETURN_IF_ERROR(config.validate());
+  for (const spec::TrainStage& stage : config.stages)
+    TW_RETURN_IF_ERROR(open_sources(stage));  // before a folder is made
+  const RunFolder folder(config.out);
+  TW_ASSIGN_OR_RETURN(const std::optional<spec::TrainConfig> filled, folder.open(config, options.fresh));
+  const PrepareOptions preparing{.folder = folder.path()};
+  TW_ASSIGN_OR_RETURN(PreparedRun run, prepare_run(filled.value_or(config), preparing, team, observer));
+  if (!filled) TW_RETURN_IF_ERROR(folder.write(config, run.config));
+  if (options.prepared) options.prepared(run);
+  std::vector<std::string> damaged;
+  std::optional<Checkpoint> from;
+  RunPlace place;
+  if (auto newest = latest_checkpoint(folder.checkpoints(), damaged); newest.ok()) {
+    TW_ASSIGN_OR_RETURN(place, place_of(*newest));
+    from = std::move(*newest);
+  }
+  for (const std::string& line : damaged) observer.note(line);
+  if (place.step > 0 || !damaged.empty()) observer.note(fmt::format("goes on from step {}", place.step));
+  TW_ASSIGN_OR_RETURN(RunLog log, RunLog::open(folder.path(), place.step));
+  return Run(run, folder, options, log, team, observer).go(std::move(from), place);
+}
+
+}  // namespace tw::train

@@ -1,0 +1,326 @@
+// Whole runs on a page of text: what they leave, that stopping changes nothing, and how they break.
+#include "train/train_run.h"
+
+#include <gmock/gmock.h>
+#include <sys/resource.h>
+
+#include <csignal>
+
+#include "base/mmap.h"
+#include "model/model_files.h"
+#include "train/checkpoint.h"
+#include "train/run_folder.h"
+#include "train/run_prepare.h"
+#include "train/test_files.h"
+
+namespace tw::train {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+class Watcher : public RunObserver {
+ public:
+  void note(const std::string& line) override { notes += line + "\n"; }
+  void stepped(const StepLine& line) override {
+    losses[line.step] = line.loss;
+    skipped += line.skipped ? 1 : 0;
+    if (line.step == break_at) broken = true;
+  }
+  void validated(std::int64_t step, double loss, bool whole) override {
+    if (whole) last_validation = {step, loss};
+    if (!whole) validations[step] = loss;
+  }
+  void sampled(std::int64_t /*step*/, const std::string& text) override { samples.push_back(text); }
+  bool stops() override { return broken; }
+
+  std::int64_t break_at = -1;
+  bool broken = false;
+  std::map<std::int64_t, double> losses, validations;
+  std::pair<std::int64_t, double> last_validation;
+  std::vector<std::string> samples;
+  std::string notes;
+  int skipped = 0;
+};
+
+std::string some_text(int sentences) {
+  std::string text;
+  for (int i = 0; i < sentences; ++i)
+    text += "The " + std::string(i % 3 == 0 ? "cat" : "dog") + " sat on mat " + std::to_string(i * 7 % 100) +
+            ".\n";
+  return text;
+}
+
+/// A run of 24 steps in two stages on the text in FOLDER/text.
+spec::TrainConfig small_run(const std::string& folder) {
+  write_text(folder + "/text/a.txt", some_text(300));
+  spec::TrainConfig c;
+  c.out = folder + "/out";
+  c.seed = 3;
+  c.isa = "avx2";
+  c.model.layers = 1;
+  c.model.width = 32;
+  c.tokenizer.kind = "bytes";
+  c.checkpoints.steps = 5;
+  c.samples.tokens = 8;
+  c.stages.resize(2);
+  for (spec::TrainStage& stage : c.stages) {
+    stage.data = {{folder + "/text", "text", 1}};
+    stage.sequence = 32;
+    stage.batch = 128;
+    stage.micro_batch = 64;
+    stage.steps = 12;
+  }
+  c.stages[1].rope_theta = 50000;
+  c.stages[1].schedule.kind = "wsd";
+  return c;
+}
+
+TEST(TrainRun, LeavesAModelThatOthersRead) {
+  const std::string folder = test_folder();
+  const spec::TrainConfig config = small_run(folder);
+  base::Team team(2);
+  Watcher watcher;
+  const auto report = train_run(config, team, {}, watcher);
+  ASSERT_TRUE(report.ok()) << report.error().text();
+  EXPECT_TRUE(report->finished);
+  EXPECT_EQ(report->step, 24);
+  EXPECT_LT(watcher.losses[24], watcher.losses[1] - 0.5);
+  EXPECT_EQ(watcher.last_validation.second, *report->validation_loss);
+  EXPECT_THAT(watcher.samples, testing::SizeIs(testing::Ge(8)));
+  const auto files = model::ModelFiles::open(config.out);
+  ASSERT_TRUE(files.ok()) << files.error().text();
+  EXPECT_EQ((*files)->config()->rope_theta, 50000);
+  EXPECT_EQ((*files)->config()->layers, 1);
+  EXPECT_EQ((*files)->tokenizer()->tokens.size(), 257U);
+  EXPECT_TRUE((*files)->chat_template()->empty());
+  EXPECT_FALSE(fs::exists(config.out + "/model.new"));
+  const std::string log = base::read_file(config.out + "/log.jsonl").value();
+  EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 24 + static_cast<int>(watcher.samples.size()) + 24 + 1)
+      << "steps, samples, validations (each step is a twentieth of its stage or more) and the last one";
+}
+
+/// Losses of a run that is stopped after each of these steps.
+std::map<std::int64_t, double> losses_of(const std::string& folder, const std::vector<std::int64_t>& stops) {
+  const spec::TrainConfig config = small_run(folder);
+  std::map<std::int64_t, double> all;
+  for (std::size_t i = 0; i <= stops.size(); ++i) {
+    base::Team team(i % 2 == 0 ? 2 : 1);
+    Watcher watcher;
+    watcher.break_at = i < stops.size() ? stops[i] : -1;
+    const auto report = train_run(config, team, {}, watcher);
+    EXPECT_TRUE(report.ok()) << report.error().text();
+    EXPECT_EQ(report->finished, i == stops.size());
+    for (const auto& [step, loss] : watcher.losses) {
+      EXPECT_FALSE(all.contains(step)) << "step " << step << " was saved, and yet run again";
+      all[step] = loss;
+    }
+  }
+  return all;
+}
+
+TEST(TrainRun, HasTheSameBitsHoweverOftenItStops) {
+  const std::string folder = test_folder();
+  const auto whole = losses_of(folder + "/whole", {});
+  const auto stopped = losses_of(folder + "/stopped", {3, 10, 12, 19});
+  EXPECT_EQ(whole, stopped);
+  EXPECT_EQ(base::read_file(folder + "/whole/out/model.safetensors").value(),
+            base::read_file(folder + "/stopped/out/model.safetensors").value());
+}
+
+TEST(TrainRun, TakesTheLastGoodCheckpointAndSaysSo) {
+  const std::string folder = test_folder();
+  const spec::TrainConfig config = small_run(folder);
+  base::Team team(2);
+  Watcher first;
+  first.break_at = 11;
+  ASSERT_TRUE(train_run(config, team, {}, first).ok());
+  const std::string damaged = config.out + "/checkpoints/step-00000011/weights.safetensors";
+  std::string bytes = base::read_file(damaged).value();
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
+  write_text(damaged, bytes);
+  Watcher second;
+  ASSERT_TRUE(train_run(config, team, {}, second).ok());
+  EXPECT_THAT(second.notes, HasSubstr("step-00000011/weights.safetensors: does not match its checksum"));
+  EXPECT_THAT(second.notes, HasSubstr("goes on from step 10"));
+  EXPECT_EQ(second.losses.at(11), first.losses.at(11));
+}
+
+TEST(TrainRun, RefusesARunOfAnotherRecipe) {
+  const std::string folder = test_folder();
+  spec::TrainConfig config = small_run(folder);
+  config.stages.pop_back();
+  base::Team team(1);
+  Watcher watcher;
+  ASSERT_TRUE(train_run(config, team, {}, watcher).ok());
+  config.stages[0].schedule.peak = 0.5;
+  const auto refused = train_run(config, team, {}, watcher);
+  EXPECT_THAT(refused.error().text(), HasSubstr("stages[0].schedule.peak was 0.0 and is 0.5"));
+  EXPECT_THAT(refused.error().text(), HasSubstr("--fresh"));
+  RunOptions fresh;
+  fresh.fresh = true;
+  EXPECT_TRUE(train_run(config, team, fresh, watcher).ok());
+  config.checkpoints.keep_last = 7;  // changes no weight
+  EXPECT_TRUE(train_run(config, team, {}, watcher).ok());
+}
+
+TEST(TrainRun, GoesBackWhenNumbersExplodeAndGivesUpInTheEnd) {
+  const std::string folder = test_folder();
+  spec::TrainConfig config = small_run(folder);
+  config.stages.pop_back();
+  config.stages[0].steps = 60;
+  config.stages[0].optimizer.spike = 1e-9;  // after the 20 steps that say what is usual, every step is one
+  config.skip_limit = 4;
+  config.validation.interval = 1000;  // which would save a checkpoint, too
+  base::Team team(1);
+  Watcher watcher;
+  const auto report = train_run(config, team, {}, watcher);
+  ASSERT_FALSE(report.ok());
+  EXPECT_THAT(report.error().text(), HasSubstr("lower schedule.peak"));
+  EXPECT_THAT(watcher.notes, HasSubstr("went back from step 24 to the checkpoint of step 20"));
+  EXPECT_EQ(watcher.skipped, 16);
+}
+
+TEST(TrainRun, AFullDiskCostsACheckpointAndNotTheLastGoodOne) {
+  const std::string folder = test_folder();
+  const spec::TrainConfig config = small_run(folder);
+  base::Team team(1);
+  Watcher first;
+  first.break_at = 5;
+  ASSERT_TRUE(train_run(config, team, {}, first).ok());
+  const auto ignore = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit before{};
+  ::getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit small{16 << 10, before.rlim_max};  // smaller than weights.safetensors
+  ::setrlimit(RLIMIT_FSIZE, &small);
+  Watcher full;
+  full.break_at = 8;
+  const auto report = train_run(config, team, {}, full);
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, ignore);
+  ASSERT_FALSE(report.ok());
+  EXPECT_THAT(report.error().text(), HasSubstr("step-00000008"));
+  EXPECT_THAT(report.error().text(), HasSubstr("File too large"));
+  Watcher last;
+  ASSERT_TRUE(train_run(config, team, {}, last).ok());
+  EXPECT_THAT(last.notes, HasSubstr("goes on from step 5"));
+  EXPECT_EQ(last.losses.at(6), full.losses.at(6));
+}
+
+TEST(TrainRun, WritesTheBestWeightsOfTheStage) {
+  const std::string folder = test_folder();
+  spec::TrainConfig config = small_run(folder);
+  config.stages.pop_back();
+  config.stages[0].steps = 40;
+  config.stages[0].schedule.kind = "constant";
+  config.stages[0].schedule.peak = 0.3;  // which it does not survive
+  config.stages[0].schedule.warmup = 20;
+  config.validation.interval = 4;
+  base::Team team(1);
+  Watcher watcher;
+  const auto report = train_run(config, team, {}, watcher);
+  ASSERT_TRUE(report.ok()) << report.error().text();
+  EXPECT_LT(report->model_step, 40);
+  EXPECT_LT(*report->validation_loss, watcher.validations.at(40));
+}
+
+TEST(TrainRun, NamesWhatDoesNotFit) {
+  const std::string folder = test_folder();
+  base::Team team(1);
+  Watcher watcher;
+  spec::TrainConfig config = small_run(folder);
+  config.stages[0].data[0].path = folder + "/nowhere";
+  EXPECT_THAT(train_run(config, team, {}, watcher).error().text(),
+              HasSubstr("nowhere: there is no such folder"));
+  EXPECT_FALSE(fs::exists(config.out)) << "a mistake must not leave a folder";
+  config = small_run(folder);
+  config.stages[0].data[0].kind = "chat";
+  EXPECT_THAT(train_run(config, team, {}, watcher).error().text(), HasSubstr("a.txt: is no .jsonl file"));
+  config = small_run(folder);
+  config.model.layers = 400;
+  config.model.width = 32768;
+  const auto large = prepare_run(config, {}, team, watcher);
+  ASSERT_FALSE(large.ok());
+  EXPECT_THAT(large.error().text(),
+              testing::AllOf(HasSubstr("GiB are free here"), HasSubstr("layers of width")));
+  write_text(folder + "/model/config.json", "{}");
+  config = small_run(folder);
+  config.out = folder + "/model";
+  EXPECT_THAT(train_run(config, team, {}, watcher).error().text(), HasSubstr("choose another --out"));
+}
+
+TEST(TrainRun, LearnsConversationsAndSavesTheirTemplate) {
+  const std::string folder = test_folder();
+  spec::TrainConfig config = small_run(folder);
+  config.stages.pop_back();
+  std::string lines;
+  for (int i = 0; i < 60; ++i)
+    lines += R"({"messages": [{"role": "user", "content": "hi )" + std::to_string(i) +
+             R"("}, {"role": "assistant", "content": "ho"}]})" + "\n";
+  write_text(folder + "/chat/a.jsonl", lines);
+  config.stages[0].data = {{folder + "/chat", "chat", 1}};
+  config.stages[0].sequence = config.stages[0].micro_batch = 128;
+  config.tokenizer = {"bpe", 300, ""};
+  base::Team team(1);
+  Watcher watcher;
+  const auto report = train_run(config, team, {}, watcher);
+  ASSERT_TRUE(report.ok()) << report.error().text();
+  const auto files = model::ModelFiles::open(config.out);
+  ASSERT_TRUE(files.ok()) << files.error().text();
+  EXPECT_THAT(*(*files)->chat_template(), HasSubstr("<|im_start|>"));
+  write_text(folder + "/chat/b.jsonl", "{\"messages\": [\n");
+  config.out += "2";
+  EXPECT_THAT(train_run(config, team, {}, watcher).error().text(), HasSubstr("b.jsonl:1: "));
+}
+
+TEST(TrainRun, GoesOnFromAModelInAFolder) {
+  const std::string folder = test_folder();
+  spec::TrainConfig config = small_run(folder);
+  config.stages.pop_back();
+  config.precision = "fp32";
+  base::Team team(1);
+  Watcher first, second;
+  const auto before = train_run(config, team, {}, first);
+  ASSERT_TRUE(before.ok()) << before.error().text();
+  spec::TrainConfig more = config;
+  more.out += "2";
+  more.model = {};
+  more.tokenizer = {};
+  more.stages[0].start = config.out;
+  const auto after = train_run(more, team, {}, second);
+  ASSERT_TRUE(after.ok()) << after.error().text();
+  EXPECT_LT(second.losses.at(1), first.losses.at(12) + 0.3);
+  EXPECT_LT(*after->validation_loss, *before->validation_loss);
+  more.out += "3";
+  more.tokenizer = {"bpe", 300, ""};
+  const auto wrong = train_run(more, team, {}, second);
+  ASSERT_FALSE(wrong.ok());
+  EXPECT_THAT(wrong.error().text(),
+              HasSubstr("the tokenizer does not fit: it has 300 tokens and the model 257"));
+}
+
+/// The numbers that a run is refused or allowed by are those that the trainer allocates.
+TEST(TrainRun, TracesTheMemoryThatTheTrainerTakes) {
+  spec::TrainModel shape;
+  shape.layers = 2;
+  shape.width = 64;
+  base::Team team(2);
+  for (const base::DType type : {base::DType::kF32, base::DType::kBF16}) {
+    const auto config = config_of(shape, 500, 128).value();
+    TrainerOptions options;
+    options.rows = 512;
+    options.isa = "avx2";
+    options.type = type;
+    const StepMemory memory = trace_step(config, options, 2).value();
+    const auto trainer = Trainer::make(config, options, team).value();
+    EXPECT_EQ(memory.masters, trainer->params().masters().size_bytes());
+    EXPECT_EQ(memory.moments,
+              trainer->optimizer().first().size_bytes() + trainer->optimizer().second().size_bytes());
+    EXPECT_NEAR(static_cast<double>(memory.activations), static_cast<double>(trainer->activation_bytes()),
+                1 << 17);
+    EXPECT_GT(memory.flops, 2.0 * 3 * 512 * static_cast<double>(config.parameter_count() - 500 * 64));
+  }
+}
+
+}  // namespace
+}  // namespace tw::train

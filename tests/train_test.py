@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+"""`tokenworks train` as people meet it: from a folder of text to a model that answers; killed, stopped, misused.
+
+train_test.py PROGRAM [unittest arguments]
+"""
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+PROGRAM = os.path.abspath(sys.argv.pop(1))
+PLAYS = Path(__file__).parent.parent / "data/text/tinyshakespeare.txt"
+SMALL = ("--tokenizer-vocab", "300", "--model-layers", "1", "--model-width", "32", "--sequence", "32", "--batch", "128",
+         "--no-peak", "--isa", "avx2", "--samples-tokens", "8")
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.text = self.folder / "text"
+        self.text.mkdir()
+        (self.text / "a.txt").write_text(PLAYS.read_text()[:30000])
+
+    def train(self, *arguments, **more):
+        return subprocess.run([PROGRAM, "train", *map(str, arguments)], cwd=self.folder, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=120, check=False, **more)
+
+    def start(self, *arguments):
+        process = subprocess.Popen([PROGRAM, "train", *map(str, arguments)], cwd=self.folder, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.addCleanup(lambda: process.poll() is None and process.kill())
+        self.addCleanup(process.stdout.close)
+        return process
+
+    def log(self, out):
+        """Losses by step, of whole lines."""
+        losses = {}
+        for line in (self.folder / out / "log.jsonl").read_text().splitlines(keepends=True):
+            if line.endswith("\n") and "loss" in (entry := json.loads(line)):
+                losses[entry["step"]] = entry["loss"]
+        return losses
+
+    def wait_for(self, condition, process):
+        end = time.monotonic() + 60
+        while not condition():
+            self.assertIsNone(process.poll(), process.stdout.read() if process.poll() is not None else "")
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.01)
+
+
+class Runs(Case):
+    def test_kill_and_resume_have_the_losses_of_a_run_that_was_left_alone(self):
+        run = ("--data", self.text, *SMALL, "--steps", "1000", "--checkpoints-steps", "20", "--validation-interval", "250")
+        whole = self.train(*run, "--out", "whole")
+        self.assertEqual(whole.returncode, 0, whole.stderr)
+        process = self.start(*run, "--out", "killed")
+        checkpoints = self.folder / "killed/checkpoints"
+        self.wait_for(lambda: list(checkpoints.glob("step-*/manifest.json")) and len(self.log("killed")) > 50, process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        self.assertFalse((self.folder / "killed/config.json").exists())
+        resumed = self.train("--resume", "killed", "--no-peak")
+        self.assertEqual(resumed.returncode, 0, resumed.stderr)
+        self.assertRegex(resumed.stderr, r"goes on from step \d*[02468]0\b|goes on from step 250")
+        self.assertEqual(self.log("killed"), self.log("whole"))
+        self.assertEqual((self.folder / "killed/model.safetensors").read_bytes(),
+                         (self.folder / "whole/model.safetensors").read_bytes())
+        self.assertIn("tokenworks serve killed", resumed.stdout)
+        self.serve("killed")
+
+    def serve(self, model):
+        server = subprocess.Popen([PROGRAM, "serve", model, "--port", "0"], cwd=self.folder, stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        try:
+            port = int(server.stdout.readline().rsplit(":", 1)[1])
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            connection.request("POST", "/v1/completions", json.dumps(
+                {"prompt": "The", "max_tokens": 12, "temperature": 0, "ignore_eos": True}))
+            answer = json.loads(connection.getresponse().read())
+            connection.close()
+            self.assertGreater(len(answer["choices"][0]["text"]), 4)
+        finally:
+            server.terminate()
+            server.wait()
+            server.stdout.close()
+
+    def test_a_signal_saves_and_says_how_to_go_on(self):
+        process = self.start("--data", self.text, *SMALL, "--minutes", "50", "--out", "my run")
+        self.wait_for((self.folder / "my run/log.jsonl").exists, process)
+        process.send_signal(signal.SIGTERM)
+        said = process.stdout.read()
+        self.assertEqual(process.wait(), 0, said)
+        self.assertIn("tokenworks train --resume 'my run'", said)
+        self.assertTrue(list((self.folder / "my run/checkpoints").glob("step-*/manifest.json")))
+
+    def test_minutes_are_kept(self):
+        begin = time.monotonic()
+        done = self.train("--data", self.text, *SMALL, "--minutes", "0.05", "--out", "short")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertLess(time.monotonic() - begin, 20)  # of a machine that may be busy
+        self.assertGreater(len(self.log("short")), 3)
+
+    def test_a_dry_run_says_what_it_would_be_and_writes_nothing(self):
+        done = self.train("--data", self.text, *SMALL, "--steps", "100", "--out", "dry", "--dry-run")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for wanted in ("1 layers of width 32", "12.80 k tokens", "master weights", "activations", "FLOP", "tokens/s measured"):
+            self.assertIn(wanted, done.stdout.replace("12.8 k", "12.80 k"))
+        self.assertFalse((self.folder / "dry").exists())
+
+    def test_recipes_name_data_from_where_they_lie(self):
+        (self.folder / "r").mkdir()
+        (self.folder / "r/recipe.json").write_text(json.dumps({
+            "out": "made", "isa": "avx2", "model": {"layers": 1, "width": 32, "context": 32},
+            "tokenizer": {"kind": "characters"},
+            "stages": [{"data": [{"path": "../text"}], "batch": 128, "steps": 4}]}))
+        done = self.train("r/recipe.json", "--no-peak", "--steps", "6")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("trained 6 steps", done.stdout)
+
+
+class Mistakes(Case):
+    def complaint(self, *arguments, status=1):
+        done = self.train(*arguments)
+        self.assertEqual(done.returncode, status, done)
+        self.assertEqual(done.stdout, "")
+        line = done.stderr.splitlines()[-1]
+        self.assertRegex(line, r"\Atokenworks: [^\n]+\Z")
+        return line
+
+    def test_data_that_is_not_there_or_no_text(self):
+        self.assertIn("give --data FOLDER or a recipe", self.complaint())
+        self.assertIn("nowhere: there is no such folder", self.complaint("--data", "nowhere"))
+        (self.folder / "empty").mkdir()
+        self.assertIn("empty: has no .txt", self.complaint("--data", "empty"))
+        (self.text / "b.txt").write_bytes(b"PNG\x00\x01\xff")
+        said = self.complaint("--data", self.text, *SMALL, "--steps", "2")
+        self.assertIn("b.txt: is no UTF-8 text", said)
+        (self.text / "b.txt").unlink()
+        (self.text / "c.jsonl").write_text('{"text": "fine"}\n{"text": \n')
+        self.assertIn("c.jsonl:2: not valid JSON", self.complaint("--data", self.text, *SMALL, "--steps", "2"))
+
+    def test_recipes_that_are_wrong(self):
+        recipe = self.folder / "r.json"
+        recipe.write_text('{\n "stages": [\n  {"data": [{"path": "text"}], "stepz": 3}\n ]\n}')
+        self.assertIn('r.json:3: there is no "stepz" in stages[0]; the nearest is "steps"', self.complaint(recipe))
+        recipe.write_text('{\n "stages": [')
+        self.assertIn("r.json:2: not valid JSON", self.complaint(recipe))
+        self.assertIn("no.json", self.complaint("no.json"))
+        self.assertIn("--schedule-peak is 11", self.complaint("--data", self.text, "--schedule-peak", "11"))
+        self.assertIn("--precision is \"fp8\"", self.complaint("--data", self.text, "--precision", "fp8"))
+        self.assertIn("see tokenworks train --help", self.complaint("--data", self.text, "--stepz", "3", status=2))
+
+    def test_what_does_not_fit(self):
+        said = self.complaint("--data", self.text, "--model-layers", "500", "--model-width", "32768", "--steps", "1", "--dry-run")
+        self.assertIn("GiB are free here", said)
+        self.assertIn("would fit", said)
+        said = self.complaint("--data", self.text, "--tokenizer-kind", "file", "--tokenizer-path", self.text / "a.txt")
+        self.assertIn("a.txt", said)
+        self.assertIn("no training run", self.complaint("--resume", self.text))
+
+
+if __name__ == "__main__":
+    unittest.main()
