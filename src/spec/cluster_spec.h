@@ -1,4 +1,5 @@
-// The machines a plan is made for. ONE field list (visit) feeds the file, the flags, --help and the docs table.
+// The machines a plan is made for. ONE field list (visit) feeds the file, the flags, --help and the docs
+// table.
 #pragma once
 
 #include <string>
@@ -35,7 +36,8 @@ struct ClusterSpec {
     v("per-node", c.per_node, "accelerators of a node, which fail together (default: 8)");
     v("scale-up", c.scale_up, "accelerators of one scale-up domain (default: the catalogue's)");
     v("memory", c.memory, "of one accelerator, such as \"80 GB\" (default: the catalogue's)");
-    v("nic", c.nic, "network of one accelerator and direction, such as \"400 Gb/s\" (default: the catalogue's)");
+    v("nic", c.nic,
+      "network of one accelerator and direction, such as \"400 Gb/s\" (default: the catalogue's)");
     v("power", c.power, "of one accelerator at full load, such as \"700 W\" (default: the catalogue's)");
     v("host-power", c.host_power, "of processors, memory and fans, for each accelerator (default: 450 W)");
     v("network-power", c.network_power, "of NICs, switches and optics, for each accelerator (default: 50 W)");

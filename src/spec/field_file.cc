@@ -20,7 +20,8 @@ int line_at(std::string_view text, std::size_t offset) {
 std::size_t offset_in(const std::string& message) {
   const std::size_t at = message.find("at byte ");
   std::size_t offset = 0;
-  if (at != std::string::npos) std::from_chars(message.data() + at + 8, message.data() + message.size(), offset);
+  if (at != std::string::npos)
+    std::from_chars(message.data() + at + 8, message.data() + message.size(), offset);
   return offset;
 }
 
@@ -99,7 +100,8 @@ base::Result<base::Json> parse_field_file(std::string_view text, const std::stri
   auto document = base::parse_json(text, 8);
   if (!document.ok()) {
     const std::string& message = document.error().message;
-    return base::Error{base::Code::kCorrupt, message, fmt::format("{}:{}", where, line_at(text, offset_in(message)))};
+    return base::Error{base::Code::kCorrupt, message,
+                       fmt::format("{}:{}", where, line_at(text, offset_in(message)))};
   }
   if (!document->is_object()) return base::Error{base::Code::kCorrupt, "is no JSON object", where};
   return document;

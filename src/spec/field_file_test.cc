@@ -11,9 +11,9 @@ namespace {
 
 TEST(Measure, ReadsUnitsAndWantsThem) {
   const std::tuple<Dimension, const char*, double> good[] = {
-      {Dimension::kBytes, "80 GB", 80e9},           {Dimension::kBytesPerSecond, "400 Gb/s", 50e9},
-      {Dimension::kWatts, "15MW", 15e6},            {Dimension::kSeconds, "30 days", 30 * 86400.0},
-      {Dimension::kUsdPerHour, "2.5 USD/h", 2.5},   {Dimension::kCount, "15.6T", 15.6e12},
+      {Dimension::kBytes, "80 GB", 80e9},         {Dimension::kBytesPerSecond, "400 Gb/s", 50e9},
+      {Dimension::kWatts, "15MW", 15e6},          {Dimension::kSeconds, "30 days", 30 * 86400.0},
+      {Dimension::kUsdPerHour, "2.5 USD/h", 2.5}, {Dimension::kCount, "15.6T", 15.6e12},
       {Dimension::kBytes, "1 GiB", 1073741824.0}};
   for (const auto& [dimension, text, value] : good) {
     const auto parsed = parse_measure(dimension, text);
@@ -22,7 +22,8 @@ TEST(Measure, ReadsUnitsAndWantsThem) {
   }
   const auto bare = parse_measure(Dimension::kBytes, "80");
   ASSERT_FALSE(bare.ok());
-  EXPECT_NE(bare.error().message.find("needs a unit, such as \"80 TB\""), std::string::npos) << bare.error().text();
+  EXPECT_NE(bare.error().message.find("needs a unit, such as \"80 TB\""), std::string::npos)
+      << bare.error().text();
   for (const char* text : {"", "GB", "-1 GB", "80 Gb/s", "nan GB", "80 GB extra"})
     EXPECT_FALSE(parse_measure(Dimension::kBytes, text).ok()) << text;
 }
@@ -63,7 +64,8 @@ TEST(FieldFile, SetsFieldsFromFilesAndFlags) {
 
 TEST(FieldFile, PlansAreReadAndWrittenAlike) {
   ParallelPlan plan;
-  plan.data = 4, plan.tensor = 8, plan.pipeline = 16, plan.micro_batch = 2, plan.zero = 1, plan.sequence = true;
+  plan.data = 4, plan.tensor = 8, plan.pipeline = 16, plan.micro_batch = 2, plan.zero = 1,
+  plan.sequence = true;
   plan.recompute = Recompute::kSelective;
   ParallelPlan back;
   const auto status = read_plan(plan_file(plan), "plan.json", back);

@@ -13,16 +13,24 @@ struct Unit {
   bool printed = true;  ///< measure_text uses it
 };
 
-constexpr Unit kCounts[] = {{"T", 1e12}, {"B", 1e9}, {"M", 1e6}, {"K", 1e3, false}, {"k", 1e3, false}, {"", 1}};
-constexpr Unit kBytes[] = {{"PB", 1e15},          {"TB", 1e12},           {"GB", 1e9},         {"MB", 1e6},
-                           {"kB", 1e3},           {"B", 1},               {"TiB", 0x1p40, false}, {"GiB", 0x1p30, false},
-                           {"MiB", 0x1p20, false}};
-constexpr Unit kRates[] = {{"TB/s", 1e12},          {"GB/s", 1e9},         {"MB/s", 1e6}, {"B/s", 1},
+constexpr Unit kCounts[] = {{"T", 1e12},       {"B", 1e9},        {"M", 1e6},
+                            {"K", 1e3, false}, {"k", 1e3, false}, {"", 1}};
+constexpr Unit kBytes[] = {
+    {"PB", 1e15},           {"TB", 1e12},           {"GB", 1e9},           {"MB", 1e6}, {"kB", 1e3}, {"B", 1},
+    {"TiB", 0x1p40, false}, {"GiB", 0x1p30, false}, {"MiB", 0x1p20, false}};
+constexpr Unit kRates[] = {{"TB/s", 1e12},           {"GB/s", 1e9},          {"MB/s", 1e6}, {"B/s", 1},
                            {"Tb/s", 1.25e11, false}, {"Gb/s", 1.25e8, false}};
 constexpr Unit kWatts[] = {{"GW", 1e9}, {"MW", 1e6}, {"kW", 1e3}, {"W", 1}};
-constexpr Unit kSeconds[] = {{"years", 365.25 * 86400}, {"days", 86400}, {"h", 3600},          {"min", 60},
-                             {"s", 1},                  {"ms", 1e-3},    {"us", 1e-6},         {"year", 365.25 * 86400, false},
-                             {"day", 86400, false},     {"hours", 3600, false}};
+constexpr Unit kSeconds[] = {{"years", 365.25 * 86400},
+                             {"days", 86400},
+                             {"h", 3600},
+                             {"min", 60},
+                             {"s", 1},
+                             {"ms", 1e-3},
+                             {"us", 1e-6},
+                             {"year", 365.25 * 86400, false},
+                             {"day", 86400, false},
+                             {"hours", 3600, false}};
 constexpr Unit kUsd[] = {{"B USD", 1e9}, {"M USD", 1e6}, {"k USD", 1e3, false}, {"USD", 1}};
 constexpr Unit kUsdPerHour[] = {{"USD/h", 1}};
 constexpr Unit kUsdPerKwh[] = {{"USD/kWh", 1}, {"USD/MWh", 1e-3, false}};
@@ -79,8 +87,8 @@ base::Result<double> parse_measure(Dimension dimension, std::string_view text) {
   if (unit_text.empty())
     return base::error(base::Code::kInvalidArgument, "\"{}\" needs a unit, such as \"{} {}\"", whole, whole,
                        units[units.size() > 2 ? 1 : 0].name);
-  return base::error(base::Code::kInvalidArgument, "\"{}\" has the unit \"{}\", but must have one of {}", whole,
-                     unit_text, listed);
+  return base::error(base::Code::kInvalidArgument, "\"{}\" has the unit \"{}\", but must have one of {}",
+                     whole, unit_text, listed);
 }
 
 std::string measure_text(Dimension dimension, double value) {
@@ -93,8 +101,8 @@ std::string measure_text(Dimension dimension, double value) {
   const double scaled = value / best->factor;
   const double size = std::fabs(scaled);
   const int digits = size >= 100 || size == 0 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3;
-  return fmt::format("{:.{}f}{}{}", scaled, digits, best->name.empty() || dimension == Dimension::kCount ? "" : " ",
-                     best->name);
+  return fmt::format("{:.{}f}{}{}", scaled, digits,
+                     best->name.empty() || dimension == Dimension::kCount ? "" : " ", best->name);
 }
 
 }  // namespace tw::spec

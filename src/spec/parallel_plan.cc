@@ -66,8 +66,8 @@ std::string ParallelPlan::text() const {
   for (const auto& [name, size] : parts) {
     if (size > 1) result += fmt::format(" {} {}", name, size);
   }
-  return result + fmt::format(" mb {} zero {} recompute {}{}", micro_batch, zero,
-                              recompute_name(recompute), sequence ? " sp" : "");
+  return result + fmt::format(" mb {} zero {} recompute {}{}", micro_batch, zero, recompute_name(recompute),
+                              sequence ? " sp" : "");
 }
 
 const char* recompute_name(Recompute recompute) {

@@ -9,7 +9,8 @@ base::Status TrainJob::validate() const {
     return base::error(base::Code::kInvalidArgument, "{} is \"{}\", but must be {}", name, value, must);
   };
   if (batch < 1 || batch > 1 << 26)
-    return base::error(base::Code::kInvalidArgument, "batch is {}, but must be 1 to {} sequences", batch, 1 << 26);
+    return base::error(base::Code::kInvalidArgument, "batch is {}, but must be 1 to {} sequences", batch,
+                       1 << 26);
   if (sequence < 1 || sequence > 1 << 24)
     return base::error(base::Code::kInvalidArgument, "sequence is {}, but must be 1 to {} tokens", sequence,
                        1 << 24);

@@ -1,4 +1,5 @@
-// What is to be trained on, and how. ONE field list (visit) feeds the file, the flags, --help and the docs table.
+// What is to be trained on, and how. ONE field list (visit) feeds the file, the flags, --help and the docs
+// table.
 #pragma once
 
 #include <string>
@@ -24,7 +25,8 @@ struct TrainJob {
     v("batch", c.batch, "sequences of a step");
     v("sequence", c.sequence, "tokens of a sequence (default: 4096)");
     v("precision", c.precision, "of the products: bf16, fp8 or fp4 (default: bf16)");
-    v("recompute", c.recompute, "what backward computes again: none, selective or full (default: the plan's)");
+    v("recompute", c.recompute,
+      "what backward computes again: none, selective or full (default: the plan's)");
     v("stack", c.stack, "software whose measured constants are used (default: the accelerator's usual one)");
   }
 
