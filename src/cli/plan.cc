@@ -10,6 +10,7 @@ void add_plan(CLI::App& app, int& exit_code) {
       "Say what a model costs on machines one does not have: the catalogue, and step times of training.");
   verb->require_subcommand(1);
   add_plan_estimate(*verb, exit_code);
+  add_plan_search(*verb, exit_code);
   add_plan_catalog(*verb, exit_code);
   add_plan_validate(*verb, exit_code);
   verb->footer(

@@ -43,6 +43,11 @@ class Tracer {
   /// rows multiplied, where rows divide evenly: it is linear in them (tested).
   base::Result<const BlockTrace*> get(const ops::Sharding& sharding, const StepShape& shape);
 
+  /// Forgets traces of more than one sequence, which are made quickly; what get() gave of them ends.
+  void forget() {
+    std::erase_if(known_, [](const auto& item) { return std::get<StepShape>(item.first).sequences > 1; });
+  }
+
  private:
   using Key = std::tuple<int, int, int, bool, StepShape>;
   base::Result<std::unique_ptr<BlockTrace>> trace(const ops::Sharding& sharding, const StepShape& shape);

@@ -53,6 +53,9 @@ base::Status ParallelPlan::validate(const ModelConfig& model, std::int64_t wante
   TW_RETURN_IF_ERROR(
       divides("the global batch", global_batch, "dp x micro-batch", std::int64_t{data} * micro_batch));
   if (expert > 1) {
+    if (model.experts.count == 0)
+      return base::error(base::Code::kInvalidArgument,
+                         "a model without experts cannot have ep {}: ep 1 would do", expert);
     TW_RETURN_IF_ERROR(divides("experts", model.experts.count, "ep", expert));
     TW_RETURN_IF_ERROR(divides("dp x cp x tp", std::int64_t{data} * context * tensor, "ep", expert));
   }
