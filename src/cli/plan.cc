@@ -11,6 +11,7 @@ void add_plan(CLI::App& app, int& exit_code) {
   verb->require_subcommand(1);
   add_plan_estimate(*verb, exit_code);
   add_plan_search(*verb, exit_code);
+  add_plan_claims(*verb, exit_code);
   add_plan_catalog(*verb, exit_code);
   add_plan_validate(*verb, exit_code);
   verb->footer(

@@ -111,7 +111,8 @@ inline double step_formula(const StepParts& s) {
   const double send = s.pipeline > 1 ? s.send * s.interleave : 0;
   const double middle = s.all / s.pipeline + send;
   const double largest = s.all / s.layers * std::ceil(s.layers / s.pipeline) + send;
-  const double last = middle + s.head;
+  // The last stage sends no activations after its last piece.
+  const double last = middle - (s.pipeline > 1 ? s.send / 2 : 0) + s.head;
   const double step =
       (s.micro_batches - 1) * std::max(largest, last) + (s.pipeline - 1) * middle / s.interleave + last;
   // While a micro-batch runs backward, which is about two thirds of it.
