@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <thread>
@@ -78,6 +79,11 @@ base::Result<Answer> search_one(plan::Setting setting, base::Team& team) {
     TW_ASSIGN_OR_RETURN(plan::Estimate e, plan::estimate(answer.setting, f.plan));
     answer.best.push_back(std::move(e));
   }
+  // The search goes by the closed form; what it found is put in order by the simulated schedule.
+  std::stable_sort(answer.best.begin(), answer.best.end(),
+                   [](const plan::Estimate& a, const plan::Estimate& b) {
+                     return a.simulated_seconds < b.simulated_seconds;
+                   });
   return answer;
 }
 

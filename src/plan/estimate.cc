@@ -3,6 +3,8 @@
 #include <cmath>
 #include <utility>
 
+#include "plan/schedule.h"
+
 namespace tw::plan {
 namespace {
 
@@ -55,6 +57,10 @@ base::Status Answer::time(double flops) {
   step_ =
       Quantity::around(e_.step_seconds, s_.spread(e_.curves), "s", weaker(sure, Provenance::kExtrapolated));
   add("step_seconds", "a step", step_, "closed form over traced ops");
+  Quantity simulated = step_;
+  const double ratio = e_.simulated_seconds / e_.step_seconds;
+  simulated.value *= ratio, simulated.low *= ratio, simulated.high *= ratio;
+  add("simulated_step_seconds", "a step, simulated", simulated, "the pipeline's schedule, action by action");
   const double tokens = static_cast<double>(s_.job.batch) * static_cast<double>(s_.job.sequence);
   const double n = static_cast<double>(s_.cluster.accelerators);
   const Quantity exact = Quantity::around(tokens, 0, "tokens", Provenance::kMeasured);
@@ -227,6 +233,7 @@ base::Result<Estimate> estimate(const Setting& s, const spec::ParallelPlan& plan
   e.curves = basis.provenance;
   e.step = step_time(basis, s.stack.constants);
   e.step_seconds = step_seconds(basis, s.stack.constants);
+  TW_ASSIGN_OR_RETURN(e.simulated_seconds, simulated_step(basis, s.stack.constants));
   e.capacity = memory.value;
   const MemoryBasis held = memory_basis(model, *trace, s.training, plan, s.stack.stack);
   for (int stage = 0; stage < plan.pipeline; ++stage) {

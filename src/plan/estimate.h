@@ -23,6 +23,7 @@ struct Estimate {
   spec::ParallelPlan plan;
   StepTime step;
   double step_seconds = 0;
+  double simulated_seconds = 0;  ///< of a step, with the pipeline's schedule simulated
   std::vector<StageMemory> stages;
   int fullest = 0;      ///< the stage that holds most
   double capacity = 0;  ///< bytes of an accelerator
