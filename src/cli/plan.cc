@@ -7,12 +7,17 @@ namespace tw::cli {
 void add_plan(CLI::App& app, int& exit_code) {
   CLI::App* verb = app.add_subcommand(
       "plan",
-      "Say what a model costs on machines one does not have: the catalogue, and step times of training.");
+      "Say what a model costs on machines one does not have: estimates and searches of training plans.");
   verb->require_subcommand(1);
+  add_plan_estimate(*verb, exit_code);
+  add_plan_search(*verb, exit_code);
+  add_plan_claims(*verb, exit_code);
   add_plan_catalog(*verb, exit_code);
   add_plan_validate(*verb, exit_code);
   verb->footer(
-      "Examples:\n  tokenworks plan catalog\n  tokenworks plan catalog H100 --json\n  tokenworks plan "
+      "Examples:\n  tokenworks plan estimate llama-2-7b --accelerator H100 --accelerators 8 --tokens 2T "
+      "--batch 1024 --zero "
+      "3\n  tokenworks plan catalog\n  tokenworks plan catalog H100 --json\n  tokenworks plan "
       "validate");
 }
 

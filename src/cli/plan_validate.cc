@@ -86,7 +86,7 @@ int validate(const Options& options) {
     rows = std::move(*given);
   }
   const std::vector<plan::Prediction> predictions = plan::predict_training(rows, *known);
-  const std::vector<plan::SetScore> scores = plan::score_training(predictions);
+  std::vector<plan::SetScore> scores = plan::score_training(predictions);
   if (scores.empty())
     return fail(base::error(base::Code::kInvalidArgument,
                             "no row states layers, a catalogued accelerator and their number"));
@@ -98,6 +98,10 @@ int validate(const Options& options) {
     print_worst(scored, options.worst);
     print_systems(scored);
     print_unpredicted(predictions);
+  }
+  // Rows of one's own say nothing of the search.
+  if (options.training.empty()) {
+    for (plan::SetScore& score : plan::score_search()) scores.push_back(std::move(score));
   }
   print_scores(scores, options.json);
   return std::all_of(scores.begin(), scores.end(), [](const auto& s) { return s.met; }) ? 0 : 1;

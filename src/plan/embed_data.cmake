@@ -1,11 +1,18 @@
-# cmake -DOUT=shipped_data.cc -DDIR=data/planner -P embed_data.cmake
-# Writes a C++ file that holds each CSV file of the planner as a raw string literal.
+# cmake -DOUT=shipped_data.cc -DDIR=data/planner -DCLAIMS=examples/claims -P embed_data.cmake
+# Writes a C++ file that holds each CSV file of the planner, and each claim as claims/NAME, as a raw string literal.
 file(GLOB_RECURSE names RELATIVE ${DIR} ${DIR}/*.csv)
+file(GLOB claims RELATIVE ${CLAIMS} ${CLAIMS}/*.json)
+list(TRANSFORM claims PREPEND claims/)
+list(APPEND names ${claims})
 file(WRITE ${OUT} "// Made by embed_data.cmake from data/planner.\n#include \"plan/shipped.h\"\n\nnamespace tw::plan {\nnamespace {\n\n")
 set(number 0)
 set(list "")
 foreach(name ${names})
-  file(READ ${DIR}/${name} content)
+  if(name MATCHES "^claims/(.*)")
+    file(READ ${CLAIMS}/${CMAKE_MATCH_1} content)
+  else()
+    file(READ ${DIR}/${name} content)
+  endif()
   file(APPEND ${OUT} "const char kFile${number}[] = R\"csv(${content})csv\";\n")
   # By sizeof: a string_view would count the characters of a constant at compile time.
   string(APPEND list "    {\"${name}\", {kFile${number}, sizeof(kFile${number}) - 1}},\n")

@@ -28,6 +28,12 @@ struct Quantity {
   static Quantity around(double value, double spread, std::string unit, Provenance provenance);
 };
 
+/// By intervals, with the less sure provenance. REQUIRES: nothing is negative; over's divisor's range holds
+/// no 0.
+Quantity times(const Quantity& a, const Quantity& b, std::string unit);
+Quantity over(const Quantity& a, const Quantity& b, std::string unit);
+Quantity plus(const Quantity& a, const Quantity& b);
+
 /// {"value", "low", "high", "unit", "provenance"}
 base::OrderedJson to_json(const Quantity& quantity);
 

@@ -86,12 +86,41 @@ void run(const spec::ModelConfig& part, const ops::Sharding& sharding, const Ste
   count_parameters(store, last, expert_layer, trace);
 }
 
+/// The trace of `times` as many sequences.
+BlockTrace repeated(BlockTrace trace, double times) {
+  for (auto* list : {&trace.embed, &trace.dense, &trace.expert, &trace.head}) {
+    for (ops::OpCost& op : *list) {
+      op.flops *= times, op.activation_bytes *= times, op.m *= times;
+      op.pairs *= times, op.all_pairs *= times, op.elements *= times;
+    }
+  }
+  return trace;
+}
+
 }  // namespace
+
+ops::Sharding plan_sharding(const spec::ParallelPlan& plan) {
+  return {plan.tensor, plan.context, plan.expert, plan.sequence && plan.tensor > 1};
+}
 
 base::Result<const BlockTrace*> Tracer::get(const ops::Sharding& sharding, const StepShape& shape) {
   const Key key{sharding.tensor, sharding.context, sharding.expert, sharding.sequence, shape};
-  auto& known = known_[key];
-  if (known != nullptr) return known.get();
+  if (const auto found = known_.find(key); found != known_.end()) return found->second.get();
+  const std::int64_t cut = std::int64_t{sharding.context} * (sharding.sequence ? sharding.tensor : 1);
+  std::unique_ptr<BlockTrace> made;
+  if (shape.sequences > 1 && shape.fresh % cut == 0) {
+    StepShape one = shape;
+    one.sequences = 1;
+    TW_ASSIGN_OR_RETURN(const BlockTrace* single, get(sharding, one));
+    made = std::make_unique<BlockTrace>(repeated(*single, static_cast<double>(shape.sequences)));
+  } else {
+    TW_ASSIGN_OR_RETURN(made, trace(sharding, shape));
+  }
+  return (known_[key] = std::move(made)).get();
+}
+
+base::Result<std::unique_ptr<BlockTrace>> Tracer::trace(const ops::Sharding& sharding,
+                                                        const StepShape& shape) {
   if (shape.fresh % sharding.context != 0) {
     return base::error(base::Code::kInvalidArgument, "sequences of {} tokens do not divide by cp {}",
                        shape.fresh, sharding.context);
@@ -101,8 +130,7 @@ base::Result<const BlockTrace*> Tracer::get(const ops::Sharding& sharding, const
   const spec::Experts& e = model_.experts;
   if (e.count == 0 || e.dense_layers > 0) run(part, sharding, shape, false, *trace);
   if (e.count > 0) run(part, sharding, shape, true, *trace);
-  known = std::move(trace);
-  return known.get();
+  return trace;
 }
 
 }  // namespace tw::plan

@@ -8,6 +8,7 @@
 
 #include "ops/exec.h"
 #include "spec/model_config.h"
+#include "spec/parallel_plan.h"
 
 namespace tw::plan {
 
@@ -29,17 +30,27 @@ struct StepShape {
   auto operator<=>(const StepShape&) const = default;
 };
 
+/// How a plan divides what is traced.
+ops::Sharding plan_sharding(const spec::ParallelPlan& plan);
+
 /// Traces once for each (shape, division) of one model and remembers. Not thread-safe.
 class Tracer {
  public:
   explicit Tracer(spec::ModelConfig model) : model_(std::move(model)) {}
 
   const spec::ModelConfig& model() const { return model_; }
-  /// Fails when the model does not divide so.
+  /// Fails when the model does not divide so. More sequences are a trace of one with all that grows with
+  /// rows multiplied, where rows divide evenly: it is linear in them (tested).
   base::Result<const BlockTrace*> get(const ops::Sharding& sharding, const StepShape& shape);
+
+  /// Forgets traces of more than one sequence, which are made quickly; what get() gave of them ends.
+  void forget() {
+    std::erase_if(known_, [](const auto& item) { return std::get<StepShape>(item.first).sequences > 1; });
+  }
 
  private:
   using Key = std::tuple<int, int, int, bool, StepShape>;
+  base::Result<std::unique_ptr<BlockTrace>> trace(const ops::Sharding& sharding, const StepShape& shape);
   spec::ModelConfig model_;
   std::map<Key, std::unique_ptr<BlockTrace>> known_;
 };

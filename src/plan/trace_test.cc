@@ -105,6 +105,31 @@ TEST(PlanTrace, TensorParallelismDividesTheWorkAndMeetsTwiceALayer) {
   EXPECT_FALSE(tracer.get({7, 1, 1, false}, {1, 2048, 0}).ok());
 }
 
+TEST(PlanTrace, MoreSequencesAreOneRepeated) {
+  for (const auto& config : {gpt3(), deepseek_v3()}) {
+    const bool experts = config.experts.count > 0;
+    const ops::Sharding sharding{4, 2, experts ? 8 : 1, true};
+    // A trace of three sequences after a step that cannot be made of others: rows that do not divide.
+    Tracer tracer(config);
+    const auto repeated = tracer.get(sharding, {3, 1024, 0});
+    const auto single = tracer.get(sharding, {1, 3072, 0});
+    ASSERT_TRUE(repeated.ok() && single.ok());
+    // As many rows in one sequence: all but attention is the same.
+    const auto& ops = experts ? (*repeated)->expert : (*repeated)->dense;
+    const auto& same = experts ? (*single)->expert : (*single)->dense;
+    ASSERT_EQ(ops.size(), same.size());
+    for (std::size_t i = 0; i < ops.size(); ++i) {
+      EXPECT_EQ(ops[i].name, same[i].name);
+      if (ops[i].kind == ops::OpKind::kAttention) continue;
+      EXPECT_DOUBLE_EQ(ops[i].flops, same[i].flops) << ops[i].name;
+      EXPECT_DOUBLE_EQ(ops[i].m, same[i].m) << ops[i].name;
+      EXPECT_DOUBLE_EQ(ops[i].activation_bytes, same[i].activation_bytes) << ops[i].name;
+      EXPECT_DOUBLE_EQ(ops[i].elements, same[i].elements) << ops[i].name;
+      EXPECT_DOUBLE_EQ(ops[i].weight_bytes, same[i].weight_bytes) << ops[i].name;
+    }
+  }
+}
+
 TEST(PlanTrace, IsRemembered) {
   Tracer tracer(gpt3());
   const auto first = tracer.get({8, 1, 1, false}, {1, 2048, 0});

@@ -19,6 +19,8 @@ constexpr double kScoreBytes = 13, kScoreBytesBackward = 21;
 constexpr double kFusedBackward = 2.5;
 /// Row ops read the gradient besides.
 constexpr double kRowsBackward = 1.5;
+/// What a send takes at least.
+constexpr double kSendFloor = 20e-6;
 /// Adam in mixed precision: bytes read and written for a parameter.
 constexpr double kOptimizerBytes = 34;
 
@@ -179,21 +181,8 @@ LayerBasis layer_basis(Pricer& pricer, const std::vector<ops::OpCost>& ops, doub
   return layer;
 }
 
-double seconds(const Pass& p, const Constants& c) {
-  const auto at = [&](Constant name) { return c[static_cast<int>(name)]; };
-  const double work = p.matmul * at(Constant::kCompute) + p.memory / at(Constant::kMemory) + p.inside +
-                      p.network / at(Constant::kNetwork);
-  return std::max(work,
-                  p.launches * at(Constant::kLayerFloor) + p.collectives * at(Constant::kCollectiveFloor));
-}
-
-/// Forward and backward of one layer for one micro-batch.
-double layer_seconds(const LayerBasis& layer, const Constants& c) {
-  if (layer.count <= 0) return 0;
-  const double gather = layer.gather / c[static_cast<int>(Constant::kNetwork)];
-  // Fetched while the layer before computes; backward fetches again and gives the gradients away.
-  return std::max(seconds(layer.forward, c), gather) +
-         std::max(seconds(layer.again, c) + seconds(layer.backward, c), 2 * gather);
+double dense_layers(const spec::ModelConfig& model) {
+  return static_cast<double>(model.experts.count > 0 ? model.experts.dense_layers : model.layers);
 }
 
 }  // namespace
@@ -204,47 +193,58 @@ Pass& Pass::operator+=(const Pass& o) {
   return *this;
 }
 
-base::Result<StepBasis> step_basis(Tracer& tracer, const TrainingJob& job, const spec::ParallelPlan& plan,
-                                   const Accelerator& accelerator, const Stack& stack) {
-  const ops::Sharding sharding{plan.tensor, plan.context, plan.expert, plan.sequence && plan.tensor > 1};
-  TW_ASSIGN_OR_RETURN(const BlockTrace* trace, tracer.get(sharding, {plan.micro_batch, job.sequence, 0}));
+double pass_seconds(const Pass& p, const Constants& c) {
+  const auto at = [&](Constant name) { return c[static_cast<int>(name)]; };
+  const double work = p.matmul * at(Constant::kCompute) + p.memory / at(Constant::kMemory) + p.inside +
+                      p.network / at(Constant::kNetwork);
+  return std::max(work,
+                  p.launches * at(Constant::kLayerFloor) + p.collectives * at(Constant::kCollectiveFloor));
+}
+
+LayerSeconds layer_seconds(const LayerBasis& layer, const Constants& c) {
+  if (layer.count <= 0) return {};
+  return {pass_seconds(layer.forward, c), pass_seconds(layer.again, c) + pass_seconds(layer.backward, c)};
+}
+
+base::Result<LayersBasis> layers_basis(const spec::ModelConfig& model, const BlockTrace& trace,
+                                       const TrainingJob& job, const spec::ParallelPlan& plan,
+                                       const Accelerator& accelerator, const Stack& stack) {
   TW_ASSIGN_OR_RETURN(Pricer pricer, Pricer::make(job, plan, accelerator, stack));
-  const spec::ModelConfig& model = tracer.model();
-  const double layers = static_cast<double>(model.layers);
-  const double dense = model.experts.count > 0 ? static_cast<double>(model.experts.dense_layers) : layers;
-  StepBasis b;
-  b.dense = layer_basis(pricer, trace->dense, dense, plan, false);
-  b.expert = layer_basis(pricer, trace->expert, layers - dense, plan, true);
+  const double layers = static_cast<double>(model.layers), dense = dense_layers(model);
+  LayersBasis b;
+  b.dense = layer_basis(pricer, trace.dense, dense, plan, false);
+  b.expert = layer_basis(pricer, trace.expert, layers - dense, plan, true);
   LayerBasis head;
-  for (const ops::OpCost& op : trace->head) pricer.add(op, head);
+  for (const ops::OpCost& op : trace.head) pricer.add(op, head);
   b.head = head.forward;
   b.head += head.backward;
-  b.layers = layers;
-  b.pipeline = plan.pipeline;
-  b.interleave = plan.interleave;
-  b.micro_batches = static_cast<double>(plan.micro_batches(job.global_batch));
-  b.overlaps_gradients = stack.overlaps_gradients;
-
-  const double replicas = static_cast<double>(plan.data) * plan.context;
+  // Tensor-parallel ranks send a slice each (arXiv 2104.04473, 4.1).
+  const bool inside = static_cast<double>(plan.ranks()) <= pricer.domain();
   const double tokens = static_cast<double>(plan.micro_batch) * job.sequence / plan.context;
-  if (plan.pipeline > 1) {
-    // Tensor-parallel ranks send a slice each (arXiv 2104.04473, 4.1).
-    const bool inside = static_cast<double>(plan.ranks()) <= pricer.domain();
-    const double bytes = tokens * model.width * kBytes / plan.tensor;
-    (inside ? b.send_inside : b.send_network) = pricer.seconds_of_send(bytes, inside);
-  }
-  const double stage_layers = layers / plan.pipeline;
-  const double share = stage_layers / layers;
-  const double own = share * (dense * trace->dense_parameters + (layers - dense) * trace->expert_parameters) +
-                     std::max(trace->embed_parameters, trace->head_parameters);
-  const double routed = share * (layers - dense) * trace->routed_parameters;
+  const double bytes = tokens * model.width * kBytes / plan.tensor;
+  (inside ? b.send_inside : b.send_network) = pricer.seconds_of_send(bytes, inside);
+  b.provenance = pricer.provenance;
+  return b;
+}
+
+base::Result<ReplicasBasis> replicas_basis(const spec::ModelConfig& model, const BlockTrace& trace,
+                                           const TrainingJob& job, const spec::ParallelPlan& plan,
+                                           const Accelerator& accelerator, const Stack& stack) {
+  TW_ASSIGN_OR_RETURN(Pricer pricer, Pricer::make(job, plan, accelerator, stack));
+  const double layers = static_cast<double>(model.layers), dense = dense_layers(model);
+  const double replicas = static_cast<double>(plan.data) * plan.context;
+  ReplicasBasis b;
+  const double own =
+      (dense * trace.dense_parameters + (layers - dense) * trace.expert_parameters) / plan.pipeline +
+      std::max(trace.embed_parameters, trace.head_parameters);
+  const double routed = (layers - dense) * trace.routed_parameters / plan.pipeline;
   if (plan.zero == 3) {
     const auto gather = [&](double parameters) {
       const Pass p = pricer.meet(ops::Collective::kAllGather, replicas, plan.tensor, parameters * kBytes);
       return p.network + p.inside;
     };
-    b.dense.gather = gather(trace->dense_parameters);
-    b.expert.gather = gather(trace->expert_parameters + trace->routed_parameters);
+    b.dense_gather = gather(trace.dense_parameters);
+    b.expert_gather = gather(trace.expert_parameters + trace.routed_parameters);
   } else {
     Pass sum = pricer.meet(ops::Collective::kAllReduce, replicas, plan.tensor, own * kBytes);
     sum += pricer.meet(ops::Collective::kAllReduce, replicas / plan.expert, plan.tensor * plan.expert,
@@ -254,27 +254,79 @@ base::Result<StepBasis> step_basis(Tracer& tracer, const TrainingJob& job, const
   }
   const double held = (own + routed) / (plan.zero >= 1 ? replicas : 1);
   b.optimizer = held * kOptimizerBytes / (pricer.memory_rate() * 0.8);
-  b.provenance = pricer.provenance;
   return b;
 }
 
-double step_seconds(const StepBasis& b, const Constants& c) {
+base::Result<StepBasis> step_basis(Tracer& tracer, const TrainingJob& job, const spec::ParallelPlan& plan,
+                                   const Accelerator& accelerator, const Stack& stack) {
+  TW_ASSIGN_OR_RETURN(const BlockTrace* trace,
+                      tracer.get(plan_sharding(plan), {plan.micro_batch, job.sequence, 0}));
+  StepBasis b;
+  TW_ASSIGN_OR_RETURN(static_cast<LayersBasis&>(b),
+                      layers_basis(tracer.model(), *trace, job, plan, accelerator, stack));
+  TW_ASSIGN_OR_RETURN(static_cast<ReplicasBasis&>(b),
+                      replicas_basis(tracer.model(), *trace, job, plan, accelerator, stack));
+  b.layers = static_cast<double>(tracer.model().layers);
+  b.pipeline = plan.pipeline;
+  b.interleave = plan.interleave;
+  b.micro_batches = static_cast<double>(plan.micro_batches(job.global_batch));
+  b.zero = plan.zero;
+  b.overlaps_gradients = stack.overlaps_gradients;
+  return b;
+}
+
+StepParts step_parts(const StepBasis& b, const Constants& c) {
   const double network = c[static_cast<int>(Constant::kNetwork)];
-  const double all = b.dense.count * layer_seconds(b.dense, c) + b.expert.count * layer_seconds(b.expert, c);
-  const double layers = std::max(b.layers, 1.0);
-  // 20 microseconds are what a send takes at least; forward and backward send once each, for every piece.
-  const double send =
-      b.pipeline > 1 ? 2 * b.interleave * (b.send_network / network + b.send_inside + 20e-6) : 0;
-  const double middle = all / b.pipeline + send;
-  const double largest = all / layers * std::ceil(layers / b.pipeline) + send;
-  const double last = all / b.pipeline + seconds(b.head, c) + (b.pipeline > 1 ? send : 0);
-  double step =
-      (b.micro_batches - 1) * std::max(largest, last) + (b.pipeline - 1) * middle / b.interleave + last;
-  double gradients = b.gradients_network / network + b.gradients_inside;
-  // While the last micro-batch runs backward, which is about two thirds of it.
-  if (b.overlaps_gradients) gradients = std::max(0.0, gradients - middle * 2 / 3);
-  step += gradients + b.optimizer + c[static_cast<int>(Constant::kStep)];
-  return step;
+  const auto both_ways = [&](const LayerBasis& layer, double gather_basis) {
+    const LayerSeconds s = layer_seconds(layer, c);
+    const double gather = gather_basis / network;
+    // Fetched while the layer before computes; backward fetches again and gives the gradients away.
+    return layer.count * (std::max(s.forward, gather) + std::max(s.backward, 2 * gather));
+  };
+  StepParts p;
+  p.all = both_ways(b.dense, b.dense_gather) + both_ways(b.expert, b.expert_gather);
+  p.head = pass_seconds(b.head, c);
+  p.send = 2 * (b.send_network / network + b.send_inside + kSendFloor);
+  p.reduction = b.gradients_network / network + b.gradients_inside;
+  p.optimizer = b.optimizer;
+  p.rest = c[static_cast<int>(Constant::kStep)];
+  p.layers = std::max(b.layers, 1.0);
+  p.pipeline = b.pipeline, p.interleave = b.interleave, p.micro_batches = b.micro_batches;
+  p.each_micro_batch = b.zero == 2 && b.micro_batches > 1;
+  p.overlaps = b.overlaps_gradients;
+  return p;
+}
+
+double step_seconds(const StepBasis& b, const Constants& c) {
+  return step_formula(step_parts(b, c));
+}
+
+StepTime step_time(const StepBasis& b, const Constants& c) {
+  const StepParts p = step_parts(b, c);
+  // What a rank of a middle stage does in all micro-batches; the rest of the formula is waiting.
+  StepTime t;
+  const double rounds = b.micro_batches / b.pipeline;
+  double computing = 0, again = 0;
+  for (const LayerBasis* layer : {&b.dense, &b.expert}) {
+    const auto alone = [&](Pass pass) {
+      pass.inside = pass.network = pass.collectives = 0;
+      return pass_seconds(pass, c);
+    };
+    computing += layer->count * (alone(layer->forward) + alone(layer->backward));
+    again += layer->count * alone(layer->again);
+  }
+  t.compute = computing * rounds + p.head * b.micro_batches / b.pipeline;
+  t.recompute = again * rounds;
+  t.communication = std::max(0.0, p.all * rounds - computing * rounds - again * rounds);
+  t.sends = b.pipeline > 1 ? p.send * b.interleave * b.micro_batches : 0;
+  t.optimizer = p.optimizer;
+  t.other = p.rest;
+  StepParts without = p;
+  without.reduction = 0;
+  const double total = step_formula(p);
+  t.gradients = total - step_formula(without);
+  t.bubble = std::max(0.0, total - t.total());
+  return t;
 }
 
 }  // namespace tw::plan

@@ -3,6 +3,9 @@
 // hundred operations, which search and fits call).
 #pragma once
 
+#include <algorithm>
+#include <cmath>
+
 #include "plan/curves.h"
 #include "plan/stack.h"
 #include "plan/trace.h"
@@ -32,18 +35,43 @@ struct Pass {
 struct LayerBasis {
   double count = 0;
   Pass forward, again, backward;  ///< again: what the backward pass computes once more
-  double gather = 0;              ///< ZeRO-3: network seconds to fetch one layer's parameters
 };
 
-struct StepBasis {
+/// The part of a basis that depends on tensor, context and expert parallelism, micro-batch and recomputation.
+struct LayersBasis {
   LayerBasis dense, expert;
-  Pass head;  ///< forward and backward
-  double layers = 0, pipeline = 1, interleave = 1, micro_batches = 1;
-  double send_network = 0, send_inside = 0;            ///< activations to the next stage, one way
-  double gradients_network = 0, gradients_inside = 0;  ///< of a step
-  double optimizer = 0;
-  bool overlaps_gradients = false;
+  Pass head;                                      ///< forward and backward
+  double send_network = 0, send_inside = 0;       ///< activations to the next stage, one way
   Provenance provenance = Provenance::kMeasured;  ///< the least sure curve that was used
+};
+
+/// The part that depends on how many replicas and stages there are.
+struct ReplicasBasis {
+  double dense_gather = 0, expert_gather = 0;          ///< ZeRO-3: network seconds to fetch one layer
+  double gradients_network = 0, gradients_inside = 0;  ///< of one reduction; ZeRO-3 has its own
+  double optimizer = 0;
+};
+
+struct StepBasis : LayersBasis, ReplicasBasis {
+  double layers = 0, pipeline = 1, interleave = 1, micro_batches = 1;
+  int zero = 0;
+  bool overlaps_gradients = false;
+};
+
+/// Seconds of a step by what they are spent on. The sum is the step's.
+struct StepTime {
+  double compute = 0;    ///< products, attention and row ops, forward and backward, and launches
+  double recompute = 0;  ///< what backward computes again
+  double communication =
+      0;                 ///< tensor, context and expert parallelism and ZeRO-3's fetches that nothing hides
+  double bubble = 0;     ///< stages that wait
+  double sends = 0;      ///< activations between stages
+  double gradients = 0;  ///< their sum over the replicas that nothing hides
+  double optimizer = 0;
+  double other = 0;  ///< of the stack, by step
+  double total() const {
+    return compute + recompute + communication + bubble + sends + gradients + optimizer + other;
+  }
 };
 
 /// REQUIRES: plan.validate() is ok for the model and the batch. Fails when the model does not divide, or
@@ -51,6 +79,56 @@ struct StepBasis {
 base::Result<StepBasis> step_basis(Tracer& tracer, const TrainingJob& job, const spec::ParallelPlan& plan,
                                    const Accelerator& accelerator, const Stack& stack);
 
+/// The two parts by themselves, for searches. `trace` is of the plan's division and micro-batch.
+base::Result<LayersBasis> layers_basis(const spec::ModelConfig& model, const BlockTrace& trace,
+                                       const TrainingJob& job, const spec::ParallelPlan& plan,
+                                       const Accelerator& accelerator, const Stack& stack);
+base::Result<ReplicasBasis> replicas_basis(const spec::ModelConfig& model, const BlockTrace& trace,
+                                           const TrainingJob& job, const spec::ParallelPlan& plan,
+                                           const Accelerator& accelerator, const Stack& stack);
+
+/// A layer's forward, and its recomputation with backward, for one micro-batch.
+struct LayerSeconds {
+  double forward = 0, backward = 0;
+};
+LayerSeconds layer_seconds(const LayerBasis& layer, const Constants& constants);
+double pass_seconds(const Pass& pass, const Constants& constants);
+
+/// What the closed form is made of once the constants are known; seconds.
+struct StepParts {
+  double all = 0;             ///< all layers, forward and backward, for one micro-batch
+  double head = 0, send = 0;  ///< send: of one piece and micro-batch, both ways
+  double reduction = 0;       ///< one reduction of the gradients, nothing hidden
+  double optimizer = 0, rest = 0;
+  double layers = 1, pipeline = 1, interleave = 1, micro_batches = 1;
+  bool each_micro_batch = false;  ///< ZeRO-2: gradients go away after each micro-batch
+  bool overlaps = false;
+};
+
+/// THE closed form. Stages: (m - 1) max + (p - 1) middle / v + last (arXiv 2104.04473), then gradients,
+/// optimizer and the stack's share of a step.
+inline double step_formula(const StepParts& s) {
+  const double send = s.pipeline > 1 ? s.send * s.interleave : 0;
+  const double middle = s.all / s.pipeline + send;
+  const double largest = s.all / s.layers * std::ceil(s.layers / s.pipeline) + send;
+  // The last stage sends no activations after its last piece.
+  const double last = middle - (s.pipeline > 1 ? s.send / 2 : 0) + s.head;
+  const double step =
+      (s.micro_batches - 1) * std::max(largest, last) + (s.pipeline - 1) * middle / s.interleave + last;
+  // While a micro-batch runs backward, which is about two thirds of it.
+  const double hidden = s.overlaps ? middle * 2 / 3 : 0;
+  // Of ZeRO-2, all but the last reduce-scatter lie between micro-batches.
+  const double gradients = s.each_micro_batch
+                               ? s.micro_batches * std::max(0.0, s.reduction / 2 - hidden) + s.reduction / 2
+                               : std::max(0.0, s.reduction - hidden);
+  return step + gradients + s.optimizer + s.rest;
+}
+
+StepParts step_parts(const StepBasis& basis, const Constants& constants);
+
 double step_seconds(const StepBasis& basis, const Constants& constants);
+
+/// step_seconds by what it is spent on.
+StepTime step_time(const StepBasis& basis, const Constants& constants);
 
 }  // namespace tw::plan

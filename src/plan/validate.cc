@@ -187,13 +187,30 @@ std::vector<SetScore> score_training(const std::vector<Prediction>& predictions)
   return scores;
 }
 
-std::vector<std::pair<Stack, Constants>> fitted_stacks(const std::vector<TrainingRow>& known) {
-  std::vector<std::pair<Stack, Constants>> result;
-  const Samples samples = samples_of(known);
-  std::map<std::string, Stack> stacks;
-  for (const TrainingRow& row : known) stacks[stack_of(row.system).name] = stack_of(row.system);
-  for (const auto& [name, groups] : samples)
-    result.emplace_back(stacks[name], fit_constants(all_but(groups, "")));
+base::Result<FittedStack> fit_stack(const std::vector<TrainingRow>& known, const std::string& name) {
+  FittedStack result;
+  std::vector<Sample> samples;
+  std::map<std::string, bool> names;
+  for (const TrainingRow& row : known) {
+    Stack stack = stack_of(row.system);
+    names[stack.name] = true;
+    if (stack.name != name) continue;
+    result.stack = std::move(stack);
+    if (!row.scored || !row.problem.empty()) continue;
+    if (auto basis = basis_of(row); basis.ok()) samples.push_back({*basis, row.seconds});
+  }
+  if (names.count(name) == 0) {
+    std::string list;
+    for (const auto& [known_name, yes] : names) list += (list.empty() ? "" : ", ") + known_name;
+    return base::error(base::Code::kNotFound, "there is no stack \"{}\"; measured ones are {}", name, list);
+  }
+  std::vector<const Sample*> all;
+  for (const Sample& sample : samples) all.push_back(&sample);
+  result.rows = static_cast<int>(all.size());
+  result.constants = fit_constants(all);
+  for (const Sample& s : samples)
+    result.error +=
+        std::fabs(step_seconds(s.basis, result.constants) / s.seconds - 1) / static_cast<double>(all.size());
   return result;
 }
 

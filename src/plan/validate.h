@@ -26,6 +26,10 @@ struct SetScore {
   bool met = false;
 };
 
+/// The set `search`: how fast plans are tried, in processor time, on one core and for 1T parameters on 4,096
+/// accelerators on two.
+std::vector<SetScore> score_search();
+
 /// Predicts each row with constants of its stack, fitted on `known` rows of that stack and of other models
 /// than the row's own. In the order of `rows`, which must outlive the result.
 std::vector<Prediction> predict_training(const std::vector<TrainingRow>& rows,
@@ -34,7 +38,14 @@ std::vector<Prediction> predict_training(const std::vector<TrainingRow>& rows,
 /// Scores of all sets that have rows.
 std::vector<SetScore> score_training(const std::vector<Prediction>& predictions);
 
-/// The constants of each stack, fitted on all its rows: what plans are made with.
-std::vector<std::pair<Stack, Constants>> fitted_stacks(const std::vector<TrainingRow>& known);
+/// A stack's constants as plans are made with them.
+struct FittedStack {
+  Stack stack;
+  Constants constants = kTypical;
+  int rows = 0;      ///< that they were fitted on; 0: typical ones
+  double error = 0;  ///< mean absolute error of these rows
+};
+/// By name, such as "Megatron-Bridge". The error lists the stacks that `known` has.
+base::Result<FittedStack> fit_stack(const std::vector<TrainingRow>& known, const std::string& name);
 
 }  // namespace tw::plan

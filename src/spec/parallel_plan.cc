@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "spec/field_file.h"
+
 namespace tw::spec {
 namespace {
 
@@ -51,6 +53,9 @@ base::Status ParallelPlan::validate(const ModelConfig& model, std::int64_t wante
   TW_RETURN_IF_ERROR(
       divides("the global batch", global_batch, "dp x micro-batch", std::int64_t{data} * micro_batch));
   if (expert > 1) {
+    if (model.experts.count == 0)
+      return base::error(base::Code::kInvalidArgument,
+                         "a model without experts cannot have ep {}: ep 1 would do", expert);
     TW_RETURN_IF_ERROR(divides("experts", model.experts.count, "ep", expert));
     TW_RETURN_IF_ERROR(divides("dp x cp x tp", std::int64_t{data} * context * tensor, "ep", expert));
   }
@@ -64,9 +69,41 @@ std::string ParallelPlan::text() const {
   for (const auto& [name, size] : parts) {
     if (size > 1) result += fmt::format(" {} {}", name, size);
   }
-  static constexpr const char* kRecompute[] = {"none", "selective", "full"};
-  return result + fmt::format(" mb {} zero {} recompute {}{}", micro_batch, zero,
-                              kRecompute[static_cast<int>(recompute)], sequence ? " sp" : "");
+  return result + fmt::format(" mb {} zero {} recompute {}{}", micro_batch, zero, recompute_name(recompute),
+                              sequence ? " sp" : "");
+}
+
+const char* recompute_name(Recompute recompute) {
+  static constexpr const char* kNames[] = {"none", "selective", "full"};
+  return kNames[static_cast<int>(recompute)];
+}
+
+base::Result<Recompute> parse_recompute(std::string_view name) {
+  for (const Recompute r : {Recompute::kNone, Recompute::kSelective, Recompute::kFull}) {
+    if (name == recompute_name(r)) return r;
+  }
+  return base::error(base::Code::kInvalidArgument, "\"{}\" is not none, selective or full", name);
+}
+
+base::Status set_field(Recompute& field, const base::Json& value) {
+  if (!value.is_string()) return base::error(base::Code::kInvalidArgument, "it is none, selective or full");
+  TW_ASSIGN_OR_RETURN(field, parse_recompute(value.get<std::string>()));
+  return base::Ok{};
+}
+
+std::string plan_file(const ParallelPlan& plan) {
+  base::OrderedJson json;
+  ParallelPlan::visit(plan, [&](const char* name, const auto& field, const char*) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(field)>, Recompute>)
+      json[name] = recompute_name(field);
+    else
+      json[name] = field;
+  });
+  return json.dump(2) + "\n";
+}
+
+base::Status read_plan(std::string_view text, const std::string& where, ParallelPlan& plan) {
+  return read_fields(text, where, plan);
 }
 
 }  // namespace tw::spec

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
+#include "base/json.h"
 #include "base/result.h"
 #include "spec/model_config.h"
 
@@ -33,6 +35,32 @@ struct ParallelPlan {
   base::Status validate(const ModelConfig& model, std::int64_t ranks, std::int64_t global_batch) const;
   /// "dp 8 tp 4 pp 2 ..." with what is not 1.
   std::string text() const;
+
+  /// Calls v(name, reference to the field, help) for each field; recomputation is a name in files.
+  template <typename Self, typename Visitor>
+  static void visit(Self& p, Visitor&& v) {
+    v("dp", p.data, "replicas");
+    v("tp", p.tensor, "ranks that share each matrix");
+    v("pp", p.pipeline, "pipeline stages");
+    v("cp", p.context, "ranks that share a sequence");
+    v("ep", p.expert, "ranks that share the experts");
+    v("micro-batch", p.micro_batch, "sequences that a rank takes at once");
+    v("interleave", p.interleave, "pieces of the model that a stage holds");
+    v("zero", p.zero, "1: optimizer, 2: and gradients, 3: and parameters are shared by the replicas");
+    v("sp", p.sequence, "rows between tensor-parallel regions are divided too");
+    v("recompute", p.recompute, "what backward computes again: none, selective or full");
+  }
 };
+
+const char* recompute_name(Recompute recompute);
+/// The error names the value and what there is.
+base::Result<Recompute> parse_recompute(std::string_view name);
+
+base::Status set_field(Recompute& field, const base::Json& value);
+
+/// A plan as a file, which `tokenworks plan` writes and `tokenworks train --plan` executes.
+std::string plan_file(const ParallelPlan& plan);
+/// Sets the fields that the file names; errors tell the line.
+base::Status read_plan(std::string_view text, const std::string& where, ParallelPlan& plan);
 
 }  // namespace tw::spec

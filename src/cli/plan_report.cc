@@ -1,0 +1,147 @@
+#include "cli/plan_report.h"
+
+#include <cstdio>
+
+#include "plan/csv.h"
+
+namespace tw::cli {
+namespace {
+
+std::string bytes_text(double bytes) {
+  return spec::measure_text(spec::Dimension::kBytes, bytes);
+}
+
+std::string number_text(double value) {
+  const double size = std::fabs(value);
+  if (size >= 1e6) return fmt::format("{:.3g}", value);
+  return size >= 1000 ? fmt::format("{:.0f}", value)
+                      : fmt::format("{:.{}f}", value,
+                                    size >= 100 ? 1
+                                    : size >= 1 ? 2
+                                                : 4);
+}
+
+void print_parts(const char* title, double total, const std::vector<std::pair<const char*, double>>& parts,
+                 bool bytes) {
+  std::printf("\n%s\n", title);
+  for (const auto& [name, value] : parts) {
+    if (value <= 0) continue;
+    std::printf("  %-28s %10s %6.1f %%\n", name,
+                (bytes ? bytes_text(value) : spec::measure_text(spec::Dimension::kSeconds, value)).c_str(),
+                100 * value / total);
+  }
+}
+
+}  // namespace
+
+std::vector<std::pair<const char*, double>> time_parts(const plan::StepTime& t) {
+  return {{"products and rows", t.compute},
+          {"recomputation", t.recompute},
+          {"tp, cp, ep, ZeRO-3 exchange", t.communication},
+          {"waiting stages (bubble)", t.bubble},
+          {"sends between stages", t.sends},
+          {"gradients", t.gradients},
+          {"optimizer", t.optimizer},
+          {"other (stack)", t.other}};
+}
+
+std::vector<std::pair<const char*, double>> memory_parts(const plan::StageMemory& m) {
+  return {{"weights", m.weights},
+          {"gradients", m.gradients},
+          {"optimizer", m.optimizer},
+          {"activations", m.activations},
+          {"logits", m.logits},
+          {"communication buffers", m.buffers},
+          {"framework and fragmentation", m.overhead}};
+}
+
+void print_estimate(const plan::Setting& s, const plan::Estimate& e) {
+  std::printf(
+      "%s, %s parameters (%s) on %lld x %s\n", s.model.name.c_str(),
+      spec::measure_text(spec::Dimension::kCount, static_cast<double>(s.model.config.parameter_count()))
+          .c_str(),
+      std::string(plan::provenance_name(s.model.provenance)).c_str(),
+      static_cast<long long>(s.cluster.accelerators), s.accelerator.name.c_str());
+  std::printf("plan: %s, %lld micro-batches\n", e.plan.text().c_str(),
+              static_cast<long long>(e.plan.micro_batches(s.job.batch)));
+  if (s.stack.rows > 0)
+    std::printf("software: %s, constants fitted on %d measured runs (mean error %.1f %%)\n",
+                s.stack.stack.name.c_str(), s.stack.rows, 100 * s.stack.error);
+  else
+    std::printf("software: typical constants (no measured runs of such a stack)\n");
+  std::printf("\n%-22s %10s %10s %10s  %-18s %-13s %s\n", "", "value", "low", "high", "unit", "provenance",
+              "how");
+  for (const plan::Figure& f : e.figures) {
+    if (!f.value) {
+      std::printf("%-22s %10s  %s\n", f.title.c_str(), "-", f.missing.c_str());
+      continue;
+    }
+    std::printf("%-22s %10s %10s %10s  %-18s %-13s %s\n", f.title.c_str(),
+                number_text(f.value->value).c_str(), number_text(f.value->low).c_str(),
+                number_text(f.value->high).c_str(), f.value->unit.c_str(),
+                std::string(plan::provenance_name(f.value->provenance)).c_str(), f.how.c_str());
+  }
+  print_parts("A step's time", e.step.total(), time_parts(e.step), false);
+  const plan::StageMemory& fullest = e.stages[e.fullest];
+  const std::string title =
+      fmt::format("Memory of the fullest rank (stage {} of {}): {} of {}, fits", e.fullest, e.stages.size(),
+                  bytes_text(fullest.total()), bytes_text(e.capacity));
+  print_parts(title.c_str(), e.capacity, memory_parts(fullest), true);
+}
+
+void print_estimate_csv(const plan::Estimate& e) {
+  std::printf("key,value,low,high,unit,provenance\n");
+  const auto line = [](const std::string& key, const plan::Quantity& q) {
+    std::printf("%s,%.6g,%.6g,%.6g,%s,%s\n", key.c_str(), q.value, q.low, q.high,
+                plan::csv_field(q.unit).c_str(), std::string(plan::provenance_name(q.provenance)).c_str());
+  };
+  for (const plan::Figure& f : e.figures) {
+    if (f.value)
+      line(f.key, *f.value);
+    else
+      std::printf("%s,,,,,%s\n", f.key.c_str(), plan::csv_field(f.missing).c_str());
+  }
+  for (std::size_t i = 0; i < e.stages.size(); ++i)
+    line(fmt::format("memory_stage_{}", i),
+         plan::Quantity::around(e.stages[i].total(), 0.1, "B", plan::Provenance::kExtrapolated));
+}
+
+base::OrderedJson estimate_json(const plan::Setting& s, const plan::Estimate& e) {
+  base::OrderedJson j = {{"model", s.model.name},
+                         {"parameters", s.model.config.parameter_count()},
+                         {"accelerator", s.accelerator.name},
+                         {"accelerators", s.cluster.accelerators},
+                         {"stack", s.stack.stack.name},
+                         {"plan", base::OrderedJson::parse(spec::plan_file(e.plan))},
+                         {"fits", e.fits()}};
+  for (const plan::Figure& f : e.figures) {
+    j["figures"][f.key] = f.value ? to_json(*f.value) : base::OrderedJson{{"missing", f.missing}};
+    if (f.value) j["figures"][f.key]["how"] = f.how;
+  }
+  for (const auto& [name, seconds] : time_parts(e.step)) j["step_seconds"][name] = seconds;
+  j["capacity_bytes"] = e.capacity;
+  for (const plan::StageMemory& stage : e.stages) {
+    base::OrderedJson parts;
+    for (const auto& [name, bytes] : memory_parts(stage)) parts[name] = bytes;
+    parts["total"] = stage.total();
+    j["memory_bytes_by_stage"].push_back(parts);
+  }
+  return j;
+}
+
+std::string nearest_that_fits(const plan::Setting& s, const spec::ParallelPlan& wanted) {
+  // What changes least first: recomputation, then sharing state, then both.
+  for (int zero = wanted.zero; zero <= 3; ++zero) {
+    for (int r = static_cast<int>(wanted.recompute); r <= 2; ++r) {
+      for (int micro = wanted.micro_batch; micro >= 1; micro /= 2) {
+        spec::ParallelPlan p = wanted;
+        p.zero = zero, p.recompute = static_cast<spec::Recompute>(r), p.micro_batch = micro;
+        const auto e = plan::estimate(s, p);
+        if (e.ok() && e->fits()) return fmt::format("; the nearest plan that fits: {}", p.text());
+      }
+    }
+  }
+  return "; no sharing, recomputation or smaller micro-batch makes it fit: see tokenworks plan search";
+}
+
+}  // namespace tw::cli

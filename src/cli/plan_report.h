@@ -1,0 +1,22 @@
+// How estimates are shown.
+#pragma once
+
+#include <string>
+
+#include "base/json.h"
+#include "plan/estimate.h"
+
+namespace tw::cli {
+
+void print_estimate(const plan::Setting& setting, const plan::Estimate& estimate);
+void print_estimate_csv(const plan::Estimate& estimate);
+base::OrderedJson estimate_json(const plan::Setting& setting, const plan::Estimate& estimate);
+/// "; the nearest that fits: ..." or that there is none.
+std::string nearest_that_fits(const plan::Setting& setting, const spec::ParallelPlan& plan);
+
+/// Seconds of a step by what they are spent on, with names.
+std::vector<std::pair<const char*, double>> time_parts(const plan::StepTime& time);
+/// Bytes by category, with names.
+std::vector<std::pair<const char*, double>> memory_parts(const plan::StageMemory& memory);
+
+}  // namespace tw::cli

@@ -1,0 +1,57 @@
+// What one plan costs: time, memory, power, energy and money, each with range and provenance.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "plan/memory.h"
+#include "plan/setting.h"
+
+namespace tw::plan {
+
+/// One number of an answer, or why there is none.
+struct Figure {
+  std::string key;    ///< for programs: "step_seconds"
+  std::string title;  ///< for people: "a step"
+  std::optional<Quantity> value;
+  std::string missing;  ///< why there is none
+  std::string how;      ///< the formula in a few words
+};
+
+struct Estimate {
+  spec::ParallelPlan plan;
+  StepTime step;
+  double step_seconds = 0;
+  double simulated_seconds = 0;  ///< of a step, with the pipeline's schedule simulated
+  std::vector<StageMemory> stages;
+  int fullest = 0;      ///< the stage that holds most
+  double capacity = 0;  ///< bytes of an accelerator
+  Provenance curves = Provenance::kMeasured;
+  std::vector<Figure> figures;
+
+  bool fits() const { return stages[fullest].total() <= capacity; }
+  /// "it needs 93.1 GB of 85.9 GB: weights 12.1 GB, ...".
+  std::string memory_text() const;
+};
+
+/// REQUIRES: the plan's recomputation is final. Fails when the plan does not divide (naming the nearest one
+/// that does) or the catalogue lacks a number that the step needs. One that does not fit is no failure here.
+base::Result<Estimate> estimate(const Setting& setting, const spec::ParallelPlan& plan);
+
+/// FLOPs of a step by the model alone: three times the traced forward, seen pairs of attention only.
+base::Result<double> model_flops(const spec::ModelConfig& model, const TrainingJob& job);
+
+/// Whether 1F1B with several pieces a stage can run, besides ParallelPlan::validate (arXiv 2104.04473, 2.2).
+base::Status check_interleave(const spec::ParallelPlan& plan, const spec::ModelConfig& model,
+                              std::int64_t global_batch);
+
+/// Share of wall-clock time that trains, when `nodes` fail so often in 1,000 node-days: checkpoints at the
+/// interval of Young and Daly, sqrt(2 C M); lost are C / I + I / (2 M) + R / M. Fails when nothing is left.
+struct Goodput {
+  double share = 1;
+  double mtbf = 0, interval = 0;  ///< seconds; 0: nothing fails
+};
+base::Result<Goodput> goodput(double nodes, double failures, double checkpoint, double restart);
+
+}  // namespace tw::plan

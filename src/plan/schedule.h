@@ -1,0 +1,61 @@
+// Pipeline schedules as data: what each stage does, in order. Checked for deadlock, and simulated.
+#pragma once
+
+#include <vector>
+
+#include "base/result.h"
+#include "plan/training.h"
+
+namespace tw::plan {
+
+enum class Act {
+  kForward,
+  kBackward,        ///< both halves at once
+  kBackwardInput,   ///< the gradient that the stage before waits for
+  kBackwardWeight,  ///< the gradient that only the optimizer waits for
+  kSend,
+  kReceive,
+};
+
+struct Action {
+  Act act = Act::kForward;
+  int micro_batch = 0;
+  int piece = 0;          ///< of the stage that runs it, in the order of the model
+  bool gradient = false;  ///< what is sent or received is a gradient, which goes to the stage before
+};
+
+/// One list a stage. What stage s sends of piece k goes to s + 1, and from the last to piece k + 1 of the
+/// first; gradients go the other way.
+using Schedule = std::vector<std::vector<Action>>;
+
+enum class ScheduleKind { kOneForwardOneBackward, kInterleaved, kZeroBubble };
+
+/// 1F1B and interleaved (arXiv 2104.04473, figure 4), or ZB-H1, which splits backward and runs weight
+/// gradients where 1F1B waits (arXiv 2401.10241). REQUIRES: interleaved micro-batches divide by the stages;
+/// the others have one piece.
+Schedule make_schedule(ScheduleKind kind, int stages, int pieces, int micro_batches);
+
+/// Of one piece of a stage.
+struct StageSeconds {
+  double forward = 0, backward_input = 0, backward_weight = 0;
+};
+
+struct Pipeline {
+  std::vector<StageSeconds> stages;
+  StageSeconds head;  ///< what the last piece of the last stage does besides
+  double send = 0;    ///< a message keeps its sender busy so long
+};
+
+struct Simulated {
+  double seconds = 0;
+  std::vector<double> computing;  ///< seconds by stage
+};
+
+/// Runs each stage's list in order; a receive waits for its message. Fails when nothing can go on: the error
+/// names a stage and what it waits for.
+base::Result<Simulated> simulate(const Schedule& schedule, int pieces, const Pipeline& pipeline);
+
+/// step_seconds with the stages' part simulated; beyond eight micro-batches a stage the steady state goes on.
+base::Result<double> simulated_step(const StepBasis& basis, const Constants& constants);
+
+}  // namespace tw::plan

@@ -1,0 +1,123 @@
+#include "plan/search.h"
+
+#include <gtest/gtest.h>
+
+namespace tw::plan {
+namespace {
+
+Setting setting(const char* model, const char* accelerator, std::int64_t count, std::int64_t batch,
+                std::int64_t sequence) {
+  spec::TrainJob job;
+  job.batch = batch, job.sequence = sequence, job.tokens = {1e12, true};
+  spec::ClusterSpec cluster;
+  cluster.accelerator = accelerator, cluster.accelerators = count;
+  auto made = make_setting(*find_model(model), job, cluster);
+  EXPECT_TRUE(made.ok());
+  return *made;
+}
+
+/// Every plan that validates, one by one, by what `plan estimate` computes.
+std::vector<FoundPlan> all_plans(const Setting& s, double capacity) {
+  std::vector<FoundPlan> result;
+  const spec::ModelConfig& model = s.model.config;
+  Tracer tracer(model);
+  const auto n = static_cast<int>(s.cluster.accelerators);
+  const auto batch = static_cast<int>(s.job.batch);
+  spec::ParallelPlan p;
+  for (p.tensor = 1; p.tensor <= n; ++p.tensor)
+    for (p.pipeline = 1; p.pipeline <= n; ++p.pipeline)
+      for (p.context = 1; p.context <= n; ++p.context)
+        for (p.expert = 1; p.expert <= n; ++p.expert)
+          for (p.micro_batch = 1; p.micro_batch <= batch; ++p.micro_batch)
+            for (p.interleave = 1; p.interleave <= model.layers; ++p.interleave) {
+              const int others = p.tensor * p.pipeline * p.context;
+              p.data = std::max(1, n / others);
+              p.sequence = p.tensor > 1;
+              if (model.layers % (p.pipeline * p.interleave) != 0 && p.interleave > 1) continue;
+              if (s.job.sequence % (p.context * p.tensor) != 0) continue;
+              if (!p.validate(model, n, batch).ok() || !check_interleave(p, model, batch).ok()) continue;
+              for (int z = 0; z < 4; ++z)
+                for (int r = 0; r < 3; ++r) {
+                  spec::ParallelPlan q = p;
+                  q.zero = z, q.recompute = static_cast<spec::Recompute>(r);
+                  const auto basis = step_basis(tracer, s.training, q, s.accelerator, s.stack.stack);
+                  if (!basis.ok()) continue;
+                  const auto trace = tracer.get(plan_sharding(q), {q.micro_batch, s.training.sequence, 0});
+                  const MemoryBasis held = memory_basis(model, **trace, s.training, q, s.stack.stack);
+                  const double bytes = most_memory(held, q, basis->micro_batches).total();
+                  result.push_back({q, step_seconds(*basis, s.stack.constants), bytes});
+                }
+            }
+  std::erase_if(result, [&](const FoundPlan& f) { return f.bytes > capacity; });
+  return result;
+}
+
+void expect_finds_the_best(const Setting& s) {
+  base::Team team(2);
+  const auto found = search(s, {}, team);
+  ASSERT_TRUE(found.ok()) << found.error().text();
+  const std::vector<FoundPlan> all = all_plans(s, s.memory()->value);
+  EXPECT_EQ(found->fit, static_cast<double>(all.size()));
+  ASSERT_FALSE(found->best.empty());
+  double best = all[0].seconds, least = all[0].bytes;
+  for (const FoundPlan& f : all) best = std::min(best, f.seconds), least = std::min(least, f.bytes);
+  EXPECT_DOUBLE_EQ(found->best[0].seconds, best);
+  EXPECT_NEAR(found->front.back().bytes / least, 1, 1e-12);
+  // None of all is faster and leaner than a plan of the front.
+  for (const FoundPlan& f : all) {
+    bool covered = false;
+    for (const FoundPlan& g : found->front)
+      covered = covered || (g.seconds <= f.seconds && g.bytes <= f.bytes);
+    EXPECT_TRUE(covered) << f.plan.text();
+  }
+  for (std::size_t i = 0; i < found->best.size(); i += 10) {
+    const auto e = estimate(s, found->best[i].plan);
+    ASSERT_TRUE(e.ok()) << found->best[i].plan.text() << ": " << e.error().text();
+    EXPECT_NEAR(e->step_seconds / found->best[i].seconds, 1, 1e-12);
+    EXPECT_NEAR(e->stages[e->fullest].total() / found->best[i].bytes, 1, 1e-12);
+  }
+}
+
+TEST(PlanSearch, FindsWhatTryingEachPlanFinds) {
+  expect_finds_the_best(setting("llama-2-7b", "H100", 16, 32, 4096));
+}
+
+TEST(PlanSearch, FindsWhatTryingEachPlanOfAMixtureFinds) {
+  expect_finds_the_best(setting("mixtral-8x7b", "H100", 16, 16, 4096));
+}
+
+TEST(PlanSearch, BoundsLoseNothingAndTeamsAgree) {
+  const Setting s = setting("llama-3-70b", "A100", 256, 256, 8192);
+  base::Team one(1), two(2);
+  SearchOptions bounded;
+  bounded.bounds_from = 0;
+  const auto plain = search(s, {}, one), same = search(s, {}, two), skipping = search(s, bounded, two);
+  ASSERT_TRUE(plain.ok() && same.ok() && skipping.ok());
+  EXPECT_EQ(plain->skipped, 0);
+  EXPECT_EQ(plain->computed, plain->space);
+  EXPECT_GT(skipping->skipped, 0.2 * skipping->space);
+  EXPECT_EQ(skipping->skipped + skipping->computed, skipping->space);
+  for (const auto& other : {same, skipping}) {
+    ASSERT_EQ(other->best.size(), plain->best.size());
+    for (std::size_t i = 0; i < plain->best.size(); ++i) {
+      EXPECT_EQ(other->best[i].plan.text(), plain->best[i].plan.text());
+      EXPECT_EQ(other->best[i].seconds, plain->best[i].seconds);
+    }
+    ASSERT_EQ(other->front.size(), plain->front.size());
+    for (std::size_t i = 0; i < plain->front.size(); ++i)
+      EXPECT_EQ(other->front[i].bytes, plain->front[i].bytes);
+  }
+}
+
+TEST(PlanSearch, WhatCannotFitIsToldByItsFastest) {
+  base::Team team(1);
+  const auto found = search(setting("gpt-1t", "A100", 8, 8, 2048), {}, team);
+  ASSERT_TRUE(found.ok());
+  EXPECT_TRUE(found->best.empty());
+  ASSERT_TRUE(found->fastest_unfit);
+  EXPECT_GT(found->fastest_unfit->bytes, 80e9);
+  EXPECT_FALSE(search(setting("gpt-1t", "A100", 7, 7, 2047), {}, team)->best.size() > 0);
+}
+
+}  // namespace
+}  // namespace tw::plan

@@ -1,0 +1,75 @@
+#include "plan/setting.h"
+
+#include <cmath>
+#include <utility>
+
+#include "plan/shipped.h"
+
+namespace tw::plan {
+namespace {
+
+/// The software whose measured runs on such accelerators are in the data.
+std::string usual_stack(const Accelerator& a) {
+  if (a.name.starts_with("TPU")) return "MaxText on TPU";
+  if (a.name.starts_with("A100") || a.name.starts_with("V100")) return "Megatron-LM 2022";
+  if (a.vendor == "NVIDIA" && a.year >= 2022) return "Megatron-Bridge";
+  return {};
+}
+
+}  // namespace
+
+const std::vector<TrainingRow>& shipped_rows() {
+  static const std::vector<TrainingRow> rows = [] {
+    auto read = read_training_rows(shipped("training_measured.csv"), "training_measured.csv");
+    TW_CHECK(read.ok(), "the shipped rows are broken");
+    return std::move(read).value();
+  }();
+  return rows;
+}
+
+base::Result<Quantity> Setting::memory() const {
+  if (cluster.memory.given) return Quantity::around(cluster.memory.value, 0, "B", Provenance::kAssumed);
+  TW_ASSIGN_OR_RETURN(const Quantity gb, accelerator.get(Field::kMemory));
+  return Quantity::around(gb.value * 0x1p30, 0.005, "B", gb.provenance);
+}
+
+int Setting::nodes() const {
+  const std::int64_t of_one = cluster.per_node > 0 ? cluster.per_node : 8;
+  return static_cast<int>((cluster.accelerators + of_one - 1) / of_one);
+}
+
+double Setting::spread(Provenance curves) const {
+  // What was never measured is worth about 30 %: the worst systems of `plan validate` with typical constants.
+  const double software = stack.rows >= 3 ? std::max(0.08, stack.error) : 0.3;
+  return std::min(0.5, software + (curves == Provenance::kMeasured ? 0 : 0.1));
+}
+
+base::Result<Setting> make_setting(PlannedModel model, spec::TrainJob job, spec::ClusterSpec cluster) {
+  TW_RETURN_IF_ERROR(cluster.validate());
+  TW_RETURN_IF_ERROR(job.validate());
+  TW_ASSIGN_OR_RETURN(const Accelerator* found, Catalogue::shipped().find(cluster.accelerator));
+  Setting s{std::move(model), std::move(job), std::move(cluster), *found, {}, {}};
+  const auto instead = [&](Field field, double value) {
+    s.accelerator.values[static_cast<int>(field)] = value;
+  };
+  if (s.cluster.scale_up > 0) instead(Field::kScaleUpDomain, s.cluster.scale_up);
+  if (s.cluster.nic.given) instead(Field::kNic, s.cluster.nic.value / 1e9);
+  if (s.cluster.power.given) instead(Field::kTdp, s.cluster.power.value);
+  s.training.sequence = s.job.sequence;
+  s.training.global_batch = s.job.batch;
+  s.training.precision = s.job.precision == "fp8"   ? Precision::kFp8
+                         : s.job.precision == "fp4" ? Precision::kFp4
+                                                    : Precision::kBf16;
+  if (s.job.stack.empty()) s.job.stack = usual_stack(s.accelerator);
+  if (s.job.stack.empty()) {
+    s.stack.stack.name = "typical";
+  } else {
+    TW_ASSIGN_OR_RETURN(s.stack, fit_stack(shipped_rows(), s.job.stack));
+    // A fit may blame other errors on the network: nothing is faster than nine tenths of its line.
+    double& network = s.stack.constants[static_cast<int>(Constant::kNetwork)];
+    network = std::min(network, 0.9);
+  }
+  return s;
+}
+
+}  // namespace tw::plan

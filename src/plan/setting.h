@@ -1,0 +1,32 @@
+// A question to the planner, complete and checked: model, job, cluster, and the software's constants.
+#pragma once
+
+#include "plan/presets.h"
+#include "plan/validate.h"
+#include "spec/cluster_spec.h"
+#include "spec/train_job.h"
+
+namespace tw::plan {
+
+struct Setting {
+  PlannedModel model;
+  spec::TrainJob job;
+  spec::ClusterSpec cluster;
+  Accelerator accelerator;  ///< the catalogue's with what the cluster says instead
+  FittedStack stack;
+  TrainingJob training;
+
+  /// Bytes of one accelerator. Memory parts come in powers of two: the catalogue's GB are 2^30 bytes.
+  base::Result<Quantity> memory() const;
+  int nodes() const;
+  /// Relative error to expect of a step's time when the curves are this sure.
+  double spread(Provenance curves) const;
+};
+
+/// Checks all parts; an empty stack becomes the accelerator's usual one.
+base::Result<Setting> make_setting(PlannedModel model, spec::TrainJob job, spec::ClusterSpec cluster);
+
+/// The rows in the program.
+const std::vector<TrainingRow>& shipped_rows();
+
+}  // namespace tw::plan

@@ -1,0 +1,31 @@
+#include "spec/cluster_spec.h"
+
+namespace tw::spec {
+namespace {
+
+base::Status in_range(const char* name, double value, double low, double high) {
+  if (value >= low && value <= high) return base::Ok{};  // a NaN is neither
+  return base::error(base::Code::kInvalidArgument, "{} is {}, but must be {} to {}", name, value, low, high);
+}
+
+}  // namespace
+
+base::Status ClusterSpec::validate() const {
+  if (accelerator.empty())
+    return base::error(base::Code::kInvalidArgument,
+                       "the cluster has no accelerator: name one of `tokenworks plan catalog`");
+  TW_RETURN_IF_ERROR(in_range("accelerators", static_cast<double>(accelerators), 1, 1 << 22));
+  TW_RETURN_IF_ERROR(in_range("per-node", per_node, 0, 1 << 16));
+  TW_RETURN_IF_ERROR(in_range("scale-up", scale_up, 0, 1 << 22));
+  TW_RETURN_IF_ERROR(in_range("pue", pue, 1, 10));
+  TW_RETURN_IF_ERROR(in_range("failures", failures, 0, 1e5));
+  TW_RETURN_IF_ERROR(in_range("checkpoint, in seconds,", checkpoint.value, 0, 1e6));
+  TW_RETURN_IF_ERROR(in_range("restart, in seconds,", restart.value, 0, 1e7));
+  TW_RETURN_IF_ERROR(in_range("lifetime, in seconds,", lifetime.value, 86400, 1e10));
+  if (memory.given) TW_RETURN_IF_ERROR(in_range("memory, in bytes,", memory.value, 1, 1e15));
+  if (nic.given) TW_RETURN_IF_ERROR(in_range("nic, in bytes/s,", nic.value, 1, 1e15));
+  if (power.given) TW_RETURN_IF_ERROR(in_range("power, in watts,", power.value, 1, 1e6));
+  return base::Ok{};
+}
+
+}  // namespace tw::spec

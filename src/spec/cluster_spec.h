@@ -1,0 +1,59 @@
+// The machines a plan is made for. ONE field list (visit) feeds the file, the flags, --help and the docs
+// table.
+#pragma once
+
+#include <string>
+
+#include "spec/measure.h"
+
+namespace tw::spec {
+
+struct ClusterSpec {
+  std::string accelerator;        ///< a name of the catalogue
+  std::int64_t accelerators = 0;  ///< in all
+  int per_node = 0;               ///< 0: eight, or all when there are fewer
+  int scale_up = 0;               ///< accelerators of one scale-up domain; 0: the catalogue's
+  Measure<Dimension::kBytes> memory;
+  Measure<Dimension::kBytesPerSecond> nic;
+  Measure<Dimension::kWatts> power;
+  Measure<Dimension::kWatts> host_power{450, false};
+  Measure<Dimension::kWatts> network_power{50, false};
+  double pue = 1.25;
+  double failures = 3.8;
+  Measure<Dimension::kSeconds> checkpoint{30, false};
+  Measure<Dimension::kSeconds> restart{900, false};
+  Measure<Dimension::kUsd> price;
+  Measure<Dimension::kSeconds> lifetime{4 * 365.25 * 86400, false};
+  Measure<Dimension::kUsdPerHour> rent;
+  Measure<Dimension::kUsdPerKwh> electricity{0.08, false};
+  Measure<Dimension::kGramsPerKwh> carbon;
+
+  /// Calls v(name, reference to the field, help) for each field.
+  template <typename Self, typename Visitor>
+  static void visit(Self& c, Visitor&& v) {
+    v("accelerator", c.accelerator, "a name of `tokenworks plan catalog`, such as H100");
+    v("accelerators", c.accelerators, "how many there are in all");
+    v("per-node", c.per_node, "accelerators of a node, which fail together (default: 8)");
+    v("scale-up", c.scale_up, "accelerators of one scale-up domain (default: the catalogue's)");
+    v("memory", c.memory, "of one accelerator, such as \"80 GB\" (default: the catalogue's)");
+    v("nic", c.nic,
+      "network of one accelerator and direction, such as \"400 Gb/s\" (default: the catalogue's)");
+    v("power", c.power, "of one accelerator at full load, such as \"700 W\" (default: the catalogue's)");
+    v("host-power", c.host_power, "of processors, memory and fans, for each accelerator (default: 450 W)");
+    v("network-power", c.network_power, "of NICs, switches and optics, for each accelerator (default: 50 W)");
+    v("pue", c.pue, "power of the building over that of the machines (default: 1.25)");
+    v("failures", c.failures, "interruptions in 1,000 node-days (default: 3.8, Llama 3's)");
+    v("checkpoint", c.checkpoint, "time that a checkpoint holds training up (default: 30 s)");
+    v("restart", c.restart, "time from a failure until training runs again (default: 15 min)");
+    v("price", c.price, "of one accelerator with its share of all else, such as \"50000 USD\"");
+    v("lifetime", c.lifetime, "time over which a price is spread (default: 4 years)");
+    v("rent", c.rent, "of one accelerator, such as \"2.5 USD/h\", electricity included");
+    v("electricity", c.electricity, "price of energy for owners (default: 0.08 USD/kWh)");
+    v("carbon", c.carbon, "of the grid, such as \"400 g/kWh\" (default: not computed)");
+  }
+
+  /// The error names the field, its value and its range.
+  base::Status validate() const;
+};
+
+}  // namespace tw::spec

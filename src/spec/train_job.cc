@@ -1,0 +1,35 @@
+#include "spec/train_job.h"
+
+#include <cmath>
+
+namespace tw::spec {
+
+base::Status TrainJob::validate() const {
+  const auto wrong = [](const char* name, const std::string& value, const char* must) {
+    return base::error(base::Code::kInvalidArgument, "{} is \"{}\", but must be {}", name, value, must);
+  };
+  if (batch < 1 || batch > 1 << 26)
+    return base::error(base::Code::kInvalidArgument, "batch is {}, but must be 1 to {} sequences", batch,
+                       1 << 26);
+  if (sequence < 1 || sequence > 1 << 24)
+    return base::error(base::Code::kInvalidArgument, "sequence is {}, but must be 1 to {} tokens", sequence,
+                       1 << 24);
+  if (tokens.given == steps.given)
+    return base::error(base::Code::kInvalidArgument, "a job has either tokens or steps: this one has {}",
+                       tokens.given ? "both" : "neither");
+  if (total_steps() < 1)
+    return base::error(base::Code::kInvalidArgument, "the job is shorter than one step of {} tokens",
+                       batch * sequence);
+  if (precision != "bf16" && precision != "fp8" && precision != "fp4")
+    return wrong("precision", precision, "bf16, fp8 or fp4");
+  if (!recompute.empty() && recompute != "none" && recompute != "selective" && recompute != "full")
+    return wrong("recompute", recompute, "none, selective or full");
+  return base::Ok{};
+}
+
+double TrainJob::total_steps() const {
+  const double of_tokens = tokens.value / (static_cast<double>(batch) * static_cast<double>(sequence));
+  return steps.given ? std::floor(steps.value) : of_tokens < 1 ? of_tokens : std::ceil(of_tokens);
+}
+
+}  // namespace tw::spec
