@@ -345,11 +345,49 @@ class Plan(unittest.TestCase):
         self.assertEqual((missing.returncode, missing.stdout), (1, ""))
         self.assertRegex(missing.stderr, r"\Atokenworks: [^\n]*Z9000[^\n]*\n\Z")
 
+    def test_an_estimate_has_numbers_or_one_clear_line(self):
+        job = ["--accelerator", "H100", "--accelerators", "8", "--tokens", "2T", "--batch", "1024", "--recompute", "full"]
+        answer = json.loads(run("plan", "estimate", "llama-2-7b", *job, "--zero", "1", "--json").stdout)
+        self.assertEqual(answer["plan"]["dp"], 8)
+        days = answer["figures"]["days"]
+        self.assertTrue(0 < days["low"] < days["value"] < days["high"])
+        for flags, part in (
+            (["--zero", "0"], "the nearest plan that fits: dp 8 mb 1 zero 1"),
+            (["--tp", "3"], "the plan is for 3 accelerators"),
+            (["--dp", "4"], "dp 8 would fit"),
+            (["--memory", "80"], "needs a unit"),
+        ):
+            done = run("plan", "estimate", "llama-2-7b", *job, *flags)
+            self.assertEqual((done.returncode, done.stdout), (1, ""), flags)
+            self.assertRegex(done.stderr, r"\Atokenworks: [^\n]*\n\Z")
+            self.assertIn(part, done.stderr)
+
+    def test_what_search_saves_can_be_estimated(self):
+        with tempfile.TemporaryDirectory() as folder:
+            cluster = Path(folder) / "cluster.json"
+            cluster.write_text('{"accelerator": "H100",\n "accelerators": 64}')
+            job = ["llama-2-7b", "--cluster", cluster, "--tokens", "2T", "--batch", "1024"]
+            saved = Path(folder) / "plan.json"
+            found = json.loads(run("plan", "search", *job, "--save", saved, "--json").stdout)
+            self.assertEqual(found["best"], json.loads(saved.read_text()))
+            best = found["searches"][0]["best"][0]["figures"]["simulated_step_seconds"]
+            again = json.loads(run("plan", "estimate", *job, "--plan", saved, "--json").stdout)
+            self.assertAlmostEqual(again["figures"]["simulated_step_seconds"]["value"], best["value"])
+            cluster.write_text('{"accelerator": "H100",\n "acelerators": 64}')
+            self.assertIn("cluster.json:2: there is no field", run("plan", "search", *job).stderr)
+
+    def test_claims_are_found_from_any_folder(self):
+        with tempfile.TemporaryDirectory() as folder:
+            lines = run("plan", "claims", "--json", cwd=folder).stdout.splitlines()
+            self.assertGreaterEqual(len(lines), 25)
+            verdicts = {json.loads(line)["verdict"] for line in lines}
+            self.assertEqual(verdicts, {"consistent", "needs an assumption", "contradicted"})
+
     def test_validation_from_any_folder_and_of_rows_of_ones_own(self):
         with tempfile.TemporaryDirectory() as folder:
             lines = [json.loads(line) for line in run("plan", "validate", "--json", cwd=folder).stdout.splitlines()]
             self.assertEqual({line["set"] for line in lines}, {"training-multi-node", "training-single-node",
-                                                              "training-selene", "training-other"})
+                                                              "training-selene", "training-other", "search"})
             for line in lines:
                 self.assertEqual(list(line), ["set", "rows", "unpredicted", "metric", "value", "target", "met"])
             shipped = Path(__file__).parent.parent / "data/planner/training_measured.csv"
