@@ -23,7 +23,7 @@ expect() {
   done
 }
 
-expect '' : serve run pull list rm inspect tokenize info bench train plan
+expect '' : serve run pull list rm inspect tokenize info bench train quantize plan
 expect se : serve
 expect serve -- : --port --host --ctx --kv-memory --max-queue --threads --api-key-file
 expect serve --po : --port

@@ -213,7 +213,8 @@ Status RunStage::after_step(const StepReport& report, double rate) {
   line.tokens = report.tokens;
   line.seconds = report.seconds;
   line.tokens_per_second = report.tokens_per_second;
-  line.peak_share = report.peak_share;
+  // Nothing is faster than the peak: it was measured while something else used the machine.
+  line.peak_share = report.peak_share <= 1 ? report.peak_share : 0;
   line.done = done();
   line.elapsed = elapsed();
   parts_.log.step(line);
