@@ -176,7 +176,7 @@ class Life(unittest.TestCase):
 
     def test_an_adapter_that_does_not_fit_ends_the_start(self):
         with self.assertRaises(RuntimeError) as error:
-            Server("--lora", f"a={Path(__file__).parent}/golden/lora/qwen2")
+            Server("--lora", f"a={Path(__file__).parent}/golden/lora/qwen3")
         self.assertIn("--lora a:", str(error.exception))
 
     def test_names_are_checked_against_rebinding(self):
