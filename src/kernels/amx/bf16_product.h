@@ -10,7 +10,7 @@
 
 #include <cstdint>
 
-#include "kernels/amx/bf16_weights.h"
+#include "kernels/amx/bf16_tiles.h"
 #include "kernels/amx/tiles.h"
 #include "kernels/args.h"
 #include "kernels/panels.h"

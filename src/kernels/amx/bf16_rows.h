@@ -6,8 +6,9 @@
 
 #include <cstdint>
 
-#include "kernels/amx/bf16_weights.h"
+#include "kernels/amx/bf16_tiles.h"
 #include "kernels/args.h"
+#include "kernels/panels.h"
 
 namespace tw::kernels {
 namespace {

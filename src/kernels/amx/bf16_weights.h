@@ -5,14 +5,12 @@
 
 #include <cstdint>
 
+#include "kernels/amx/bf16_tiles.h"
 #include "kernels/args.h"
 #include "kernels/panels.h"
 
 namespace tw::kernels {
 namespace {
-
-constexpr int kRows = 16;         // of a panel, and of a tile
-constexpr int kTileBytes = 1024;  // 16 rows of 64 bytes
 
 /// Rounds to nearest and joins: `even` in the low halves, `odd` in the high ones.
 __m512i join(__m512 even, __m512 odd) {

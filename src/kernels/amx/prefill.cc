@@ -7,6 +7,7 @@
 #include "kernels/amx/amx.h"
 #include "kernels/amx/bf16_product.h"
 #include "kernels/amx/bf16_rows.h"
+#include "kernels/amx/bf16_weights.h"
 
 namespace tw::kernels {
 namespace {
