@@ -38,15 +38,18 @@ std::string shape_text(const train::PreparedRun& run) {
   return fmt::format(
       "{} layers of width {}, {} heads, feed-forward {}, vocabulary {}, context {}: {} parameters", m.layers,
       m.width, m.heads, m.ffn_width, m.vocab, run.config.model.context,
-      count_text(static_cast<double>(m.parameter_count())));
+      count_text(static_cast<double>(m.parameter_count())) +
+          (run.base == nullptr
+               ? ""
+               : fmt::format(", frozen, beside an adapter of rank {}", run.config.adapter.rank)));
 }
 
-/// Of training, as StepReport::peak_share counts them: 6·P + 6·L·d·T a token.
+/// Of training, as StepReport::peak_share counts them: 6·P + 6·L·d·T a token; 4·P where weights are frozen.
 double flops_per_token(const train::PreparedRun& run, const spec::TrainStage& stage) {
   const spec::ModelConfig& m = run.model;
   const double table = m.tied_embeddings ? 0 : static_cast<double>(m.vocab * m.width);
-  return 6 * (static_cast<double>(m.parameter_count()) - table +
-              static_cast<double>(m.layers * m.q_width() * stage.sequence));
+  return (run.base == nullptr ? 6 : 4) * (static_cast<double>(m.parameter_count()) - table) +
+         6 * static_cast<double>(m.layers * m.q_width() * stage.sequence);
 }
 
 void print_stage(const train::PreparedRun& run, std::size_t i, double& seconds, double& flops) {
@@ -140,7 +143,12 @@ base::Status train_now(const spec::TrainConfig& config, const Options& options, 
   } else {
     std::printf("trained %lld steps\n", static_cast<long long>(report->step));
   }
-  std::printf("serve it with\n  tokenworks serve %s\n", quoted(config.out).c_str());
+  if (config.adapter.rank > 0) {
+    std::printf("serve it with\n  tokenworks serve %s --lora adapter=%s\n",
+                quoted(config.stages[0].start).c_str(), quoted(config.out).c_str());
+  } else {
+    std::printf("serve it with\n  tokenworks serve %s\n", quoted(config.out).c_str());
+  }
   return base::Ok{};
 }
 

@@ -53,6 +53,22 @@ Status check_model(const TrainModel& m) {
   return Ok{};
 }
 
+Status check_adapter(const TrainConfig& c) {
+  if (c.adapter.rank == 0) return Ok{};
+  for (std::size_t i = 0; i < c.stages.size(); ++i) {
+    const std::string& start = c.stages[i].start;
+    const bool path = start != "auto" && start != "none" && start != "previous";
+    if (i == 0 && !path)
+      return error(Code::kInvalidArgument, "an adapter is learnt beside a model: give stage 1 a \"start\"");
+    if (i > 0 && path)
+      return error(Code::kInvalidArgument, "stage {} starts from another model than the adapter's", i + 1);
+    if (c.stages[i].rope_theta > 0)
+      return error(Code::kInvalidArgument,
+                   "stage {} changes the rotary base of a model that an adapter leaves as it is", i + 1);
+  }
+  return Ok{};
+}
+
 }  // namespace
 
 Status TrainConfig::validate() const {
@@ -70,6 +86,7 @@ Status TrainConfig::validate() const {
     return error(Code::kInvalidArgument,
                  "tokenizer.path and the kind \"file\" go together: give both or none");
   for (std::size_t i = 0; i < stages.size(); ++i) TW_RETURN_IF_ERROR(check_stage(stages[i], i, model));
+  TW_RETURN_IF_ERROR(check_adapter(*this));
   return Ok{};
 }
 

@@ -136,6 +136,27 @@ struct TrainModel {
   }
 };
 
+/// LoRA (arXiv 2106.09685) instead of learning all weights.
+struct TrainAdapter {
+  std::int64_t rank = 0;
+  double alpha = 0;
+  std::string targets = "all";
+
+  template <typename Self, typename Visitor>
+  static void visit(Self& c, Visitor&& v) {
+    v("rank", c.rank,
+      "rank of its matrices; the model that the first stage starts from stays as it is, in its file's types "
+      "(0: all weights are learnt)",
+      TrainRule{0, 256});
+    v("alpha", c.alpha, "what it adds is multiplied by alpha / rank (default: twice the rank)",
+      TrainRule{0, 1e6});
+    v("targets", c.targets,
+      "the linear layers that it adds to: all, or some of q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,"
+      "down_proj",
+      kAnyText);
+  }
+};
+
 struct TrainTokenizer {
   std::string kind = "bpe";
   std::int64_t vocab = 0;
@@ -206,6 +227,7 @@ struct TrainConfig {
   std::string cpus, isa;
   std::int64_t skip_limit = 10;
   TrainModel model;
+  TrainAdapter adapter;
   TrainTokenizer tokenizer;
   TrainCheckpoints checkpoints;
   TrainValidation validation;
@@ -229,6 +251,7 @@ struct TrainConfig {
       "so many skipped steps in a row (numbers that are not finite, spikes) go back to the last checkpoint",
       TrainRule{1, 1e6});
     v("model", c.model, "a decoder of Llama's shape", kAnyText);
+    v("adapter", c.adapter, "a LoRA adapter beside a model that is there", kAnyText);
     v("tokenizer", c.tokenizer, "how text becomes tokens", kAnyText);
     v("checkpoints", c.checkpoints, "what a run can go on from", kAnyText);
     v("validation", c.validation, "the loss on text that is not learnt from", kAnyText);

@@ -94,7 +94,7 @@ base::Result<RunPlace> place_of(const Checkpoint& checkpoint) {
   TW_RETURN_IF_ERROR(read_number(state, "skipped", checkpoint.folder(), place.skipped));
   const Json best = state.value("best", Json());
   if (best.is_object()) {
-    place.best.emplace();
+    place.best = RunPlace::Best();
     TW_RETURN_IF_ERROR(read_number(best, "loss", checkpoint.folder(), place.best->loss));
     TW_RETURN_IF_ERROR(read_number(best, "step", checkpoint.folder(), place.best->step));
   }

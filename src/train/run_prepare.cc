@@ -19,6 +19,18 @@ using base::Status;
 constexpr std::int64_t kBatch = 8192, kContext = 256;
 constexpr double kMinutes = 10, kWantedSteps = 2000;
 
+/// "all", or names between commas.
+std::vector<std::string> targets_of(const std::string& text) {
+  if (text == "all") return {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"};
+  std::vector<std::string> names;
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t end = std::min(text.find(',', at), text.size());
+    names.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return names;
+}
+
 bool is_path(const std::string& start) {
   return start != "auto" && start != "none" && start != "previous";
 }
@@ -60,7 +72,19 @@ class Preparation {
     c.precision = run_.type == base::DType::kBF16 ? "bf16" : "fp32";
     if (!is_path(c.stages[0].start)) return Ok{};
     TW_ASSIGN_OR_RETURN(run_.start, model::ModelFiles::open(c.stages[0].start));
+    if (c.adapter.rank > 0) TW_RETURN_IF_ERROR(load_base());
     if (c.tokenizer.kind == "bpe" && c.tokenizer.vocab == 0) c.tokenizer = {"file", 0, c.stages[0].start};
+    return Ok{};
+  }
+
+  Status load_base() {
+    spec::TrainConfig& c = run_.config;
+    if (c.adapter.alpha == 0) c.adapter.alpha = 2 * static_cast<double>(c.adapter.rank);
+    model::LoadOptions options;
+    options.isa = c.isa;
+    options.threads = team_.size();
+    options.progress = [&](double done) { observer_.preparing("loading the model", done); };
+    TW_ASSIGN_OR_RETURN(run_.base, model::LoadedModel::load(c.stages[0].start, options));
     return Ok{};
   }
 
@@ -173,11 +197,13 @@ class Preparation {
     if (run_.tokens_per_second > 0) return Ok{};
     TrainerOptions options = run_.trainer_options(0);
     options.rows = std::max(stage.sequence, 2048 / stage.sequence * stage.sequence);
-    const auto memory = trace_step(run_.model, options, team_.size());
-    if (!memory.ok() || memory->all() > available()) return Ok{};  // check_memory says so
+    if (run_.base == nullptr) {
+      const auto memory = trace_step(run_.model, options, team_.size());
+      if (!memory.ok() || memory->all() > available()) return Ok{};  // check_memory says so
+    }
     observer_.preparing("measuring this machine", 0);
-    TW_ASSIGN_OR_RETURN(const double seconds,
-                        measure_step(run_.model, options, options.rows, stage.sequence, team_));
+    TW_ASSIGN_OR_RETURN(const auto trainer, run_.make_trainer(0, options, team_));
+    TW_ASSIGN_OR_RETURN(const double seconds, measure_step(*trainer, options.rows, stage.sequence));
     run_.tokens_per_second = static_cast<double>(options.rows) / seconds;
     return Ok{};
   }
@@ -214,7 +240,8 @@ class Preparation {
     constexpr double kPeak = 3e-3, kWidth = 256;
     const auto width = static_cast<double>(run_.model.width);
     const bool fresh = i == 0 && run_.start == nullptr;
-    if (s.schedule.peak == 0) s.schedule.peak = kPeak * std::min(1.0, kWidth / width) * (fresh ? 1 : 0.1);
+    const double share = fresh ? 1 : run_.base != nullptr ? 0.3 : 0.1;
+    if (s.schedule.peak == 0) s.schedule.peak = kPeak * std::min(1.0, kWidth / width) * share;
     if (s.schedule.warmup < 0) {
       s.schedule.warmup = s.steps > 0 ? std::max<std::int64_t>(10, s.steps / 100) : 20;
       if (s.steps > 0) s.schedule.warmup = std::min(s.schedule.warmup, s.steps / 2);
@@ -247,6 +274,7 @@ class Preparation {
   }
 
   std::string nearest(std::size_t free) const {
+    if (run_.base != nullptr) return "make the micro-batch or adapter.rank smaller";
     std::size_t worst = 0;
     for (std::size_t i = 0; i < run_.config.stages.size(); ++i) {
       if (run_.config.stages[i].micro_batch > run_.config.stages[worst].micro_batch) worst = i;
@@ -297,17 +325,39 @@ TrainerOptions PreparedRun::trainer_options(std::size_t stage) const {
   return options;
 }
 
+base::Result<std::unique_ptr<Trainer>> PreparedRun::make_trainer(std::size_t stage,
+                                                                 const TrainerOptions& options,
+                                                                 base::Team& team) const {
+  if (base == nullptr) return Trainer::make(model_of(stage), options, team);
+  model::AdapterConfig adapter;
+  adapter.base_model = config.stages[0].start;
+  adapter.rank = config.adapter.rank;
+  adapter.alpha = config.adapter.alpha;
+  adapter.targets = targets_of(config.adapter.targets);
+  return Trainer::make_adapter(base, adapter, options, team);
+}
+
 base::Result<PreparedRun> prepare_run(const spec::TrainConfig& config, const PrepareOptions& options,
                                       base::Team& team, RunObserver& observer) {
   TW_RETURN_IF_ERROR(config.validate());
   return Preparation(config, options, team, observer).run();
 }
 
+namespace {
+
+base::Result<StepMemory> memory_of_stage(const PreparedRun& run, std::size_t stage, int workers) {
+  if (run.base == nullptr) return trace_step(run.model_of(stage), run.trainer_options(stage), workers);
+  base::Team alone(1);
+  TW_ASSIGN_OR_RETURN(const auto trainer, run.make_trainer(stage, run.trainer_options(stage), alone));
+  return memory_of(*trainer);
+}
+
+}  // namespace
+
 base::Result<StepMemory> memory_of(const PreparedRun& run, int workers) {
   StepMemory worst;
   for (std::size_t i = 0; i < run.config.stages.size(); ++i) {
-    TW_ASSIGN_OR_RETURN(const StepMemory memory,
-                        trace_step(run.model_of(i), run.trainer_options(i), workers));
+    TW_ASSIGN_OR_RETURN(const StepMemory memory, memory_of_stage(run, i, workers));
     if (memory.all() > worst.all()) worst = memory;
   }
   return worst;

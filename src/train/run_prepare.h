@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "model/loaded_model.h"
 #include "model/model_files.h"
 #include "spec/train_config.h"
 #include "train/run_data.h"
@@ -21,6 +22,8 @@ struct PreparedRun {
   std::vector<std::vector<MixtureSource>> data;  ///< by stage
   std::vector<DataSize> sizes;                   ///< by stage
   std::unique_ptr<model::ModelFiles> start;      ///< what the first stage starts from; null: nothing
+  std::shared_ptr<const model::LoadedModel>
+      base;  ///< the same where an adapter is learnt beside it; else null
   spec::ModelConfig model;
   base::DType type = base::DType::kF32;
   double tokens_per_second = 0;  ///< measured here; 0: was not
@@ -28,6 +31,9 @@ struct PreparedRun {
   /// The model of a stage: its rotary base may be another.
   spec::ModelConfig model_of(std::size_t stage) const;
   TrainerOptions trainer_options(std::size_t stage) const;
+  /// Of a stage, of all weights or of the adapter's.
+  base::Result<std::unique_ptr<Trainer>> make_trainer(std::size_t stage, const TrainerOptions& options,
+                                                      base::Team& team) const;
 };
 
 struct PrepareOptions {

@@ -34,7 +34,7 @@ class Sampler {
   /// The logits after these tokens, which come after all that were given before.
   const std::vector<float>& next(std::span<const std::int32_t> tokens) {
     batch_.clear();
-    batch_.add(tokens, past_, blocks_.data(), false);
+    batch_.add(tokens, past_, blocks_.data(), false, linears());
     batch_.want(batch_.rows() - 1);
     past_ += std::ssize(tokens);
     base::Team& team = trainer_.team();
@@ -50,6 +50,9 @@ class Sampler {
 
  private:
   explicit Sampler(Trainer& trainer) : trainer_(trainer) {}
+  const ops::LowRank* linears() const {
+    return trainer_.adapter() == nullptr ? nullptr : trainer_.adapter()->linears();
+  }
   ops::Tensor run(ops::Exec& ex) const {
     const model::Transformer& t = trainer_.transformer();
     return t.logits(ex, t.forward(ex, batch_, kv_));
@@ -60,7 +63,7 @@ class Sampler {
     for (const std::int64_t rows : passes) {
       const std::vector<std::int32_t> ids(rows);
       batch_.clear();
-      batch_.add(ids, 0, blocks_.data(), false);
+      batch_.add(ids, 0, blocks_.data(), false, linears());
       batch_.want(rows - 1);
       ops::Trace trace;
       ops::Exec ex(trainer_.table(), trace);

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "model/adapter_write.h"
 #include "model/save.h"
 #include "train/run_checkpoint.h"
 
@@ -35,6 +36,10 @@ Status move_model(const std::string& from, const std::string& to) {
 }  // namespace
 
 Status save_model(const PreparedRun& run, const Trainer& trainer, const std::string& folder) {
+  if (trainer.adapter() != nullptr) {
+    return model::write_adapter(folder, *trainer.adapter(), trainer.transformer().config(),
+                                [&](std::size_t i) { return trainer.params().master(i); });
+  }
   model::ModelToSave model;
   model.config = trainer.transformer().config();
   if (model.config.name.empty()) model.config.name = fs::path(folder).filename().string();

@@ -8,8 +8,8 @@
 namespace tw::train {
 
 /// Writes the trainer's weights as a Hugging Face folder into `folder`, beside what else is there, in the
-/// type they were multiplied with. config.json comes last: without it the folder is no model yet. Fails with
-/// kIo or kResourceExhausted, naming the file.
+/// type they were multiplied with, or of an adapter as peft's files (fp32). config.json comes last: without
+/// it the folder is no model yet. Fails with kIo or kResourceExhausted, naming the file.
 base::Status save_model(const PreparedRun& run, const Trainer& trainer, const std::string& folder);
 
 }  // namespace tw::train

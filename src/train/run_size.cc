@@ -44,6 +44,15 @@ spec::TrainModel model_of(const Rung& rung) {
   return model;
 }
 
+/// Bytes of the matrices and transposes that weights are multiplied as.
+std::size_t copies_of(const model::ParamStore& store, base::DType type) {
+  std::size_t copies = 0;
+  for (const model::Param& param : store.params()) {
+    if (param.multiplied()) copies += base::row_bytes(type, param.elements());
+  }
+  return type == base::DType::kF32 ? copies : 2 * copies;
+}
+
 }  // namespace
 
 base::Result<spec::ModelConfig> config_of(const spec::TrainModel& m, std::int64_t vocab,
@@ -105,11 +114,7 @@ base::Result<StepMemory> trace_step(const spec::ModelConfig& config, const Train
   m.masters = params->masters().size_bytes();
   m.gradients = params->gradients().size_bytes();
   m.moments = 2 * m.masters;
-  std::size_t copies = 0;
-  for (const model::Param& param : store.params()) {
-    if (param.multiplied()) copies += base::row_bytes(options.type, param.elements());
-  }
-  m.multiplied = options.type == base::DType::kF32 ? copies : 2 * copies;
+  m.multiplied = copies_of(store, options.type);
   m.activations = ex.arena().peak();
   m.scratch = ex.scratch_peak() * static_cast<std::size_t>(workers);
   m.cache = 2 * static_cast<std::size_t>(rows / kernels::kKvBlock * config.kv_heads *
@@ -119,13 +124,23 @@ base::Result<StepMemory> trace_step(const spec::ModelConfig& config, const Train
   return m;
 }
 
-base::Result<double> measure_step(const spec::ModelConfig& config, const TrainerOptions& options,
-                                  std::int64_t tokens, std::int64_t sequence, base::Team& team) {
-  TW_ASSIGN_OR_RETURN(const auto trainer, Trainer::make(config, options, team));
-  const auto batches = random_batches(tokens, options.rows, sequence, config.vocab);
+StepMemory memory_of(const Trainer& trainer) {
+  StepMemory m;
+  const model::Trainable& params = trainer.params();
+  m.masters = params.masters().size_bytes();
+  m.gradients = params.gradients().size_bytes();
+  m.moments = 2 * m.masters;
+  m.multiplied = copies_of(params.store(), trainer.options().type);
+  m.activations = trainer.activation_bytes();
+  return m;
+}
+
+base::Result<double> measure_step(Trainer& trainer, std::int64_t tokens, std::int64_t sequence) {
+  const auto batches =
+      random_batches(tokens, trainer.options().rows, sequence, trainer.transformer().config().vocab);
   double best = 1e300;
   for (int i = 0; i < 3; ++i) {  // the first touches memory
-    TW_ASSIGN_OR_RETURN(const StepReport report, trainer->step(batches, 0));
+    TW_ASSIGN_OR_RETURN(const StepReport report, trainer.step(batches, 0));
     if (i > 0) best = std::min(best, report.seconds);
   }
   return best;
@@ -152,8 +167,8 @@ base::Result<SizedModel> choose_shape(const SizeGoal& goal, const TrainerOptions
     if (i > 0 && (hopeless || layers > kMostEach * static_cast<double>(goal.tokens))) break;
     TW_ASSIGN_OR_RETURN(const StepMemory memory, trace_step(config, options, team.size()));
     if (i > 0 && memory.all() > goal.memory) break;
-    TW_ASSIGN_OR_RETURN(const double seconds,
-                        measure_step(config, options, options.rows, goal.context, team));
+    TW_ASSIGN_OR_RETURN(const auto trainer, Trainer::make(config, options, team));
+    TW_ASSIGN_OR_RETURN(const double seconds, measure_step(*trainer, options.rows, goal.context));
     const double speed = static_cast<double>(options.rows) / seconds;
     if (i > 0 && speed * goal.seconds < kTokensEach * layers) break;
     best = {config.layers, config.width, speed};

@@ -36,13 +36,16 @@ struct StepMemory {
 base::Result<StepMemory> trace_step(const spec::ModelConfig& config, const TrainerOptions& options,
                                     int workers);
 
+/// Of a trainer that there is: what it has allocated, but for its workers' scratch. FLOPs are not counted.
+StepMemory memory_of(const Trainer& trainer);
+
 /// The type that `precision` means here: auto is bf16 where the kernel set multiplies it by tiles or lanes of
 /// its own.
 base::Result<base::DType> product_type(const std::string& precision, const std::string& isa);
 
-/// Seconds of a step of `tokens` tokens (random ones), passes of options.rows each: the faster of two.
-base::Result<double> measure_step(const spec::ModelConfig& config, const TrainerOptions& options,
-                                  std::int64_t tokens, std::int64_t sequence, base::Team& team);
+/// Seconds of a step of `tokens` tokens (random ones), passes of its options' rows each: the faster of two.
+/// Weights stay, but moments do not.
+base::Result<double> measure_step(Trainer& trainer, std::int64_t tokens, std::int64_t sequence);
 
 /// What a shape is chosen for.
 struct SizeGoal {

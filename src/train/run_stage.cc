@@ -56,7 +56,7 @@ base::Result<std::unique_ptr<RunStage>> RunStage::make(const RunParts& parts, st
   const spec::TrainStage& s = stage->stage_;
   TrainerOptions options = parts.run.trainer_options(number);
   options.peak_flops = parts.peak_flops;
-  TW_ASSIGN_OR_RETURN(stage->trainer_, Trainer::make(parts.run.model_of(number), options, parts.team));
+  TW_ASSIGN_OR_RETURN(stage->trainer_, parts.run.make_trainer(number, options, parts.team));
   const BatchLoaderOptions loading{.batch_tokens = s.micro_batch,
                                    .sequence = s.sequence,
                                    .seed = stage->config_.seed + number,

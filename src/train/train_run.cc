@@ -62,7 +62,8 @@ class Run {
       from.reset();
       return status;
     }
-    if (i == 0 && parts_.run.start != nullptr) return load_weights(*parts_.run.start, stage.trainer());
+    if (i == 0 && parts_.run.start != nullptr && parts_.run.base == nullptr)
+      return load_weights(*parts_.run.start, stage.trainer());
     return Ok{};
   }
 

@@ -100,6 +100,33 @@ TEST(TrainRun, LeavesAModelThatOthersRead) {
       << "steps, samples, validations (each step is a twentieth of its stage or more) and the last one";
 }
 
+TEST(TrainRun, LearnsAnAdapterBesideAModel) {
+  const std::string folder = test_folder(),
+                    base = std::string(TW_SOURCE_DIR) + "/tests/golden/families/qwen2";
+  spec::TrainConfig config = small_run(folder);
+  config.model = {};
+  config.tokenizer = {};
+  config.adapter.rank = 4;
+  config.adapter.targets = "q_proj,down_proj";
+  config.stages.resize(1);
+  config.stages[0].start = base;
+  config.stages[0].schedule.peak = 0.01;
+  base::Team team(2);
+  Watcher watcher;
+  const auto report = train_run(config, team, {}, watcher);
+  ASSERT_TRUE(report.ok()) << report.error().text();
+  EXPECT_LT(watcher.losses[12], watcher.losses[1] - 0.2);
+  const auto model = model::LoadedModel::load(base, {.isa = {}, .threads = 1, .progress = {}});
+  const auto adapter = model::Adapter::load(config.out, **model);
+  ASSERT_TRUE(adapter.ok()) << adapter.error().text();
+  EXPECT_EQ((*adapter)->config().rank, 4);
+  EXPECT_EQ((*adapter)->config().alpha, 8);
+  EXPECT_EQ((*adapter)->params().params().size(), 2U * 2 * (*model)->config().layers);
+  EXPECT_FALSE(fs::exists(config.out + "/config.json")) << "an adapter is no model";
+  config.stages[0].start = "auto";
+  EXPECT_THAT(train_run(config, team, {}, watcher).error().text(), testing::HasSubstr("\"start\""));
+}
+
 /// Losses of a run that is stopped after each of these steps.
 std::map<std::int64_t, double> losses_of(const std::string& folder, const std::vector<std::int64_t>& stops) {
   const spec::TrainConfig config = small_run(folder);
