@@ -34,7 +34,9 @@ base::Status check_replaceable(const std::string& path, std::span<const std::str
   if (!fs::exists(path, error)) return base::Ok{};
   if (!fs::is_directory(path, error))
     return base::Error{Code::kInvalidArgument, "is a file: name a folder", path};
-  for (const fs::directory_entry& entry : fs::directory_iterator(path, error)) {
+  fs::directory_iterator at(path, error);
+  for (; !error && at != fs::directory_iterator(); at.increment(error)) {
+    const fs::directory_entry& entry = *at;
     const std::string name = entry.path().filename().string();
     const bool known = std::any_of(replaceable.begin(), replaceable.end(),
                                    [&](std::string_view pattern) { return matches(name, pattern); });
@@ -66,6 +68,7 @@ base::Result<AtomicFolder> AtomicFolder::create(const std::string& path,
   fs::path whole = fs::path(path).lexically_normal();
   if (whole.filename().empty()) whole = whole.parent_path();  // a slash at the end
   TW_RETURN_IF_ERROR(check_replaceable(whole.string(), replaceable));
+  TW_RETURN_IF_ERROR(check_replaceable(whole.string() + ".partial", replaceable));
   AtomicFolder folder(whole.string());
   std::error_code error;
   fs::remove_all(folder.partial_, error);  // of a run that was killed
@@ -74,21 +77,27 @@ base::Result<AtomicFolder> AtomicFolder::create(const std::string& path,
   return folder;
 }
 
+/// Nothing is there yet, or this file system cannot exchange.
+base::Status AtomicFolder::move_in() const {
+  std::error_code error;
+  const std::string old = path_ + ".old";
+  const bool there = fs::exists(path_, error);
+  if (there && fs::exists(old, error))
+    return base::Error{Code::kInvalidArgument, "is in the way: move it away", old};
+  if (there) fs::rename(path_, old, error);
+  if (!error) fs::rename(partial_, path_, error);
+  if (error) return failed(path_, "finish", error);
+  if (there) fs::remove_all(old, error);
+  return base::Ok{};
+}
+
 base::Status AtomicFolder::commit() {
   TW_RETURN_IF_ERROR(sync_folder(partial_));
   std::error_code error;
   // Exchanged, there is always a whole folder of this name.
   const bool exchanged =
       ::renameat2(AT_FDCWD, partial_.c_str(), AT_FDCWD, path_.c_str(), RENAME_EXCHANGE) == 0;
-  if (!exchanged) {
-    // Nothing is there yet, or this file system cannot exchange.
-    const std::string old = path_ + ".old";
-    fs::remove_all(old, error);
-    if (fs::exists(path_, error)) fs::rename(path_, old, error);
-    if (!error) fs::rename(partial_, path_, error);
-    if (error) return failed(path_, "finish", error);
-    fs::remove_all(old, error);
-  }
+  if (!exchanged) TW_RETURN_IF_ERROR(move_in());
   TW_RETURN_IF_ERROR(sync_folder(fs::path(path_).parent_path().string()));
   fs::remove_all(partial_, error);  // the old one, if exchanged
   open_ = false;

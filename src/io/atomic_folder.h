@@ -15,7 +15,7 @@ class AtomicFolder {
  public:
   /// `replaceable`: the file names that a folder may hold which this one is to take the place of, where a
   /// name ending in '*' stands for all that begin so. Fails with kInvalidArgument, naming the file, when
-  /// there is a folder with another; with kIo or kResourceExhausted when the disk does.
+  /// there is a folder, or a PATH.partial, with another; with kIo or kResourceExhausted when the disk does.
   static base::Result<AtomicFolder> create(const std::string& path,
                                            std::span<const std::string_view> replaceable);
   AtomicFolder(AtomicFolder&& other) noexcept;
@@ -28,6 +28,7 @@ class AtomicFolder {
 
  private:
   explicit AtomicFolder(std::string path);
+  base::Status move_in() const;
 
   std::string path_, partial_;
   bool open_ = true;

@@ -71,6 +71,18 @@ TEST_F(AtomicFolderTest, RefusesToLoseOtherFiles) {
   EXPECT_FALSE(AtomicFolder::create(path_ + "/a", kOurs).ok()) << "a file is no folder";
 }
 
+TEST_F(AtomicFolderTest, LeavesNeighboursAlone) {
+  fs::create_directories(path_ + ".old");
+  std::ofstream(path_ + ".old/thesis") << "mine";
+  write("one", true);
+  write("two", true);
+  EXPECT_TRUE(fs::exists(path_ + ".old/thesis"));
+  fs::create_directories(path_ + ".partial");
+  std::ofstream(path_ + ".partial/thesis") << "mine";
+  EXPECT_FALSE(AtomicFolder::create(path_, kOurs).ok());
+  EXPECT_TRUE(fs::exists(path_ + ".partial/thesis"));
+}
+
 TEST_F(AtomicFolderTest, OfAKilledWriterNothingCounts) {
   write("one", true);
   const pid_t child = fork();

@@ -12,10 +12,9 @@ using base::OrderedJson;
 
 /// What may lie in a folder that a save takes the place of.
 constexpr std::string_view kReplaceable[] = {
-    "config.json",    "generation_config.json",  "model*",
-    "tokenizer.json", "tokenizer_config.json",   "tokenizer.model",
-    "vocab.json",     "special_tokens_map.json", "chat_template.jinja",
-    "merges.txt"};
+    "config.json", "generation_config.json",  "model.safetensors",     "model.safetensors.index.json",
+    "model-0*",    "tokenizer.json",          "tokenizer_config.json", "tokenizer.model",
+    "vocab.json",  "special_tokens_map.json", "chat_template.jinja",   "merges.txt"};
 
 base::Status write_text(const std::string& folder, const char* name, const std::string& text) {
   return base::write_file_atomically(folder + "/" + name, text);

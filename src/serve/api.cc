@@ -20,13 +20,14 @@ namespace {
 struct Route {
   std::string_view method, path;
   void (*handler)(const ContextPtr&, const ExchangePtr&);
+  bool slow = false;  ///< however small its body is
 };
 
 constexpr std::array kRoutes = {
     Route{"POST", "/v1/chat/completions", handle_chat},
     Route{"POST", "/v1/completions", handle_completions},
     Route{"POST", "/v1/embeddings", handle_embeddings},
-    Route{"POST", "/v1/load_lora_adapter", handle_load_adapter},
+    Route{"POST", "/v1/load_lora_adapter", handle_load_adapter, true},
     Route{"POST", "/v1/unload_lora_adapter", handle_unload_adapter},
     Route{"GET", "/v1/models", handle_models},
     Route{"GET", "/v1/models/*", handle_model},
@@ -111,7 +112,8 @@ http::Handler make_handler(const ContextPtr& context, const std::shared_ptr<Lane
     return [context, route](const ExchangePtr& exchange) { route.handler(context, exchange); };
   return [context, lanes, route](const ExchangePtr& exchange) {
     const auto job = [context, exchange, route] { prepare(context, exchange, route); };
-    if (lanes->post(exchange->request().body.size(), job)) return;
+    const std::size_t bytes = exchange->request().body.size();
+    if (lanes->post(route.slow ? std::max(bytes, Lanes::kLargeBody + 1) : bytes, job)) return;
     context->metrics().request_rejected();
     fail(exchange, base::error(base::Code::kResourceExhausted,
                                "too many requests are being prepared: try again later"));
@@ -184,9 +186,7 @@ base::Status Api::attach(std::shared_ptr<const model::ModelCard> card, infer::En
   served.card = std::move(card);
   TW_ASSIGN_OR_RETURN(const auto adapters, load_adapters(served, impl_->context->options().config.lora));
   impl_->context->metrics().attach(served.name, engine->context(), [engine] { return engine->stats(); });
-  impl_->context->set_model(std::make_shared<const ServedModel>(std::move(served)));
-  for (const ModelPtr& adapter : adapters) TW_RETURN_IF_ERROR(impl_->context->add_adapter(adapter, false));
-  return base::Ok{};
+  return impl_->context->set_model(std::make_shared<const ServedModel>(std::move(served)), adapters);
 }
 
 void Api::record_step(std::int64_t tokens) {

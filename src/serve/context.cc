@@ -23,9 +23,17 @@ ModelPtr Context::model() const {
   return model_;
 }
 
-void Context::set_model(ModelPtr model) {
+base::Status Context::set_model(ModelPtr model, const std::vector<ModelPtr>& adapters) {
   std::lock_guard lock(mutex_);
   model_ = std::move(model);
+  for (const ModelPtr& adapter : adapters) {
+    base::Status added = add_locked(adapter, false);
+    if (added.ok()) continue;
+    model_ = nullptr;
+    adapters_.clear();
+    return added;
+  }
+  return base::Ok{};
 }
 
 base::Result<ModelPtr> Context::find(std::string_view requested) const {
@@ -47,6 +55,10 @@ std::vector<ModelPtr> Context::models() const {
 
 base::Status Context::add_adapter(ModelPtr adapter, bool replace) {
   std::lock_guard lock(mutex_);
+  return add_locked(std::move(adapter), replace);
+}
+
+base::Status Context::add_locked(ModelPtr adapter, bool replace) {
   const std::string name = adapter->name;
   if (name == model_->name || name == model_->card->name) {
     return field_error("lora_name", fmt::format("\"{}\" is the base model's name: choose another", name));

@@ -49,7 +49,8 @@ class Context {
 
   /// The base model; null while it is being loaded.
   ModelPtr model() const;
-  void set_model(ModelPtr model);
+  /// The model and its adapters, or neither: errors as add_adapter's.
+  base::Status set_model(ModelPtr model, const std::vector<ModelPtr>& adapters);
 
   /// What a request calls by this name: "" and the base model's names, or an adapter's. Error: kNotFound.
   /// REQUIRES: a model was set.
@@ -75,6 +76,8 @@ class Context {
   ModelPtr ready_model(const ExchangePtr& exchange, bool generates = true) const;
 
  private:
+  base::Status add_locked(ModelPtr adapter, bool replace);
+
   const ApiOptions options_;
   Metrics metrics_;
   std::atomic<bool> draining_{false};

@@ -57,7 +57,10 @@ class SidesProduct {
       }
     }
   }
-  void finish() { chores_.finish_writing(); }
+  void finish() {
+    chores_.finish_writing();
+    _mm_sfence();  // sums that passed the caches are in order with what says that they are there
+  }
 
  private:
   void run_block(std::int64_t i, std::int64_t row, std::int64_t begin, std::int64_t end, float* kept) {
