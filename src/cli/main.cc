@@ -1,3 +1,4 @@
+#include <csignal>
 #include <cstdio>
 
 #include "base/log.h"
@@ -12,7 +13,7 @@ bool is_verb(const CLI::App& app, const std::string& word) {
 
 int run_verb(int argc, char** argv) {
   tw::base::init_logging("info", tw::base::LogFormat::kText);
-  CLI::App app("Tokenworks serves open language models.", "tokenworks");
+  CLI::App app("Tokenworks serves, trains and plans language models.", "tokenworks");
   app.set_version_flag("--version", TW_VERSION);
   app.require_subcommand(1);
   app.footer(
@@ -57,5 +58,6 @@ int run_verb(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit of file sizes is then an error of the write, with a name and a reason
   return tw::cli::finish_output(run_verb(argc, argv));
 }

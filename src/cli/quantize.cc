@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cstdio>
+#include <filesystem>
 
 #include "base/affinity.h"
 #include "base/log.h"
@@ -38,6 +39,9 @@ void warn_of_source(const model::ModelToSave& model, const std::string& type) {
 
 base::Status convert(const Options& options) {
   TW_ASSIGN_OR_RETURN(const FoundModel found, find_model(options.model, false));
+  std::error_code ignored;
+  if (std::filesystem::equivalent(found.path, options.out, ignored))
+    return base::Error{base::Code::kInvalidArgument, "is the model itself: name another file", options.out};
   TW_ASSIGN_OR_RETURN(const auto files, model::ModelFiles::open(found.path));
   TW_ASSIGN_OR_RETURN(const model::ModelToSave model, model::model_to_save(*files));
   if (!options.out.ends_with(".gguf")) {
