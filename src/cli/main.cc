@@ -58,6 +58,7 @@ int run_verb(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::signal(SIGXFSZ, SIG_IGN);  // a limit of file sizes is then an error of the write, with a name and a reason
+  std::signal(SIGXFSZ,
+              SIG_IGN);  // a limit of file sizes is then an error of the write, with a name and a reason
   return tw::cli::finish_output(run_verb(argc, argv));
 }

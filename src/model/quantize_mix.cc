@@ -121,6 +121,7 @@ base::Result<const Mix*> find_mix(const std::string& name) {
 base::Result<std::vector<DType>> quantized_types(const ModelToSave& model, const std::string& name) {
   TW_ASSIGN_OR_RETURN(const Mix* mix, find_mix(name));
   std::vector<DType> types;
+  types.reserve(model.tensors.size());
   for (const io::TensorEntry& tensor : model.tensors) types.push_back(type_of(*mix, tensor, model.config));
   return types;
 }

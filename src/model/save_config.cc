@@ -103,6 +103,7 @@ std::vector<float> llama3_factors(const ModelConfig& c) {
   plain.rope_scaling = {};
   const std::vector<float> scaled = rope_inverse_frequencies(c), unscaled = rope_inverse_frequencies(plain);
   std::vector<float> factors;
+  factors.reserve(scaled.size());
   for (std::size_t i = 0; i < scaled.size(); ++i) factors.push_back(unscaled[i] / scaled[i]);
   return factors;
 }

@@ -36,10 +36,9 @@ base::Result<std::unique_ptr<Trainer>> Trainer::make(const spec::ModelConfig& co
   return trainer;
 }
 
-base::Result<std::unique_ptr<Trainer>> Trainer::make_adapter(std::shared_ptr<const model::LoadedModel> base,
-                                                             const model::AdapterConfig& adapter,
-                                                             const TrainerOptions& options,
-                                                             base::Team& team) {
+base::Result<std::unique_ptr<Trainer>> Trainer::make_adapter(
+    const std::shared_ptr<const model::LoadedModel>& base, const model::AdapterConfig& adapter,
+    const TrainerOptions& options, base::Team& team) {
   std::unique_ptr<Trainer> trainer(new Trainer(options, team));
   trainer->table_ = base->table();
   trainer->base_ = base;

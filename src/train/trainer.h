@@ -51,9 +51,9 @@ class Trainer {
   /// are (LoRA, arXiv 2106.09685; QLoRA, 2305.14314): params() are the adapter's alone. Kernels are the
   /// base's; `type` is of the adapter's products. Fails with kInvalidArgument when a target is no layer of
   /// the base.
-  static base::Result<std::unique_ptr<Trainer>> make_adapter(std::shared_ptr<const model::LoadedModel> base,
-                                                             const model::AdapterConfig& adapter,
-                                                             const TrainerOptions& options, base::Team& team);
+  static base::Result<std::unique_ptr<Trainer>> make_adapter(
+      const std::shared_ptr<const model::LoadedModel>& base, const model::AdapterConfig& adapter,
+      const TrainerOptions& options, base::Team& team);
 
   /// One optimizer step on the gradients of all batches together, at this learning rate. Fails, with nothing
   /// changed, when a batch is not valid.
