@@ -38,6 +38,11 @@ TEST(Expression, ComputesAsPeopleWriteIt) {
     EXPECT_FALSE(evaluate(bad, nothing).ok()) << bad;
   EXPECT_FALSE(evaluate(std::string(1000, '('), nothing).ok());
   EXPECT_FALSE(evaluate(std::string(1000, '-') + "1", nothing).ok());
+  std::string tower = "1";
+  for (int i = 0; i < 150'000; ++i) tower += "^1";
+  const auto deep = evaluate(tower, nothing);
+  ASSERT_FALSE(deep.ok());
+  EXPECT_NE(deep.error().text().find("nested too deeply"), std::string::npos);
 }
 
 TEST(Claims, AreRecomputedAsWrittenDown) {
