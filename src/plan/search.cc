@@ -100,9 +100,11 @@ class Space {
         }
       }
     }
-    // Large pieces of work first, so that workers end together.
-    std::stable_sort(divisions.begin(), divisions.end(),
-                     [](const Division& a, const Division& b) { return a.plans > b.plans; });
+    // Large pieces of work first, so that workers end together; equal ones as they were made.
+    std::sort(divisions.begin(), divisions.end(), [](const Division& a, const Division& b) {
+      return std::tuple(-a.plans, a.tensor, a.context, a.expert) <
+             std::tuple(-b.plans, b.tensor, b.context, b.expert);
+    });
   }
 
   std::vector<Stages> stages_of(const Division& d) const {
