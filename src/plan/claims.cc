@@ -5,6 +5,7 @@
 
 #include "plan/estimate.h"
 #include "plan/expression.h"
+#include "spec/field_file.h"
 #include "spec/measure.h"
 
 namespace tw::plan {
@@ -26,15 +27,13 @@ base::Result<double> number_of(const OrderedJson& value) {
 
 class Reader {
  public:
-  Reader(const OrderedJson& json, ClaimResult& result) : json_(json), result_(result) {}
+  Reader(std::string_view written, const OrderedJson& json, ClaimResult& result)
+      : written_(written), json_(json), result_(result) {}
 
   base::Status run() {
     static constexpr std::string_view kFields[] = {"claim",  "source", "models", "inputs",
                                                    "assume", "steps",  "checks"};
-    for (const auto& [key, value] : json_.items()) {
-      if (std::find(std::begin(kFields), std::end(kFields), key) == std::end(kFields))
-        return base::error(Code::kInvalidArgument, "there is no field \"{}\" in a claim", key);
-    }
+    TW_RETURN_IF_ERROR(knows(json_, kFields, "a claim", 1));
     TW_ASSIGN_OR_RETURN(result_.claim, text(json_, "claim"));
     TW_ASSIGN_OR_RETURN(result_.source, text(json_, "source"));
     TW_RETURN_IF_ERROR(read_models());
@@ -46,8 +45,23 @@ class Reader {
       return base::error(Code::kInvalidArgument, "a claim has inputs and checks");
     return base::Ok{};
   }
+  /// Where the error is; 0: in no one line.
+  int line() const { return line_; }
 
  private:
+  /// An unknown field is often a known one misspelt. `depth`: how many brackets `object` is inside.
+  base::Status knows(const OrderedJson& object, std::span<const std::string_view> fields, const char* what,
+                     int depth) {
+    if (!object.is_object()) return base::Ok{};
+    for (const auto& [key, value] : object.items()) {
+      if (std::find(fields.begin(), fields.end(), key) != fields.end()) continue;
+      line_ = spec::line_of_key(written_, key, depth);
+      return base::error(Code::kInvalidArgument, "there is no field \"{}\" in {}: there are {}", key, what,
+                         fmt::join(fields, ", "));
+    }
+    return base::Ok{};
+  }
+
   static base::Result<std::string> text(const OrderedJson& object, const char* key, bool needed = true) {
     if (!object.is_object())
       return base::error(Code::kInvalidArgument, "\"{}\" is wanted of what is no object", key);
@@ -96,7 +110,9 @@ class Reader {
 
   base::Status read_checks() {
     if (!json_.contains("checks")) return base::Ok{};
+    static constexpr std::string_view kFields[] = {"text", "value", "low", "high", "by", "needs"};
     for (const OrderedJson& check : json_["checks"]) {
+      TW_RETURN_IF_ERROR(knows(check, kFields, "a check", 3));
       ClaimCheck c;
       TW_ASSIGN_OR_RETURN(c.text, text(check, "text"));
       TW_ASSIGN_OR_RETURN(c.by, text(check, "by"));
@@ -160,6 +176,8 @@ class Reader {
     return flops / static_cast<double>(tokens);
   }
 
+  std::string_view written_;
+  int line_ = 0;
   const OrderedJson& json_;
   ClaimResult& result_;
   std::map<std::string, double> known_;
@@ -182,8 +200,10 @@ base::Result<ClaimResult> check_claim(const std::string& file, std::string_view 
   result.file = file;
   TW_ASSIGN_OR_RETURN(const OrderedJson json, base::parse_ordered_json(text, 8));
   if (!json.is_object()) return base::Error{Code::kCorrupt, "is no JSON object", file};
-  if (auto status = Reader(json, result).run(); !status.ok())
-    return base::Error{status.error().code, status.error().message, file};
+  Reader reader(text, json, result);
+  if (auto status = reader.run(); !status.ok())
+    return base::Error{status.error().code, status.error().message,
+                       reader.line() > 0 ? fmt::format("{}:{}", file, reader.line()) : file};
   return result;
 }
 

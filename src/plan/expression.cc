@@ -9,7 +9,7 @@
 namespace tw::plan {
 namespace {
 
-constexpr int kMaxDepth = 64;
+constexpr int kMaxDepth = 128;  ///< a parenthesis takes two: its sum and the power it stands in
 
 /// Recursive descent: sum, product, power, atom. The first error ends it.
 class Parser {
@@ -65,14 +65,17 @@ class Parser {
     }
   }
   double power() {
+    // A sign and an exponent recurse without a sum: what is here counts too.
+    if (++depth_ > kMaxDepth) return fail("it is nested too deeply"), 0;
+    double value = 0;
     if (take('-')) {
-      if (++depth_ > kMaxDepth) return fail("it is nested too deeply"), 0;
-      const double value = -power();
-      --depth_;
-      return value;
+      value = -power();
+    } else {
+      value = atom();
+      if (take('^')) value = std::pow(value, power());
     }
-    const double value = atom();
-    return take('^') ? std::pow(value, power()) : value;
+    --depth_;
+    return value;
   }
   double atom() {
     skip_blanks();

@@ -100,9 +100,11 @@ class Space {
         }
       }
     }
-    // Large pieces of work first, so that workers end together.
-    std::stable_sort(divisions.begin(), divisions.end(),
-                     [](const Division& a, const Division& b) { return a.plans > b.plans; });
+    // Large pieces of work first, so that workers end together; equal ones as they were made.
+    std::sort(divisions.begin(), divisions.end(), [](const Division& a, const Division& b) {
+      return std::tuple(-a.plans, a.tensor, a.context, a.expert) <
+             std::tuple(-b.plans, b.tensor, b.context, b.expert);
+    });
   }
 
   std::vector<Stages> stages_of(const Division& d) const {
@@ -197,7 +199,8 @@ class Worker {
   base::Status run_micro_batch(spec::ParallelPlan p, const std::vector<Stages*>& list);
   void fill_parts(const LayersBasis (&layers)[3], const Stages& st, double micro_batches, Parts& parts) const;
   void run_stages(spec::ParallelPlan p, const Stages& st, const MemoryBasis& memory, Parts& parts);
-  bool hopeless(spec::ParallelPlan p, const Stages& st, const MemoryBasis& memory, StepParts parts) const;
+  double least_bytes(spec::ParallelPlan p, const Stages& st, const MemoryBasis& memory, double m) const;
+  bool too_slow(const Stages& st, StepParts parts, double least) const;
   void consider(const spec::ParallelPlan& p, double seconds, double bytes);
   double bytes_of(const MemoryBasis& memory, const spec::ParallelPlan& p, const Stages& st, double m) const {
     double most = 0;
@@ -259,9 +262,16 @@ void Worker::run_stages(spec::ParallelPlan p, const Stages& st, const MemoryBasi
   const double m = parts[0][0].micro_batches;
   const std::size_t pieces = space_.can_interleave(st, p.micro_batch) ? st.interleave.size() : 1;
   const double plans = Space::kVariants * static_cast<double>(pieces);
-  if (bounds_ && hopeless(p, st, memory, parts[0][1])) {
-    found.skipped += plans;
-    return;
+  if (bounds_) {
+    const double least = least_bytes(p, st, memory, m);
+    if (least > capacity_) {  // one of them tells why nothing fits, should nothing fit
+      p.recompute = spec::Recompute::kNone, p.zero = 1, p.interleave = parts[0][1].interleave = 1;
+      consider(p, step_formula(parts[0][1]), bytes_of(memory, p, st, m));
+    }
+    if (least > capacity_ || too_slow(st, parts[0][1], least)) {
+      found.skipped += plans;
+      return;
+    }
   }
   found.computed += plans;
   for (int r = 0; r < 3; ++r) {
@@ -288,26 +298,30 @@ void Worker::consider(const spec::ParallelPlan& p, double seconds, double bytes)
   found.take({p, seconds, bytes}, options_.keep);
 }
 
-/// Whether no plan of the group can be among the fastest or on the front. `parts`: nothing computed again,
-/// ZeRO 1, whose optimizer is the fastest.
-bool Worker::hopeless(spec::ParallelPlan p, const Stages& st, const MemoryBasis& memory,
-                      StepParts parts) const {
-  // Least memory: everything shared and computed again, one piece a stage, and no buffers of ZeRO-3.
+/// No plan of the group holds less: everything shared and computed again, one piece a stage, and no buffers
+/// of ZeRO-3.
+double Worker::least_bytes(spec::ParallelPlan p, const Stages& st, const MemoryBasis& memory,
+                           double m) const {
   p.recompute = spec::Recompute::kFull;
   p.interleave = 1;
   p.zero = 3;
   double bytes = 0;
   for (const int stage : st.looked_at) {
-    const StageMemory m = stage_memory(memory, p, parts.micro_batches, stage);
-    bytes = std::max(bytes, m.total() - (1 + kFragmentation) * m.buffers);
+    const StageMemory held = stage_memory(memory, p, m, stage);
+    bytes = std::max(bytes, held.total() - (1 + kFragmentation) * held.buffers);
   }
-  if (bytes > capacity_) return true;
+  return bytes;
+}
+
+/// Whether no plan of the group can be among the fastest or on the front. `parts`: nothing computed again,
+/// ZeRO 1, whose optimizer is the fastest.
+bool Worker::too_slow(const Stages& st, StepParts parts, double least) const {
   // Least time: the most pieces without their sends, nothing fetched, all gradients hidden.
   parts.reduction = 0;
   parts.send = 0;
   parts.interleave = st.interleave.back();
   const double seconds = step_formula(parts);
-  return !found.among_best(seconds, options_.keep) && !found.on_front(seconds, bytes);
+  return !found.among_best(seconds, options_.keep) && !found.on_front(seconds, least);
 }
 
 Found merged(std::vector<Worker>& workers, std::size_t keep) {

@@ -116,6 +116,14 @@ TEST(PlanSearch, WhatCannotFitIsToldByItsFastest) {
   EXPECT_TRUE(found->best.empty());
   ASSERT_TRUE(found->fastest_unfit);
   EXPECT_GT(found->fastest_unfit->bytes, 80e9);
+  SearchOptions bounded;
+  bounded.bounds_from = 0;
+  const auto skipping = search(setting("gpt-1t", "A100", 8, 8, 2048), bounded, team);
+  ASSERT_TRUE(skipping.ok());
+  EXPECT_EQ(skipping->skipped, skipping->space);
+  ASSERT_TRUE(skipping->fastest_unfit);
+  EXPECT_GT(skipping->fastest_unfit->bytes, 80e9);
+  EXPECT_GE(skipping->fastest_unfit->seconds, found->fastest_unfit->seconds);
   EXPECT_FALSE(search(setting("gpt-1t", "A100", 7, 7, 2047), {}, team)->best.size() > 0);
 }
 

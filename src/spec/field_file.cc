@@ -80,16 +80,16 @@ base::Json value_of_text(std::string_view text) {
   return std::string(text);
 }
 
-int line_of_key(std::string_view json, std::string_view key) {
-  int depth = 0;
+int line_of_key(std::string_view json, std::string_view key, int depth) {
+  int opened = 0;
   for (std::size_t i = 0; i < json.size(); ++i) {
     const char c = json[i];
-    if (c == '{' || c == '[') ++depth;
-    if (c == '}' || c == ']') --depth;
+    if (c == '{' || c == '[') ++opened;
+    if (c == '}' || c == ']') --opened;
     if (c != '"') continue;
     const std::size_t begin = ++i;
     while (i < json.size() && json[i] != '"') i += json[i] == '\\' ? 2 : 1;
-    if (depth != 1 || i >= json.size() || json.substr(begin, i - begin) != key) continue;
+    if (opened != depth || i >= json.size() || json.substr(begin, i - begin) != key) continue;
     const std::size_t next = json.find_first_not_of(" \t\r\n", i + 1);
     if (next != std::string_view::npos && json[next] == ':') return line_at(json, begin);
   }

@@ -31,6 +31,16 @@ base::Status ParallelPlan::validate(const ModelConfig& model, std::int64_t wante
     if (size < 1 || size > 1 << 20)
       return base::error(base::Code::kInvalidArgument, "a plan's sizes are 1 to {}, not {}", 1 << 20, size);
   }
+  // Each size may be large, but not their product: ranks() must not overflow.
+  constexpr std::int64_t kMostRanks = 1 << 30;
+  std::int64_t product = 1;
+  for (const int size : {data, tensor, pipeline, context}) {
+    product *= size;
+    if (product > kMostRanks)
+      return base::error(base::Code::kInvalidArgument,
+                         "dp {} x tp {} x pp {} x cp {} are more than {} accelerators", data, tensor,
+                         pipeline, context, kMostRanks);
+  }
   if (zero < 0 || zero > 3) return base::error(base::Code::kInvalidArgument, "zero is 0 to 3, not {}", zero);
   if (ranks() != wanted) {
     const std::int64_t others = std::int64_t{tensor} * pipeline * context;

@@ -1,4 +1,4 @@
-// How a training run is divided over accelerators: found by `tokenworks plan`, executed by the trainer.
+// How a training run is divided over accelerators: found and priced by `tokenworks plan`.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +26,7 @@ struct ParallelPlan {
   bool sequence = false;  ///< rows between tensor-parallel regions are divided too
   Recompute recompute = Recompute::kNone;
 
+  /// REQUIRES: validate() is ok.
   std::int64_t ranks() const { return std::int64_t{data} * tensor * pipeline * context; }
   /// Micro-batches of one step. REQUIRES: validate() is ok for this batch.
   std::int64_t micro_batches(std::int64_t global_batch) const { return global_batch / data / micro_batch; }
@@ -58,7 +59,7 @@ base::Result<Recompute> parse_recompute(std::string_view name);
 
 base::Status set_field(Recompute& field, const base::Json& value);
 
-/// A plan as a file, which `tokenworks plan` writes and `tokenworks train --plan` executes.
+/// A plan as a file, which `tokenworks plan search --save` writes and `plan estimate --plan` reads.
 std::string plan_file(const ParallelPlan& plan);
 /// Sets the fields that the file names; errors tell the line.
 base::Status read_plan(std::string_view text, const std::string& where, ParallelPlan& plan);

@@ -29,6 +29,15 @@ TEST(ParallelPlan, SaysWhatWouldDivide) {
   EXPECT_FALSE(plan.validate(model(), 8, 64).ok());
 }
 
+TEST(ParallelPlan, MoreRanksThanCanBeCountedAreTold) {
+  ParallelPlan plan;
+  plan.data = plan.tensor = plan.pipeline = plan.context = 1 << 20;  // 2^80: 0 in 64 bits
+  const auto status = plan.validate(model(), 8, 64);
+  ASSERT_FALSE(status.ok());
+  EXPECT_NE(status.error().text().find("cp 1048576 are more than 1073741824 accelerators"), std::string::npos)
+      << status.error().text();
+}
+
 TEST(ModelConfig, PartsDivideWhatTensorParallelismDivides) {
   ModelConfig c = model();
   c.kv_heads = 4;
