@@ -376,6 +376,19 @@ class Plan(unittest.TestCase):
             cluster.write_text('{"accelerator": "H100",\n "acelerators": 64}')
             self.assertIn("cluster.json:2: there is no field", run("plan", "search", *job).stderr)
 
+    def test_what_search_does_not_know_is_no_number(self):
+        job = ["llama-2-7b", "--accelerator", "TPUv4", "--counts", "8,16", "--tokens", "2T", "--batch", "64"]
+        header, *lines = run("plan", "search", *job, "--csv").stdout.splitlines()
+        self.assertGreater(len(lines), 1)
+        column = header.split(",").index("usd")
+        self.assertEqual({line.split(",")[column] for line in lines}, {""})
+        table = run("plan", "search", *job).stdout
+        self.assertRegex(table, r"\n +16 +[\d.]+ +- ")
+        self.assertNotIn("on the front", table.split("accelerators       days")[1])
+        dear = run("plan", "search", *job, "--objective", "usd")
+        self.assertEqual((dear.returncode, dear.stdout), (1, ""))
+        self.assertIn("the usd of the plans are not known", dear.stderr)
+
     def test_claims_are_found_from_any_folder(self):
         with tempfile.TemporaryDirectory() as folder:
             lines = run("plan", "claims", "--json", cwd=folder).stdout.splitlines()

@@ -29,9 +29,12 @@ base::Result<std::vector<std::pair<std::string, std::string>>> texts_of(const Op
       paths.push_back(name);
       continue;
     }
-    for (const auto& entry : std::filesystem::directory_iterator(name, ignored)) {
-      if (entry.path().extension() == ".json") paths.push_back(entry.path().string());
+    std::error_code problem;
+    for (std::filesystem::directory_iterator at(name, problem), end; !problem && at != end;
+         at.increment(problem)) {
+      if (at->path().extension() == ".json") paths.push_back(at->path().string());
     }
+    if (problem) return base::Error{base::Code::kIo, problem.message(), name};
   }
   std::sort(paths.begin(), paths.end());
   for (const std::string& path : paths) {

@@ -1,8 +1,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <thread>
+#include <optional>
+#include <tuple>
 
+#include "base/affinity.h"
+#include "base/mmap.h"
 #include "cli/plan_inputs.h"
 #include "cli/plan_report.h"
 #include "cli/startup.h"
@@ -27,19 +30,29 @@ struct Answer {
   std::vector<plan::Estimate> best;
 };
 
-double figure(const plan::Estimate& e, std::string_view key) {
+std::optional<double> figure(const plan::Estimate& e, std::string_view key) {
   for (const plan::Figure& f : e.figures) {
     if (f.key == key && f.value) return f.value->value;
   }
-  return -1;  // not known
+  return {};  // not known
 }
 
-double usd(const plan::Estimate& e) {
-  const double rent = figure(e, "rent_usd");
-  return rent >= 0 ? rent : figure(e, "own_usd");
+std::optional<double> usd(const plan::Estimate& e) {
+  const auto rent = figure(e, "rent_usd");
+  return rent ? rent : figure(e, "own_usd");
 }
 
-double objective(const Options& options, const plan::Estimate& e) {
+/// A column of the table; "-": not known.
+std::string cell(std::optional<double> value) {
+  return value ? fmt::format("{:.4g}", *value) : "-";
+}
+
+/// A column of CSV; empty: not known.
+std::string csv_cell(std::optional<double> value) {
+  return value ? fmt::format("{:.6g}", *value) : "";
+}
+
+std::optional<double> objective(const Options& options, const plan::Estimate& e) {
   return options.objective == "usd"   ? usd(e)
          : options.objective == "mwh" ? figure(e, "megawatt_hours")
                                       : figure(e, "days");
@@ -47,14 +60,14 @@ double objective(const Options& options, const plan::Estimate& e) {
 
 /// Why it breaks a limit; empty: it does not.
 std::string broken_limit(const Options& options, const plan::Estimate& e) {
-  const std::tuple<const char*, double, double> limits[] = {
+  const std::tuple<const char*, std::optional<double>, double> limits[] = {
       {"days", figure(e, "days"), options.max_days},
       {"USD", usd(e), options.max_usd},
       {"MWh", figure(e, "megawatt_hours"), options.max_mwh}};
   for (const auto& [unit, value, most] : limits) {
     if (most <= 0) continue;
-    if (value < 0) return fmt::format("its {} are not known", unit);
-    if (value > most) return fmt::format("{:.4g} {} are more than {:.4g}", value, unit, most);
+    if (!value) return fmt::format("its {} are not known", unit);
+    if (*value > most) return fmt::format("{:.4g} {} are more than {:.4g}", *value, unit, most);
   }
   return {};
 }
@@ -75,15 +88,18 @@ base::Result<Answer> search_one(plan::Setting setting, base::Team& team) {
   TW_ASSIGN_OR_RETURN(plan::SearchResult found, plan::search(setting, how, team));
   clear_progress();
   Answer answer{std::move(setting), std::move(found), {}};
+  // The search goes by the closed form; what it found is put in order by the simulated schedule, and equal
+  // ones stay in the order of the search.
+  std::vector<std::tuple<double, std::size_t, plan::Estimate>> timed;
   for (const plan::FoundPlan& f : answer.found.best) {
     TW_ASSIGN_OR_RETURN(plan::Estimate e, plan::estimate(answer.setting, f.plan));
-    answer.best.push_back(std::move(e));
+    const double seconds = e.simulated_seconds;
+    timed.emplace_back(seconds, timed.size(), std::move(e));
   }
-  // The search goes by the closed form; what it found is put in order by the simulated schedule.
-  std::stable_sort(answer.best.begin(), answer.best.end(),
-                   [](const plan::Estimate& a, const plan::Estimate& b) {
-                     return a.simulated_seconds < b.simulated_seconds;
-                   });
+  std::sort(timed.begin(), timed.end(), [](const auto& a, const auto& b) {
+    return std::tie(std::get<0>(a), std::get<1>(a)) < std::tie(std::get<0>(b), std::get<1>(b));
+  });
+  for (auto& [seconds, index, e] : timed) answer.best.push_back(std::move(e));
   return answer;
 }
 
@@ -122,11 +138,12 @@ void print_answer(const Options& options, const Answer& a) {
               "against the first");
   for (std::size_t i = 0; i < a.best.size() && i < static_cast<std::size_t>(options.top); ++i) {
     const plan::Estimate& e = a.best[i];
-    std::printf("  %-62s %10s %9s %9.4g %7.1f %9.4g  %s\n", e.plan.text().c_str(),
+    const auto mfu = figure(e, "mfu");
+    std::printf("  %-62s %10s %9s %9s %7s %9s  %s\n", e.plan.text().c_str(),
                 spec::measure_text(spec::Dimension::kSeconds, e.step_seconds).c_str(),
                 spec::measure_text(spec::Dimension::kBytes, e.stages[e.fullest].total()).c_str(),
-                figure(e, "days"), figure(e, "mfu"), figure(e, "megawatt_hours"),
-                i == 0 ? "" : why_slower(a.best[0], e).c_str());
+                cell(figure(e, "days")).c_str(), mfu ? fmt::format("{:.1f}", *mfu).c_str() : "-",
+                cell(figure(e, "megawatt_hours")).c_str(), i == 0 ? "" : why_slower(a.best[0], e).c_str());
   }
   if (const std::string text = unfit_text(a); !text.empty())
     std::printf("  the fastest that does not fit: %s\n", text.c_str());
@@ -159,13 +176,18 @@ base::OrderedJson answer_json(const Options& options, const Answer& a) {
   return j;
 }
 
-/// Over the numbers of accelerators: none of the front is both slower and dearer than another.
+/// Over the numbers of accelerators: none of the front is both slower and dearer than another. What has no
+/// price is no part of it.
 bool on_front(const Options& options, const std::vector<Answer>& answers, const plan::Estimate& e) {
+  const auto days = figure(e, "days"), money = usd(e);
+  if (!days || !money) return false;
   for (const Answer& a : answers) {
     if (a.best.empty()) continue;
     const plan::Estimate& other = a.best[0];
-    const bool no_worse = figure(other, "days") <= figure(e, "days") && usd(other) <= usd(e);
-    const bool better = figure(other, "days") < figure(e, "days") || usd(other) < usd(e);
+    const auto other_days = figure(other, "days"), other_money = usd(other);
+    if (!other_days || !other_money) continue;
+    const bool no_worse = *other_days <= *days && *other_money <= *money;
+    const bool better = *other_days < *days || *other_money < *money;
     if (no_worse && better && broken_limit(options, other).empty()) return false;
   }
   return true;
@@ -187,10 +209,14 @@ base::Result<std::vector<std::int64_t>> counts_of(const Options& options, std::i
 
 base::Error nothing_found(const Options& options, const std::vector<Answer>& answers) {
   for (const Answer& a : answers) {
-    if (!a.best.empty())
-      return base::error(base::Code::kInvalidArgument,
-                         "no plan keeps the limits: of the fastest on {} accelerators, {}",
-                         a.setting.cluster.accelerators, broken_limit(options, a.best[0]));
+    if (a.best.empty()) continue;
+    const std::string broken = broken_limit(options, a.best[0]);
+    if (broken.empty())
+      return base::error(base::Code::kInvalidArgument, "the {} of the plans are not known",
+                         options.objective);
+    return base::error(base::Code::kInvalidArgument,
+                       "no plan keeps the limits: of the fastest on {} accelerators, {}",
+                       a.setting.cluster.accelerators, broken);
   }
   return base::error(base::Code::kResourceExhausted, "no plan fits: {}", unfit_text(answers[0]));
 }
@@ -206,8 +232,9 @@ void print_table(const Options& options, const std::vector<Answer>& answers, con
       }
       const plan::Estimate& e = a.best[0];
       const std::string broken = broken_limit(options, e);
-      std::printf("%12lld %10.4g %12.4g %12.4g  %s\n", static_cast<long long>(a.setting.cluster.accelerators),
-                  figure(e, "days"), usd(e), figure(e, "megawatt_hours"),
+      std::printf("%12lld %10s %12s %12s  %s\n", static_cast<long long>(a.setting.cluster.accelerators),
+                  cell(figure(e, "days")).c_str(), cell(usd(e)).c_str(),
+                  cell(figure(e, "megawatt_hours")).c_str(),
                   !broken.empty()                 ? broken.c_str()
                   : on_front(options, answers, e) ? "on the front of days and money"
                                                   : "");
@@ -224,8 +251,8 @@ base::Result<std::vector<Answer>> answers_of(const Options& options) {
   TW_ASSIGN_OR_RETURN(const plan::Setting setting, inputs.setting());
   TW_ASSIGN_OR_RETURN(const std::vector<std::int64_t> counts,
                       counts_of(options, setting.cluster.accelerators));
-  base::Team team(options.threads > 0 ? options.threads
-                                      : static_cast<int>(std::thread::hardware_concurrency()));
+  TW_ASSIGN_OR_RETURN(base::Placement placement, base::place_threads(options.threads, {}));
+  base::Team team(std::move(placement));
   std::vector<Answer> answers;
   for (const std::int64_t count : counts) {
     plan::Setting one = setting;
@@ -243,8 +270,9 @@ int run(const Options& options) {
   const plan::Estimate* best = nullptr;
   for (const Answer& a : *answers) {
     for (const plan::Estimate& e : a.best) {
-      if (!broken_limit(options, e).empty() || objective(options, e) < 0) continue;
-      if (best == nullptr || objective(options, e) < objective(options, *best)) best = &e;
+      const auto value = objective(options, e);
+      if (!broken_limit(options, e).empty() || !value) continue;
+      if (best == nullptr || *value < *objective(options, *best)) best = &e;
     }
   }
   if (best == nullptr) return fail(nothing_found(options, *answers));
@@ -259,21 +287,17 @@ int run(const Options& options) {
     std::printf("accelerators,plan,step_seconds,bytes,days,usd,mwh\n");
     for (const Answer& a : *answers) {
       for (const plan::Estimate& e : a.best)
-        std::printf("%lld,%s,%.6g,%.6g,%.6g,%.6g,%.6g\n",
-                    static_cast<long long>(a.setting.cluster.accelerators), e.plan.text().c_str(),
-                    e.step_seconds, e.stages[e.fullest].total(), figure(e, "days"), usd(e),
-                    figure(e, "megawatt_hours"));
+        std::printf("%lld,%s,%.6g,%.6g,%s,%s,%s\n", static_cast<long long>(a.setting.cluster.accelerators),
+                    e.plan.text().c_str(), e.step_seconds, e.stages[e.fullest].total(),
+                    csv_cell(figure(e, "days")).c_str(), csv_cell(usd(e)).c_str(),
+                    csv_cell(figure(e, "megawatt_hours")).c_str());
     }
   } else {
     print_table(options, *answers, best);
   }
   if (options.save.empty()) return 0;
-  std::FILE* file = std::fopen(options.save.c_str(), "w");
-  const std::string text = spec::plan_file(best->plan);
-  const bool written = file != nullptr && std::fwrite(text.data(), 1, text.size(), file) == text.size();
-  if (file == nullptr || std::fclose(file) != 0 || !written)
-    return fail(base::error(base::Code::kIo, "{} cannot be written", options.save));
-  return 0;
+  const auto saved = base::write_file_atomically(options.save, spec::plan_file(best->plan));
+  return saved.ok() ? 0 : fail(saved.error());
 }
 
 }  // namespace
@@ -290,7 +314,7 @@ void add_plan_search(CLI::App& plan, int& exit_code) {
       ->check(CLI::PositiveNumber);
   verb->add_option("--max-mwh", options->max_mwh, "limit of energy")->check(CLI::PositiveNumber);
   verb->add_option("--top", options->top, "how many plans to print (default: 5)")->check(CLI::Range(1, 100));
-  verb->add_option("--save", options->save, "write the best plan as a file for estimate and train")
+  verb->add_option("--save", options->save, "write the best plan as a file for plan estimate")
       ->type_name("FILE");
   verb->add_option("--threads", options->threads, "workers (default: all processors)")
       ->check(CLI::Range(1, 1024));

@@ -56,7 +56,9 @@ base::Result<PlannedModel> model_of_file(const std::string& path) {
   PlannedModel m;
   m.name = m.source = path;
   std::string config = path;
-  if (std::filesystem::is_directory(path)) config = (std::filesystem::path(path) / "config.json").string();
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored))
+    config = (std::filesystem::path(path) / "config.json").string();
   if (config.ends_with(".json")) {
     TW_ASSIGN_OR_RETURN(const std::string text, base::read_file(config));
     TW_ASSIGN_OR_RETURN(const base::Json json, base::parse_json(text));
