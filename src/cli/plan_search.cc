@@ -325,7 +325,7 @@ void add_plan_search(CLI::App& plan, int& exit_code) {
       "--batch 1024\n"
       "  tokenworks plan search llama-3-70b --accelerator H100 --counts 256,512,1024 --tokens 15T --batch "
       "1024 --rent "
-      "\"2.5 USD/h\" --max-days 60 --objective usd");
+      "\"2.5 USD/h\" --max-days 150 --objective usd");
   verb->callback([options, &exit_code] { exit_code = run(*options); });
 }
 
