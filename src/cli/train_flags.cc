@@ -54,7 +54,9 @@ base::Status TrainFlags::apply(spec::TrainConfig& config) const {
     if (option->count() == 0) continue;
     TW_RETURN_IF_ERROR(spec::check_field(from[i]));
     const std::string& flag = from[i].flag;
-    for (std::size_t stage = 0; stage < config.stages.size(); ++stage) {
+    // Stages after the first begin where the one before ended.
+    const std::size_t stages = flag == "start" ? 1 : config.stages.size();
+    for (std::size_t stage = 0; stage < stages; ++stage) {
       spec::TrainStage& s = config.stages[stage];
       if (flag == "steps" || flag == "tokens" || flag == "minutes") s.steps = s.tokens = 0, s.minutes = 0;
       const std::vector<spec::TrainField> to = spec::train_fields(config, stage);

@@ -18,12 +18,13 @@ struct Options {
 
 base::Status draw(Options& options) {
   const std::filesystem::path run = options.run;
-  const bool folder = std::filesystem::is_directory(run);
+  std::error_code ignored;  // reading the log says it
+  const bool folder = std::filesystem::is_directory(run, ignored);
   const std::string log = folder ? (run / "log.jsonl").string() : options.run;
   TW_ASSIGN_OR_RETURN(const std::vector<ChartLine> lines, run_curves(log, options.fields));
   if (options.out.empty()) options.out = (folder ? run : run.parent_path()) / (options.fields[0] + ".svg");
   const bool loss = options.fields[0].ends_with("loss");
-  const std::filesystem::path whole = std::filesystem::absolute(log).lexically_normal();
+  const std::filesystem::path whole = std::filesystem::absolute(log, ignored).lexically_normal();
   return base::write_file_atomically(
       options.out, line_chart(lines, {.title = whole.parent_path().filename().string(),
                                       .x_label = "step",

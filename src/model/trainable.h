@@ -35,6 +35,8 @@ class Trainable {
   std::int64_t offset(std::size_t i) const { return offsets_[i]; }
   std::vector<ops::Leaf> leaves() const;
   const ParamStore& store() const { return store_; }
+  /// Bytes of the matrices and transposes that are multiplied with, as they lie here.
+  std::size_t multiplied_bytes() const { return rows_.size() + columns_.size(); }
 
  private:
   explicit Trainable(ParamStore& store) : store_(store) {}

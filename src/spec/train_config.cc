@@ -41,6 +41,10 @@ Status check_stage(const TrainStage& s, std::size_t i, const TrainModel& model) 
   if (i > 0 && s.start == "none")
     return error(Code::kInvalidArgument, "{} starts from none, which would throw away the stage before",
                  name);
+  if (i > 0 && s.start != "auto" && s.start != "previous")
+    return error(Code::kInvalidArgument,
+                 "{} starts from {}, but only the first stage starts from a model: make it a run of its own",
+                 name, s.start);
   return Ok{};
 }
 
@@ -60,8 +64,6 @@ Status check_adapter(const TrainConfig& c) {
     const bool path = start != "auto" && start != "none" && start != "previous";
     if (i == 0 && !path)
       return error(Code::kInvalidArgument, "an adapter is learnt beside a model: give stage 1 a \"start\"");
-    if (i > 0 && path)
-      return error(Code::kInvalidArgument, "stage {} starts from another model than the adapter's", i + 1);
     if (c.stages[i].rope_theta > 0)
       return error(Code::kInvalidArgument,
                    "stage {} changes the rotary base of a model that an adapter leaves as it is", i + 1);

@@ -103,7 +103,7 @@ struct TrainStage {
       TrainRule{0, 1e7});
     v("start", c.start,
       "weights to begin with: auto (the stage before, or none), none (fresh ones), or a model folder or "
-      ".gguf file",
+      ".gguf file; stages after the first begin with those of the one before",
       kAnyText);
     v("rope-theta", c.rope_theta, "base of the rotary positions from this stage on (default: the model's)",
       TrainRule{0, 1e12});

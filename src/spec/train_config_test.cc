@@ -75,6 +75,9 @@ TEST(TrainRecipe, ChecksFieldsAgainstEachOther) {
   EXPECT_THAT(complaint("{\"stages\": [{\"data\": [{}]}]}"), HasSubstr("\"path\""));
   EXPECT_THAT(stage(", \"steps\": 1, \"minutes\": 2"), HasSubstr("stage \"core\" says its length twice"));
   EXPECT_THAT(stage(", \"sequence\": 64, \"batch\": 32"), HasSubstr("make batch larger"));
+  EXPECT_THAT(stage("}, {\"data\": [{\"path\": \"a\"}], \"start\": \"other\""),
+              HasSubstr("stage 2 starts from other, but only the first stage"));
+  EXPECT_EQ(stage("}, {\"data\": [{\"path\": \"a\"}], \"start\": \"previous\""), "");
   EXPECT_THAT(complaint("{\"model\": {\"layers\": 2}, \"stages\": [{\"data\": [{\"path\": \"a\"}]}]}"),
               HasSubstr("model.width"));
   EXPECT_THAT(

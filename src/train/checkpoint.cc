@@ -1,13 +1,14 @@
 #include "train/checkpoint.h"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <map>
 #include <set>
 
 #include "base/hash64.h"
 #include "base/mmap.h"
-#include "io/atomic_file.h"
+#include "io/atomic_folder.h"
 #include "io/safetensors_write.h"
 
 namespace tw::train {
@@ -51,16 +52,24 @@ base::Result<Json> read_manifest(const std::string& folder) {
   return manifest;
 }
 
-/// The folders step-NNNNNNNN, newest first.
-std::vector<std::string> step_folders(const std::string& root) {
+bool is_step(const std::string& name) {
+  return name.starts_with("step-") && name.size() >= 13 &&
+         name.find_first_not_of("0123456789", 5) == std::string::npos;
+}
+
+/// The folders step-NNNNNNNN, newest first; `half`: what a kill left of one that was written.
+base::Result<std::vector<std::string>> step_folders(const std::string& root,
+                                                    std::vector<std::string>* half = nullptr) {
   std::vector<std::string> folders;
-  std::error_code ignored;
-  for (fs::directory_iterator at(root, ignored), end; at != end; at.increment(ignored)) {
-    const std::string name = at->path().filename().string();
-    if (name.starts_with("step-") && name.size() >= 13 &&
-        name.find_first_not_of("0123456789", 5) == std::string::npos && at->is_directory(ignored))
-      folders.push_back(at->path().string());
+  std::error_code failed, ignored;
+  for (fs::directory_iterator at(root, failed), end; !failed && at != end; at.increment(failed)) {
+    const std::string name = at->path().filename().string(), stem = at->path().stem().string();
+    if (is_step(name) && at->is_directory(ignored)) folders.push_back(at->path().string());
+    if (half != nullptr && is_step(stem) && (name == stem + ".partial" || name == stem + ".old"))
+      half->push_back(at->path().string());
   }
+  if (failed && failed != std::errc::no_such_file_or_directory)
+    return Error{Code::kIo, "cannot be read: " + failed.message(), root};
   std::sort(folders.begin(), folders.end(), [](const std::string& a, const std::string& b) {
     return a.size() != b.size() ? a.size() > b.size() : a > b;
   });
@@ -70,13 +79,9 @@ std::vector<std::string> step_folders(const std::string& root) {
 }  // namespace
 
 Status write_checkpoint(const std::string& root, const CheckpointData& data) {
-  const std::string folder = folder_of(root, data.step);
-  std::error_code failed;
-  // Of an earlier run from an older checkpoint, or half of one: its manifest must go first.
-  fs::remove(folder + kManifest, failed);
-  fs::remove_all(folder, failed);
-  fs::create_directories(folder, failed);
-  if (failed) return Error{Code::kIo, "cannot create the folder: " + failed.message(), folder};
+  constexpr std::string_view kAny[] = {"*"};
+  TW_ASSIGN_OR_RETURN(io::AtomicFolder whole, io::AtomicFolder::create(folder_of(root, data.step), kAny));
+  const std::string& folder = whole.partial_path();
   Json files = Json::array();
   const auto add = [&](const std::string& name) -> Status {
     TW_ASSIGN_OR_RETURN(Json entry, file_entry(folder, name));
@@ -90,12 +95,12 @@ Status write_checkpoint(const std::string& root, const CheckpointData& data) {
   }
   TW_RETURN_IF_ERROR(base::write_file_atomically(folder + "/state.json", base::dump_json(data.state) + "\n"));
   TW_RETURN_IF_ERROR(add("state.json"));
-  Json manifest = {{"format", 1}, {"step", data.step}, {"files", files}};
-  if (data.validation_loss) manifest["validation_loss"] = *data.validation_loss;
+  Json manifest = {{"format", 1}, {"step", data.step}, {"stage", data.stage}, {"files", files}};
+  if (data.validation_loss && std::isfinite(*data.validation_loss))
+    manifest["validation_loss"] = *data.validation_loss;
   manifest["xxh64"] = hex(base::hash64(base::dump_json(manifest)));
   TW_RETURN_IF_ERROR(base::write_file_atomically(folder + kManifest, base::dump_json(manifest) + "\n"));
-  TW_RETURN_IF_ERROR(io::sync_folder(folder));
-  return io::sync_folder(root);
+  return whole.commit();
 }
 
 base::Result<Checkpoint> Checkpoint::open(const std::string& folder) {
@@ -137,33 +142,45 @@ base::Result<const io::SafetensorsFile*> Checkpoint::shard(const std::string& na
 }
 
 base::Result<Checkpoint> latest_checkpoint(const std::string& root, std::vector<std::string>& damaged) {
-  for (const std::string& folder : step_folders(root)) {
-    if (!fs::exists(folder + kManifest)) continue;  // a crash cut it off: never a checkpoint
+  TW_ASSIGN_OR_RETURN(const std::vector<std::string> folders, step_folders(root));
+  for (const std::string& folder : folders) {
+    std::error_code ignored;
+    if (!fs::exists(folder + kManifest, ignored)) continue;  // being deleted
     auto checkpoint = Checkpoint::open(folder);
     if (checkpoint.ok()) return checkpoint;
     damaged.push_back(checkpoint.error().text());
   }
-  return Error{Code::kNotFound, "has no whole checkpoint in it", root};
+  if (!folders.empty()) return Error{Code::kCorrupt, "has checkpoints, but none that is whole", root};
+  return Error{Code::kNotFound, "has no checkpoint in it", root};
 }
 
 Status prune_checkpoints(const std::string& root, int keep_last, int keep_best) {
   std::set<std::string> kept;
   std::multimap<double, std::string> by_loss;
   int newest = 0;
-  for (const std::string& folder : step_folders(root)) {
+  Json stage;
+  std::vector<std::string> half;
+  TW_ASSIGN_OR_RETURN(const std::vector<std::string> folders, step_folders(root, &half));
+  for (const std::string& folder : folders) {
     const auto manifest = read_manifest(folder);
     if (!manifest.ok()) continue;
+    const Json of = manifest->value("stage", Json(0));
+    if (newest == 0) stage = of;
     if (newest++ < keep_last) kept.insert(folder);
-    if (manifest->contains("validation_loss"))
+    if (of == stage && manifest->contains("validation_loss"))
       by_loss.emplace(manifest->at("validation_loss").get<double>(), folder);
   }
   for (const auto& [loss, folder] : by_loss) {
     if (keep_best-- > 0) kept.insert(folder);
   }
-  for (const std::string& folder : step_folders(root)) {
-    // Damaged ones stay for whoever wants to look; half-written ones have no manifest.
-    if (kept.contains(folder) || (fs::exists(folder + kManifest) && !read_manifest(folder).ok())) continue;
+  half.insert(half.end(), folders.begin(), folders.end());
+  for (const std::string& folder : half) {
     std::error_code failed;
+    // Damaged ones stay for whoever wants to look; half-deleted ones have no manifest.
+    const bool step = is_step(fs::path(folder).filename().string());
+    if (kept.contains(folder) ||
+        (step && fs::exists(folder + kManifest, failed) && !read_manifest(folder).ok()))
+      continue;
     fs::remove(folder + kManifest, failed);
     fs::remove_all(folder, failed);
     if (failed) return Error{Code::kIo, "cannot delete it: " + failed.message(), folder};

@@ -21,12 +21,13 @@ struct CheckpointShard {
 
 struct CheckpointData {
   std::int64_t step = 0;
+  std::int64_t stage = 0;  ///< losses of other stages are of other data
   std::optional<double> validation_loss;
   base::Json state;  ///< position in the data, random counters, ...
   std::vector<CheckpointShard> shards;
 };
 
-/// Writes ROOT/step-NNNNNNNN. It is a checkpoint from the moment that its manifest is renamed into place.
+/// Writes ROOT/step-NNNNNNNN beside one of that step that is there, and takes its place when it is whole.
 base::Status write_checkpoint(const std::string& root, const CheckpointData& data);
 
 /// An opened checkpoint whose every byte has matched its checksum. Owns the mappings.
@@ -53,11 +54,11 @@ class Checkpoint {
 };
 
 /// The newest checkpoint that is whole; `damaged` gets one line for each newer one that is not. Fails with
-/// kNotFound if there is none.
+/// kNotFound if there is nothing to go on from, with kCorrupt if there are checkpoints, but none is whole.
 base::Result<Checkpoint> latest_checkpoint(const std::string& root, std::vector<std::string>& damaged);
 
-/// Deletes all but the `keep_last` newest and the `keep_best` with the smallest validation losses, and what a
-/// crash has left half written. REQUIRES: nobody writes below root.
+/// Deletes all but the `keep_last` newest and the `keep_best` of the newest one's stage with the smallest
+/// validation losses, and what a crash has left half written. REQUIRES: nobody writes below root.
 base::Status prune_checkpoints(const std::string& root, int keep_last, int keep_best);
 
 }  // namespace tw::train

@@ -117,6 +117,40 @@ TEST(Checkpoint, KeepsTheLastAndTheBest) {
   EXPECT_EQ(Checkpoint::open(root + "/step-00000002")->validation_loss(), 1);
 }
 
+TEST(Checkpoint, TheBestAreThoseOfTheNewestStage) {
+  const std::string root = test_folder();
+  CheckpointWriter writer({root, 1, 1});
+  const double losses[] = {1, 2, 4, 3, 5};
+  for (int step = 1; step <= 5; ++step) {
+    Model model(step);
+    model.data.stage = step <= 2 ? 0 : 1;
+    model.data.validation_loss = losses[step - 1];
+    ASSERT_TRUE(writer.save(model.data).ok());
+  }
+  ASSERT_TRUE(writer.wait().ok());
+  EXPECT_THAT(names(root), ElementsAre("step-00000004", "step-00000005"));
+}
+
+/// A save that breaks off must not cost the checkpoint of the same step.
+TEST(Checkpoint, WritesOneAgainBesideTheOld) {
+  const std::string root = test_folder();
+  ASSERT_TRUE(write_checkpoint(root, Model(1).data).ok());
+  rlimit before{};
+  ::getrlimit(RLIMIT_FSIZE, &before);
+  const auto old_handler = ::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small{5000, before.rlim_max};
+  ::setrlimit(RLIMIT_FSIZE, &small);
+  const base::Status again = write_checkpoint(root, Model(1).data);
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  ::signal(SIGXFSZ, old_handler);
+  EXPECT_FALSE(again.ok());
+  EXPECT_EQ(latest(root), 1);
+  ASSERT_TRUE(write_checkpoint(root, Model(1).data).ok());
+  write_text(root + "/step-00000007.partial/weights.safetensors", "half");  // of a kill
+  ASSERT_TRUE(prune_checkpoints(root, 2, 1).ok());
+  EXPECT_THAT(names(root), ElementsAre("step-00000001"));
+}
+
 TEST(Checkpoint, AFullDiskCostsOnlyThatCheckpoint) {
   const std::string root = test_folder();
   CheckpointWriter writer({root, 2, 1});

@@ -126,8 +126,10 @@ void EventFile::write_record(std::string_view event) {
   put_fixed(record, masked_crc(record));
   record += event;
   put_fixed(record, masked_crc(event));
-  std::fwrite(record.data(), 1, record.size(), file_.get());
-  std::fflush(file_.get());
+  const bool whole = std::fwrite(record.data(), 1, record.size(), file_.get()) == record.size() &&
+                     std::fflush(file_.get()) == 0;
+  if (!whole && written_.ok())
+    written_ = base::Error{base::Code::kIo, std::string("cannot be written: ") + std::strerror(errno), path_};
 }
 
 }  // namespace tw::train

@@ -33,6 +33,8 @@ class EventFile {
   void add(const base::OrderedJson& line, double wall_time);
 
   const std::string& path() const { return path_; }
+  /// The first failure of all that was added.
+  const base::Status& written() const { return written_; }
 
  private:
   struct Close {
@@ -43,6 +45,7 @@ class EventFile {
 
   std::string path_;
   std::unique_ptr<std::FILE, Close> file_;
+  base::Status written_ = base::Ok{};
 };
 
 /// CRC-32C (Castagnoli), as records of event files carry it.

@@ -73,6 +73,8 @@ CheckpointData checkpoint_of(const Trainer& trainer, const BatchLoader& loader, 
   CheckpointData data;
   data.step = place.step;
   data.validation_loss = validation_loss;
+  // Where a stage has no step yet, the weights and their loss are of the one before.
+  data.stage = static_cast<std::int64_t>(place.stage) - (place.stage_step == 0 && place.stage > 0 ? 1 : 0);
   data.state = {{"stage", place.stage},     {"stage_step", place.stage_step}, {"elapsed", place.elapsed},
                 {"skipped", place.skipped}, {"usual_norm", usual.norm},       {"norms_seen", usual.seen}};
   if (place.best) data.state["best"] = {{"loss", place.best->loss}, {"step", place.best->step}};

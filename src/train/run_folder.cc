@@ -56,40 +56,78 @@ OrderedJson without_free_keys(const spec::TrainConfig& config) {
   return json;
 }
 
+/// What a run keeps in its folder and deletes when it begins anew; run.json, which marks it as ours, goes
+/// last.
+constexpr const char* kOurs[] = {"/log.jsonl",   "/tensorboard", "/tokenizer",
+                                 "/checkpoints", "/config.json", kRun};
+
+/// Fails where the system cannot say, as for a name that is too long.
+base::Result<bool> exists(const std::string& path) {
+  std::error_code failed;
+  const fs::file_status status = fs::symlink_status(path, failed);
+  if (status.type() == fs::file_type::not_found) return false;
+  if (failed) return Error{Code::kIo, "cannot be read: " + failed.message(), path};
+  return true;
+}
+
+/// Whether run.json says that a run left what is there.
+base::Result<bool> marked(const std::string& folder) {
+  TW_ASSIGN_OR_RETURN(const bool there, exists(folder + kRun));
+  if (!there) return false;
+  TW_ASSIGN_OR_RETURN(const std::string text, base::read_file(folder + kRun));
+  return text.find("\"asked\"") != std::string::npos;
+}
+
 }  // namespace
 
 base::Result<spec::TrainConfig> RunFolder::asked() const {
-  if (!fs::exists(path_ + kRun)) return Error{Code::kNotFound, "holds no training run (no run.json)", path_};
+  TW_ASSIGN_OR_RETURN(const bool there, exists(path_ + kRun));
+  if (!there) return Error{Code::kNotFound, "holds no training run (no run.json)", path_};
   return recipe_of(path_, "asked");
 }
 
 Status RunFolder::make() const {
   std::error_code failed;
   fs::create_directories(path_, failed);
-  if (!failed && fs::exists(path_ + "/config.json") && !fs::exists(path_ + kRun)) {
-    return Error{Code::kInvalidArgument,
-                 "holds a model that no run of tokenworks left there: choose another --out", path_};
-  }
   if (failed) return Error{Code::kIo, "cannot create the folder: " + failed.message(), path_};
+  TW_ASSIGN_OR_RETURN(const bool ours, marked(path_));
+  for (const char* name : kOurs) {
+    if (ours) break;
+    TW_ASSIGN_OR_RETURN(const bool there, exists(path_ + name));
+    if (!there) continue;
+    return Error{
+        Code::kInvalidArgument,
+        fmt::format("holds {}, which no run of tokenworks left there: choose another --out", name + 1),
+        path_};
+  }
   return Ok{};
 }
 
 Status RunFolder::clear() const {
   std::error_code failed;
-  for (const char* name :
-       {kRun, "/log.jsonl", "/tensorboard", "/tokenizer", "/checkpoints", "/config.json"}) {
+  for (const char* name : kOurs) {
     fs::remove_all(path_ + name, failed);
     if (failed) return Error{Code::kIo, "cannot delete it: " + failed.message(), path_ + name};
   }
   return Ok{};
 }
 
+base::Result<bool> RunFolder::begun() const {
+  TW_ASSIGN_OR_RETURN(const bool there, exists(path_ + kRun));
+  if (!there) return false;
+  TW_ASSIGN_OR_RETURN(const std::string text, base::read_file(path_ + kRun));
+  auto json = base::parse_ordered_json(text);
+  return !json.ok() || !json->is_object() || !json->contains("asked") || json->contains("filled");
+}
+
 base::Result<std::optional<spec::TrainConfig>> RunFolder::open(const spec::TrainConfig& wanted,
                                                                bool anew) const {
   TW_RETURN_IF_ERROR(make());
-  const bool there = fs::exists(path_ + kRun);
-  if (anew || !there) {
+  TW_ASSIGN_OR_RETURN(const bool goes_on, begun());
+  if (anew || !goes_on) {
     TW_RETURN_IF_ERROR(clear());
+    // Marked before anything is prepared: what a stop leaves until then is ours.
+    TW_RETURN_IF_ERROR(write(OrderedJson{{"format", 1}, {"asked", spec::recipe_json(wanted)}}));
     return std::optional<spec::TrainConfig>();
   }
   TW_ASSIGN_OR_RETURN(const spec::TrainConfig before, asked());
@@ -111,11 +149,14 @@ base::Result<std::optional<spec::TrainConfig>> RunFolder::open(const spec::Train
   return std::optional(std::move(filled));
 }
 
-Status RunFolder::write(const spec::TrainConfig& asked, const spec::TrainConfig& filled) const {
-  const OrderedJson json = {
-      {"format", 1}, {"asked", spec::recipe_json(asked)}, {"filled", spec::recipe_json(filled)}};
+Status RunFolder::write(const OrderedJson& json) const {
   return base::write_file_atomically(path_ + kRun,
                                      json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n");
+}
+
+Status RunFolder::write(const spec::TrainConfig& asked, const spec::TrainConfig& filled) const {
+  return write(
+      OrderedJson{{"format", 1}, {"asked", spec::recipe_json(asked)}, {"filled", spec::recipe_json(filled)}});
 }
 
 }  // namespace tw::train

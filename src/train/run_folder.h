@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "base/json.h"
 #include "spec/train_config.h"
 
 namespace tw::train {
@@ -23,13 +24,17 @@ class RunFolder {
   /// Makes the folder ready for this recipe. The filled-in recipe of the run that is there, if it is a run of
   /// the same recipe (what cannot change a weight may differ, and is taken from `wanted`); nothing, if there
   /// is no run, or `anew`: then what an earlier run left is deleted. Fails with kInvalidArgument, naming the
-  /// first difference, for a run of another recipe, and for a folder that holds a model of somebody else.
+  /// first difference, for a run of another recipe, and for a folder without a run that holds a model,
+  /// checkpoints, or another name that a run deletes: nothing is deleted that run.json does not mark as ours.
   base::Result<std::optional<spec::TrainConfig>> open(const spec::TrainConfig& wanted, bool anew) const;
 
   base::Status write(const spec::TrainConfig& asked, const spec::TrainConfig& filled) const;
 
  private:
   base::Status make() const;
+  /// Whether there is a run that had its recipe filled in; without that it left nothing to go on from.
+  base::Result<bool> begun() const;
+  base::Status write(const base::OrderedJson& json) const;
   base::Status clear() const;
   std::string path_;
 };

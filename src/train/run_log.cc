@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <utility>
 
 #include "base/mmap.h"
 
@@ -37,7 +38,7 @@ double now() {
 
 }  // namespace
 
-base::Result<RunLog> RunLog::open(const std::string& folder, std::int64_t last_step) {
+base::Result<RunLog> RunLog::open(const std::string& folder, std::int64_t last_step, RunObserver& observer) {
   const std::string path = folder + "/log.jsonl", events = folder + "/tensorboard";
   constexpr std::size_t kMostBytes = std::size_t{1} << 32;
   const auto old = base::read_file(path, kMostBytes);
@@ -53,14 +54,18 @@ base::Result<RunLog> RunLog::open(const std::string& folder, std::int64_t last_s
   std::FILE* file = std::fopen(path.c_str(), "ae");
   if (file == nullptr)
     return Error{Code::kIo, std::string("cannot be written: ") + std::strerror(errno), path};
-  return RunLog(file, std::move(numbers));
+  return RunLog(path, file, std::move(numbers), observer);
 }
 
 void RunLog::add(const OrderedJson& line) {
   const std::string text = base::dump_json(line) + "\n";
-  std::fwrite(text.data(), 1, text.size(), file_.get());
-  std::fflush(file_.get());
+  base::Status written = base::Ok{};
+  if (std::fwrite(text.data(), 1, text.size(), file_.get()) != text.size() || std::fflush(file_.get()) != 0)
+    written = Error{Code::kIo, std::string("cannot be written: ") + std::strerror(errno), path_};
   events_.add(line, now());
+  if (written.ok()) written = events_.written();
+  if (written.ok() || std::exchange(told_, true)) return;
+  observer_->note("the run goes on, but not all of its log is kept: " + written.error().text());
 }
 
 void RunLog::step(const StepLine& l) {

@@ -14,12 +14,12 @@
 namespace tw::train {
 
 /// Appends lines, each whole when the call returns. What a crash left of a line, and lines past the step that
-/// a run goes on from, are taken out when it is opened. A line that cannot be written is given up: training
-/// is worth more than its log.
+/// a run goes on from, are taken out when it is opened. A line that cannot be written is given up, and the
+/// observer told once: training is worth more than its log.
 class RunLog {
  public:
-  /// FOLDER/log.jsonl and FOLDER/tensorboard/.
-  static base::Result<RunLog> open(const std::string& folder, std::int64_t last_step);
+  /// FOLDER/log.jsonl and FOLDER/tensorboard/. The observer must outlive it.
+  static base::Result<RunLog> open(const std::string& folder, std::int64_t last_step, RunObserver& observer);
   void step(const StepLine& line);
   void add(const base::OrderedJson& line);
 
@@ -27,9 +27,13 @@ class RunLog {
   struct Close {
     void operator()(std::FILE* file) const { std::fclose(file); }
   };
-  RunLog(std::FILE* file, EventFile events) : file_(file), events_(std::move(events)) {}
+  RunLog(std::string path, std::FILE* file, EventFile events, RunObserver& observer)
+      : path_(std::move(path)), file_(file), events_(std::move(events)), observer_(&observer) {}
+  std::string path_;
   std::unique_ptr<std::FILE, Close> file_;
   EventFile events_;
+  RunObserver* observer_;
+  bool told_ = false;
 };
 
 }  // namespace tw::train

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "io/atomic_file.h"
 #include "model/adapter_write.h"
 #include "model/save.h"
 #include "train/run_checkpoint.h"
@@ -30,7 +31,7 @@ Status move_model(const std::string& from, const std::string& to) {
   }
   if (failed) return Error{Code::kIo, "cannot be moved to its place: " + failed.message(), from};
   fs::remove_all(from, failed);
-  return Ok{};
+  return io::sync_folder(to);
 }
 
 }  // namespace

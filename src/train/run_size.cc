@@ -44,15 +44,6 @@ spec::TrainModel model_of(const Rung& rung) {
   return model;
 }
 
-/// Bytes of the matrices and transposes that weights are multiplied as.
-std::size_t copies_of(const model::ParamStore& store, base::DType type) {
-  std::size_t copies = 0;
-  for (const model::Param& param : store.params()) {
-    if (param.multiplied()) copies += base::row_bytes(type, param.elements());
-  }
-  return type == base::DType::kF32 ? copies : 2 * copies;
-}
-
 }  // namespace
 
 base::Result<spec::ModelConfig> config_of(const spec::TrainModel& m, std::int64_t vocab,
@@ -114,7 +105,7 @@ base::Result<StepMemory> trace_step(const spec::ModelConfig& config, const Train
   m.masters = params->masters().size_bytes();
   m.gradients = params->gradients().size_bytes();
   m.moments = 2 * m.masters;
-  m.multiplied = copies_of(store, options.type);
+  m.multiplied = params->multiplied_bytes();
   m.activations = ex.arena().peak();
   m.scratch = ex.scratch_peak() * static_cast<std::size_t>(workers);
   m.cache = 2 * static_cast<std::size_t>(rows / kernels::kKvBlock * config.kv_heads *
@@ -130,7 +121,7 @@ StepMemory memory_of(const Trainer& trainer) {
   m.masters = params.masters().size_bytes();
   m.gradients = params.gradients().size_bytes();
   m.moments = 2 * m.masters;
-  m.multiplied = copies_of(params.store(), trainer.options().type);
+  m.multiplied = params.multiplied_bytes();
   m.activations = trainer.activation_bytes();
   return m;
 }

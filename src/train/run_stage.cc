@@ -17,6 +17,7 @@ using base::Ok;
 using base::Status;
 
 constexpr int kMostRollBacks = 3;
+constexpr int kMostDraws = 1000;  ///< of a step's batches in a row that have nothing to learn from
 constexpr int kValidations = 20, kSamples = 5;  ///< in a stage, where no interval is given
 constexpr std::int64_t kValidationTokens = 1 << 16;
 
@@ -73,6 +74,7 @@ Status RunStage::resume(const Checkpoint& checkpoint) {
            std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(place_.elapsed));
   validations_ = std::floor(done() * kValidations + 1e-9);
   samples_ = std::floor(done() * kSamples + 1e-9);
+  took(checkpoint);
   return Ok{};
 }
 
@@ -113,10 +115,17 @@ bool RunStage::due(std::int64_t interval, double& parts_seen, int times) const {
   return true;
 }
 
-Status RunStage::save(std::optional<double> validation_loss) {
+/// A checkpoint that is written again must not lose the loss that it is kept for.
+void RunStage::took(const Checkpoint& checkpoint) {
+  last_loss_ = checkpoint.validation_loss();
+  loss_step_ = checkpoint.step();
+}
+
+Status RunStage::save() {
   place_.elapsed = elapsed();
   saved_ = Clock::now();
-  const Status before = parts_.writer.save(checkpoint_of(*trainer_, *loader_, place_, validation_loss));
+  const std::optional<double> loss = loss_step_ == place_.step ? last_loss_ : std::nullopt;
+  const Status before = parts_.writer.save(checkpoint_of(*trainer_, *loader_, place_, loss));
   if (!before.ok()) parts_.observer.note("a checkpoint was not written: " + before.error().text());
   return Ok{};
 }
@@ -153,15 +162,17 @@ base::Result<std::optional<double>> RunStage::validate_all() {
   return loss;
 }
 
-Status RunStage::validate_now() {
+/// True: none of the stage was smaller.
+base::Result<bool> RunStage::validate_now() {
   const std::int64_t most = config_.validation.tokens > 0 ? config_.validation.tokens : kValidationTokens;
   TW_ASSIGN_OR_RETURN(last_loss_, validate(most));
-  if (!last_loss_) return Ok{};
+  loss_step_ = place_.step;
+  if (!last_loss_) return false;
   parts_.log.add({{"step", place_.step}, {"stage", number_}, {"validation_loss", *last_loss_}});
   parts_.observer.validated(place_.step, *last_loss_, false);
-  if (!std::isfinite(*last_loss_) || (place_.best && place_.best->loss <= *last_loss_)) return Ok{};
+  if (!std::isfinite(*last_loss_) || (place_.best && place_.best->loss <= *last_loss_)) return false;
   place_.best = {*last_loss_, place_.step};
-  return config_.checkpoints.keep_best > 0 && !ended() ? save(last_loss_) : Status(Ok{});
+  return true;
 }
 
 Status RunStage::sample_now() {
@@ -196,6 +207,7 @@ Status RunStage::roll_back() {
   back.elapsed = elapsed();
   back.skipped = 0;
   place_ = back;
+  took(*checkpoint);
   parts_.log.add({{"step", place_.step}, {"event", "roll back"}, {"from", from}});
   parts_.observer.note(fmt::format(
       "too many steps were skipped: went back from step {} to the checkpoint of step {}", from, place_.step));
@@ -221,17 +233,38 @@ Status RunStage::after_step(const StepReport& report, double rate) {
   parts_.observer.stepped(line);
   if (place_.skipped >= config_.skip_limit) return roll_back();
   if (ended()) return Ok{};
-  if (due(config_.validation.interval, validations_, kValidations)) TW_RETURN_IF_ERROR(validate_now());
+  bool best = false;
+  if (due(config_.validation.interval, validations_, kValidations)) {
+    TW_ASSIGN_OR_RETURN(best, validate_now());
+  }
   if (due(config_.samples.interval, samples_, kSamples)) TW_RETURN_IF_ERROR(sample_now());
   const spec::TrainCheckpoints& c = config_.checkpoints;
   const bool save_now =
-      c.steps > 0 ? place_.stage_step % c.steps == 0 : seconds(Clock::now() - saved_) >= 60 * c.minutes;
-  return save_now ? save(std::nullopt) : Status(Ok{});
+      (best && c.keep_best > 0 && !ended()) ||
+      (c.steps > 0 ? place_.stage_step % c.steps == 0 : seconds(Clock::now() - saved_) >= 60 * c.minutes);
+  return save_now ? save() : Status(Ok{});
+}
+
+/// The batches of the next step that has a token to learn: of conversations only the answers are learnt, and
+/// where prompts are long, a step may have none.
+Status RunStage::draw() {
+  for (int draws = 0; draws < kMostDraws; ++draws) {
+    double weight = 0;
+    for (TrainBatch& batch : batches_) {
+      TW_RETURN_IF_ERROR(loader_->next(batch));
+      for (const float w : batch.weights) weight += w;
+    }
+    if (weight > 0) return Ok{};
+  }
+  return error(Code::kInvalidArgument,
+               "{} steps in a row have no token to learn from at step {}: of conversations only the answers "
+               "are learnt, and none begins within {} tokens: make the sequence longer",
+               kMostDraws, place_.step, stage_.sequence);
 }
 
 Status RunStage::step() {
   const double rate = this->rate();
-  for (TrainBatch& batch : batches_) TW_RETURN_IF_ERROR(loader_->next(batch));
+  TW_RETURN_IF_ERROR(draw());
   TW_ASSIGN_OR_RETURN(const StepReport report, trainer_->step(batches_, rate));
   last_seconds_ = report.seconds;
   ++place_.step;
@@ -243,17 +276,19 @@ Status RunStage::step() {
 base::Result<StageEnd> RunStage::run() {
   while (!ended()) {
     if (parts_.observer.stops()) {
-      TW_RETURN_IF_ERROR(save(std::nullopt));
+      TW_RETURN_IF_ERROR(save());
       TW_RETURN_IF_ERROR(parts_.writer.wait());
       return StageEnd::kStopped;
     }
     TW_RETURN_IF_ERROR(step());
   }
-  if (place_.stage_step > 0) TW_RETURN_IF_ERROR(validate_now());
+  if (place_.stage_step > 0) {
+    if (const auto best = validate_now(); !best.ok()) return best.error();
+  }
   const std::optional<RunPlace::Best> best = place_.best;
   place_ = {.step = place_.step, .stage = number_ + 1};
-  place_.best = best;
-  TW_RETURN_IF_ERROR(save(last_loss_));
+  if (place_.stage == config_.stages.size()) place_.best = best;  // the next stage has other data
+  TW_RETURN_IF_ERROR(save());
   TW_RETURN_IF_ERROR(parts_.writer.wait());
   return StageEnd::kDone;
 }

@@ -53,13 +53,15 @@ class RunStage {
   double done() const;
   bool ended() const;
   double rate() const;
+  base::Status draw();
   base::Status step();
   base::Status after_step(const StepReport& report, double rate);
   base::Status roll_back();
   base::Result<std::optional<double>> validate(std::int64_t most_tokens);
-  base::Status validate_now();
+  base::Result<bool> validate_now();
   base::Status sample_now();
-  base::Status save(std::optional<double> validation_loss);
+  void took(const Checkpoint& checkpoint);
+  base::Status save();
   bool due(std::int64_t interval, double& parts_seen, int times) const;
 
   const RunParts parts_;
@@ -75,6 +77,7 @@ class RunStage {
   double validations_ = 0, samples_ = 0;  ///< parts of the stage that have had theirs
   double validation_rate_ = 0;            ///< tokens a second
   std::optional<double> last_loss_;
+  std::int64_t loss_step_ = -1;  ///< whose weights it is of
   int roll_backs_ = 0;
 };
 

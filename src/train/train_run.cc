@@ -42,7 +42,6 @@ class Run {
       if (i + 1 == stages) break;
       TW_ASSIGN_OR_RETURN(from, newest());
       begun = RunStage::Clock::now();
-      place_.best.reset();  // by other data
     }
     return finish(*stage);
   }
@@ -117,10 +116,13 @@ base::Result<RunReport> train_run(const spec::TrainConfig& config, base::Team& t
   if (auto newest = latest_checkpoint(folder.checkpoints(), damaged); newest.ok()) {
     TW_ASSIGN_OR_RETURN(place, place_of(*newest));
     from = std::move(*newest);
+  } else if (const base::Error& why = newest.error(); why.code != Code::kNotFound) {
+    for (const std::string& line : damaged) observer.note(line);
+    return base::Error{why.code, why.message + ": start the run anew with --fresh", why.where};
   }
   for (const std::string& line : damaged) observer.note(line);
   if (place.step > 0 || !damaged.empty()) observer.note(fmt::format("goes on from step {}", place.step));
-  TW_ASSIGN_OR_RETURN(RunLog log, RunLog::open(folder.path(), place.step));
+  TW_ASSIGN_OR_RETURN(RunLog log, RunLog::open(folder.path(), place.step, observer));
   return Run(run, folder, options, log, team, observer).go(std::move(from), place);
 }
 

@@ -10,6 +10,7 @@
 #include "model/model_files.h"
 #include "train/checkpoint.h"
 #include "train/run_folder.h"
+#include "train/run_log.h"
 #include "train/run_prepare.h"
 #include "train/test_files.h"
 
@@ -251,6 +252,112 @@ TEST(TrainRun, WritesTheBestWeightsOfTheStage) {
   EXPECT_LT(*report->validation_loss, watcher.validations.at(40));
 }
 
+/// A stage's best is of that stage's data: one that begins after a stop, too, must not be held against it.
+TEST(TrainRun, AStageThatBeginsAfterAStopHasABestOfItsOwn) {
+  const std::string folder = test_folder();
+  spec::TrainConfig config = small_run(folder);
+  std::string noise;
+  for (std::uint32_t i = 1, x = 1; i < 12000; ++i) {
+    x = x * 1664525U + 1013904223U;
+    noise += i % 40 == 0 ? '\n' : static_cast<char>(' ' + (x >> 24) % 90);
+  }
+  write_text(folder + "/noise/a.txt", noise);
+  config.stages[0].steps = 40;
+  config.stages[1].data[0].path = folder + "/noise";  // no loss of it is as small as those of the text
+  config.checkpoints.steps = 100;
+  config.checkpoints.keep_last = 1;
+  config.validation.interval = 4;
+  base::Team team(1);
+  Watcher first, second;
+  first.break_at = 40;
+  ASSERT_TRUE(train_run(config, team, {}, first).ok());
+  const auto report = train_run(config, team, {}, second);
+  ASSERT_TRUE(report.ok()) << report.error().text();
+  ASSERT_GT(second.validations.at(52), first.validations.at(40));
+  EXPECT_GT(report->model_step, 40);
+  const auto best = std::min_element(second.validations.begin(), second.validations.end(),
+                                     [](const auto& a, const auto& b) { return a.second < b.second; });
+  EXPECT_EQ(report->model_step, best->first);
+}
+
+TEST(TrainRun, ABestThatIsSavedTwiceStaysTheBest) {
+  const std::string folder = test_folder();
+  spec::TrainConfig config = small_run(folder);
+  config.stages.pop_back();
+  config.checkpoints.steps = config.validation.interval = 4;
+  base::Team team(1);
+  Watcher watcher, again;
+  watcher.break_at = 4;
+  again.broken = true;
+  for (Watcher* each :
+       {&watcher, &again}) {  // the periodic save, and those of the stops, are of this step too
+    ASSERT_TRUE(train_run(config, team, {}, *each).ok());
+    const auto best = Checkpoint::open(config.out + "/checkpoints/step-00000004");
+    ASSERT_TRUE(best.ok()) << best.error().text();
+    EXPECT_EQ(best->validation_loss(), watcher.validations.at(4));
+  }
+}
+
+TEST(TrainRun, StartsOverOnlyWhereThereIsNothingToGoOnFrom) {
+  const std::string folder = test_folder();
+  const spec::TrainConfig config = small_run(folder);
+  base::Team team(1);
+  Watcher first, second;
+  first.break_at = 1;
+  ASSERT_TRUE(train_run(config, team, {}, first).ok());
+  write_text(config.out + "/checkpoints/step-00000001/state.json", "{}");
+  const auto refused = train_run(config, team, {}, second);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.error().text(), HasSubstr("--fresh"));
+  EXPECT_THAT(second.notes, HasSubstr("step-00000001/state.json"));
+  fs::remove_all(config.out + "/checkpoints");
+  EXPECT_TRUE(train_run(config, team, {}, second).ok());
+}
+
+TEST(TrainRun, APathThatCannotBeReadIsOneLine) {
+  const auto asked = RunFolder(std::string(5000, 'a')).asked();
+  ASSERT_FALSE(asked.ok());
+  EXPECT_THAT(asked.error().text(), HasSubstr("File name too long"));
+}
+
+TEST(TrainRun, TellsOnceThatItsLogCannotBeWritten) {
+  const std::string folder = test_folder();
+  Watcher watcher;
+  auto log = RunLog::open(folder, 0, watcher);
+  ASSERT_TRUE(log.ok()) << log.error().text();
+  const auto ignore = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit before{};
+  ::getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit small{1, before.rlim_max};
+  ::setrlimit(RLIMIT_FSIZE, &small);
+  for (int step = 1; step <= 3; ++step) log->add({{"step", step}, {"loss", 1.5}});
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, ignore);
+  EXPECT_THAT(watcher.notes, HasSubstr("log.jsonl: cannot be written: File too large"));
+  EXPECT_EQ(std::count(watcher.notes.begin(), watcher.notes.end(), '\n'), 1);
+}
+
+/// Of conversations with prompts longer than a step, whole steps have nothing to learn from.
+TEST(TrainRun, PassesOverStepsWithoutATokenToLearn) {
+  const std::string folder = test_folder();
+  spec::TrainConfig config = small_run(folder);
+  config.stages.pop_back();
+  std::string lines;
+  for (int i = 0; i < 60; ++i)
+    lines += R"({"messages": [{"role": "user", "content": ")" + std::string(i % 4 == 0 ? 5 : 600, 'x') +
+             std::to_string(i) + R"("}, {"role": "assistant", "content": "ho"}]})" + "\n";
+  write_text(folder + "/chat/a.jsonl", lines);
+  config.stages[0].data = {{folder + "/chat", "chat", 1}};
+  config.stages[0].sequence = config.stages[0].batch = config.stages[0].micro_batch = 64;
+  config.tokenizer = {"bpe", 300, ""};
+  config.validation.share = 0;
+  base::Team team(1);
+  Watcher watcher;
+  const auto report = train_run(config, team, {}, watcher);
+  ASSERT_TRUE(report.ok()) << report.error().text();
+  EXPECT_EQ(report->step, 12);
+}
+
 TEST(TrainRun, NamesWhatDoesNotFit) {
   const std::string folder = test_folder();
   base::Team team(1);
@@ -274,6 +381,41 @@ TEST(TrainRun, NamesWhatDoesNotFit) {
   config = small_run(folder);
   config.out = folder + "/model";
   EXPECT_THAT(train_run(config, team, {}, watcher).error().text(), HasSubstr("choose another --out"));
+}
+
+TEST(TrainRun, DeletesNothingThatNoRunLeft) {
+  const std::string folder = test_folder();
+  base::Team team(1);
+  Watcher watcher;
+  spec::TrainConfig config = small_run(folder);
+  RunOptions fresh;
+  fresh.fresh = true;
+  for (const char* name : {"checkpoints/mine", "tokenizer/mine", "tensorboard/mine", "log.jsonl"}) {
+    config.out = test_folder() + "/own";
+    write_text(folder + "/text/a.txt", some_text(300));
+    write_text(config.out + "/" + name, "precious");
+    for (const RunOptions& options : {RunOptions(), fresh}) {
+      const auto refused = train_run(config, team, options, watcher);
+      ASSERT_FALSE(refused.ok());
+      EXPECT_THAT(refused.error().text(),
+                  testing::AllOf(HasSubstr(config.out + ": holds "), HasSubstr("choose another --out")));
+    }
+    EXPECT_EQ(base::read_file(config.out + "/" + name).value(), "precious");
+    EXPECT_FALSE(fs::exists(config.out + "/run.json"));
+  }
+}
+
+TEST(TrainRun, ARunThatEndedWhileItPreparedCanBegin) {
+  const std::string folder = test_folder();
+  base::Team team(1);
+  Watcher watcher;
+  spec::TrainConfig config = small_run(folder);
+  const auto none = RunFolder(config.out).open(config, false);  // which the tokenizer would follow
+  ASSERT_TRUE(none.ok() && !*none);
+  write_text(config.out + "/tokenizer/half", "");
+  config.seed = 4;
+  EXPECT_TRUE(train_run(config, team, {}, watcher).ok());
+  EXPECT_FALSE(fs::exists(config.out + "/tokenizer/half"));
 }
 
 TEST(TrainRun, LearnsConversationsAndSavesTheirTemplate) {
@@ -339,6 +481,7 @@ TEST(TrainRun, TracesTheMemoryThatTheTrainerTakes) {
     options.isa = "avx2";
     options.type = type;
     const StepMemory memory = trace_step(config, options, 2).value();
+    EXPECT_EQ(memory.multiplied, memory_of(*Trainer::make(config, options, team).value()).multiplied);
     const auto trainer = Trainer::make(config, options, team).value();
     EXPECT_EQ(memory.masters, trainer->params().masters().size_bytes());
     EXPECT_EQ(memory.moments,
