@@ -33,6 +33,7 @@ base::Result<std::vector<ChartLine>> run_curves(const std::string& log,
   TW_ASSIGN_OR_RETURN(const base::MappedFile file, base::MappedFile::open(log));
   std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
   std::vector<ChartLine> lines;
+  lines.reserve(names.size());
   for (const std::string& name : names) lines.push_back({name, {}});
   std::set<std::string> known;
   for (int number = 1;; ++number) {
