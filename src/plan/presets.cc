@@ -77,6 +77,7 @@ const std::vector<PlannedModel>& preset_models() {
     auto table = CsvTable::parse(shipped("models.csv"), "models.csv");
     TW_CHECK(table.ok(), "models.csv is broken");
     std::vector<PlannedModel> list;
+    list.reserve(table->rows());
     for (std::size_t i = 0; i < table->rows(); ++i) list.push_back(model_of(Row(*table, i)));
     return list;
   }();

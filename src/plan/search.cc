@@ -352,6 +352,7 @@ base::Result<SearchResult> search(const Setting& s, const SearchOptions& options
   }
   const bool bounds = result.space > options.bounds_from;
   std::vector<Worker> workers;
+  workers.reserve(team.size());
   for (int i = 0; i < team.size(); ++i) workers.emplace_back(s, space, options, memory.value, bounds);
   std::vector<double> seconds(team.size());
   std::atomic<std::size_t> next{0};

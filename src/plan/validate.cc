@@ -205,6 +205,7 @@ base::Result<FittedStack> fit_stack(const std::vector<TrainingRow>& known, const
     return base::error(base::Code::kNotFound, "there is no stack \"{}\"; measured ones are {}", name, list);
   }
   std::vector<const Sample*> all;
+  all.reserve(samples.size());
   for (const Sample& sample : samples) all.push_back(&sample);
   result.rows = static_cast<int>(all.size());
   result.constants = fit_constants(all);
