@@ -15,7 +15,7 @@ import unittest
 from pathlib import Path
 
 PROGRAM = os.path.abspath(sys.argv.pop(1))
-PLAYS = Path(__file__).parent.parent / "data/text/tinyshakespeare.txt"
+PLAYS = Path(__file__).parent / "data/text/tinyshakespeare.txt"
 SMALL = ("--tokenizer-vocab", "300", "--model-layers", "1", "--model-width", "32", "--sequence", "32", "--batch", "128",
          "--no-peak", "--isa", "avx2", "--samples-tokens", "8")
 
