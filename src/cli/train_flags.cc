@@ -16,15 +16,11 @@ std::string absolute(const std::string& path, const fs::path& from) {
              : (fs::path(path).is_absolute() ? fs::path(path) : from / path).lexically_normal().string();
 }
 
-bool is_path(const std::string& start) {
-  return start != "auto" && start != "none" && start != "previous";
-}
-
 /// Where a recipe's paths begin.
 void resolve(spec::TrainConfig& config, const fs::path& from) {
   for (spec::TrainStage& stage : config.stages) {
     for (spec::TrainData& data : stage.data) data.path = absolute(data.path, from);
-    if (is_path(stage.start)) stage.start = absolute(stage.start, from);
+    if (stage.starts_from_path()) stage.start = absolute(stage.start, from);
   }
   config.tokenizer.path = absolute(config.tokenizer.path, from);
 }

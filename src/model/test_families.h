@@ -2,6 +2,7 @@
 // tools/make_family_golden.py).
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "base/check.h"
 #include "base/json.h"
 #include "base/mmap.h"
+#include "model/test_harness.h"
 
 namespace tw::model {
 
@@ -53,6 +55,21 @@ inline std::vector<std::vector<float>> golden_logits(const base::Json& golden) {
   for (std::size_t i = 0; i < rows.size(); ++i)
     std::memcpy(rows[i].data(), bytes.data() + i * vocab * sizeof(float), vocab * sizeof(float));
   return rows;
+}
+
+/// Of all prompts' logits from the golden ones, each prompt in a sequence of its own.
+inline double largest_golden_difference(Harness& harness, const base::Json& golden) {
+  const auto expected = golden_logits(golden);
+  double largest = 0;
+  std::size_t at = 0;
+  int sequence = 0;
+  for (const base::Json& prompt : golden["prompts"]) {
+    harness.add(sequence++, ids_of(prompt["ids"]), 0, true);
+    for (const auto& row : harness.run())
+      largest = std::max(largest, largest_difference(row, expected.at(at++)));
+  }
+  TW_CHECK(at == expected.size(), "every golden row is compared");
+  return largest;
 }
 
 }  // namespace tw::model

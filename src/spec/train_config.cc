@@ -60,8 +60,7 @@ Status check_model(const TrainModel& m) {
 Status check_adapter(const TrainConfig& c) {
   if (c.adapter.rank == 0) return Ok{};
   for (std::size_t i = 0; i < c.stages.size(); ++i) {
-    const std::string& start = c.stages[i].start;
-    const bool path = start != "auto" && start != "none" && start != "previous";
+    const bool path = c.stages[i].starts_from_path();
     if (i == 0 && !path)
       return error(Code::kInvalidArgument, "an adapter is learnt beside a model: give stage 1 a \"start\"");
     if (c.stages[i].rope_theta > 0)

@@ -85,6 +85,8 @@ struct TrainStage {
   TrainSchedule schedule;
   TrainOptimizer optimizer;
 
+  bool starts_from_path() const { return start != "auto" && start != "none" && start != "previous"; }
+
   template <typename Self, typename Visitor>
   static void visit(Self& c, Visitor&& v) {
     v("name", c.name, "for people and the log", kAnyText);

@@ -31,10 +31,6 @@ std::vector<std::string> targets_of(const std::string& text) {
   return names;
 }
 
-bool is_path(const std::string& start) {
-  return start != "auto" && start != "none" && start != "previous";
-}
-
 std::int64_t context_of(const spec::TrainConfig& c) {
   if (c.model.context > 0) return c.model.context;
   std::int64_t longest = 0;
@@ -70,7 +66,7 @@ class Preparation {
     spec::TrainConfig& c = run_.config;
     TW_ASSIGN_OR_RETURN(run_.type, product_type(c.precision, c.isa));
     c.precision = run_.type == base::DType::kBF16 ? "bf16" : "fp32";
-    if (!is_path(c.stages[0].start)) return Ok{};
+    if (!c.stages[0].starts_from_path()) return Ok{};
     TW_ASSIGN_OR_RETURN(run_.start, model::ModelFiles::open(c.stages[0].start));
     if (c.adapter.rank > 0) TW_RETURN_IF_ERROR(load_base());
     if (c.tokenizer.kind == "bpe" && c.tokenizer.vocab == 0) c.tokenizer = {"file", 0, c.stages[0].start};
