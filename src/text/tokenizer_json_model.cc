@@ -222,13 +222,17 @@ base::Status read_added_tokens(const Json& added, TokenizerSpec& spec) {
   if (added.is_null()) return base::Ok{};
   if (!added.is_array()) return error(Code::kCorrupt, "tokenizer.json: \"added_tokens\" is no array");
   const auto limit = static_cast<std::int64_t>(spec.tokens.size() + added.size()) + kMaxGap;
-  std::map<TokenId, std::string> texts;
+  std::map<TokenId, AddedToken> firsts;
   for (const Json& item : added) {
     TW_ASSIGN_OR_RETURN(AddedToken token, read_added_token(item));
-    const std::string& first = texts.try_emplace(token.id, token.text).first->second;
-    if (first != token.text) {  // the text of one would give the other, which may be a control token
+    const AddedToken& first = firsts.try_emplace(token.id, token).first->second;
+    if (first.text != token.text) {  // the text of one would give the other, which may be a control token
       return error(Code::kCorrupt, "tokenizer.json: \"added_tokens\": id {} is both \"{}\" and \"{}\"",
-                   token.id, first, token.text);
+                   token.id, first.text, token.text);
+    }
+    if (first.special != token.special) {  // plain text would give what is a control token by the other
+      return error(Code::kCorrupt, "tokenizer.json: \"added_tokens\": id {} (\"{}\") is both special and not",
+                   token.id, token.text);
     }
     const TokenType type = token.special ? TokenType::kControl : TokenType::kUserDefined;
     TW_RETURN_IF_ERROR(set_token(spec, token.id, token.text, type, limit));

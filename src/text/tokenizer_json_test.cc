@@ -95,6 +95,8 @@ TEST(TokenizerJsonTest, BrokenFilesFailWithTheReason) {
       {"added_tokens", R"([{"id": -5, "content": "x"}])", "id"},
       {"added_tokens", R"([{"id": 3, "content": "x"}, {"id": 3, "content": "y", "special": true}])",
        "id 3 is both \"x\" and \"y\""},
+      {"added_tokens", R"([{"id": 3, "content": "x"}, {"id": 3, "content": "x", "special": true}])",
+       "id 3 (\"x\") is both special and not"},
       {"pre_tokenizer", R"({"type": "Split", "behavior": "Isolated"})", "pattern"},
       {"post_processor", R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "?"}}]})",
        "unknown"}};
