@@ -73,6 +73,16 @@ struct RmsNormArgs {
   float epsilon;
 };
 
+/// LayerNorm: out[t, :] = (x[t, :] - mean) / sqrt(variance + epsilon) * weight + bias. Rows lie beside each
+/// other.
+struct LayerNormArgs {
+  const float* x;
+  float* out;                  ///< may be x
+  const float *weight, *bias;  ///< [D]
+  std::int64_t row_begin, row_end, width;
+  float epsilon;
+};
+
 /// Rotates rows in place: pair i of each head by the angle whose cosine and sine are cos[t, i], sin[t, i].
 struct RopeArgs {
   float* x;             ///< [T, heads, d]
@@ -161,6 +171,14 @@ struct SiluMulArgs {
   std::int64_t stride;  ///< of all three
 };
 
+/// GELU by its tanh form (arXiv 1606.08415, section 2): 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x³))).
+struct GeluArgs {
+  const float* x;
+  float* out;  ///< may be x
+  std::int64_t row_begin, row_end, column_begin, column_end;
+  std::int64_t stride;  ///< of both
+};
+
 /// One way to run the products of a weight type. Immutable.
 struct MatmulPath {
   const char* name;         ///< "avx512 vnni panels of 16, nibbles", for info and bench
@@ -234,6 +252,8 @@ struct KernelSlots {
   void (*merge_attention)(const AttentionArgs&) = nullptr;   ///< of what `attention` left in partials
   void (*prompt_attention)(const AttentionArgs&) = nullptr;  ///< of prompts
   void (*silu_mul)(const SiluMulArgs&) = nullptr;
+  void (*layer_norm)(const LayerNormArgs&) = nullptr;
+  void (*gelu)(const GeluArgs&) = nullptr;
   TrainSlots train;
   const TrainMatmul* train_matmul = nullptr;  ///< in bf16; null: by the paths of plain rows
   std::uint64_t (*read_sum)(const ReadArgs&) = nullptr;

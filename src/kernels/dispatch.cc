@@ -111,6 +111,8 @@ void fill_from(TrainSlots& table, const TrainSlots& lower) {
     if (table.*slot == nullptr) table.*slot = lower.*slot;
   };
   fill(&TrainSlots::rms_norm_backward);
+  fill(&TrainSlots::layer_norm_backward);
+  fill(&TrainSlots::gelu_backward);
   fill(&TrainSlots::add_column_sums);
   fill(&TrainSlots::silu_mul_backward);
   fill(&TrainSlots::cross_entropy);
@@ -136,6 +138,8 @@ void fill_from(Table& table, const KernelSlots& lower) {
   if (table.merge_attention == nullptr) table.merge_attention = lower.merge_attention;
   if (table.prompt_attention == nullptr) table.prompt_attention = lower.prompt_attention;
   if (table.silu_mul == nullptr) table.silu_mul = lower.silu_mul;
+  if (table.layer_norm == nullptr) table.layer_norm = lower.layer_norm;
+  if (table.gelu == nullptr) table.gelu = lower.gelu;
   if (table.read_sum == nullptr) table.read_sum = lower.read_sum;
   if (table.peak == nullptr) table.peak = lower.peak;
 }

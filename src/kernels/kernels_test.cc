@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 #include <cstring>
 #include <random>
 #include <tuple>
@@ -169,6 +170,12 @@ TEST_P(Rows, NormRotationAndActivationEqualTheReference) {
     table_.silu_mul({x.data(), up.data(), a.data(), 0, rows, 0, width, width});
     reference_.silu_mul({x.data(), up.data(), b.data(), 0, rows, 0, width, width});
     EXPECT_LT(largest_difference(a, b), 1e-5);
+    table_.gelu({x.data(), a.data(), 0, rows, 0, width, width});
+    reference_.gelu({x.data(), b.data(), 0, rows, 0, width, width});
+    EXPECT_LT(largest_difference(a, b), 1e-5);
+    table_.layer_norm({x.data(), a.data(), weight.data(), up.data(), 0, rows, width, 1e-5F});
+    reference_.layer_norm({x.data(), b.data(), weight.data(), up.data(), 0, rows, width, 1e-5F});
+    EXPECT_LT(largest_difference(a, b), 1e-5);
   }
   for (const std::int64_t d : {2, 8, 12, 64, 80, 128}) {
     for (const bool interleaved : {false, true}) {
@@ -186,13 +193,19 @@ TEST_P(Rows, NormRotationAndActivationEqualTheReference) {
   }
 }
 
-TEST_P(Rows, SiluIsExactFarOut) {
+TEST_P(Rows, ActivationsAreExactFarOut) {
   const std::vector<float> x = {-1000, -90, -87.4F, -20, -1e-8F, 0, 1e-8F, 20, 87.4F, 1000}, up(x.size(), 1);
   std::vector<float> out(x.size());
   const auto n = static_cast<std::int64_t>(x.size());
   table_.silu_mul({x.data(), up.data(), out.data(), 0, 1, 0, n, n});
   for (std::size_t i = 0; i < x.size(); ++i) {
     const double exact = x[i] / (1 + std::exp(-static_cast<double>(x[i])));
+    EXPECT_NEAR(out[i], exact, 1e-6 * std::fabs(exact) + 1e-30) << x[i];
+  }
+  table_.gelu({x.data(), out.data(), 0, 1, 0, n, n});
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double v = x[i], inner = std::sqrt(2 / std::numbers::pi) * (v + 0.044715 * v * v * v);
+    const double exact = v / (1 + std::exp(-2 * inner));
     EXPECT_NEAR(out[i], exact, 1e-6 * std::fabs(exact) + 1e-30) << x[i];
   }
 }

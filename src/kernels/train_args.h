@@ -19,12 +19,22 @@ struct RmsNormBackwardArgs {
   bool add;  ///< to what is in d_x
 };
 
-/// sums[i] += sum_t a[t, i] * b[t, i] * scale[t] for columns [column_begin, column_end); without b and scale
-/// sum_t a[t, i].
+/// Of LayerNormArgs, by its input: d_x[t, :] (+)= r * (g - mean(g) - u * mean(g * u)), g = d_out * weight, u
+/// the row without its mean times r = 1 / sqrt(variance + epsilon).
+struct LayerNormBackwardArgs {
+  const float *x, *weight, *d_out;
+  float* d_x;    ///< must not be d_out
+  float* units;  ///< [T, D]: u of each row, for the weight's gradient
+  std::int64_t row_begin, row_end, width;
+  float epsilon;
+  bool add;  ///< to what is in d_x
+};
+
+/// sums[i] += sum_t a[t, i] * b[t, i] * scale[t] for columns [column_begin, column_end).
 struct ColumnSumArgs {
   const float* a;
   const float* b;      ///< null: 1
-  const float* scale;  ///< [T]; null with b
+  const float* scale;  ///< [T]; null: 1
   float* sums;
   std::int64_t rows, column_begin, column_end, stride;
 };
@@ -33,6 +43,13 @@ struct ColumnSumArgs {
 /// gradient by the product, becomes the product.
 struct SiluMulBackwardArgs {
   float *gate, *up, *out;
+  std::int64_t begin, end;  ///< elements
+};
+
+/// Of GeluArgs, everything in place: `x` becomes its own gradient, `out`, which comes as the gradient by
+/// gelu(x), becomes gelu(x).
+struct GeluBackwardArgs {
+  float *x, *out;
   std::int64_t begin, end;  ///< elements
 };
 
@@ -110,6 +127,8 @@ struct AdamWArgs {
 /// The kernels of training, all of them in fp32.
 struct TrainSlots {
   void (*rms_norm_backward)(const RmsNormBackwardArgs&) = nullptr;
+  void (*layer_norm_backward)(const LayerNormBackwardArgs&) = nullptr;
+  void (*gelu_backward)(const GeluBackwardArgs&) = nullptr;
   void (*add_column_sums)(const ColumnSumArgs&) = nullptr;
   void (*silu_mul_backward)(const SiluMulBackwardArgs&) = nullptr;
   void (*cross_entropy)(const CrossEntropyArgs&) = nullptr;

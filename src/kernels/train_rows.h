@@ -53,8 +53,8 @@ void add_column_sums(const ColumnSumArgs& a) {
     typename V::Floats sum = V::all(0);
     for (std::int64_t t = 0; t < a.rows; ++t) {
       const typename V::Floats v = V::load(a.a + t * a.stride + i, lanes);
-      const typename V::Floats factor =
-          a.b == nullptr ? V::all(1) : V::mul(V::load(a.b + t * a.stride + i, lanes), V::all(a.scale[t]));
+      const typename V::Floats other = a.b == nullptr ? V::all(1) : V::load(a.b + t * a.stride + i, lanes);
+      const typename V::Floats factor = a.scale == nullptr ? other : V::mul(other, V::all(a.scale[t]));
       sum = V::fma(v, factor, sum);
     }
     V::store(a.sums + i, V::add(V::load(a.sums + i, lanes), sum), lanes);

@@ -114,6 +114,7 @@ void Transformer::declare_attention(ParamStore& store, const std::string& prefix
     layer.k_norm = vector("k_norm.weight", c.head_dim);
   }
   layer.o = declare_adding(store, prefix + "o_proj.weight", c.q_width());
+  if (c.linear_bias) layer.o_bias = vector("o_proj.bias", c.width);
 }
 
 void Transformer::declare_latent(ParamStore& store, const std::string& prefix, Layer& layer) const {
@@ -156,19 +157,27 @@ void Transformer::declare_ffn(ParamStore& store, const std::string& prefix, std:
   } else if (c.ffn == spec::FfnKind::kGated) {
     gated("", c.ffn_width, layer.gate, layer.up, layer.down);
   } else {
-    layer.up = matrix("up_proj.weight", c.ffn_width, c.width, Shard::kRows);
+    layer.up = &store.declare_linear(prefix + "up_proj.weight", {c.ffn_width, c.width}, Shard::kRows);
     layer.down = declare_adding(store, prefix + "down_proj.weight", c.ffn_width);
+    if (c.linear_bias) {
+      layer.up_bias = &store.declare(prefix + "up_proj.bias", {c.ffn_width}, Use::kVector, Shard::kRows);
+      layer.down_bias = &store.declare(prefix + "down_proj.bias", {c.width}, Use::kVector);
+    }
   }
 }
 
 ops::Tensor Transformer::forward(ops::Exec& ex, const Batch& batch, const KvView& kv) const {
   ex.enter_layer(-1);
-  ops::Tensor x = ops::embed(ex, batch.tokens(), embedding_->table);
-  if (positions_ != nullptr) ops::add_positions(ex, x, positions_->table);
+  const ops::LearnedPositions learned{batch.positions(), positions_ == nullptr ? ops::EmbeddingTable{}
+                                                                              : positions_->table};
+  ops::Tensor x =
+      ops::embed(ex, batch.tokens(), embedding_->table, positions_ == nullptr ? nullptr : &learned);
   if (ex.sharding().sequence) x = rows_of_rank(x, ex.sharding().tensor);
   x = ops::sum_over_ranks(ex, x);
   ops::Tensor next = ex.output(x.shape);
-  const ops::RopeTable rope = ops::rope_table(ex, batch.positions(), inverse_frequencies_);
+  const ops::RopeTable rope = positions_ != nullptr
+                                  ? ops::RopeTable{}
+                                  : ops::rope_table(ex, batch.positions(), inverse_frequencies_);
   ops::AttentionPlace place{batch.positions(), batch.row_blocks(),     batch.tiles(), {},
                             kv.longest,        batch.generated_rows(), batch.groups()};
   const auto adapters = batch.adapters();
@@ -186,7 +195,8 @@ ops::Tensor Transformer::forward(ops::Exec& ex, const Batch& batch, const KvView
 }
 
 ops::Tensor Transformer::norm(ops::Exec& ex, const Norm& norm, ops::Tensor x) const {
-  if (norm.bias != nullptr) return ops::layer_norm(ex, x, norm.weight->vector, norm.bias->vector);
+  if (norm.bias != nullptr) 
+    return ops::layer_norm(ex, x, norm.weight->vector, norm.bias->vector, config_.norm_epsilon);
   return ops::rms_norm(ex, x, norm.weight->vector, config_.norm_epsilon);
 }
 
@@ -211,7 +221,8 @@ void Transformer::run_layer(ops::Exec& ex, const Layer& layer, ops::Tensor x, op
   const ops::Qkv projected = queries(ex, layer, attention_input, rope, place, adapters);
   const ops::Tensor mixed = ops::attention(ex, projected, attention_, place);
   ops::Tensor middle = ex.output(x.shape);
-  ops::linear_residual(ex, mixed, layer.o->matrix, place.generated, x, middle, {adapters, layer.o->linear});
+  ops::linear_residual(ex, mixed, layer.o->matrix, place.generated, x, middle,
+                       {adapters, layer.o->linear}, vector_of(layer.o_bias));
   middle = ops::sum_over_ranks(ex, middle);
 
   const ops::Tensor ffn_input = ops::gather_rows_of_ranks(ex, norm(ex, layer.ffn_norm, middle));
@@ -234,7 +245,9 @@ void Transformer::run_ffn(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops:
     w.capacity = config_.experts.capacity;
     ops::moe_ffn(ex, x, w, residual, out);
   } else if (layer.gate == nullptr) {
-    ops::gelu_ffn(ex, x, layer.up->matrix, layer.down->matrix, residual, out);
+    const ops::GeluWeights weights{&layer.up->matrix, &layer.down->matrix, vector_of(layer.up_bias),
+                                   vector_of(layer.down_bias)};
+    ops::gelu_ffn(ex, x, weights, generated, residual, out, {adapters, layer.up->linear});
   } else {
     ops::gated_ffn(ex, x, layer.gate->matrix, layer.up->matrix, layer.down->matrix, generated, residual, out,
                    {adapters, layer.gate->linear});

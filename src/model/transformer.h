@@ -35,6 +35,7 @@ class Transformer {
     Norm attention_norm, ffn_norm;
     const Param *q = nullptr, *k = nullptr, *v = nullptr, *o = nullptr;
     const Param *q_bias = nullptr, *k_bias = nullptr, *v_bias = nullptr, *q_norm = nullptr, *k_norm = nullptr;
+    const Param *o_bias = nullptr, *up_bias = nullptr, *down_bias = nullptr;
     const Param *q_down = nullptr, *kv_down = nullptr, *kv_up = nullptr;  ///< latent attention; q is its q_up
     const Param *q_down_norm = nullptr, *kv_down_norm = nullptr;
     const Param *gate = nullptr, *up = nullptr, *down = nullptr;  ///< of one expert where there is a router

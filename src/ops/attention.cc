@@ -29,14 +29,15 @@ void project(Exec& ex, Tensor x, const QkvWeights& w, std::int64_t generated, co
   low.add_all(ex, {out.q, out.k, out.v});
 }
 
-/// RMSNorm of each head of `raw` into x, then the rotation, of rows [begin, end). Without a norm both are the
-/// same.
+/// RMSNorm of each head of `raw` into x, then the rotation, of rows [begin, end), as far as they are wanted.
+/// Without a norm both are the same.
 void norm_and_rotate(Exec& ex, Tensor raw, Tensor x, Tensor norm, const RopeTable& rope,
                      const AttentionShape& s, std::int64_t heads, std::int64_t begin, std::int64_t end) {
   if (norm.data != nullptr) {
     ex.table().rms_norm({raw.f32(), x.f32(), norm.f32(), begin * heads, end * heads, s.head_dim, s.head_dim,
                          static_cast<float>(s.norm_epsilon)});
   }
+  if (rope.cos.shape.rank() == 0) return;
   ex.table().rope({x.f32(), x.row_stride(), rope.cos.f32(), rope.sin.f32(), begin, end, heads, s.head_dim,
                    s.interleaved});
 }
@@ -53,7 +54,7 @@ struct SavedQkv {
 /// Takes the rotation and the norm of each head back: d becomes the gradient of the projection.
 void unrotate(const Backward& b, const SavedQkv& s, Tensor& d, Tensor raw, Tensor norm, std::int64_t heads) {
   Exec& ex = b.ex;
-  if (!ex.tracing()) {
+  if (!ex.tracing() && s.rope.cos.shape.rank() > 0) {
     ex.slice(d.rows(), 1, [&](std::int64_t begin, std::int64_t end) {
       ex.table().rope({d.f32(), d.row_stride(), s.rope.cos.f32(), s.rope.negative_sin.f32(), begin, end,
                        heads, s.shape.head_dim, s.shape.interleaved});
@@ -122,7 +123,7 @@ Qkv qkv_rope(Exec& ex, Tensor x, const QkvWeights& w, const RopeTable& rope, con
   } else {
     ex.record(fused_cost("qkv_rope", rows, {w.q, w.k, w.v}));
     const auto rotated = static_cast<double>(rows * (w.q->n() + w.k->n()));
-    ex.record(rows_cost("rope", rotated, rotated));
+    if (rope.cos.shape.rank() > 0) ex.record(rows_cost("rope", rotated, rotated));
   }
   if (!ex.training()) return {q, {}, {}};
   if (Tape* tape = ex.recording())

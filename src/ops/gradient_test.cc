@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::int64_t kRows = 37;
 const std::vector<std::int32_t> kIds = {3, 0, 6, 3, 3, 1, 6, 0, 3};
+const std::vector<std::int32_t> kPlaces = {0, 1, 2, 3, 4, 0, 1, 0, 1};
 const std::vector<std::int32_t> kTaken = {4, 0, 0, 36, 7};
 
 /// Documents of 1, 19 and 17 rows, or one of `rows`.
@@ -64,11 +65,14 @@ GradientCase linear_case(std::int64_t n, std::int64_t k) {
 
 GradientCase residual_case() {
   return {"linear_residual",
-          {{Role::kValue, {kRows, 24}}, {Role::kValue, {kRows, 40}}, {Role::kMatrix, {24, 40}}},
-          [](auto& in) { return plus(times(in[1], in[2], 40), in[0]); },
+          {{Role::kValue, {kRows, 24}},
+           {Role::kValue, {kRows, 40}},
+           {Role::kMatrix, {24, 40}},
+           {Role::kVector, {24}}},
+          [](auto& in) { return plus(times(in[1], in[2], 40, in[3]), in[0]); },
           [](Exec& ex, auto& in) {
             const Tensor out = ex.output({kRows, 24});
-            linear_residual(ex, in.tensors[1], in.matrices[2], 0, in.tensors[0], out);
+            linear_residual(ex, in.tensors[1], in.matrices[2], 0, in.tensors[0], out, {}, in.tensors[3]);
             return out;
           }};
 }
@@ -93,6 +97,39 @@ GradientCase ffn_case() {
           }};
 }
 
+/// With biases; `adapted`: and an adapter on each product.
+GradientCase gelu_ffn_case(bool adapted) {
+  constexpr std::int64_t kWidth = 24, kHidden = 50, kRank = 3;
+  GradientCase c{
+      adapted ? "adapted_gelu_ffn" : "gelu_ffn",
+      {{Role::kValue, {kRows, kWidth}},
+       {Role::kValue, {kRows, kWidth}},
+       {Role::kMatrix, {kHidden, kWidth}},
+       {Role::kVector, {kHidden}},
+       {Role::kMatrix, {kWidth, kHidden}},
+       {Role::kVector, {kWidth}}},
+      [=](auto& in) {
+        Numbers middle = times(in[1], in[2], kWidth, in[3]);
+        if (adapted) middle = plus(middle, low_rank(in[1], in[6], in[7], kWidth, kAdapterScale));
+        const Numbers hidden = gelu_of(middle);
+        Numbers out = plus(times(hidden, in[4], kHidden, in[5]), in[0]);
+        if (adapted) out = plus(out, low_rank(hidden, in[8], in[9], kHidden, kAdapterScale));
+        return out;
+      },
+      [](Exec& ex, auto& in) {
+        const Tensor out = ex.output({kRows, kWidth});
+        const GeluWeights weights{&in.matrices[2], &in.matrices[4], in.tensors[3], in.tensors[5]};
+        gelu_ffn(ex, in.tensors[1], weights, 0, in.tensors[0], out, in.adapters);
+        return out;
+      }};
+  if (!adapted) return c;
+  for (const std::vector<std::int64_t>& shape : std::vector<std::vector<std::int64_t>>{
+           {kRank, kWidth}, {kHidden, kRank}, {kRank, kHidden}, {kWidth, kRank}})
+    c.inputs.push_back({Role::kMatrix, shape});
+  c.adapters = {{6, 7}, {8, 9}};
+  return c;
+}
+
 std::vector<float> frequencies(std::int64_t d) {
   std::vector<float> result;
   for (std::int64_t i = 0; i < d / 2; ++i)
@@ -102,7 +139,7 @@ std::vector<float> frequencies(std::int64_t d) {
 
 /// With biases, norms of heads and the rotation; then attention, for gradients of all three.
 GradientCase qkv_case(const char* name, const Heads& h, bool interleaved, bool norms,
-                      std::int64_t rows = kRows) {
+                      std::int64_t rows = kRows, bool turned = true) {
   constexpr std::int64_t kWidth = 20;
   const std::int64_t q = h.heads * h.d, kv = h.kv_heads * h.d;
   auto documents = std::make_shared<Documents>(rows, h);
@@ -120,9 +157,11 @@ GradientCase qkv_case(const char* name, const Heads& h, bool interleaved, bool n
             Numbers queries = times(in[0], in[1], kWidth, in[4]), keys = times(in[0], in[2], kWidth, in[5]);
             if (norms) queries = rms_normed(queries, in[7], 1e-3), keys = rms_normed(keys, in[8], 1e-3);
             const auto& positions = documents->positions;
-            return attended(rotated(queries, positions, frequencies(h.d), interleaved),
-                            rotated(keys, positions, frequencies(h.d), interleaved),
-                            times(in[0], in[3], kWidth, in[6]), positions, h);
+            if (turned) {
+              queries = rotated(queries, positions, frequencies(h.d), interleaved);
+              keys = rotated(keys, positions, frequencies(h.d), interleaved);
+            }
+            return attended(queries, keys, times(in[0], in[3], kWidth, in[6]), positions, h);
           },
           [=](Exec& ex, auto& in) {
             const auto& t = in.tensors;
@@ -130,7 +169,8 @@ GradientCase qkv_case(const char* name, const Heads& h, bool interleaved, bool n
             if (norms) w.q_norm = t[7], w.k_norm = t[8];
             const AttentionShape shape{h.heads, h.kv_heads, h.d, h.window, interleaved, 1e-3};
             const AttentionPlace place = documents->place(h);
-            const RopeTable rope = rope_table(ex, documents->positions, frequencies(h.d));
+            const RopeTable rope =
+                turned ? rope_table(ex, documents->positions, frequencies(h.d)) : RopeTable{};
             return attention(ex, qkv_rope(ex, t[0], w, rope, shape, place), shape, place);
           }};
 }
@@ -271,6 +311,20 @@ std::vector<GradientCase> all_cases() {
              return out;
            },
            [](Exec& ex, auto& in) { return embed(ex, kIds, in.tables[0]); }},
+          {"embed_with_positions",
+           {{Role::kTable, {7, 10}}, {Role::kTable, {5, 10}}},
+           [](auto& in) {
+             Numbers out;
+             for (std::size_t t = 0; t < kIds.size(); ++t) {
+               for (std::int64_t i = 0; i < 10; ++i)
+                 out.push_back(in[0][kIds[t] * 10 + i] + in[1][kPlaces[t] * 10 + i]);
+             }
+             return out;
+           },
+           [](Exec& ex, auto& in) {
+             const LearnedPositions learned{kPlaces, in.tables[1]};
+             return embed(ex, kIds, in.tables[0], &learned);
+           }},
           {"gather_rows",
            {{Role::kValue, {kRows, 11}}},
            [](auto& in) {
@@ -284,13 +338,23 @@ std::vector<GradientCase> all_cases() {
            {{Role::kValue, {kRows, 45}}, {Role::kVector, {45}}},
            [](auto& in) { return rms_normed(in[0], in[1], 0.5); },
            [](Exec& ex, auto& in) { return rms_norm(ex, in.tensors[0], in.tensors[1], 0.5); }},
+          {"layer_norm",
+           {{Role::kValue, {kRows, 45}}, {Role::kVector, {45}}, {Role::kVector, {45}}},
+           [](auto& in) { return layer_normed(in[0], in[1], in[2], 0.5); },
+           [](Exec& ex, auto& in) {
+             return layer_norm(ex, in.tensors[0], in.tensors[1], in.tensors[2], 0.5);
+           }},
           linear_case(40, 24),
           linear_case(13, 7),
           linear_case(1100, 3),  // more rows of the weight than are multiplied at a time
           residual_case(),
           ffn_case(),
+          gelu_ffn_case(false),
+          gelu_ffn_case(true),
           qkv_case("attention_interleaved", {4, 2, 6, 0}, true, false),
           qkv_case("attention_halves_norms", {4, 2, 8, 0}, false, true),
+          // With norms, or the gradient of the keys' bias were 0: softmax does not see it.
+          qkv_case("attention_unturned", {2, 2, 8, 0}, false, true, kRows, false),
           qkv_case("attention_window", {2, 2, 16, 5}, false, false),
           qkv_case("attention_long", {3, 1, 4, 0}, false, true, 150),
           qkv_case("attention_long_window", {2, 1, 4, 70}, true, false, 150),

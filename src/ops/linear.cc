@@ -113,7 +113,7 @@ void linear_backward(const Backward& b, const SavedLinear& s) {
 void linear_residual_backward(const Backward& b, const SavedLinear& s) {
   const Tensor d_y{DType::kF32, {s.x.rows(), s.weight->n()}, b.d_out().data};
   const TransposedInput x = transpose_learnt(b, s.x, {s.weight, s.low.a()});
-  linear_gradients(b, d_y, x, *s.weight, {}, 1);
+  linear_gradients(b, d_y, x, *s.weight, s.bias, 1);
   low_rank_gradients(b, d_y, x, s.low, 1);
   pass_gradient(b);
 }
@@ -135,13 +135,13 @@ Tensor linear(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t gener
 }
 
 void linear_residual(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t generated, Tensor residual,
-                     Tensor out, const Adapters& adapters) {
+                     Tensor out, const Adapters& adapters, Tensor bias) {
   TW_CHECK(residual.shape == out.shape && out.row_stride() == weight.n(), "a residual has the wrong shape");
   tensor::Arena::Scope kept(ex.arena(), ex.training());
   LowRankSum low(ex, adapters, 0, 1, generated);
   tensor::Arena::Scope scope(ex.arena());
   const Prepared prepared = prepare(ex, x, weight, generated);
-  matmul_slice(ex, prepared, weight, out.f32(), nullptr, residual.f32());
+  matmul_slice(ex, prepared, weight, out.f32(), bias.f32(), residual.f32());
   low.project(ex, x);
   if (ex.tracing()) {
     ex.record(linear_cost("linear_residual", x.rows(), weight));
@@ -152,7 +152,7 @@ void linear_residual(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_
   }
   low.add_all(ex, {out});
   if (Tape* tape = ex.recording())
-    tape->record<linear_residual_backward>(SavedLinear{x, &weight, {}, low.saved(0)}, {out}, {residual, x},
+    tape->record<linear_residual_backward>(SavedLinear{x, &weight, bias, low.saved(0)}, {out}, {residual, x},
                                            true);
 }
 

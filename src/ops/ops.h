@@ -20,14 +20,26 @@ struct EmbeddingTable {
   std::int32_t tape_id = -1;  ///< Tensor's
 };
 
-/// out[t] = table[ids[t]]: [T, D]. REQUIRES: every id is in [0, V).
-Tensor embed(Exec& ex, std::span<const std::int32_t> ids, const EmbeddingTable& table);
+/// Learned positions (GPT-2): where each row stands, and a table with a row for every position.
+struct LearnedPositions {
+  std::span<const std::int32_t> positions;  ///< [T]
+  EmbeddingTable table;
+};
+
+/// out[t] = table[ids[t]] (+ learned.table[learned.positions[t]]): [T, D]. REQUIRES: every id is in [0, V),
+/// and every learned position in its table.
+Tensor embed(Exec& ex, std::span<const std::int32_t> ids, const EmbeddingTable& table,
+             const LearnedPositions* learned = nullptr);
 
 /// out[r] = x[rows[r]]: [R, D].
 Tensor gather_rows(Exec& ex, Tensor x, std::span<const std::int32_t> rows);
 
 /// RMSNorm (arXiv 1910.07467): x / sqrt(mean(x^2) + epsilon) * weight. x [T, D], weight [D].
 Tensor rms_norm(Exec& ex, Tensor x, Tensor weight, double epsilon);
+
+/// LayerNorm (arXiv 1607.06450): (x - mean) / sqrt(variance + epsilon) * weight + bias. x [T, D], weight and
+/// bias [D].
+Tensor layer_norm(Exec& ex, Tensor x, Tensor weight, Tensor bias, double epsilon);
 
 // `generated`: rows [0, generated) of a step are generated tokens and take the decode kernels, the others are
 // of prompts and take the prefill kernels (DESIGN, Same bits).
@@ -51,18 +63,27 @@ struct Adapters {
 /// x · Wᵀ (+ bias): x [T, K], W [N, K], bias [N] or empty; out [T, N].
 Tensor linear(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t generated, Tensor bias = {});
 
-/// out = residual + x · Wᵀ. `out` [T, N] is given, so that it may outlive the arena scope of a layer.
+/// out = residual + x · Wᵀ (+ bias). `out` [T, N] is given, so that it may outlive the arena scope of a layer.
 void linear_residual(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t generated, Tensor residual,
-                     Tensor out, const Adapters& adapters = {});
+                     Tensor out, const Adapters& adapters = {}, Tensor bias = {});
 
 /// out = residual + (silu(x · Gᵀ) * (x · Uᵀ)) · Dᵀ: the gated feed-forward layer (arXiv 2002.05202). x and
 /// residual [T, D]; gate and up [F, D], down [D, F]; out as linear_residual's. Adapters: gate, up, down.
 void gated_ffn(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMatrix& up, const PackedMatrix& down,
                std::int64_t generated, Tensor residual, Tensor out, const Adapters& adapters = {});
 
+struct GeluWeights {
+  const PackedMatrix *up = nullptr, *down = nullptr;  ///< [F, D], [D, F]
+  Tensor up_bias, down_bias;                          ///< [F], [D]; empty: none
+};
+/// out = residual + gelu(x · Uᵀ + b) · Dᵀ + b: the feed-forward layer without a gate (GPT-2), of GELU's tanh
+/// form (arXiv 1606.08415). As gated_ffn else. Adapters: up, down.
+void gelu_ffn(Exec& ex, Tensor x, const GeluWeights& weights, std::int64_t generated, Tensor residual,
+              Tensor out, const Adapters& adapters = {});
+
 /// Cosines and sines of a step's rotary angles (arXiv 2104.09864): both [T, d/2].
 struct RopeTable {
-  Tensor cos, sin;
+  Tensor cos, sin;        ///< no shape: nothing is rotated
   Tensor negative_sin;  ///< for the rotation back, when training; else none
 };
 /// Angle of pair i at position p: p * inverse_frequencies[i].
@@ -110,7 +131,7 @@ struct Qkv {
   Tensor q, k, v;
 };
 
-/// q, k, v = x · Wᵀ + b, each head of q and k normalised if asked, rotated; k and v go to the cache. x [T,
+/// q, k, v = x · Wᵀ + b, each head of q and k normalised if asked, rotated if asked; k and v go to the cache. x [T,
 /// D].
 Qkv qkv_rope(Exec& ex, Tensor x, const QkvWeights& weights, const RopeTable& rope,
              const AttentionShape& shape, const AttentionPlace& place);
@@ -143,14 +164,6 @@ Tensor sum_over_ranks(Exec& ex, Tensor x);
 
 // Ops that have shapes and costs and cannot run yet: outside a trace they end the program, naming themselves.
 // spec::ModelConfig::runnable() says so before.
-
-/// LayerNorm (arXiv 1607.06450). x [T, D], weight and bias [D].
-Tensor layer_norm(Exec& ex, Tensor x, Tensor weight, Tensor bias);
-/// x += table[positions]: learned positions.
-void add_positions(Exec& ex, Tensor x, const EmbeddingTable& table);
-/// out = residual + gelu(x · Uᵀ) · Dᵀ. As gated_ffn without the gate.
-void gelu_ffn(Exec& ex, Tensor x, const PackedMatrix& up, const PackedMatrix& down, Tensor residual,
-              Tensor out);
 
 /// Multi-head latent attention (arXiv 2405.04434): the projections of queries, and of keys and values,
 /// through a narrow middle.

@@ -12,53 +12,76 @@ namespace tw::ops {
 namespace {
 
 struct SavedEmbed {
-  std::span<const std::int32_t> ids;
+  std::span<const std::int32_t> ids, positions;
   std::int64_t width;
-  std::int32_t table;
+  std::int32_t table, position_table;
 };
 
-/// Rows are taken in the order of their ids and then of their places, so that sums have one order; a worker
-/// has all rows of an id.
-void embed_backward(const Backward& b, const SavedEmbed& s) {
-  const Tensor gradient = b.d_leaf(s.table);
-  const auto rows = static_cast<std::int64_t>(s.ids.size());
-  auto* order = reinterpret_cast<std::int32_t*>(b.ex.arena().allocate(s.ids.size_bytes()));
+/// gradient[ids[t]] += d_out[t]. Rows are taken in the order of their ids and then of their places, so that
+/// sums have one order; a worker has all rows of an id.
+void scatter(const Backward& b, std::span<const std::int32_t> ids, std::int64_t width, Tensor gradient) {
+  const auto rows = static_cast<std::int64_t>(ids.size());
+  auto* order = reinterpret_cast<std::int32_t*>(b.ex.arena().allocate(ids.size_bytes()));
   if (gradient.shape.rank() == 0 || b.ex.tracing()) return;
   if (b.ex.worker() == 0) {
     for (std::int64_t t = 0; t < rows; ++t) order[t] = static_cast<std::int32_t>(t);
     std::sort(order, order + rows,
-              [&](auto x, auto y) { return s.ids[x] != s.ids[y] ? s.ids[x] < s.ids[y] : x < y; });
+              [&](auto x, auto y) { return ids[x] != ids[y] ? ids[x] < ids[y] : x < y; });
   }
   b.ex.barrier();
-  const auto id = [&](std::int64_t i) { return s.ids[order[i]]; };
+  const auto id = [&](std::int64_t i) { return ids[order[i]]; };
   b.ex.slice(rows, 1, [&](std::int64_t begin, std::int64_t end) {
     while (begin > 0 && begin < end && id(begin) == id(begin - 1)) ++begin;
     for (std::int64_t i = begin; i < rows && (i < end || (begin < end && id(i) == id(i - 1))); ++i) {
-      const float* from = b.d_out().f32() + order[i] * s.width;
-      b.ex.table().train.add({from, gradient.f32() + id(i) * s.width, 0, s.width});
+      const float* from = b.d_out().f32() + order[i] * width;
+      b.ex.table().train.add({from, gradient.f32() + id(i) * width, 0, width});
     }
   });
   b.ex.barrier();
 }
 
+void embed_backward(const Backward& b, const SavedEmbed& s) {
+  scatter(b, s.ids, s.width, b.d_leaf(s.table));
+  if (!s.positions.empty()) scatter(b, s.positions, s.width, b.d_leaf(s.position_table));
+}
+
+/// Row `row` of the table, whatever its type is.
+void look_up(const EmbeddingTable& table, std::int32_t row, float* out) {
+  TW_CHECK(row >= 0 && row < table.vocab, "a token id or a position is outside its table");
+  const auto* from = static_cast<const std::byte*>(table.rows) + row * base::row_bytes(table.type, table.width);
+  kernels::dequantize_row(table.type, from, out, table.width);
+}
+
 }  // namespace
 
-Tensor embed(Exec& ex, std::span<const std::int32_t> ids, const EmbeddingTable& table) {
+Tensor embed(Exec& ex, std::span<const std::int32_t> ids, const EmbeddingTable& table,
+             const LearnedPositions* learned) {
   const auto rows = static_cast<std::int64_t>(ids.size());
-  Tensor out = ex.output({rows, table.width});
-  const std::size_t row_bytes = base::row_bytes(table.type, table.width);
-  if (table.tape_id < 0) out.tape_id = -1;  // frozen: no gradient need come here
-  if (Tape* tape = table.tape_id < 0 ? nullptr : ex.recording())
-    tape->record<embed_backward>(SavedEmbed{ids, table.width, table.tape_id}, {out}, {});
+  const std::int64_t width = table.width;
+  TW_CHECK(learned == nullptr || (learned->table.width == width && learned->positions.size() == ids.size()),
+           "embed: positions do not fit");
+  Tensor out = ex.output({rows, width});
+  const std::int32_t position_table = learned == nullptr ? -1 : learned->table.tape_id;
+  if (table.tape_id < 0 && position_table < 0) out.tape_id = -1;  // frozen: no gradient need come here
+  if (Tape* tape = out.tape_id < 0 ? nullptr : ex.recording()) {
+    const auto positions = learned == nullptr ? std::span<const std::int32_t>() : learned->positions;
+    tape->record<embed_backward>(SavedEmbed{ids, positions, width, table.tape_id, position_table}, {out}, {});
+  }
+  auto* position = learned == nullptr ? nullptr : static_cast<float*>(ex.scratch(width * sizeof(float)));
   if (ex.tracing()) {
-    ex.record({"embed", 0, static_cast<double>(row_bytes) * rows, static_cast<double>(out.bytes())});
+    ex.record({"embed", 0, static_cast<double>(base::row_bytes(table.type, width) * rows),
+               static_cast<double>(out.bytes())});
+    const auto all = static_cast<double>(rows * width);
+    if (learned != nullptr) ex.record({"add_positions", 3 * all, 0, 3 * all * sizeof(float)});
     return out;
   }
   ex.slice(rows, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
-      TW_CHECK(ids[t] >= 0 && ids[t] < table.vocab, "a token id is outside the vocabulary");
-      const auto* row = static_cast<const std::byte*>(table.rows) + ids[t] * row_bytes;
-      kernels::dequantize_row(table.type, row, out.f32() + t * table.width, table.width);
+      float* row = out.f32() + t * width;
+      look_up(table, ids[t], row);
+      if (learned == nullptr) continue;
+      look_up(learned->table, learned->positions[t], position);
+      ex.table().train.add({position, row, 0, width});
     }
   });
   ex.barrier();

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <numbers>
 #include <vector>
 
 namespace tw::ops {
@@ -45,6 +46,25 @@ inline Numbers rms_normed(Numbers x, const Numbers& weight, double epsilon) {
     const double scale = 1 / std::sqrt(squares / static_cast<double>(width) + epsilon);
     for (std::size_t i = 0; i < width; ++i) x[row + i] *= scale * weight[i];
   }
+  return x;
+}
+
+inline Numbers layer_normed(Numbers x, const Numbers& weight, const Numbers& bias, double epsilon) {
+  const std::size_t width = weight.size();
+  for (std::size_t row = 0; row < x.size(); row += width) {
+    double mean = 0, variance = 0;
+    for (std::size_t i = 0; i < width; ++i) mean += x[row + i] / static_cast<double>(width);
+    for (std::size_t i = 0; i < width; ++i)
+      variance += (x[row + i] - mean) * (x[row + i] - mean) / static_cast<double>(width);
+    for (std::size_t i = 0; i < width; ++i)
+      x[row + i] = (x[row + i] - mean) / std::sqrt(variance + epsilon) * weight[i] + bias[i];
+  }
+  return x;
+}
+
+/// The tanh form.
+inline Numbers gelu_of(Numbers x) {
+  for (double& v : x) v *= (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (v + 0.044715 * v * v * v))) / 2;
   return x;
 }
 

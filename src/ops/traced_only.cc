@@ -5,10 +5,6 @@
 namespace tw::ops {
 namespace {
 
-double elements(Tensor x) {
-  return static_cast<double>(x.rows() * x.row_stride());
-}
-
 void all_to_all(Exec& ex, const char* name, double moved) {
   if (ex.sharding().expert == 1) return;
   OpCost cost{.name = name, .kind = OpKind::kCollective};
@@ -32,33 +28,6 @@ void grouped(Exec& ex, const char* name, double rows, double groups,
 }
 
 }  // namespace
-
-Tensor layer_norm(Exec& ex, Tensor x, Tensor weight, Tensor bias) {
-  TW_CHECK(ex.tracing(), "the op layer_norm cannot run yet");
-  TW_CHECK(x.row_stride() == weight.shape[0] && bias.shape == weight.shape, "layer_norm: shapes do not fit");
-  OpCost cost = rows_cost("layer_norm", elements(x), elements(x));
-  cost.flops = 7 * elements(x);
-  cost.weight_bytes = static_cast<double>(weight.bytes() + bias.bytes());
-  ex.record(std::move(cost));
-  return ex.output(x.shape);
-}
-
-void add_positions(Exec& ex, Tensor x, const EmbeddingTable& table) {
-  TW_CHECK(ex.tracing(), "the op add_positions cannot run yet");
-  TW_CHECK(x.row_stride() == table.width, "add_positions: the table has another width");
-  ex.record(rows_cost("add_positions", 2 * elements(x), elements(x)));
-}
-
-void gelu_ffn(Exec& ex, Tensor x, const PackedMatrix& up, const PackedMatrix& down, Tensor residual,
-              Tensor out) {
-  TW_CHECK(ex.tracing(), "the op gelu_ffn cannot run yet");
-  TW_CHECK(up.k() == x.row_stride() && up.n() == down.k() && residual.shape == out.shape, "gelu_ffn: shapes");
-  const auto middle = static_cast<double>(x.rows() * up.n());
-  ex.record(linear_cost("gelu_ffn", x.rows(), up));
-  ex.record(rows_cost("gelu", middle, middle));
-  ex.record(linear_cost("gelu_ffn", x.rows(), down));
-  ex.record(rows_cost("residual", 2 * elements(out), elements(out)));
-}
 
 Tensor latent_qkv(Exec& ex, Tensor x, const LatentWeights& w, const AttentionShape& s,
                   const AttentionPlace&) {
@@ -94,7 +63,7 @@ void moe_ffn(Exec& ex, Tensor x, const ExpertWeights& w, Tensor residual, Tensor
   ex.record(rows_cost("silu_mul", 2 * middle, middle));
   grouped(ex, "moe_ffn", each, static_cast<double>(w.local), {w.down});
   all_to_all(ex, "combine", routed * width);
-  ex.record(rows_cost("combine", routed * width, elements(out)));
+  ex.record(rows_cost("combine", routed * width, static_cast<double>(out.rows() * out.row_stride())));
   if (w.shared_gate == nullptr) return;
   const double shared = rows * static_cast<double>(w.shared_gate->n());
   ex.record(fused_cost("shared_ffn", x.rows(), {w.shared_gate, w.shared_up}));

@@ -96,7 +96,8 @@ std::int64_t attention_parameters(const ModelConfig& c) {
 std::int64_t parameters_with(const ModelConfig& c, std::int64_t taken) {
   const std::int64_t norm = c.width * (c.norm == NormKind::kLayer ? 2 : 1);
   const std::int64_t biases = c.qkv_bias ? c.q_width() + 2 * c.kv_width() : 0;
-  const std::int64_t common = attention_parameters(c) + biases + 2 * norm + (c.qk_norm ? 2 * c.head_dim : 0);
+  const std::int64_t added = c.linear_bias ? 2 * c.width + c.ffn_width : 0;
+  const std::int64_t common = added + attention_parameters(c) + biases + 2 * norm + (c.qk_norm ? 2 * c.head_dim : 0);
   const std::int64_t matrices = c.ffn == FfnKind::kGated ? 3 : 2, dense = matrices * c.width * c.ffn_width;
   const Experts& e = c.experts;
   const std::int64_t routed = c.width * e.count + 3 * c.width * e.width * (taken + e.shared);
@@ -117,10 +118,7 @@ std::int64_t ModelConfig::active_parameter_count() const {
 }
 
 base::Status ModelConfig::runnable() const {
-  const std::pair<bool, const char*> missing[] = {{norm == NormKind::kLayer, "layer_norm"},
-                                                  {ffn == FfnKind::kGelu, "gelu_ffn"},
-                                                  {learned_positions, "add_positions"},
-                                                  {experts.count > 0, "moe_ffn"},
+  const std::pair<bool, const char*> missing[] = {{experts.count > 0, "moe_ffn"},
                                                   {latent.kv_rank > 0, "latent_qkv"}};
   for (const auto& [needed, op] : missing) {
     if (needed)

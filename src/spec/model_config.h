@@ -66,7 +66,8 @@ struct ModelConfig {
   RopeScaling rope_scaling;
   std::int64_t sliding_window = 0;  ///< tokens a query sees back, itself included; 0 = all
 
-  bool qkv_bias = false;            ///< Qwen 2
+  bool qkv_bias = false;            ///< Qwen 2, GPT-2
+  bool linear_bias = false;         ///< o, and up and down of an ffn without a gate, have biases too (GPT-2)
   bool qk_norm = false;             ///< Qwen 3: RMSNorm over each head's query and key before the rotation
   std::vector<float> rope_factors;  ///< divide each pair's frequency (GGUF rope_freqs.weight); empty: none
   bool tied_embeddings = false;     ///< the output head is the embedding table

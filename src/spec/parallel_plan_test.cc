@@ -53,9 +53,9 @@ TEST(ModelConfig, PartsDivideWhatTensorParallelismDivides) {
 TEST(ModelConfig, WhatCannotRunNamesItsOp) {
   ModelConfig c = model();
   EXPECT_TRUE(c.runnable().ok());
-  c.norm = NormKind::kLayer;
-  EXPECT_NE(c.runnable().error().text().find("layer_norm"), std::string::npos);
-  c.norm = NormKind::kRms;
+  c.latent.kv_rank = 512;
+  EXPECT_NE(c.runnable().error().text().find("latent_qkv"), std::string::npos);
+  c.latent.kv_rank = 0;
   c.experts = {8, 2, 0, 1024, 0, 0};
   EXPECT_NE(c.runnable().error().text().find("moe_ffn"), std::string::npos);
   EXPECT_LT(c.active_parameter_count(), c.parameter_count());

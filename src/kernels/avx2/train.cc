@@ -5,6 +5,7 @@
 
 #include "kernels/avx2/avx2.h"
 #include "kernels/avx2/math.h"
+#include "kernels/layer_rows.h"
 #include "kernels/train_attention.h"
 #include "kernels/train_rows.h"
 
@@ -70,6 +71,7 @@ struct TrainVector {
 
 void avx2_train_slots(KernelSlots& slots) {
   fill_train_slots<TrainVector>(slots.train);
+  fill_layer_slots<TrainVector>(slots);
 }
 
 }  // namespace tw::kernels

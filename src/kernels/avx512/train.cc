@@ -5,6 +5,7 @@
 
 #include "kernels/avx512/avx512.h"
 #include "kernels/avx512/math.h"
+#include "kernels/layer_rows.h"
 #include "kernels/train_attention.h"
 #include "kernels/train_rows.h"
 
@@ -59,6 +60,7 @@ struct TrainVector {
 
 void avx512_train_slots(KernelSlots& slots) {
   fill_train_slots<TrainVector>(slots.train);
+  fill_layer_slots<TrainVector>(slots);
 }
 
 }  // namespace tw::kernels

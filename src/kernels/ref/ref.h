@@ -8,7 +8,7 @@ namespace tw::kernels {
 /// Complete: every entry is set. Weights are used as they lie in the file, activations stay fp32.
 void ref_slots(const CpuFeatures& features, KernelSlots& slots);
 
-void ref_train_slots(KernelSlots& slots);  ///< TrainSlots
+void ref_train_slots(KernelSlots& slots);  ///< TrainSlots, LayerNorm and GELU
 void ref_rms_norm(const RmsNormArgs& args);
 void ref_rope(const RopeArgs& args);
 void ref_store_kv(const StoreKvArgs& args);

@@ -3,6 +3,7 @@
 
 #include "kernels/ref/float16.h"
 #include "kernels/ref/ref.h"
+#include "kernels/layer_rows.h"
 #include "kernels/train_attention.h"
 #include "kernels/train_rows.h"
 
@@ -36,6 +37,7 @@ struct TrainNumber {
 
 void ref_train_slots(KernelSlots& slots) {
   fill_train_slots<TrainNumber>(slots.train);
+  fill_layer_slots<TrainNumber>(slots);
 }
 
 }  // namespace tw::kernels
