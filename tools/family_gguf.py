@@ -16,6 +16,11 @@ def permuted_heads(config, name):
     return getattr(config, key) if key and config.model_type in ("llama", "mistral") else 0
 
 
+def turned(config, name):
+    """GPT-2's linear layers are kept [in, out], and converted to [out, in]."""
+    return config.model_type == "gpt2" and name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight"))
+
+
 def to_neighbours(weight, heads):
     return weight.reshape(heads, 2, weight.shape[0] // heads // 2, -1).swapaxes(1, 2).reshape(weight.shape)
 
@@ -46,10 +51,14 @@ def add_sizes(writer, config):
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
+    gpt2 = config.model_type == "gpt2"
+    writer.add_feed_forward_length((config.n_inner or 4 * config.hidden_size) if gpt2 else config.intermediate_size)
     writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    if gpt2:
+        writer.add_layer_norm_eps(config.layer_norm_epsilon)
+    else:
+        writer.add_head_count_kv(config.num_key_value_heads)
+        writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_vocab_size(config.vocab_size)
     if getattr(config, "head_dim", None):
         writer.add_key_length(config.head_dim)
@@ -59,6 +68,8 @@ def add_sizes(writer, config):
 
 
 def add_rope(writer, config, head_dim):
+    if config.model_type == "gpt2":
+        return
     rope = config.rope_parameters
     writer.add_rope_freq_base(rope["rope_theta"])
     writer.add_rope_dimension_count(head_dim)
@@ -127,9 +138,12 @@ def write_gguf(path, model, tokenizer, text_config, sampling, pre, kind):
         values = weight.float().numpy()
         if heads := permuted_heads(config, name):
             values = to_neighbours(values, heads)
-        matrix = gguf.GGMLQuantizationType[kind] if values.ndim == 2 else gguf.GGMLQuantizationType.F32
-        writer.add_tensor(names.get_name(name, try_suffixes=(".weight", ".bias")),
-                          quantize(np.ascontiguousarray(values), matrix), raw_dtype=matrix)
+        if turned(config, name):
+            values = values.T
+        ours = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        plain = values.ndim == 1 or ours == "position_embd.weight"
+        matrix = gguf.GGMLQuantizationType.F32 if plain else gguf.GGMLQuantizationType[kind]
+        writer.add_tensor(ours, quantize(np.ascontiguousarray(values), matrix), raw_dtype=matrix)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -145,8 +159,10 @@ def dequantized_state(path, model):
     state = {}
     for name, weight in model.state_dict().items():
         tied = name == "lm_head.weight" and config.tie_word_embeddings
-        tensor = tensors[names.get_name("model.embed_tokens.weight" if tied else name, try_suffixes=(".weight", ".bias"))]
-        values = dequantize(tensor.data, tensor.tensor_type).astype(np.float32).reshape(weight.shape)
+        tied_name = "transformer.wte.weight" if config.model_type == "gpt2" else "model.embed_tokens.weight"
+        tensor = tensors[names.get_name(tied_name if tied else name, try_suffixes=(".weight", ".bias"))]
+        values = dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
+        values = values.reshape(weight.shape[::-1]).T if turned(config, name) else values.reshape(weight.shape)
         if heads := permuted_heads(config, name):
             values = to_halves(values, heads)
         state[name] = torch.from_numpy(values.copy())

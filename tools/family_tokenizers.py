@@ -64,6 +64,14 @@ def smollm():
                        "unk_token": "<|endoftext|>", "chat_template": CHATML}
 
 
+def gpt2():
+    tokenizer = byte_level(277, pre_tokenizers.ByteLevel(add_prefix_space=False))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    special(tokenizer, ["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
+    return tokenizer, {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|endoftext|>",
+                       "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>", "chat_template": CHATML}
+
+
 def qwen():
     tokenizer = byte_level(276, split_by(QWEN), normalizers.NFC())
     special(tokenizer, ["<|endoftext|>", "<|im_start|>", "<|im_end|>"])

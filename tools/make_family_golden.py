@@ -13,6 +13,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import safetensors.torch
 import tokenizers
 import torch
 import transformers
@@ -65,6 +66,13 @@ FAMILIES = [
                 "max_window_layers": 0, "rope_parameters": {"rope_theta": 1000000.0, "rope_type": "default"}},
      "without": ["q_norm.weight", "k_norm.weight", {"use_sliding_window": False, "layer_types": None}],
      "sampling": {**SAMPLING, "repetition_penalty": 1.1}, "gguf": [("Q8_0", "qwen2")]},
+    # Published without the prefix "transformer." and, as all of the family, with weights [in, out].
+    {"name": "gpt2", "type": "gpt2", "dtype": torch.float32, "tokenizer": "gpt2", "published": True,
+     "config": {"hidden_size": 64, "n_inner": 96, "num_attention_heads": 4, "vocab_size": 281,
+                "layer_norm_epsilon": 1e-3},
+     "without": ["ln_1.bias", "ln_2.bias", "ln_f.bias", "c_attn.bias", "c_fc.bias", "mlp.c_proj.bias",
+                 "attn.c_proj.bias", "wpe.weight", "ln_1.weight"],
+     "sampling": {}, "gguf": [("Q8_0", "gpt-2")]},
 ]
 
 
@@ -76,10 +84,14 @@ def random_model(family, seed):
     with torch.no_grad():
         for name, weight in model.named_parameters():
             values = torch.randn(weight.shape, generator=random)
-            if name.endswith("norm.weight"):
+            if name.endswith(("norm.weight", "ln_1.weight", "ln_2.weight", "ln_f.weight")):
                 values = 1 + 0.4 * values
-            elif name.endswith("embed_tokens.weight"):
+            elif name.endswith(("embed_tokens.weight", "wte.weight", "wpe.weight")):
                 values *= 0.35
+            elif weight.ndim == 2 and family["type"] == "gpt2":  # [in, out]; queries and keys come first
+                values *= 1 / weight.shape[0] ** 0.5
+                if "c_attn" in name:
+                    values[:, :2 * weight.shape[0]] *= 2
             elif weight.ndim == 2:  # peaked attention, so that positions and windows matter
                 values *= (2.0 if "q_proj" in name or "k_proj" in name else 1.0) / weight.shape[1] ** 0.5
             weight.copy_(values.to(family["dtype"]))
@@ -88,9 +100,9 @@ def random_model(family, seed):
 
 def as_published(config):
     """config.json as it was before transformers 5."""
-    rope = config.pop("rope_parameters")
-    config["rope_theta"] = rope.pop("rope_theta")
-    config["rope_scaling"] = None if rope["rope_type"] == "default" else rope
+    if rope := config.pop("rope_parameters", None):
+        config["rope_theta"] = rope.pop("rope_theta")
+        config["rope_scaling"] = None if rope["rope_type"] == "default" else rope
     config["torch_dtype"] = config.pop("dtype")
     config.pop("layer_types", None)
     return config
@@ -104,6 +116,10 @@ def write_folder(folder, family, model):
     shutil.rmtree(folder, ignore_errors=True)
     model.to(family["dtype"]).save_pretrained(folder, max_shard_size=family.get("shard", "1GB"))
     model.float()
+    if family["type"] == "gpt2":
+        weights = safetensors.torch.load_file(folder / "model.safetensors")
+        weights = {name.removeprefix("transformer."): weight for name, weight in weights.items()}
+        safetensors.torch.save_file(weights, folder / "model.safetensors", {"format": "pt"})
     config = json.loads((folder / "config.json").read_text())
     write_json(folder / "config.json", as_published(config) if family["published"] else config)
     tokenizer, text_config = getattr(family_tokenizers, family["tokenizer"])()

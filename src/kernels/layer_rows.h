@@ -17,8 +17,7 @@ struct RowMoments {
 template <typename V>
 RowMoments moments(const float* x, std::int64_t n, float epsilon) {
   typename V::Floats sum = V::all(0);
-  for_vectors<V>(0, n,
-                 [&](std::int64_t i, std::int64_t lanes) { sum = V::add(sum, V::load(x + i, lanes)); });
+  for_vectors<V>(0, n, [&](std::int64_t i, std::int64_t lanes) { sum = V::add(sum, V::load(x + i, lanes)); });
   const float mean = V::sum_of(sum) / static_cast<float>(n);
   typename V::Floats squares = V::all(0);
   for_vectors<V>(0, n, [&](std::int64_t i, std::int64_t lanes) {
@@ -58,7 +57,8 @@ void layer_norm_backward(const LayerNormBackwardArgs& a) {
       sum = V::add(sum, g);
       products = V::fma(g, unit, products);
     });
-    const typename V::Floats all = V::all(V::sum_of(sum) / width), back = V::all(-V::sum_of(products) / width);
+    const typename V::Floats all = V::all(V::sum_of(sum) / width),
+                             back = V::all(-V::sum_of(products) / width);
     for_vectors<V>(0, a.width, [&](std::int64_t i, std::int64_t lanes) {
       const typename V::Floats g = V::mul(V::load(dy + i, lanes), V::load(a.weight + i, lanes));
       const typename V::Floats d = V::fma(V::load(units + i, lanes), back, V::sub(g, all));

@@ -33,6 +33,11 @@ constexpr Family kFamilies[] = {
      .head_dim = 128,
      .window = 4096,
      .window_by_layer = true},
+    {.gguf = "gpt2",
+     .hugging_face = "gpt2",
+     .gguf_rope = RopeStyle::kHalfSplit,
+     .qkv_bias = true,
+     .gpt2 = true},
 };
 
 }  // namespace
@@ -42,16 +47,20 @@ std::span<const Family> families() {
 }
 
 base::Error unknown_family(const std::string& where, std::string_view key, std::string_view value) {
-  return {
-      Code::kUnsupported,
-      fmt::format("{} is {}; this program runs llama, mistral, qwen2 and qwen3", key, io::quote_text(value)),
-      where};
+  return {Code::kUnsupported,
+          fmt::format("{} is {}; this program runs llama, mistral, qwen2, qwen3 and gpt2", key,
+                      io::quote_text(value)),
+          where};
 }
 
 void apply(const Family& family, ModelConfig& c) {
   c.architecture = family.hugging_face;
   c.qkv_bias = family.qkv_bias;
   c.qk_norm = family.qk_norm;
+  if (!family.gpt2) return;
+  c.norm = spec::NormKind::kLayer;
+  c.ffn = spec::FfnKind::kGelu;
+  c.learned_positions = c.linear_bias = true;
 }
 
 base::Result<ModelConfig> validated(ModelConfig c, const std::string& where) {
@@ -110,7 +119,9 @@ base::Status read_gguf_sizes(const io::GgufFile& file, const std::string& prefix
   TW_ASSIGN_OR_RETURN(c.heads, file.get_int(prefix + "attention.head_count"));
   TW_ASSIGN_OR_RETURN(c.kv_heads, file.get_int(prefix + "attention.head_count_kv", c.heads));
   TW_ASSIGN_OR_RETURN(c.context, file.get_int(prefix + "context_length"));
-  TW_ASSIGN_OR_RETURN(c.norm_epsilon, file.get_float(prefix + "attention.layer_norm_rms_epsilon", 1e-5));
+  const char* epsilon =
+      c.norm == spec::NormKind::kLayer ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon";
+  TW_ASSIGN_OR_RETURN(c.norm_epsilon, file.get_float(prefix + epsilon, 1e-5));
   TW_ASSIGN_OR_RETURN(c.sliding_window, file.get_int(prefix + "attention.sliding_window", 0));
   const std::int64_t default_head = c.heads > 0 ? c.width / c.heads : 0;
   TW_ASSIGN_OR_RETURN(c.head_dim, file.get_int(prefix + "attention.key_length", default_head));
@@ -149,7 +160,7 @@ base::Result<ModelConfig> config_from_gguf(const io::GgufFile& file) {
   }
   c.vocab = embedding->shape[0];
   c.tied_embeddings = file.find("output.weight") == nullptr;
-  TW_RETURN_IF_ERROR(read_gguf_rope(file, prefix, c));
+  if (!c.learned_positions) TW_RETURN_IF_ERROR(read_gguf_rope(file, prefix, c));
   return validated(std::move(c), file.path());
 }
 

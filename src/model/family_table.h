@@ -14,6 +14,7 @@ struct Family {
   const char* hugging_face;   ///< model_type
   spec::RopeStyle gguf_rope;  ///< files of the llama family are permuted by their converter, others are not
   bool qkv_bias = false, qk_norm = false;
+  bool gpt2 = false;  ///< LayerNorm, GELU, learned positions, biases everywhere; keys and names of its own
   // What transformers takes where config.json has no such key.
   std::int64_t kv_heads = 0;     ///< 0: as many as heads
   std::int64_t head_dim = 0;     ///< 0: width / heads

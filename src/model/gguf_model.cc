@@ -3,6 +3,7 @@
 #include "io/gguf_tokenizer.h"
 #include "model/families.h"
 #include "model/model_files.h"
+#include "model/tensor_place.h"
 
 namespace tw::model {
 namespace {
@@ -25,14 +26,17 @@ base::Status read_sampling(const io::GgufFile& file, const char* name, double lo
 class GgufModel : public ModelFiles {
  public:
   explicit GgufModel(io::GgufFile file)
-      : file_(std::move(file)), format_("GGUF v" + std::to_string(file_.version())) {}
+      : file_(std::move(file)), format_("GGUF v" + std::to_string(file_.version())) {
+    const auto architecture = file_.get_string("general.architecture", "");
+    gpt2_ = architecture.ok() && *architecture == "gpt2";
+  }
 
   const char* format() const override { return format_.c_str(); }
   base::Result<spec::ModelConfig> config() const override { return config_from_gguf(file_); }
   base::Result<const io::TensorEntry*> get(const std::string& parameter) const override {
-    const std::string name = gguf_tensor_name(parameter);
-    if (const io::TensorEntry* entry = file_.find(name)) return entry;
-    return base::Error{base::Code::kNotFound, "has no tensor " + io::quote_text(name), file_.path()};
+    const TensorPlace place = gpt2_ ? gpt2_gguf_place(parameter) : TensorPlace{gguf_tensor_name(parameter)};
+    if (const io::TensorEntry* entry = file_.find(place.name)) return parts_.get(place, *entry, file_.path());
+    return base::Error{base::Code::kNotFound, "has no tensor " + io::quote_text(place.name), file_.path()};
   }
   std::vector<const io::TensorEntry*> tensors() const override {
     std::vector<const io::TensorEntry*> list;
@@ -66,6 +70,8 @@ class GgufModel : public ModelFiles {
  private:
   io::GgufFile file_;
   std::string format_;
+  bool gpt2_ = false;
+  mutable TensorParts parts_;
 };
 
 }  // namespace

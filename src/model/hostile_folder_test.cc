@@ -77,6 +77,29 @@ TEST_F(HostileFolder, IsFineAsItIs) {
   EXPECT_EQ(failure(), "");
 }
 
+TEST_F(HostileFolder, Gpt2sFusedLayersAreChecked) {
+  restore("gpt2");
+  EXPECT_EQ(failure(), "");
+  EXPECT_THAT(config("n_embd", 66), HasSubstr("\"n_embd\" (66) is not divided by \"n_head\" (4)"));
+  EXPECT_THAT(config("n_head", 0), HasSubstr("n_head"));
+  EXPECT_THAT(config("n_embd", Json(std::int64_t{1} << 40)), HasSubstr("n_embd"));
+  EXPECT_THAT(config("n_embd", 128), HasSubstr("[281, 64], but the configuration says [281, 128]"));
+  EXPECT_THAT(config("n_inner", 100), HasSubstr("c_fc.weight"));
+  EXPECT_THAT(config("activation_function", "relu"), HasSubstr("only \"gelu_new\" is supported"));
+  EXPECT_THAT(config("scale_attn_by_inverse_layer_idx", true), HasSubstr("scale_attn_by_inverse_layer_idx"));
+  const std::string file = folder_ + "/model.safetensors", bytes = *base::read_file(file);
+  const auto reshaped = [&](std::string from, const std::string& to) {
+    std::string changed = bytes;
+    const std::size_t at = changed.find(from, changed.find("h.0.attn.c_attn.weight"));
+    TW_CHECK(at != std::string::npos && from.size() == to.size(), "the header says so");
+    changed.replace(at, from.size(), to);
+    write("model.safetensors", changed);
+    return failure();
+  };
+  EXPECT_THAT(reshaped("[64,192]", "[192,64]"), HasSubstr("c_attn.weight"));
+  EXPECT_THAT(reshaped("[64,192]", "[12288 ]"), HasSubstr("outputs divide by 3"));
+}
+
 TEST_F(HostileFolder, MissingKeysAreNamed) {
   for (const char* key : {"model_type", "num_hidden_layers", "hidden_size", "intermediate_size",
                           "num_attention_heads", "vocab_size", "max_position_embeddings"}) {

@@ -1,5 +1,8 @@
 // config.json of the families, as transformers reads it: its defaults for absent keys, and its keys from
 // before and after version 5.
+#include <algorithm>
+#include <initializer_list>
+
 #include "io/tensor_file.h"
 #include "model/families.h"
 #include "model/family_table.h"
@@ -49,15 +52,34 @@ base::Status read_rope(const Json& json, const std::string& where, ModelConfig& 
   return base::Ok{};
 }
 
-/// What the forward does not have: each must be absent or have the value it is built for.
-base::Status refuse_unknown_features(const Json& json, const std::string& where) {
-  const std::pair<const char*, Json> kExpected[] = {
-      {"hidden_act", "silu"}, {"attention_bias", false}, {"mlp_bias", false}, {"partial_rotary_factor", 1.0}};
-  for (const auto& [key, expected] : kExpected) {
+/// Keys that must be absent or have one of these values: what the forward is built for.
+using Expected = std::pair<const char*, std::vector<Json>>;
+
+base::Status refuse_unexpected(const Json& json, const std::string& where,
+                               std::initializer_list<Expected> all) {
+  for (const auto& [key, expected] : all) {
     const auto it = json.find(key);
-    if (it == json.end() || it->is_null() || *it == expected) continue;
+    if (it == json.end() || it->is_null()) continue;
+    if (std::find(expected.begin(), expected.end(), *it) != expected.end()) continue;
     return unsupported(where, fmt::format("\"{}\" is {}, but only {} is supported", key,
-                                          io::quote_text(base::dump_json(*it), 40), expected.dump()));
+                                          io::quote_text(base::dump_json(*it), 40), expected[0].dump()));
+  }
+  return base::Ok{};
+}
+
+base::Status refuse_unknown_features(const Json& json, const std::string& where, const Family& family) {
+  if (family.gpt2) {
+    TW_RETURN_IF_ERROR(refuse_unexpected(json, where,
+                                         {{"activation_function", {"gelu_new", "gelu_pytorch_tanh"}},
+                                          {"scale_attn_weights", {true}},
+                                          {"scale_attn_by_inverse_layer_idx", {false}},
+                                          {"add_cross_attention", {false}}}));
+  } else {
+    TW_RETURN_IF_ERROR(refuse_unexpected(json, where,
+                                         {{"hidden_act", {"silu"}},
+                                          {"attention_bias", {false}},
+                                          {"mlp_bias", {false}},
+                                          {"partial_rotary_factor", {1.0}}}));
   }
   const auto quantized = json.find("quantization_config");
   if (quantized == json.end() || quantized->is_null()) return base::Ok{};
@@ -135,6 +157,31 @@ base::Status read_sizes(const Json& json, const std::string& where, const Family
   return fields.status();
 }
 
+/// GPT-2's own keys.
+base::Status read_gpt2_sizes(const Json& json, const std::string& where, ModelConfig& c) {
+  JsonFields fields(json, where);
+  fields.read("_name_or_path", c.name);
+  fields.read("n_layer", c.layers, true);
+  fields.read("n_embd", c.width, true);
+  fields.read("n_head", c.heads, true);
+  fields.read("vocab_size", c.vocab, true);
+  fields.read("n_positions", c.context, true);
+  TW_RETURN_IF_ERROR(fields.status());
+  if (c.width < 1 || c.width > 1 << 20 || c.heads < 1 || c.width % c.heads != 0) {
+    return base::Error{Code::kCorrupt,
+                       fmt::format("\"n_embd\" ({}) is not divided by \"n_head\" ({})", c.width, c.heads),
+                       where};
+  }
+  c.kv_heads = c.heads;
+  c.head_dim = c.width / c.heads;
+  c.ffn_width = 4 * c.width;
+  c.tied_embeddings = true;
+  fields.read("n_inner", c.ffn_width);
+  fields.read("layer_norm_epsilon", c.norm_epsilon);
+  fields.read("tie_word_embeddings", c.tied_embeddings);
+  return fields.status();
+}
+
 }  // namespace
 
 base::Result<ModelConfig> config_from_hugging_face(const Json& json, const std::string& where) {
@@ -148,9 +195,13 @@ base::Result<ModelConfig> config_from_hugging_face(const Json& json, const std::
     if (type == f.hugging_face) family = &f;
   }
   if (family == nullptr) return unknown_family(where, "\"model_type\"", type);
-  TW_RETURN_IF_ERROR(refuse_unknown_features(json, where));
+  TW_RETURN_IF_ERROR(refuse_unknown_features(json, where, *family));
   ModelConfig c;
   apply(*family, c);
+  if (family->gpt2) {
+    TW_RETURN_IF_ERROR(read_gpt2_sizes(json, where, c));
+    return validated(std::move(c), where);
+  }
   TW_RETURN_IF_ERROR(read_sizes(json, where, *family, c));
   TW_RETURN_IF_ERROR(read_rope(json, where, c));
   // Before what counts the layers.

@@ -5,6 +5,7 @@
 #include "model/families.h"
 #include "model/generation_config.h"
 #include "model/model_files.h"
+#include "model/tensor_place.h"
 
 namespace tw::model {
 namespace {
@@ -57,7 +58,13 @@ class HuggingFaceModel : public ModelFiles {
   const char* format() const override { return "Hugging Face folder"; }
   base::Result<spec::ModelConfig> config() const override { return config_; }
   base::Result<const io::TensorEntry*> get(const std::string& parameter) const override {
-    return tensors_.get(parameter);
+    if (config_.architecture != "gpt2") return tensors_.get(parameter);
+    // Published without a prefix, saved by transformers with it.
+    constexpr const char* kPrefix = "transformer.";
+    const bool prefixed = tensors_.find(std::string(kPrefix) + "wte.weight") != nullptr;
+    const TensorPlace place = gpt2_folder_place(parameter, prefixed ? kPrefix : "");
+    TW_ASSIGN_OR_RETURN(const io::TensorEntry* whole, tensors_.get(place.name));
+    return parts_.get(place, *whole, folder_);
   }
   std::vector<const io::TensorEntry*> tensors() const override { return tensors_.tensors(); }
 
@@ -89,6 +96,7 @@ class HuggingFaceModel : public ModelFiles {
   io::SafetensorsFolder tensors_;
   spec::ModelConfig config_;
   GenerationConfig generation_;
+  mutable TensorParts parts_;
 };
 
 }  // namespace

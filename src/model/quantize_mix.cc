@@ -74,8 +74,17 @@ DType fitting(DType type, std::int64_t columns) {
   return fits(smaller) ? smaller : DType::kF16;
 }
 
+/// Of queries, keys and values in one tensor.
+DType fused_type(const Mix& mix) {
+  const std::string_view name = mix.name;
+  if (name == "q3_k_m" || name == "q3_k_l") return k4;
+  if (name == "q4_k_m") return k5;
+  return name == "q5_k_m" ? k6 : mix.type;
+}
+
 DType type_of(const Mix& mix, const io::TensorEntry& tensor, const spec::ModelConfig& c) {
-  if (tensor.shape.size() != 2) return DType::kF32;
+  // Learned positions are few, and stay exact.
+  if (tensor.shape.size() != 2 || tensor.name == "model.embed_positions.weight") return DType::kF32;
   if (!base::is_quantized(mix.type)) return mix.type;
   const bool head =
       tensor.name == "lm_head.weight" || (c.tied_embeddings && tensor.name == "model.embed_tokens.weight");
@@ -86,6 +95,9 @@ DType type_of(const Mix& mix, const io::TensorEntry& tensor, const spec::ModelCo
     const Place place{std::stoll(tensor.name.substr(kLayers.size())), c.layers, c.heads / c.kv_heads >= 4};
     const auto ends = [&](const char* part) { return tensor.name.ends_with(part); };
     const bool value = ends("self_attn.v_proj.weight");
+    if (c.architecture == "gpt2" &&
+        (value || ends("self_attn.q_proj.weight") || ends("self_attn.k_proj.weight")))
+      return fitting(fused_type(mix), tensor.shape[1]);
     const Mix::Rule rule = value                             ? mix.value
                            : ends("mlp.down_proj.weight")    ? mix.down
                            : ends("self_attn.o_proj.weight") ? mix.output

@@ -17,6 +17,7 @@ using spec::RopeScalingKind;
 
 /// The class of transformers.
 std::string class_of(std::string_view family) {
+  if (family == "gpt2") return "GPT2LMHeadModel";
   std::string name(family);
   name[0] = static_cast<char>(name[0] - 'a' + 'A');
   return name + "ForCausalLM";
@@ -108,32 +109,54 @@ std::vector<float> llama3_factors(const ModelConfig& c) {
   return factors;
 }
 
+namespace {
+
+void add_gpt2_sizes(const ModelConfig& c, OrderedJson& json) {
+  json["n_embd"] = c.width;
+  json["n_inner"] = c.ffn_width;
+  json["n_layer"] = c.layers;
+  json["n_head"] = c.heads;
+  json["n_positions"] = c.context;
+  json["layer_norm_epsilon"] = c.norm_epsilon;
+  json["activation_function"] = "gelu_new";
+  for (const char* part : {"attn_pdrop", "embd_pdrop", "resid_pdrop"}) json[part] = 0.0;
+}
+
+void add_llama_sizes(const ModelConfig& c, const OrderedJson& scaling, OrderedJson& json) {
+  json["hidden_size"] = c.width;
+  json["intermediate_size"] = c.ffn_width;
+  json["num_hidden_layers"] = c.layers;
+  json["num_attention_heads"] = c.heads;
+  json["num_key_value_heads"] = c.kv_heads;
+  json["head_dim"] = c.head_dim;
+  json["max_position_embeddings"] = c.context;
+  json["rms_norm_eps"] = c.norm_epsilon;
+  json["rope_theta"] = c.rope_theta;
+  json["rope_scaling"] = scaling;
+  json["hidden_act"] = "silu";
+  json["attention_dropout"] = 0.0;
+}
+
+}  // namespace
+
 base::Result<OrderedJson> hugging_face_config(const ModelConfig& c, const text::TokenizerSpec& tokenizer,
                                               base::DType type) {
   TW_ASSIGN_OR_RETURN(const Family* family, family_to_save(c));
   TW_ASSIGN_OR_RETURN(const OrderedJson scaling, rope_scaling(c));
   OrderedJson json = {{"architectures", {class_of(family->hugging_face)}},
                       {"model_type", family->hugging_face},
-                      {"vocab_size", c.vocab},
-                      {"hidden_size", c.width},
-                      {"intermediate_size", c.ffn_width},
-                      {"num_hidden_layers", c.layers},
-                      {"num_attention_heads", c.heads},
-                      {"num_key_value_heads", c.kv_heads},
-                      {"head_dim", c.head_dim},
-                      {"max_position_embeddings", c.context},
-                      {"rms_norm_eps", c.norm_epsilon},
-                      {"rope_theta", c.rope_theta},
-                      {"rope_scaling", scaling},
-                      {"hidden_act", "silu"},
-                      {"attention_dropout", 0.0},
-                      {"initializer_range", 0.02},
-                      {"tie_word_embeddings", c.tied_embeddings},
-                      {"bos_token_id", or_null(tokenizer.bos)},
-                      {"eos_token_id", or_null(tokenizer.eos)},
-                      {"pad_token_id", or_null(tokenizer.pad)},
-                      {"torch_dtype", torch_type(type)},
-                      {"use_cache", true}};
+                      {"vocab_size", c.vocab}};
+  if (family->gpt2)
+    add_gpt2_sizes(c, json);
+  else
+    add_llama_sizes(c, scaling, json);
+  json["initializer_range"] = 0.02;
+  json["tie_word_embeddings"] = c.tied_embeddings;
+  json["bos_token_id"] = or_null(tokenizer.bos);
+  json["eos_token_id"] = or_null(tokenizer.eos);
+  json["pad_token_id"] = or_null(tokenizer.pad);
+  json["torch_dtype"] = torch_type(type);
+  json["use_cache"] = true;
   add_window(*family, c, json);
   return json;
 }

@@ -2,6 +2,7 @@
 #include "io/atomic_folder.h"
 #include "io/safetensors_write.h"
 #include "model/save_parts.h"
+#include "model/tensor_place.h"
 #include "text/tokenizer_json_write.h"
 
 namespace tw::model {
@@ -41,13 +42,13 @@ base::Status write_tokenizer(const std::string& folder, const ModelToSave& model
 }
 
 /// The tensors as they will lie in the files, cut into files of at most `limit` bytes (or one tensor).
-std::vector<std::vector<io::TensorEntry>> shards_of(const ModelToSave& model, DType type,
+std::vector<std::vector<io::TensorEntry>> shards_of(const std::vector<StoredTensor>& tensors, DType type,
                                                     std::uint64_t limit) {
   std::vector<std::vector<io::TensorEntry>> shards(1);
   std::uint64_t bytes = 0;
-  for (const io::TensorEntry& tensor : model.tensors) {
+  for (const StoredTensor& tensor : tensors) {
     io::TensorEntry saved{.name = tensor.name, .dtype = type, .shape = tensor.shape};
-    saved.bytes = base::row_bytes(type, tensor.elements());
+    saved.bytes = base::row_bytes(type, saved.elements());
     if (!shards.back().empty() && bytes + saved.bytes > limit) {
       shards.emplace_back();
       bytes = 0;
@@ -58,20 +59,48 @@ std::vector<std::vector<io::TensorEntry>> shards_of(const ModelToSave& model, DT
   return shards;
 }
 
+/// The bytes of stored tensors in a plain type; each valid until the next call.
+class FolderEncoder {
+ public:
+  FolderEncoder(const ModelToSave& model, DType type) : model_(model), type_(type) {}
+
+  base::Result<std::span<const std::byte>> encode(const StoredTensor& tensor) {
+    if (tensor.parts.size() == 1 && !tensor.transposed) return part(tensor.parts[0]);
+    rows_.clear();
+    for (const std::size_t i : tensor.parts) {
+      TW_ASSIGN_OR_RETURN(const std::span<const std::byte> bytes, part(i));
+      rows_.insert(rows_.end(), bytes.begin(), bytes.end());
+    }
+    if (!tensor.transposed) return std::span<const std::byte>(rows_);
+    turned_.resize(rows_.size());
+    const std::int64_t inputs = tensor.shape[0], outputs = tensor.shape[1];
+    transpose_plain(type_, rows_.data(), outputs, inputs, 0, inputs, turned_.data());
+    return std::span<const std::byte>(turned_);
+  }
+
+ private:
+  base::Result<std::span<const std::byte>> part(std::size_t i) {
+    return encoded(model_.tensors[i], model_.config, spec::RopeStyle::kHalfSplit, type_, memory_);
+  }
+
+  const ModelToSave& model_;
+  DType type_;
+  std::vector<std::byte> memory_, rows_, turned_;
+};
+
 base::Status write_weights(const std::string& folder, const ModelToSave& model, DType type,
                            std::uint64_t limit) {
-  const auto shards = shards_of(model, type, limit);
+  const std::vector<StoredTensor> tensors = folder_tensors(model);
+  const auto shards = shards_of(tensors, type, limit);
+  FolderEncoder encoder(model, type);
   OrderedJson map = OrderedJson::object();
   std::uint64_t total = 0;
-  std::size_t first = 0;  // of this shard, in the model's list
+  std::size_t first = 0;  // of this shard, in the list of all
   for (std::size_t i = 0; i < shards.size(); ++i) {
     const std::string name = shards.size() == 1
                                  ? "model.safetensors"
                                  : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
-    std::vector<std::byte> memory;
-    const io::TensorBytes data = [&](std::size_t at) {
-      return encoded(model.tensors[first + at], model.config, spec::RopeStyle::kHalfSplit, type, memory);
-    };
+    const io::TensorBytes data = [&](std::size_t at) { return encoder.encode(tensors[first + at]); };
     TW_RETURN_IF_ERROR(io::write_safetensors(folder + "/" + name, {{"format", "pt"}}, shards[i], data));
     for (const io::TensorEntry& tensor : shards[i]) {
       map[tensor.name] = name;

@@ -21,13 +21,17 @@ void add_sizes(const ModelConfig& c, const std::string& prefix, GgufWriteMetadat
   put("embedding_length", c.width);
   put("feed_forward_length", c.ffn_width);
   put("attention.head_count", c.heads);
+  if (c.norm == spec::NormKind::kLayer)
+    out.emplace_back(prefix + "attention.layer_norm_epsilon", static_cast<float>(c.norm_epsilon));
+  else
+    out.emplace_back(prefix + "attention.layer_norm_rms_epsilon", static_cast<float>(c.norm_epsilon));
+  if (c.learned_positions) return put("vocab_size", c.vocab);
   put("attention.head_count_kv", c.kv_heads);
   put("attention.key_length", c.head_dim);
   put("attention.value_length", c.head_dim);
   if (c.sliding_window > 0) put("attention.sliding_window", c.sliding_window);
   put("vocab_size", c.vocab);
   put("rope.dimension_count", c.head_dim);
-  out.emplace_back(prefix + "attention.layer_norm_rms_epsilon", static_cast<float>(c.norm_epsilon));
   out.emplace_back(prefix + "rope.freq_base", static_cast<float>(c.rope_theta));
   if (c.rope_scaling.kind != spec::RopeScalingKind::kLinear) return;
   out.emplace_back(prefix + "rope.scaling.type", std::string("linear"));
@@ -74,22 +78,35 @@ base::Status write_model_gguf(const std::string& file, const ModelToSave& model,
   TW_ASSIGN_OR_RETURN(const Family* family, family_to_save(model.config));
   std::vector<float> factors = model.config.rope_factors;
   if (factors.empty()) factors = llama3_factors(model.config);
+  const std::vector<StoredTensor> stored = gguf_tensors(model);
   std::vector<io::TensorEntry> tensors;
-  for (std::size_t i = 0; i < model.tensors.size(); ++i) {
-    const io::TensorEntry& tensor = model.tensors[i];
-    tensors.push_back(
-        {.name = gguf_tensor_name(tensor.name), .dtype = types.types[i], .shape = tensor.shape});
-    tensors.back().bytes = base::row_bytes(types.types[i], tensor.elements());
+  for (const StoredTensor& tensor : stored) {
+    const DType type = types.types[tensor.parts[0]];
+    for (const std::size_t part : tensor.parts)
+      TW_CHECK(types.types[part] == type, "the parts of a tensor have one type");
+    tensors.push_back({.name = tensor.name, .dtype = type, .shape = tensor.shape});
+    tensors.back().bytes = base::row_bytes(type, tensors.back().elements());
   }
   if (!factors.empty()) {
     tensors.push_back({.name = "rope_freqs.weight", .shape = {static_cast<std::int64_t>(factors.size())}});
     tensors.back().bytes = factors.size() * sizeof(float);
   }
-  return io::write_gguf(file, metadata, tensors,
-                        [&](std::size_t i) -> base::Result<std::span<const std::byte>> {
-                          if (i == model.tensors.size()) return std::as_bytes(std::span(factors));
-                          return encode(model.tensors[i], family->gguf_rope, types.types[i]);
-                        });
+  std::vector<std::byte> joined;
+  const auto bytes_of = [&](std::size_t i) -> base::Result<std::span<const std::byte>> {
+    if (i == stored.size()) return std::as_bytes(std::span(factors));
+    const std::vector<std::size_t>& parts = stored[i].parts;
+    const auto part = [&](std::size_t at) {
+      return encode(model.tensors[at], family->gguf_rope, types.types[at]);
+    };
+    if (parts.size() == 1) return part(parts[0]);
+    joined.clear();
+    for (const std::size_t at : parts) {
+      TW_ASSIGN_OR_RETURN(const std::span<const std::byte> bytes, part(at));
+      joined.insert(joined.end(), bytes.begin(), bytes.end());
+    }
+    return std::span<const std::byte>(joined);
+  };
+  return io::write_gguf(file, metadata, tensors, bytes_of);
 }
 
 base::Status save_gguf(const std::string& file, const ModelToSave& model, DType type) {

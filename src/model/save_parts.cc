@@ -1,9 +1,12 @@
 #include "model/save_parts.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
 #include "kernels/ref/dequantize.h"
+#include "model/families.h"
+#include "model/tensor_place.h"
 #include "model/transformer.h"
 
 namespace tw::model {
@@ -92,6 +95,42 @@ base::Result<std::span<const std::byte>> encoded(const io::TensorEntry& tensor,
         "a plain type");
   }
   return std::span<const std::byte>(memory);
+}
+
+namespace {
+
+template <typename PlaceOf>
+std::vector<StoredTensor> stored_tensors(const ModelToSave& model, const PlaceOf& place_of) {
+  std::vector<StoredTensor> all;
+  for (std::size_t i = 0; i < model.tensors.size(); ++i) {
+    const TensorPlace place = place_of(model.tensors[i].name);
+    if (place.part == 0) {
+      all.push_back({place.name, {i}, place.transposed, model.tensors[i].shape});
+      continue;
+    }
+    const auto whole = std::find_if(all.begin(), all.end(), [&](auto& s) { return s.name == place.name; });
+    TW_CHECK(whole != all.end(), "the parts of a tensor come in their order");
+    whole->parts.push_back(i);
+    whole->shape[0] += model.tensors[i].shape[0];
+  }
+  for (StoredTensor& tensor : all) {
+    if (tensor.transposed) std::swap(tensor.shape[0], tensor.shape[1]);
+  }
+  return all;
+}
+
+}  // namespace
+
+std::vector<StoredTensor> folder_tensors(const ModelToSave& model) {
+  return stored_tensors(model, [&](const std::string& name) {
+    return model.config.architecture == "gpt2" ? gpt2_folder_place(name, "transformer.") : TensorPlace{name};
+  });
+}
+
+std::vector<StoredTensor> gguf_tensors(const ModelToSave& model) {
+  return stored_tensors(model, [&](const std::string& name) {
+    return model.config.architecture == "gpt2" ? gpt2_gguf_place(name) : TensorPlace{gguf_tensor_name(name)};
+  });
 }
 
 base::Result<ModelToSave> model_to_save(const ModelFiles& files) {

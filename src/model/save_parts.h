@@ -30,6 +30,17 @@ std::vector<float> llama3_factors(const spec::ModelConfig& config);
 /// All metadata of a GGUF file but general.file_type.
 base::Result<io::GgufWriteMetadata> gguf_metadata(const ModelToSave& model);
 
+/// A tensor as a file has it: one of the model's, or several, output after output, under one name.
+struct StoredTensor {
+  std::string name;
+  std::vector<std::size_t> parts;  ///< numbers of ModelToSave::tensors, all of one width
+  bool transposed = false;         ///< the file has [in, out]
+  std::vector<std::int64_t> shape;
+};
+/// Those of a Hugging Face folder, and of a GGUF file, in their order.
+std::vector<StoredTensor> folder_tensors(const ModelToSave& model);
+std::vector<StoredTensor> gguf_tensors(const ModelToSave& model);
+
 struct GgufTypes {
   std::vector<base::DType> types;  ///< of the model's tensors
   std::uint32_t file_type = 0;     ///< general.file_type

@@ -133,7 +133,8 @@ TEST_P(Saved, SixteenBitsAreTheNearest) {
     const ModelToSave again = model_to_save(*files).value();
     const Weights saved = weights_of(again), whole = weights_of(model_);
     for (const io::TensorEntry& tensor : again.tensors) {
-      EXPECT_EQ(tensor.dtype, tensor.shape.size() == 2 ? type : DType::kF32);
+      const bool exact = tensor.shape.size() != 2 || tensor.name == "model.embed_positions.weight";
+      EXPECT_EQ(tensor.dtype, exact ? DType::kF32 : type);
       const std::vector<float>&a = whole.at(tensor.name), &b = saved.at(tensor.name);
       for (std::size_t i = 0; i < a.size(); ++i)
         ASSERT_LE(std::fabs(a[i] - b[i]), std::ldexp(std::fabs(a[i]), -bits) + 1e-7) << tensor.name << i;

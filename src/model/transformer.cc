@@ -168,16 +168,15 @@ void Transformer::declare_ffn(ParamStore& store, const std::string& prefix, std:
 
 ops::Tensor Transformer::forward(ops::Exec& ex, const Batch& batch, const KvView& kv) const {
   ex.enter_layer(-1);
-  const ops::LearnedPositions learned{batch.positions(), positions_ == nullptr ? ops::EmbeddingTable{}
-                                                                              : positions_->table};
+  const ops::LearnedPositions learned{batch.positions(),
+                                      positions_ == nullptr ? ops::EmbeddingTable{} : positions_->table};
   ops::Tensor x =
       ops::embed(ex, batch.tokens(), embedding_->table, positions_ == nullptr ? nullptr : &learned);
   if (ex.sharding().sequence) x = rows_of_rank(x, ex.sharding().tensor);
   x = ops::sum_over_ranks(ex, x);
   ops::Tensor next = ex.output(x.shape);
-  const ops::RopeTable rope = positions_ != nullptr
-                                  ? ops::RopeTable{}
-                                  : ops::rope_table(ex, batch.positions(), inverse_frequencies_);
+  const ops::RopeTable rope =
+      positions_ != nullptr ? ops::RopeTable{} : ops::rope_table(ex, batch.positions(), inverse_frequencies_);
   ops::AttentionPlace place{batch.positions(), batch.row_blocks(),     batch.tiles(), {},
                             kv.longest,        batch.generated_rows(), batch.groups()};
   const auto adapters = batch.adapters();
@@ -195,7 +194,7 @@ ops::Tensor Transformer::forward(ops::Exec& ex, const Batch& batch, const KvView
 }
 
 ops::Tensor Transformer::norm(ops::Exec& ex, const Norm& norm, ops::Tensor x) const {
-  if (norm.bias != nullptr) 
+  if (norm.bias != nullptr)
     return ops::layer_norm(ex, x, norm.weight->vector, norm.bias->vector, config_.norm_epsilon);
   return ops::rms_norm(ex, x, norm.weight->vector, config_.norm_epsilon);
 }
@@ -221,8 +220,8 @@ void Transformer::run_layer(ops::Exec& ex, const Layer& layer, ops::Tensor x, op
   const ops::Qkv projected = queries(ex, layer, attention_input, rope, place, adapters);
   const ops::Tensor mixed = ops::attention(ex, projected, attention_, place);
   ops::Tensor middle = ex.output(x.shape);
-  ops::linear_residual(ex, mixed, layer.o->matrix, place.generated, x, middle,
-                       {adapters, layer.o->linear}, vector_of(layer.o_bias));
+  ops::linear_residual(ex, mixed, layer.o->matrix, place.generated, x, middle, {adapters, layer.o->linear},
+                       vector_of(layer.o_bias));
   middle = ops::sum_over_ranks(ex, middle);
 
   const ops::Tensor ffn_input = ops::gather_rows_of_ranks(ex, norm(ex, layer.ffn_norm, middle));

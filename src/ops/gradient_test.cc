@@ -100,28 +100,27 @@ GradientCase ffn_case() {
 /// With biases; `adapted`: and an adapter on each product.
 GradientCase gelu_ffn_case(bool adapted) {
   constexpr std::int64_t kWidth = 24, kHidden = 50, kRank = 3;
-  GradientCase c{
-      adapted ? "adapted_gelu_ffn" : "gelu_ffn",
-      {{Role::kValue, {kRows, kWidth}},
-       {Role::kValue, {kRows, kWidth}},
-       {Role::kMatrix, {kHidden, kWidth}},
-       {Role::kVector, {kHidden}},
-       {Role::kMatrix, {kWidth, kHidden}},
-       {Role::kVector, {kWidth}}},
-      [=](auto& in) {
-        Numbers middle = times(in[1], in[2], kWidth, in[3]);
-        if (adapted) middle = plus(middle, low_rank(in[1], in[6], in[7], kWidth, kAdapterScale));
-        const Numbers hidden = gelu_of(middle);
-        Numbers out = plus(times(hidden, in[4], kHidden, in[5]), in[0]);
-        if (adapted) out = plus(out, low_rank(hidden, in[8], in[9], kHidden, kAdapterScale));
-        return out;
-      },
-      [](Exec& ex, auto& in) {
-        const Tensor out = ex.output({kRows, kWidth});
-        const GeluWeights weights{&in.matrices[2], &in.matrices[4], in.tensors[3], in.tensors[5]};
-        gelu_ffn(ex, in.tensors[1], weights, 0, in.tensors[0], out, in.adapters);
-        return out;
-      }};
+  GradientCase c{adapted ? "adapted_gelu_ffn" : "gelu_ffn",
+                 {{Role::kValue, {kRows, kWidth}},
+                  {Role::kValue, {kRows, kWidth}},
+                  {Role::kMatrix, {kHidden, kWidth}},
+                  {Role::kVector, {kHidden}},
+                  {Role::kMatrix, {kWidth, kHidden}},
+                  {Role::kVector, {kWidth}}},
+                 [=](auto& in) {
+                   Numbers middle = times(in[1], in[2], kWidth, in[3]);
+                   if (adapted) middle = plus(middle, low_rank(in[1], in[6], in[7], kWidth, kAdapterScale));
+                   const Numbers hidden = gelu_of(middle);
+                   Numbers out = plus(times(hidden, in[4], kHidden, in[5]), in[0]);
+                   if (adapted) out = plus(out, low_rank(hidden, in[8], in[9], kHidden, kAdapterScale));
+                   return out;
+                 },
+                 [](Exec& ex, auto& in) {
+                   const Tensor out = ex.output({kRows, kWidth});
+                   const GeluWeights weights{&in.matrices[2], &in.matrices[4], in.tensors[3], in.tensors[5]};
+                   gelu_ffn(ex, in.tensors[1], weights, 0, in.tensors[0], out, in.adapters);
+                   return out;
+                 }};
   if (!adapted) return c;
   for (const std::vector<std::int64_t>& shape : std::vector<std::vector<std::int64_t>>{
            {kRank, kWidth}, {kHidden, kRank}, {kRank, kHidden}, {kWidth, kRank}})
@@ -303,70 +302,68 @@ GradientCase frozen_loss_case() {
 }
 
 std::vector<GradientCase> all_cases() {
-  return {{"embed",
-           {{Role::kTable, {7, 10}}},
-           [](auto& in) {
-             Numbers out;
-             for (const std::int32_t id : kIds) out.insert(out.end(), &in[0][id * 10], &in[0][id * 10] + 10);
-             return out;
-           },
-           [](Exec& ex, auto& in) { return embed(ex, kIds, in.tables[0]); }},
-          {"embed_with_positions",
-           {{Role::kTable, {7, 10}}, {Role::kTable, {5, 10}}},
-           [](auto& in) {
-             Numbers out;
-             for (std::size_t t = 0; t < kIds.size(); ++t) {
-               for (std::int64_t i = 0; i < 10; ++i)
-                 out.push_back(in[0][kIds[t] * 10 + i] + in[1][kPlaces[t] * 10 + i]);
-             }
-             return out;
-           },
-           [](Exec& ex, auto& in) {
-             const LearnedPositions learned{kPlaces, in.tables[1]};
-             return embed(ex, kIds, in.tables[0], &learned);
-           }},
-          {"gather_rows",
-           {{Role::kValue, {kRows, 11}}},
-           [](auto& in) {
-             Numbers out;
-             for (const std::int32_t row : kTaken)
-               out.insert(out.end(), &in[0][row * 11], &in[0][row * 11] + 11);
-             return out;
-           },
-           [](Exec& ex, auto& in) { return gather_rows(ex, in.tensors[0], kTaken); }},
-          {"rms_norm",
-           {{Role::kValue, {kRows, 45}}, {Role::kVector, {45}}},
-           [](auto& in) { return rms_normed(in[0], in[1], 0.5); },
-           [](Exec& ex, auto& in) { return rms_norm(ex, in.tensors[0], in.tensors[1], 0.5); }},
-          {"layer_norm",
-           {{Role::kValue, {kRows, 45}}, {Role::kVector, {45}}, {Role::kVector, {45}}},
-           [](auto& in) { return layer_normed(in[0], in[1], in[2], 0.5); },
-           [](Exec& ex, auto& in) {
-             return layer_norm(ex, in.tensors[0], in.tensors[1], in.tensors[2], 0.5);
-           }},
-          linear_case(40, 24),
-          linear_case(13, 7),
-          linear_case(1100, 3),  // more rows of the weight than are multiplied at a time
-          residual_case(),
-          ffn_case(),
-          gelu_ffn_case(false),
-          gelu_ffn_case(true),
-          qkv_case("attention_interleaved", {4, 2, 6, 0}, true, false),
-          qkv_case("attention_halves_norms", {4, 2, 8, 0}, false, true),
-          // With norms, or the gradient of the keys' bias were 0: softmax does not see it.
-          qkv_case("attention_unturned", {2, 2, 8, 0}, false, true, kRows, false),
-          qkv_case("attention_window", {2, 2, 16, 5}, false, false),
-          qkv_case("attention_long", {3, 1, 4, 0}, false, true, 150),
-          qkv_case("attention_long_window", {2, 1, 4, 70}, true, false, 150),
-          loss_case(50, 0),
-          loss_case(33, 0.1F),
-          adapted_residual_case(DType::kF32, 4),
-          adapted_residual_case(DType::kF16, 20),
-          adapted_residual_case(DType::kQ8_0, 8),
-          adapted_residual_case(DType::kQ4_0, 1),
-          adapted_ffn_case(),
-          adapted_qkv_case(),
-          frozen_loss_case()};
+  return {
+      {"embed",
+       {{Role::kTable, {7, 10}}},
+       [](auto& in) {
+         Numbers out;
+         for (const std::int32_t id : kIds) out.insert(out.end(), &in[0][id * 10], &in[0][id * 10] + 10);
+         return out;
+       },
+       [](Exec& ex, auto& in) { return embed(ex, kIds, in.tables[0]); }},
+      {"embed_with_positions",
+       {{Role::kTable, {7, 10}}, {Role::kTable, {5, 10}}},
+       [](auto& in) {
+         Numbers out;
+         for (std::size_t t = 0; t < kIds.size(); ++t) {
+           for (std::int64_t i = 0; i < 10; ++i)
+             out.push_back(in[0][kIds[t] * 10 + i] + in[1][kPlaces[t] * 10 + i]);
+         }
+         return out;
+       },
+       [](Exec& ex, auto& in) {
+         const LearnedPositions learned{kPlaces, in.tables[1]};
+         return embed(ex, kIds, in.tables[0], &learned);
+       }},
+      {"gather_rows",
+       {{Role::kValue, {kRows, 11}}},
+       [](auto& in) {
+         Numbers out;
+         for (const std::int32_t row : kTaken) out.insert(out.end(), &in[0][row * 11], &in[0][row * 11] + 11);
+         return out;
+       },
+       [](Exec& ex, auto& in) { return gather_rows(ex, in.tensors[0], kTaken); }},
+      {"rms_norm",
+       {{Role::kValue, {kRows, 45}}, {Role::kVector, {45}}},
+       [](auto& in) { return rms_normed(in[0], in[1], 0.5); },
+       [](Exec& ex, auto& in) { return rms_norm(ex, in.tensors[0], in.tensors[1], 0.5); }},
+      {"layer_norm",
+       {{Role::kValue, {kRows, 45}}, {Role::kVector, {45}}, {Role::kVector, {45}}},
+       [](auto& in) { return layer_normed(in[0], in[1], in[2], 0.5); },
+       [](Exec& ex, auto& in) { return layer_norm(ex, in.tensors[0], in.tensors[1], in.tensors[2], 0.5); }},
+      linear_case(40, 24),
+      linear_case(13, 7),
+      linear_case(1100, 3),  // more rows of the weight than are multiplied at a time
+      residual_case(),
+      ffn_case(),
+      gelu_ffn_case(false),
+      gelu_ffn_case(true),
+      qkv_case("attention_interleaved", {4, 2, 6, 0}, true, false),
+      qkv_case("attention_halves_norms", {4, 2, 8, 0}, false, true),
+      // With norms, or the gradient of the keys' bias were 0: softmax does not see it.
+      qkv_case("attention_unturned", {2, 2, 8, 0}, false, true, kRows, false),
+      qkv_case("attention_window", {2, 2, 16, 5}, false, false),
+      qkv_case("attention_long", {3, 1, 4, 0}, false, true, 150),
+      qkv_case("attention_long_window", {2, 1, 4, 70}, true, false, 150),
+      loss_case(50, 0),
+      loss_case(33, 0.1F),
+      adapted_residual_case(DType::kF32, 4),
+      adapted_residual_case(DType::kF16, 20),
+      adapted_residual_case(DType::kQ8_0, 8),
+      adapted_residual_case(DType::kQ4_0, 1),
+      adapted_ffn_case(),
+      adapted_qkv_case(),
+      frozen_loss_case()};
 }
 
 std::vector<float> numbers(std::int64_t count, unsigned seed, bool bf16) {

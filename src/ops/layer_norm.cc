@@ -44,7 +44,8 @@ Tensor layer_norm(Exec& ex, Tensor x, Tensor weight, Tensor bias, double epsilon
   if (Tape* tape = ex.recording())
     tape->record<layer_norm_backward>(SavedLayerNorm{x, weight, bias, rounded}, {out}, {x});
   if (ex.tracing()) {
-    OpCost cost = rows_cost("layer_norm", static_cast<double>(rows * width), static_cast<double>(rows * width));
+    OpCost cost =
+        rows_cost("layer_norm", static_cast<double>(rows * width), static_cast<double>(rows * width));
     cost.flops = 7 * static_cast<double>(rows * width);
     cost.weight_bytes = static_cast<double>(weight.bytes() + bias.bytes());
     ex.record(std::move(cost));

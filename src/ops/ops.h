@@ -63,7 +63,8 @@ struct Adapters {
 /// x · Wᵀ (+ bias): x [T, K], W [N, K], bias [N] or empty; out [T, N].
 Tensor linear(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t generated, Tensor bias = {});
 
-/// out = residual + x · Wᵀ (+ bias). `out` [T, N] is given, so that it may outlive the arena scope of a layer.
+/// out = residual + x · Wᵀ (+ bias). `out` [T, N] is given, so that it may outlive the arena scope of a
+/// layer.
 void linear_residual(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t generated, Tensor residual,
                      Tensor out, const Adapters& adapters = {}, Tensor bias = {});
 
@@ -83,7 +84,7 @@ void gelu_ffn(Exec& ex, Tensor x, const GeluWeights& weights, std::int64_t gener
 
 /// Cosines and sines of a step's rotary angles (arXiv 2104.09864): both [T, d/2].
 struct RopeTable {
-  Tensor cos, sin;        ///< no shape: nothing is rotated
+  Tensor cos, sin;      ///< no shape: nothing is rotated
   Tensor negative_sin;  ///< for the rotation back, when training; else none
 };
 /// Angle of pair i at position p: p * inverse_frequencies[i].
@@ -131,8 +132,8 @@ struct Qkv {
   Tensor q, k, v;
 };
 
-/// q, k, v = x · Wᵀ + b, each head of q and k normalised if asked, rotated if asked; k and v go to the cache. x [T,
-/// D].
+/// q, k, v = x · Wᵀ + b, each head of q and k normalised if asked, rotated if asked; k and v go to the cache.
+/// x [T, D].
 Qkv qkv_rope(Exec& ex, Tensor x, const QkvWeights& weights, const RopeTable& rope,
              const AttentionShape& shape, const AttentionPlace& place);
 

@@ -48,7 +48,8 @@ void embed_backward(const Backward& b, const SavedEmbed& s) {
 /// Row `row` of the table, whatever its type is.
 void look_up(const EmbeddingTable& table, std::int32_t row, float* out) {
   TW_CHECK(row >= 0 && row < table.vocab, "a token id or a position is outside its table");
-  const auto* from = static_cast<const std::byte*>(table.rows) + row * base::row_bytes(table.type, table.width);
+  const auto* from =
+      static_cast<const std::byte*>(table.rows) + row * base::row_bytes(table.type, table.width);
   kernels::dequantize_row(table.type, from, out, table.width);
 }
 

@@ -97,7 +97,8 @@ std::int64_t parameters_with(const ModelConfig& c, std::int64_t taken) {
   const std::int64_t norm = c.width * (c.norm == NormKind::kLayer ? 2 : 1);
   const std::int64_t biases = c.qkv_bias ? c.q_width() + 2 * c.kv_width() : 0;
   const std::int64_t added = c.linear_bias ? 2 * c.width + c.ffn_width : 0;
-  const std::int64_t common = added + attention_parameters(c) + biases + 2 * norm + (c.qk_norm ? 2 * c.head_dim : 0);
+  const std::int64_t common =
+      added + attention_parameters(c) + biases + 2 * norm + (c.qk_norm ? 2 * c.head_dim : 0);
   const std::int64_t matrices = c.ffn == FfnKind::kGated ? 3 : 2, dense = matrices * c.width * c.ffn_width;
   const Experts& e = c.experts;
   const std::int64_t routed = c.width * e.count + 3 * c.width * e.width * (taken + e.shared);

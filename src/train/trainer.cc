@@ -39,6 +39,11 @@ base::Result<std::unique_ptr<Trainer>> Trainer::make(const spec::ModelConfig& co
 base::Result<std::unique_ptr<Trainer>> Trainer::make_adapter(
     const std::shared_ptr<const model::LoadedModel>& base, const model::AdapterConfig& adapter,
     const TrainerOptions& options, base::Team& team) {
+  if (base->config().architecture == "gpt2") {  // queries, keys and values are one layer to peft
+    return tw::base::error(
+        Code::kUnsupported,
+        "adapters of GPT-2's family are not known here: learn all weights, without an adapter");
+  }
   std::unique_ptr<Trainer> trainer(new Trainer(options, team));
   trainer->table_ = base->table();
   trainer->base_ = base;

@@ -1,9 +1,9 @@
 // The kernels of training, number by number.
 #include <cmath>
 
+#include "kernels/layer_rows.h"
 #include "kernels/ref/float16.h"
 #include "kernels/ref/ref.h"
-#include "kernels/layer_rows.h"
 #include "kernels/train_attention.h"
 #include "kernels/train_rows.h"
 

@@ -1,0 +1,55 @@
+// Where a file has a parameter: families that fuse linear layers, or keep them the other way round, have it
+// as a part of a tensor. Inside this folder.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "io/tensor_file.h"
+#include "tensor/memory.h"
+
+namespace tw::model {
+
+struct TensorPlace {
+  std::string name;
+  std::int64_t part = 0, parts = 1;  ///< of the outputs of a linear layer, all of one size
+  bool transposed = false;           ///< the file has [in, out]
+};
+
+/// The folder's place of a parameter of GPT-2, whose layers are "transformers.Conv1D": `prefix` is what its
+/// names begin with.
+TensorPlace gpt2_folder_place(const std::string& parameter, std::string_view prefix);
+/// The same in a GGUF file.
+TensorPlace gpt2_gguf_place(const std::string& parameter);
+
+/// to [columns, rows] = columns [first, first + columns) of from [rows, stride], numbers of `type`, a plain
+/// one.
+void transpose_plain(base::DType type, const std::byte* from, std::int64_t rows, std::int64_t stride,
+                     std::int64_t first, std::int64_t columns, std::byte* to);
+
+/// Parts of a file's tensors as tensors of their own: views where the bytes lie together, else copies, made
+/// when first asked for. Thread-safe; what it hands out lives as long as it does.
+class TensorParts {
+ public:
+  /// `whole` itself where the place is all of it. Fails with kCorrupt, naming `where`, when it cannot be
+  /// divided so.
+  base::Result<const io::TensorEntry*> get(const TensorPlace& place, const io::TensorEntry& whole,
+                                           const std::string& where);
+
+ private:
+  struct Part {
+    io::TensorEntry entry;
+    tensor::Buffer copy;
+  };
+  static base::Result<std::unique_ptr<Part>> make(const TensorPlace& place, const io::TensorEntry& whole,
+                                                  const std::string& where);
+
+  std::mutex mutex_;
+  std::map<std::pair<std::string, std::int64_t>, std::unique_ptr<Part>> parts_;
+};
+
+}  // namespace tw::model
