@@ -27,6 +27,9 @@ def make_model(family):
         "llama": lambda: transformers.LlamaConfig(**SIZES, tie_word_embeddings=False),
         "qwen2": lambda: transformers.Qwen2Config(**SIZES, tie_word_embeddings=True),
         "qwen3": lambda: transformers.Qwen3Config(**SIZES, head_dim=8, tie_word_embeddings=True),
+        "gpt2": lambda: transformers.GPT2Config(
+            vocab_size=VOCAB, n_embd=16, n_inner=40, n_layer=2, n_head=4, n_positions=64, layer_norm_epsilon=1e-5,
+            attn_pdrop=0, embd_pdrop=0, resid_pdrop=0, attn_implementation="eager"),
     }[family]()
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     with torch.no_grad():  # no norm of ones and no bias of zeros, or mistakes there would not be seen
@@ -52,8 +55,33 @@ def document(step, i, length):
     return [(7 * t + 3 * i + (step * t % 5)) % VOCAB for t in range(length)]
 
 
+GPT2_NAMES = {"wte": "model.embed_tokens", "wpe": "model.embed_positions", "ln_f": "model.norm", "ln_1": "input_layernorm",
+              "ln_2": "post_attention_layernorm", "attn.c_proj": "self_attn.o_proj", "mlp.c_fc": "mlp.up_proj",
+              "mlp.c_proj": "mlp.down_proj"}
+
+
+def parts(name, values):
+    """A parameter's numbers under Llama's names: GPT-2 has linear layers [in, out], and three of them in one."""
+    if not name.startswith("transformer."):
+        return [(name, values)]
+    place, _, kind = name.removeprefix("transformer.").rpartition(".")
+    prefix = ""
+    if place.startswith("h."):
+        _, layer, place = place.split(".", 2)
+        prefix = f"model.layers.{layer}."
+    if values.dim() == 2 and place not in ("wte", "wpe"):
+        values = values.T
+    if place == "attn.c_attn":
+        return [(f"{prefix}self_attn.{which}_proj.{kind}", part) for which, part in zip("qkv", values.chunk(3))]
+    return [(f"{prefix}{GPT2_NAMES[place]}.{kind}", values)]
+
+
+def named_parts(model, of):
+    return [part for name, parameter in model.named_parameters() for part in parts(name, of(parameter).detach())]
+
+
 def numbers(model, of):
-    return torch.cat([of(parameter).detach().reshape(-1) for parameter in model.parameters()]).numpy().tobytes()
+    return torch.cat([values.reshape(-1) for _, values in named_parts(model, of)]).numpy().tobytes()
 
 
 def train(family):
@@ -74,11 +102,11 @@ def train(family):
         losses.append(float(loss.detach()))
     with open(os.path.join(FOLDER, f"{family}.f32"), "wb") as file:
         file.write(weights + gradients)
-    theta = model.config.rope_parameters["rope_theta"]
+    theta = 10000.0 if family == "gpt2" else model.config.rope_parameters["rope_theta"]
     head_dim = getattr(model.config, "head_dim", None) or SIZES["hidden_size"] // SIZES["num_attention_heads"]
     return {"family": family, "losses": losses, "gradient_norms": norms, "rope_theta": theta, "head_dim": head_dim,
             "tied": model.config.tie_word_embeddings,
-            "parameters": [{"name": n, "shape": list(p.shape)} for n, p in model.named_parameters()]}
+            "parameters": [{"name": n, "shape": list(p.shape)} for n, p in named_parts(model, lambda p: p)]}
 
 
 def main():
@@ -87,7 +115,7 @@ def main():
                          f"{transformers.__version__}",
               "sizes": {key: value for key, value in SIZES.items() if key != "attn_implementation"},
               "lengths": LENGTHS, "rate": RATE, "decay": DECAY, "betas": BETAS, "epsilon": EPSILON, "clip": CLIP,
-              "models": [train(family) for family in ("llama", "qwen2", "qwen3")]}
+              "models": [train(family) for family in ("llama", "qwen2", "qwen3", "gpt2")]}
     with open(os.path.join(FOLDER, "golden.json"), "w", encoding="utf-8") as file:
         json.dump(golden, file, indent=1)
         file.write("\n")

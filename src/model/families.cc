@@ -63,6 +63,13 @@ void apply(const Family& family, ModelConfig& c) {
   c.learned_positions = c.linear_bias = true;
 }
 
+void set_family(ModelConfig& c, std::string_view name) {
+  for (const Family& family : kFamilies) {
+    if (name == family.hugging_face) return apply(family, c);
+  }
+  TW_CHECK(false, "a known family");
+}
+
 base::Result<ModelConfig> validated(ModelConfig c, const std::string& where) {
   if (auto status = c.validate(); !status.ok()) {
     return base::Error{status.error().code, "model configuration: " + status.error().message, where};

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "base/json.h"
 #include "io/gguf.h"
@@ -15,6 +16,9 @@ base::Result<spec::ModelConfig> config_from_gguf(const io::GgufFile& file);
 
 /// The same from a Hugging Face config.json. `where` names the file in errors.
 base::Result<spec::ModelConfig> config_from_hugging_face(const base::Json& config, const std::string& where);
+
+/// Sets what a family always has, by its `model_type`. REQUIRES: it is known.
+void set_family(spec::ModelConfig& config, std::string_view name);
 
 /// The GGUF name of one of our parameters: "model.layers.3.mlp.up_proj.weight" -> "blk.3.ffn_up.weight".
 std::string gguf_tensor_name(const std::string& parameter);

@@ -54,6 +54,19 @@ Status check_model(const TrainModel& m) {
   if (m.width == 0 && (m.heads > 0 || m.kv_heads > 0 || m.ffn_width > 0))
     return error(Code::kInvalidArgument,
                  "model.heads, kv-heads and ffn-width want model.layers and model.width");
+  if (m.family == "gpt2" && m.kv_heads > 0 && m.kv_heads != m.heads)
+    return error(Code::kInvalidArgument,
+                 "model.kv-heads is {}, but in the family gpt2 each of the {} heads has its own keys",
+                 m.kv_heads, m.heads);
+  return Ok{};
+}
+
+Status check_rotation(const TrainConfig& c) {
+  for (std::size_t i = 0; i < c.stages.size(); ++i) {
+    if (c.model.family == "gpt2" && c.stages[i].rope_theta > 0)
+      return error(Code::kInvalidArgument,
+                   "stage {} has a rope-theta, but the family gpt2 has no rotary positions", i + 1);
+  }
   return Ok{};
 }
 
@@ -83,6 +96,7 @@ Status TrainConfig::validate() const {
     if (auto list = base::parse_cpu_list(cpus); !list.ok()) return list.error();
   }
   TW_RETURN_IF_ERROR(check_model(model));
+  TW_RETURN_IF_ERROR(check_rotation(*this));
   if ((tokenizer.kind == "file") != !tokenizer.path.empty())
     return error(Code::kInvalidArgument,
                  "tokenizer.path and the kind \"file\" go together: give both or none");

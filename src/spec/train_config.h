@@ -115,7 +115,7 @@ struct TrainStage {
 };
 
 struct TrainModel {
-  std::string name;
+  std::string name, family = "llama";
   std::int64_t layers = 0, width = 0, heads = 0, kv_heads = 0, ffn_width = 0, context = 0;
   bool tied = true;
   double rope_theta = 10000;
@@ -123,13 +123,18 @@ struct TrainModel {
   template <typename Self, typename Visitor>
   static void visit(Self& c, Visitor&& v) {
     v("name", c.name, "what it is called (default: the name of the output folder)", kAnyText);
+    v("family", c.family,
+      "llama: rotary positions, RMSNorm, a gated feed-forward layer; gpt2: learned positions, LayerNorm, "
+      "GELU, "
+      "biases",
+      one_of("llama gpt2"));
     v("layers", c.layers, "decoder layers (default: layers and width by the machine, the time and the data)",
       TrainRule{0, 1000});
     v("width", c.width, "of the residual stream", TrainRule{0, 65536});
     v("heads", c.heads, "query heads (default: width / 64, or width / 32 below width 512)",
       TrainRule{0, 1024});
     v("kv-heads", c.kv_heads, "key and value heads (default: as many as heads)", TrainRule{0, 1024});
-    v("ffn-width", c.ffn_width, "of the gated feed-forward layer (default: 8/3 of the width)",
+    v("ffn-width", c.ffn_width, "of the feed-forward layer (default: 8/3 of the width, or 4 for gpt2)",
       TrainRule{0, 1 << 20});
     v("context", c.context, "longest sequence (default: the longest of the stages, or 256)",
       TrainRule{0, kMaxTrainRows});
@@ -252,7 +257,7 @@ struct TrainConfig {
     v("skip-limit", c.skip_limit,
       "so many skipped steps in a row (numbers that are not finite, spikes) go back to the last checkpoint",
       TrainRule{1, 1e6});
-    v("model", c.model, "a decoder of Llama's shape", kAnyText);
+    v("model", c.model, "the decoder to be learnt", kAnyText);
     v("adapter", c.adapter, "a LoRA adapter beside a model that is there", kAnyText);
     v("tokenizer", c.tokenizer, "how text becomes tokens", kAnyText);
     v("checkpoints", c.checkpoints, "what a run can go on from", kAnyText);

@@ -158,14 +158,31 @@ class Preparation {
                       vocab, run_.model.vocab),
           c.stages[0].start};
     }
+    if (run_.model.learned_positions) TW_RETURN_IF_ERROR(check_learned_positions());
     c.model.context = c.model.context > 0 ? c.model.context : run_.model.context;
     c.model.rope_theta = run_.model.rope_theta;
     return Ok{};
   }
 
+  /// They are as many as they are, and are not turned.
+  Status check_learned_positions() const {
+    const std::int64_t context = run_.config.model.context;
+    if (context > 0 && context != run_.model.context) {
+      return error(Code::kInvalidArgument,
+                   "model.context is {}, but the model to start from has learned {} positions: take it out",
+                   context, run_.model.context);
+    }
+    for (const spec::TrainStage& stage : run_.config.stages) {
+      if (stage.rope_theta > 0)
+        return error(Code::kInvalidArgument,
+                     "a stage has a rope-theta, but the model to start from has no rotary positions");
+    }
+    return Ok{};
+  }
+
   Status choose_size(std::int64_t vocab) {
     spec::TrainConfig& c = run_.config;
-    SizeGoal goal{.vocab = vocab, .context = c.model.context};
+    SizeGoal goal{.vocab = vocab, .context = c.model.context, .family = c.model.family};
     for (std::size_t i = 0; i < c.stages.size(); ++i) {
       const spec::TrainStage& stage = c.stages[i];
       goal.seconds += 60 * (stage.steps > 0 || stage.tokens > 0 ? kMinutes : minutes_of(stage));
@@ -283,7 +300,10 @@ class Preparation {
         return fmt::format("a micro-batch of {} tokens would fit", options.rows);
     }
     options.rows = sequence;
-    SizeGoal goal{.memory = free, .vocab = run_.model.vocab, .context = run_.model.context};
+    SizeGoal goal{.memory = free,
+                  .vocab = run_.model.vocab,
+                  .context = run_.model.context,
+                  .family = run_.model.learned_positions ? "gpt2" : "llama"};
     goal.most_parameters = static_cast<std::size_t>(run_.model.parameter_count());
     const auto rung = fitting_rung(goal, options, team_.size());
     if (!rung) return "no model of that vocabulary and context fits";

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "model/families.h"
+
 namespace tw::train {
 namespace {
 
@@ -37,8 +39,9 @@ std::int64_t layer_parameters(const spec::ModelConfig& c) {
   return c.parameter_count() - c.vocab * c.width * (c.tied_embeddings ? 1 : 2);
 }
 
-spec::TrainModel model_of(const Rung& rung) {
+spec::TrainModel model_of(const Rung& rung, const SizeGoal& goal) {
   spec::TrainModel model;
+  model.family = goal.family;
   model.layers = rung.layers;
   model.width = rung.width;
   return model;
@@ -49,7 +52,7 @@ spec::TrainModel model_of(const Rung& rung) {
 base::Result<spec::ModelConfig> config_of(const spec::TrainModel& m, std::int64_t vocab,
                                           std::int64_t context) {
   spec::ModelConfig c;
-  c.architecture = "llama";
+  model::set_family(c, m.family);
   c.name = m.name;
   c.layers = m.layers;
   c.width = m.width;
@@ -60,7 +63,9 @@ base::Result<spec::ModelConfig> config_of(const spec::TrainModel& m, std::int64_
                        m.width, c.heads, rounded(static_cast<double>(m.width), c.heads * 2));
   }
   c.head_dim = m.width / c.heads;
-  c.ffn_width = m.ffn_width > 0 ? m.ffn_width : rounded(8.0 / 3 * static_cast<double>(m.width), 32);
+  // Two matrices of 4 times the width, or three of 8/3 of it: as many numbers.
+  const double wider = c.ffn == spec::FfnKind::kGelu ? 4.0 : 8.0 / 3;
+  c.ffn_width = m.ffn_width > 0 ? m.ffn_width : rounded(wider * static_cast<double>(m.width), 32);
   c.vocab = vocab;
   c.context = context;
   c.rope_theta = m.rope_theta;
@@ -151,7 +156,7 @@ base::Result<SizedModel> choose_shape(const SizeGoal& goal, const TrainerOptions
   double previous = 0;  // FLOPs a token times tokens a second of the rung below: larger ones are not slower
   for (std::size_t i = 0; i < shape_ladder().size(); ++i) {
     TW_ASSIGN_OR_RETURN(const spec::ModelConfig config,
-                        config_of(model_of(shape_ladder()[i]), goal.vocab, goal.context));
+                        config_of(model_of(shape_ladder()[i], goal), goal.vocab, goal.context));
     const auto layers = static_cast<double>(layer_parameters(config));
     const auto weights = static_cast<double>(config.parameter_count());
     const bool hopeless = previous > 0 && 4 * previous / weights * goal.seconds < kTokensEach * layers;
@@ -171,7 +176,7 @@ base::Result<SizedModel> choose_shape(const SizeGoal& goal, const TrainerOptions
 
 std::optional<Rung> fitting_rung(const SizeGoal& goal, const TrainerOptions& options, int workers) {
   for (auto rung = shape_ladder().rbegin(); rung != shape_ladder().rend(); ++rung) {
-    const auto config = config_of(model_of(*rung), goal.vocab, goal.context);
+    const auto config = config_of(model_of(*rung, goal), goal.vocab, goal.context);
     if (!config.ok() || config->parameter_count() > static_cast<std::int64_t>(goal.most_parameters)) continue;
     const auto memory = trace_step(*config, options, workers);
     if (memory.ok() && memory->all() <= goal.memory) return *rung;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "spec/model_config.h"
@@ -53,6 +54,7 @@ struct SizeGoal {
   std::int64_t tokens = 0;  ///< of the data, to learn from
   std::size_t memory = 0;   ///< bytes that a step may take
   std::int64_t vocab = 0, context = 0;
+  std::string family = "llama";
   std::size_t most_parameters = 0;  ///< 0: any
 };
 
