@@ -263,4 +263,13 @@ ops::Tensor Transformer::loss(ops::Exec& ex, ops::Tensor hidden, const ops::Loss
   return ops::linear_cross_entropy(ex, hidden, head_->matrix, rows);
 }
 
+ops::Tensor Transformer::preference(ops::Exec& ex, ops::Tensor hidden,
+                                    const ops::PreferenceRows& rows) const {
+  return ops::linear_preference(ex, hidden, head_->matrix, rows);
+}
+
+void Transformer::top(ops::Exec& ex, ops::Tensor hidden, const ops::TopRows& rows) const {
+  ops::linear_top(ex, hidden, head_->matrix, rows);
+}
+
 }  // namespace tw::model

@@ -24,6 +24,10 @@ class Transformer {
 
   /// Each row's cross-entropy, for hidden states [R, D]: ops::linear_cross_entropy.
   ops::Tensor loss(ops::Exec& ex, ops::Tensor hidden, const ops::LossRows& rows) const;
+  /// Each pair's loss: ops::linear_preference.
+  ops::Tensor preference(ops::Exec& ex, ops::Tensor hidden, const ops::PreferenceRows& rows) const;
+  /// Each row's likeliest tokens: ops::linear_top.
+  void top(ops::Exec& ex, ops::Tensor hidden, const ops::TopRows& rows) const;
 
   const spec::ModelConfig& config() const { return config_; }
 

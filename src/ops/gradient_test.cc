@@ -1,17 +1,11 @@
-// Every op's gradients against finite differences of its definition in double precision, on every set of
-// kernels, in fp32 and in bf16.
-#include <gtest/gtest.h>
-
-#include <cstring>
+// The gradients of every op but the losses against finite differences of its definition.
 #include <numeric>
 
-#include "kernels/ref/float16.h"
-#include "ops/test_gradients.h"
+#include "ops/test_gradient_check.h"
 
 namespace tw::ops {
 namespace {
 
-constexpr std::int64_t kRows = 37;
 const std::vector<std::int32_t> kIds = {3, 0, 6, 3, 3, 1, 6, 0, 3};
 const std::vector<std::int32_t> kPlaces = {0, 1, 2, 3, 4, 0, 1, 0, 1};
 const std::vector<std::int32_t> kTaken = {4, 0, 0, 36, 7};
@@ -174,33 +168,6 @@ GradientCase qkv_case(const char* name, const Heads& h, bool interleaved, bool n
           }};
 }
 
-GradientCase loss_case(std::int64_t vocab, float z_loss) {
-  auto targets = std::make_shared<std::vector<std::int32_t>>();
-  auto weights = std::make_shared<std::vector<float>>();
-  for (std::int32_t t = 0; t < kRows; ++t) {
-    targets->push_back(static_cast<std::int32_t>((t * 7) % vocab));
-    weights->push_back(t % 5 == 0 ? 0.0F : 1.0F / static_cast<float>(1 + t % 3));
-  }
-  constexpr std::int64_t kWidth = 24;
-  GradientCase c{
-      "cross_entropy_" + std::to_string(vocab) + (z_loss > 0 ? "_z" : ""),
-      {{Role::kValue, {kRows, kWidth}}, {Role::kMatrix, {vocab, kWidth}}},
-      [=](auto& in) {
-        const Numbers logits = times(in[0], in[1], kWidth), sums = log_sums(logits, vocab);
-        Numbers loss;
-        for (std::int64_t t = 0; t < kRows; ++t) {
-          const double each = sums[t] - logits[t * vocab + (*targets)[t]] + z_loss * sums[t] * sums[t];
-          loss.push_back(0.25 * (*weights)[t] * each);
-        }
-        return loss;
-      },
-      [=](Exec& ex, auto& in) {
-        return linear_cross_entropy(ex, in.tensors[0], in.matrices[1], {*targets, *weights, 0.25F, z_loss});
-      }};
-  c.is_loss = true;
-  return c;
-}
-
 /// An adapter on one layer, whose weight is frozen in this type.
 GradientCase adapted_residual_case(DType frozen, std::int64_t rank) {
   return {"adapted_residual_" + std::string(base::dtype_name(frozen)),
@@ -294,14 +261,7 @@ GradientCase adapted_qkv_case() {
           {{5, 6}, {0, 0}, {7, 8}}};
 }
 
-GradientCase frozen_loss_case() {
-  GradientCase c = loss_case(50, 0);
-  c.name += "_frozen";
-  c.inputs[1].role = Role::kFrozen;
-  return c;
-}
-
-std::vector<GradientCase> all_cases() {
+std::vector<GradientCase> row_cases() {
   return {
       {"embed",
        {{Role::kTable, {7, 10}}},
@@ -340,14 +300,15 @@ std::vector<GradientCase> all_cases() {
       {"layer_norm",
        {{Role::kValue, {kRows, 45}}, {Role::kVector, {45}}, {Role::kVector, {45}}},
        [](auto& in) { return layer_normed(in[0], in[1], in[2], 0.5); },
-       [](Exec& ex, auto& in) { return layer_norm(ex, in.tensors[0], in.tensors[1], in.tensors[2], 0.5); }},
-      linear_case(40, 24),
-      linear_case(13, 7),
+       [](Exec& ex, auto& in) { return layer_norm(ex, in.tensors[0], in.tensors[1], in.tensors[2], 0.5); }}};
+}
+
+std::vector<GradientCase> all_cases() {
+  std::vector<GradientCase> cases = row_cases();
+  const std::vector<GradientCase> products = {
+      linear_case(40, 24), linear_case(13, 7),
       linear_case(1100, 3),  // more rows of the weight than are multiplied at a time
-      residual_case(),
-      ffn_case(),
-      gelu_ffn_case(false),
-      gelu_ffn_case(true),
+      residual_case(), ffn_case(), gelu_ffn_case(false), gelu_ffn_case(true),
       qkv_case("attention_interleaved", {4, 2, 6, 0}, true, false),
       qkv_case("attention_halves_norms", {4, 2, 8, 0}, false, true),
       // With norms, or the gradient of the keys' bias were 0: softmax does not see it.
@@ -355,153 +316,17 @@ std::vector<GradientCase> all_cases() {
       qkv_case("attention_window", {2, 2, 16, 5}, false, false),
       qkv_case("attention_long", {3, 1, 4, 0}, false, true, 150),
       qkv_case("attention_long_window", {2, 1, 4, 70}, true, false, 150),
-      loss_case(50, 0),
-      loss_case(33, 0.1F),
-      adapted_residual_case(DType::kF32, 4),
-      adapted_residual_case(DType::kF16, 20),
-      adapted_residual_case(DType::kQ8_0, 8),
-      adapted_residual_case(DType::kQ4_0, 1),
-      adapted_ffn_case(),
-      adapted_qkv_case(),
-      frozen_loss_case()};
+      adapted_residual_case(DType::kF32, 4), adapted_residual_case(DType::kF16, 20),
+      adapted_residual_case(DType::kQ8_0, 8), adapted_residual_case(DType::kQ4_0, 1), adapted_ffn_case(),
+      adapted_qkv_case()};
+  cases.insert(cases.end(), products.begin(), products.end());
+  return cases;
 }
 
-std::vector<float> numbers(std::int64_t count, unsigned seed, bool bf16) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal(0, 0.7F);
-  std::vector<float> out(count);
-  for (float& x : out) {
-    x = normal(generator);
-    if (bf16) x = kernels::bfloat16_to_float(kernels::float_to_bfloat16(x));
-  }
-  return out;
-}
-
-/// What a type keeps of numbers.
-std::vector<float> stored_as(DType type, std::vector<float> x) {
-  std::vector<std::byte> row(base::row_bytes(type, std::ssize(x)));
-  kernels::quantize_row(type, x.data(), row.data(), std::ssize(x));
-  kernels::dequantize_row(type, row.data(), x.data(), std::ssize(x));
-  return x;
-}
-
-Numbers doubles(const std::vector<float>& x) {
-  return {x.begin(), x.end()};
-}
-
-double relative_error(const Numbers& got, const Numbers& wanted) {
-  double off = 0, size = 0;
-  for (std::size_t i = 0; i < wanted.size(); ++i) {
-    off += (got[i] - wanted[i]) * (got[i] - wanted[i]);
-    size += wanted[i] * wanted[i];
-  }
-  return std::isfinite(off) ? std::sqrt(off / (size + 1e-12)) : INFINITY;
-}
-
-/// A case's inputs, and what the definition and its finite differences say of them.
-struct Expected {
-  std::vector<std::vector<float>> inputs, extra;
-  std::vector<float> factors;
-  Numbers out;
-  /// Some of an input's numbers, evenly chosen, and the gradients by them, without `extra`.
-  std::vector<std::vector<std::size_t>> places;
-  std::vector<Numbers> gradients;
-};
-
-template <typename Vector>
-Numbers at_places(const Vector& all, const std::vector<std::size_t>& places) {
-  Numbers some;
-  for (const std::size_t at : places) some.push_back(all[at]);
-  return some;
-}
-
-double loss_of(const GradientCase& c, const std::vector<Numbers>& in, const std::vector<float>& factors) {
-  const Numbers out = c.definition(in);
-  double sum = 0;
-  for (std::size_t i = 0; i < out.size(); ++i) sum += c.is_loss ? out[i] : out[i] * factors[i];
-  return sum;
-}
-
-Expected expect(const GradientCase& c, bool bf16) {
-  Expected e;
-  std::vector<Numbers> in;
-  for (std::size_t i = 0; i < c.inputs.size(); ++i) {
-    e.inputs.push_back(numbers(c.inputs[i].elements(), 10 + static_cast<unsigned>(i), bf16));
-    if (c.inputs[i].role == Role::kFrozen) e.inputs.back() = stored_as(c.inputs[i].frozen, e.inputs.back());
-    e.extra.push_back(numbers(c.inputs[i].elements(), 40 + static_cast<unsigned>(i), bf16));
-    in.push_back(doubles(e.inputs.back()));
-  }
-  e.out = c.definition(in);
-  e.factors = numbers(std::ssize(e.out), 7, bf16);
-  constexpr double kStep = 1e-5;
-  for (std::size_t i = 0; i < in.size(); ++i) {
-    std::vector<std::size_t> places;
-    const bool learnt = c.inputs[i].role != Role::kFrozen;
-    for (std::size_t at = 0; learnt && at < in[i].size(); at += 1 + in[i].size() / 61) places.push_back(at);
-    Numbers gradient;
-    for (const std::size_t at : places) {
-      double& x = in[i][at];
-      const double old = x;
-      x = old + kStep;
-      const double above = loss_of(c, in, e.factors);
-      x = old - kStep;
-      gradient.push_back((above - loss_of(c, in, e.factors)) / (2 * kStep));
-      x = old;
-    }
-    e.places.push_back(std::move(places));
-    e.gradients.push_back(std::move(gradient));
-  }
-  return e;
-}
-
-class Gradients : public ::testing::TestWithParam<std::string> {
- protected:
-  const kernels::Table table_ = kernels::make_table(GetParam(), kernels::detect_features()).value();
-
-  /// What numbers of that type, and attention of prompts in bf16, leave of precision.
-  double tolerance(const GradientCase& c, DType type) const {
-    const bool bf16 = table_.prefill[static_cast<int>(DType::kBF16)] != nullptr;
-    const bool rounds = bf16 && (type == DType::kBF16 || c.name.starts_with("attention"));
-    const bool frozen = std::any_of(c.inputs.begin(), c.inputs.end(),
-                                    [](const GradientInput& in) { return in.role == Role::kFrozen; });
-    if (rounds || type == DType::kBF16 || (frozen && bf16)) return 3e-2;
-    // Some sets multiply quantized weights with activations of 15 bits.
-    return c.name.starts_with("adapted_residual_Q") ? 1e-3 : 2e-5;
-  }
-
-  void check(const GradientCase& c, DType type) {
-    const Expected e = expect(c, type == DType::kBF16);
-    const double bound = tolerance(c, type);
-    for (const bool twice : {false, true}) {
-      GradientRunner runner(table_, c, type, e.inputs);
-      const auto extra = twice ? e.extra : std::vector<std::vector<float>>{};
-      const GradientResult got = runner.run(1, e.factors, extra);
-      if (!c.is_loss) {
-        EXPECT_LT(relative_error(doubles(got.out), e.out), bound) << "forward";
-      }
-      for (std::size_t i = 0; i < e.inputs.size(); ++i) {
-        if (c.inputs[i].role == Role::kFrozen) continue;
-        const bool more = twice && c.inputs[i].role == Role::kValue;
-        const Numbers added = more ? at_places(e.extra[i], e.places[i]) : Numbers(e.places[i].size());
-        EXPECT_LT(relative_error(at_places(got.gradients[i], e.places[i]), plus(e.gradients[i], added)),
-                  bound)
-            << "input " << i << (twice ? ", used twice" : "");
-      }
-      if (!twice) continue;
-      for (const int workers : {2, 3}) {
-        EXPECT_EQ(runner.run(workers, e.factors, extra).gradients, got.gradients) << workers << " workers";
-      }
-    }
-  }
-};
+class Gradients : public GradientCheck {};
 
 TEST_P(Gradients, AreThoseOfFiniteDifferences) {
-  for (const GradientCase& c : all_cases()) {
-    for (const DType type : {DType::kF32, DType::kBF16}) {
-      SCOPED_TRACE(c.name + " " + std::string(base::dtype_name(type)));
-      check(c, type);
-    }
-  }
+  for (const GradientCase& c : all_cases()) check_types(c);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sets, Gradients,

@@ -141,18 +141,54 @@ Qkv qkv_rope(Exec& ex, Tensor x, const QkvWeights& weights, const RopeTable& rop
 /// is needed, but for training: then k and v too, and every sequence is whole, from position 0 on.
 Tensor attention(Exec& ex, const Qkv& qkv, const AttentionShape& shape, const AttentionPlace& place);
 
+/// What a teacher says should follow each row (distillation, arXiv 1503.02531): its likeliest tokens.
+struct TeacherRows {
+  std::span<const std::int32_t> ids;     ///< [R, top], each in [0, V)
+  std::span<const float> probabilities;  ///< [R, top]: those of a row add up to 1
+  std::int64_t top = 0;                  ///< 0: there is no teacher
+  float weight = 0;                      ///< the teacher's, from 0 to 1; the label has the rest
+  float temperature = 1;                 ///< divides the logits that are held against the teacher's
+  std::span<float> losses = {};          ///< [R]: where temperature² * cross-entropy with the teacher goes
+};
+
 /// What is learnt from rows of hidden states.
 struct LossRows {
   std::span<const std::int32_t> targets;  ///< [R]
   std::span<const float> weights;         ///< [R]
   float scale = 1;                        ///< of all weights: 1 / their sum over a whole step
   float z_loss = 0;                       ///< weight of log(sum(exp(logits)))² (arXiv 2204.02311)
+  TeacherRows teacher = {};               ///< only training asks it
 };
 
 /// Cross-entropy of softmax(x · Wᵀ) at each row's target: [R], not weighted. x [R, D], W [V, D]. Training,
-/// the step's loss is the sum of scale * weight * (cross-entropy + z-loss). A few rows' logits exist at a
+/// the step's loss is the sum of scale * weight * (cross-entropy + z-loss), or with a teacher of scale *
+/// weight * ((1 - t) * (cross-entropy + z-loss) + t * the teacher's loss). A few rows' logits exist at a
 /// time. Training, the losses are there after the tape was walked back.
 Tensor linear_cross_entropy(Exec& ex, Tensor x, const PackedMatrix& weight, const LossRows& rows);
+
+/// Where the likeliest tokens of rows go, and softmax(logits / temperature) over them alone.
+struct TopRows {
+  std::span<std::int32_t> ids;     ///< [R, top], the likeliest first
+  std::span<float> probabilities;  ///< [R, top]
+  std::int64_t top = 1;            ///< at most V
+  float temperature = 1;
+};
+/// Of the logits x · Wᵀ, of which a few rows exist at a time: what TeacherRows takes.
+void linear_top(Exec& ex, Tensor x, const PackedMatrix& weight, const TopRows& rows);
+
+/// Pairs of answers, one after the other, each document a prompt with its answer: first the chosen one, then
+/// the rejected.
+struct PreferenceRows {
+  std::span<const std::int32_t> targets;  ///< [R]
+  std::span<const float> weights;         ///< [R]: 1 where the answer is predicted, else 0
+  std::span<const std::int32_t> offsets;  ///< [2 * pairs + 1]: where each document begins; the last is R
+  std::span<const float> reference;       ///< [R]: cross-entropy by the model that answers are held against
+  float beta = 0.1F;                      ///< how strongly that one holds back
+  float scale = 1;                        ///< 1 / the pairs of a whole step
+  std::span<float> rewards = {};          ///< [2 * pairs]: where beta * log(p / p_reference) goes
+};
+/// DPO's loss of each pair (arXiv 2305.18290): [pairs]. Training, the step's loss is scale * their sum.
+Tensor linear_preference(Exec& ex, Tensor x, const PackedMatrix& weight, const PreferenceRows& rows);
 
 // Collectives of a divided model. With one rank they hand back what they were given; with more, only traces
 // know them yet. Their adjoints: gather <-> reduce.
