@@ -5,6 +5,7 @@ train_test.py PROGRAM [unittest arguments]
 """
 import http.client
 import json
+import math
 import os
 import signal
 import subprocess
@@ -15,6 +16,8 @@ import unittest
 from pathlib import Path
 
 PROGRAM = os.path.abspath(sys.argv.pop(1))
+EXAMPLES = Path(__file__).parent.parent / "examples/train"
+STORIES = Path(__file__).parent / "data/models/stories260K.gguf"
 PLAYS = Path(__file__).parent / "data/text/tinyshakespeare.txt"
 SMALL = ("--tokenizer-vocab", "300", "--model-layers", "1", "--model-width", "32", "--sequence", "32", "--batch", "128",
          "--no-peak", "--isa", "avx2", "--samples-tokens", "8")
@@ -48,6 +51,22 @@ class Case(unittest.TestCase):
                 losses[entry["step"]] = entry["loss"]
         return losses
 
+    def serve(self, model):
+        server = subprocess.Popen([PROGRAM, "serve", model, "--port", "0"], cwd=self.folder, stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        try:
+            port = int(server.stdout.readline().rsplit(":", 1)[1])
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            connection.request("POST", "/v1/completions", json.dumps(
+                {"prompt": "The", "max_tokens": 12, "temperature": 0, "ignore_eos": True}))
+            answer = json.loads(connection.getresponse().read())
+            connection.close()
+            self.assertGreater(len(answer["choices"][0]["text"]), 4)
+        finally:
+            server.terminate()
+            server.wait()
+            server.stdout.close()
+
     def wait_for(self, condition, process):
         end = time.monotonic() + 60
         while not condition():
@@ -75,22 +94,6 @@ class Runs(Case):
                          (self.folder / "whole/model.safetensors").read_bytes())
         self.assertIn("tokenworks serve killed", resumed.stdout)
         self.serve("killed")
-
-    def serve(self, model):
-        server = subprocess.Popen([PROGRAM, "serve", model, "--port", "0"], cwd=self.folder, stdin=subprocess.DEVNULL,
-                                  stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        try:
-            port = int(server.stdout.readline().rsplit(":", 1)[1])
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-            connection.request("POST", "/v1/completions", json.dumps(
-                {"prompt": "The", "max_tokens": 12, "temperature": 0, "ignore_eos": True}))
-            answer = json.loads(connection.getresponse().read())
-            connection.close()
-            self.assertGreater(len(answer["choices"][0]["text"]), 4)
-        finally:
-            server.terminate()
-            server.wait()
-            server.stdout.close()
 
     def test_a_signal_saves_and_says_how_to_go_on(self):
         process = self.start("--data", self.text, *SMALL, "--minutes", "50", "--out", "my run")
@@ -126,6 +129,31 @@ class Runs(Case):
         self.assertIn("trained 6 steps", done.stdout)
 
 
+class Examples(Case):
+    """The small recipes that are shipped, as they are."""
+
+    def lines(self, recipe, out):
+        done = self.train(EXAMPLES / recipe, "--out", out, "--no-peak")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(f"tokenworks serve {out}", done.stdout)
+        return [json.loads(line) for line in (self.folder / out / "log.jsonl").read_text().splitlines()]
+
+    def test_a_small_model_learns_from_a_larger_one(self):
+        lines = self.lines("distill.json", "small")
+        losses = [line["label_loss"] for line in lines if "label_loss" in line]
+        self.assertEqual(len(losses), 100)
+        self.assertLess(losses[-1], losses[0] - 1.5)
+
+    def test_preferences_are_learnt_and_remembered(self):
+        lines = self.lines("dpo.json", "kind")
+        steps = [line for line in lines if "reward_accuracy" in line]
+        self.assertAlmostEqual(steps[0]["loss"], math.log(2), delta=0.02)  # of weights in another type
+        self.assertLess(steps[-1]["loss"], 0.3)
+        held_out = [line["validation_accuracy"] for line in lines if "validation_accuracy" in line]
+        self.assertGreater(held_out[-1], 0.9)
+        self.serve("kind")
+
+
 class Mistakes(Case):
     def complaint(self, *arguments, status=1):
         done = self.train(*arguments)
@@ -146,6 +174,13 @@ class Mistakes(Case):
         (self.text / "b.txt").unlink()
         (self.text / "c.jsonl").write_text('{"text": "fine"}\n{"text": \n')
         self.assertIn("c.jsonl:2: not valid JSON", self.complaint("--data", self.text, *SMALL, "--steps", "2"))
+
+    def test_preferences_that_are_wrong(self):
+        pairs = self.folder / "pairs.jsonl"
+        pairs.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n{"prompt": "a", "chosen": [], "rejected": "c"}\n')
+        self.assertIn("learns preferences, which a model must have answers to", self.complaint("--pairs", pairs, "--steps", "2"))
+        self.assertIn('pairs.jsonl:2: "prompt", "chosen" and "rejected" must all be texts',
+                      self.complaint("--pairs", pairs, "--start", STORIES, "--steps", "2"))
 
     def test_recipes_that_are_wrong(self):
         recipe = self.folder / "r.json"

@@ -84,6 +84,8 @@ base::Status print_plan(const train::PreparedRun& run, int workers) {
       "%s, keys and values %s, kernels' scratch %s\n",
       mib(m.all()).c_str(), mib(m.masters).c_str(), mib(m.gradients).c_str(), mib(m.moments).c_str(),
       mib(m.multiplied).c_str(), mib(m.activations).c_str(), mib(m.cache).c_str(), mib(m.scratch).c_str());
+  if (m.frozen > 0)
+    std::printf("             of it for the teacher or the reference %s\n", mib(m.frozen).c_str());
   std::printf("time         %s here: %d threads, %s, %.0f tokens/s measured\n",
               duration_text(seconds).c_str(), workers, run.config.precision.c_str(), run.tokens_per_second);
   return base::Ok{};

@@ -21,6 +21,7 @@ void resolve(spec::TrainConfig& config, const fs::path& from) {
   for (spec::TrainStage& stage : config.stages) {
     for (spec::TrainData& data : stage.data) data.path = absolute(data.path, from);
     if (stage.starts_from_path()) stage.start = absolute(stage.start, from);
+    stage.teacher.path = absolute(stage.teacher.path, from);
   }
   config.tokenizer.path = absolute(config.tokenizer.path, from);
 }
@@ -32,6 +33,9 @@ void TrainFlags::add(CLI::App& verb) {
   verb.add_option("--data", data_, "folder or file of text to learn from; may be repeated")
       ->allow_extra_args(false);
   verb.add_option("--chat", chat_, "folder or file of conversations (.jsonl) to learn from; may be repeated")
+      ->allow_extra_args(false);
+  verb.add_option("--pairs", pairs_,
+                  "folder or file of preferences (.jsonl) to learn by DPO; may be repeated")
       ->allow_extra_args(false);
   verb.add_option("--resume", resume_, "go on with the run in this folder, by the recipe it began with");
   given_.stages.resize(1);
@@ -66,17 +70,21 @@ base::Result<spec::TrainConfig> TrainFlags::config() const {
   spec::TrainConfig config;
   std::error_code failed;
   const fs::path here = fs::current_path(failed);
+  std::vector<spec::TrainData> sources;
+  for (const std::string& path : data_) sources.push_back({absolute(path, here), "text", 1});
+  for (const std::string& path : chat_) sources.push_back({absolute(path, here), "chat", 1});
+  for (const std::string& path : pairs_) sources.push_back({absolute(path, here), "preference", 1});
   if (!recipe_.empty()) {
-    if (!data_.empty() || !chat_.empty()) {
+    if (!sources.empty()) {
       return base::error(Code::kInvalidArgument,
-                         "a recipe names its data itself: give --data and --chat, or a recipe, but not both");
+                         "a recipe names its data itself: give --data, --chat and --pairs, or a recipe, but "
+                         "not both");
     }
     TW_ASSIGN_OR_RETURN(config, spec::read_recipe(recipe_));
     resolve(config, (here / recipe_).parent_path());
-  } else if (!data_.empty() || !chat_.empty()) {
+  } else if (!sources.empty()) {
     config.stages.resize(1);
-    for (const std::string& path : data_) config.stages[0].data.push_back({absolute(path, here), "text", 1});
-    for (const std::string& path : chat_) config.stages[0].data.push_back({absolute(path, here), "chat", 1});
+    config.stages[0].data = sources;
   }
   if (config.stages.empty()) TW_RETURN_IF_ERROR(config.validate());
   TW_RETURN_IF_ERROR(apply(config));

@@ -28,7 +28,7 @@ class TrainFlags {
 
  private:
   std::string recipe_, resume_;
-  std::vector<std::string> data_, chat_;
+  std::vector<std::string> data_, chat_, pairs_;
   spec::TrainConfig given_;
   std::vector<std::pair<CLI::Option*, std::size_t>> options_;  ///< and the index of its field
 };

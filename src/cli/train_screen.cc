@@ -39,6 +39,7 @@ void TrainScreen::note(const std::string& line) {
 
 std::string TrainScreen::text_of(const train::StepLine& line) const {
   std::string text = fmt::format("step {}  loss {:.4f}", line.step, line.loss);
+  if (!line.more.empty()) text += fmt::format("  {} {:.4f}", line.more[0].first, line.more[0].second);
   if (validation_) text += fmt::format("  validation {:.4f}", *validation_);
   text += fmt::format("  {:.0f} tokens/s", line.tokens_per_second);
   if (line.peak_share > 0) text += fmt::format("  {:.1f} % of peak", 100 * line.peak_share);

@@ -14,6 +14,25 @@ using base::Status;
 
 constexpr std::size_t kMaxStages = 64, kMaxSources = 1024;
 
+/// Whether a stage's data and what it learns of it go together.
+Status check_objective(const TrainStage& s, std::size_t i, const std::string& name) {
+  for (const TrainData& data : s.data) {
+    if ((data.kind == "preference") != s.of_pairs())
+      return error(Code::kInvalidArgument, "{} has preferences beside other data: make two stages of it",
+                   name);
+  }
+  if (!s.of_pairs()) return Ok{};
+  if (i == 0 && !s.starts_from_path())
+    return error(Code::kInvalidArgument,
+                 "{} learns preferences, which a model must have answers to: give it a \"start\", or a stage "
+                 "before",
+                 name);
+  if (!s.teacher.path.empty())
+    return error(Code::kInvalidArgument, "{} learns preferences, of which no teacher knows: take one out",
+                 name);
+  return Ok{};
+}
+
 Status check_stage(const TrainStage& s, std::size_t i, const TrainModel& model) {
   const std::string name =
       s.name.empty() ? fmt::format("stage {}", i + 1) : fmt::format("stage \"{}\"", s.name);
@@ -25,6 +44,7 @@ Status check_stage(const TrainStage& s, std::size_t i, const TrainModel& model) 
   for (const TrainData& data : s.data) {
     if (data.path.empty()) return error(Code::kInvalidArgument, "{} has data without a \"path\"", name);
   }
+  TW_RETURN_IF_ERROR(check_objective(s, i, name));
   if ((s.steps > 0) + (s.tokens > 0) + (s.minutes > 0) > 1)
     return error(Code::kInvalidArgument, "{} says its length twice: give steps, tokens or minutes", name);
   if (s.sequence > 0 && s.batch > 0 && s.sequence > s.batch)

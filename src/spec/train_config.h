@@ -29,8 +29,11 @@ struct TrainData {
   template <typename Self, typename Visitor>
   static void visit(Self& c, Visitor&& v) {
     v("path", c.path, "a folder of .txt, .md and .jsonl files, or one such file", kAnyText);
-    v("kind", c.kind, "text; chat: lines {\"messages\": [...]}, of which the assistant's words are learnt",
-      one_of("text chat"));
+    v("kind", c.kind,
+      "text; chat: lines {\"messages\": [...]}, of which the assistant's words are learnt; preference: lines "
+      "{\"prompt\", \"chosen\", \"rejected\"}, texts or lists of messages, learnt by DPO; a stage has these "
+      "or the others",
+      one_of("text chat preference"));
     v("weight", c.weight, "its share of the tokens is this over the sum of all", TrainRule{1e-6, 1e6});
   }
 };
@@ -72,6 +75,35 @@ struct TrainOptimizer {
   }
 };
 
+/// Distillation (arXiv 1503.02531): a larger model's opinion is learnt beside the text.
+struct TrainTeacher {
+  std::string path;
+  std::int64_t top = 1;
+  double weight = 0.9, temperature = 1;
+
+  template <typename Self, typename Visitor>
+  static void visit(Self& c, Visitor&& v) {
+    v("path", c.path, "a model folder or .gguf file with the same tokenizer; none: only the text is learnt",
+      kAnyText);
+    v("top", c.top, "its likeliest tokens that count, by their probabilities among themselves",
+      TrainRule{1, 1 << 20});
+    v("weight", c.weight, "share of the loss that is the teacher's; the text has the rest", TrainRule{0, 1});
+    v("temperature", c.temperature, "divides both models' logits, and the teacher's loss has its square",
+      TrainRule{0.01, 100});
+  }
+};
+
+/// Direct preference optimization (arXiv 2305.18290), of stages whose data is of the kind "preference".
+struct TrainPreference {
+  double beta = 0.1;
+
+  template <typename Self, typename Visitor>
+  static void visit(Self& c, Visitor&& v) {
+    v("beta", c.beta, "how strongly the weights that the stage begins with hold it back",
+      TrainRule{1e-6, 1e3});
+  }
+};
+
 inline constexpr std::int64_t kMaxTrainRows = std::int64_t{1} << 20;  ///< tokens of one pass
 
 struct TrainStage {
@@ -82,9 +114,13 @@ struct TrainStage {
   double minutes = 0;
   std::string start = "auto";
   double rope_theta = 0;
+  TrainTeacher teacher;
+  TrainPreference preference;
   TrainSchedule schedule;
   TrainOptimizer optimizer;
 
+  /// It learns preferences.
+  bool of_pairs() const { return !data.empty() && data[0].kind == "preference"; }
   bool starts_from_path() const { return start != "auto" && start != "none" && start != "previous"; }
 
   template <typename Self, typename Visitor>
@@ -109,6 +145,8 @@ struct TrainStage {
       kAnyText);
     v("rope-theta", c.rope_theta, "base of the rotary positions from this stage on (default: the model's)",
       TrainRule{0, 1e12});
+    v("teacher", c.teacher, "a model whose opinion is learnt, too", kAnyText);
+    v("preference", c.preference, "how preferences are learnt", kAnyText);
     v("schedule", c.schedule, "the learning rate", kAnyText);
     v("optimizer", c.optimizer, "how weights are moved", kAnyText);
   }

@@ -78,6 +78,15 @@ TEST(TrainRecipe, ChecksFieldsAgainstEachOther) {
   EXPECT_THAT(stage("}, {\"data\": [{\"path\": \"a\"}], \"start\": \"other\""),
               HasSubstr("stage 2 starts from other, but only the first stage"));
   EXPECT_EQ(stage("}, {\"data\": [{\"path\": \"a\"}], \"start\": \"previous\""), "");
+  const std::string pairs = R"({"data": [{"path": "p", "kind": "preference"}])";
+  EXPECT_EQ(stage("}, " + pairs), "");
+  EXPECT_THAT(complaint("{\"stages\": [" + pairs + "}]}"), HasSubstr("stage 1 learns preferences"));
+  EXPECT_THAT(stage("}, " + pairs + R"(, "teacher": {"path": "t"})"), HasSubstr("no teacher knows"));
+  EXPECT_THAT(
+      complaint(
+          R"({"stages": [{"start": "m", "data": [{"path": "a"}, {"path": "p", "kind": "preference"}]}]})"),
+      HasSubstr("make two stages"));
+  EXPECT_THAT(stage(R"(, "teacher": {"wight": 1})"), HasSubstr("the nearest is \"weight\""));
   EXPECT_THAT(complaint("{\"model\": {\"layers\": 2}, \"stages\": [{\"data\": [{\"path\": \"a\"}]}]}"),
               HasSubstr("model.width"));
   EXPECT_THAT(

@@ -21,6 +21,8 @@ Status check(const std::vector<MixtureSource>& sources, const BatchLoaderOptions
   if (o.batch_tokens < 1 || o.batch_tokens > kMaxBatchTokens) return wrong("a batch has 1 to 2^30 tokens");
   if (o.sequence < 1 || o.sequence > o.batch_tokens)
     return wrong("a sequence has at least one token, and no more than a batch");
+  if (o.pairs && o.batch_tokens < 2 * o.sequence)
+    return wrong("a batch has room for a pair of the longest sequences");
   if (!(o.validation >= 0 && o.validation < 1)) return wrong("the share for validation is 0 to below 1");
   for (const MixtureSource& source : sources) {
     if (!(source.weight > 0 && std::isfinite(source.weight)))
@@ -57,7 +59,8 @@ base::Result<BatchLoader> BatchLoader::create(const std::vector<MixtureSource>& 
   for (const MixtureSource& source : sources) {
     const TokenSource::Options own{.sequence = options.sequence,
                                    .seed = mix(options.seed, streams.size()),
-                                   .validation = options.validation};
+                                   .validation = options.validation,
+                                   .pairs = options.pairs};
     TW_ASSIGN_OR_RETURN(TokenSource stream, TokenSource::create(source.file, own));
     streams.push_back(std::move(stream));
     shares.push_back(source.weight / sum);

@@ -20,6 +20,7 @@ struct BatchLoaderOptions {
   std::int64_t sequence = 0;      ///< the longest document in a batch
   std::uint64_t seed = 0;
   double validation = 0;  ///< share of each file, at its end, that is not trained on
+  bool pairs = false;     ///< documents come in pairs: TokenSource::Options::pairs
 };
 
 /// For one thread at a time. Keeps no random state: what comes next depends on the files, the options and the

@@ -237,5 +237,60 @@ TEST(BatchLoader, NamesATokenOutsideOfTheVocabulary) {
   EXPECT_THAT(status.error().text(), HasSubstr("token 20 is 2130706452, but the vocabulary has 100000"));
 }
 
+/// Ten pairs of documents of these lengths, of which every third token is learnt; the second pair's first
+/// document has but one token.
+TEST(BatchLoader, PairsComeTogetherCutToTheSequence) {
+  std::vector<int> lengths;
+  for (int i = 0; i < 10; ++i) {
+    lengths.push_back(i == 1 ? 1 : 12 + i);
+    lengths.push_back(30 - i);
+  }
+  const auto file = counting_file(test_folder() + "/p.tokens", lengths, true);
+  const BatchLoaderOptions options{
+      .batch_tokens = 70, .sequence = 16, .seed = 4, .validation = 0.25, .pairs = true};
+  BatchLoader train = loader({{file, 1}}, options), same = loader({{file, 1}}, options);
+  std::map<std::int32_t, int> seen;
+  std::set<std::int32_t> held_out;
+  TrainBatch batch;
+  for (int i = 0; i < 12; ++i) {
+    ASSERT_TRUE(train.next(batch).ok());
+    ASSERT_EQ(batch.documents() % 2, 0);
+    ASSERT_GT(batch.documents(), 0);
+    expect_documents(batch, *file, options.sequence);
+    for (std::int64_t d = 0; d < batch.documents(); d += 2) {
+      const auto first = static_cast<std::uint32_t>(batch.tokens[batch.offsets[d]]);
+      std::uint64_t pair = 0;
+      while (file->offset(pair) < first) ++pair;
+      ASSERT_EQ(file->offset(pair), first) << "a document begins where the file's does";
+      EXPECT_EQ(pair % 2, 0U);
+      EXPECT_EQ(static_cast<std::uint64_t>(batch.tokens[batch.offsets[d + 1]]), file->offset(pair + 1));
+      EXPECT_EQ(batch.offsets[d + 2] - batch.offsets[d + 1], 16) << "of 21 tokens and more";
+      ++seen[static_cast<std::int32_t>(pair)];
+    }
+    if (i == 4) {
+      ASSERT_TRUE(same.seek(train.position()).ok());
+    }
+  }
+  TrainBatch again;
+  for (int i = 5; i < 12; ++i) ASSERT_TRUE(same.next(again).ok());
+  EXPECT_EQ(again.tokens, batch.tokens);
+  EXPECT_FALSE(seen.contains(2)) << "one token has no other to follow";
+  while (train.next_validation(batch).ok() && batch.rows() > 0) {
+    ASSERT_EQ(batch.documents() % 2, 0);
+    for (std::int64_t d = 0; d < batch.documents(); d += 2) held_out.insert(batch.tokens[batch.offsets[d]]);
+  }
+  EXPECT_EQ(held_out.size() + seen.size(), 9U);
+  for (const auto& [pair, times] : seen)
+    EXPECT_LT(file->offset(static_cast<std::uint64_t>(pair)), static_cast<std::uint64_t>(*held_out.begin()));
+  const BatchLoaderOptions narrow{.batch_tokens = 31, .sequence = 16, .pairs = true};
+  EXPECT_THAT(BatchLoader::create({{file, 1}}, narrow).error().text(), HasSubstr("room for a pair"));
+  const BatchLoaderOptions brief{.batch_tokens = 4, .sequence = 1, .pairs = true};
+  const auto prompts = counting_file(test_folder() + "/q.tokens", {8, 8, 8, 8}, true);
+  EXPECT_THAT(BatchLoader::create({{prompts, 1}}, brief).error().text(),
+              HasSubstr("make the sequence longer"));
+  const auto odd = counting_file(test_folder() + "/o.tokens", {8, 8, 8}, true);
+  EXPECT_THAT(BatchLoader::create({{odd, 1}}, options).error().text(), HasSubstr("holds no pairs"));
+}
+
 }  // namespace
 }  // namespace tw::train

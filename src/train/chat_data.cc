@@ -1,5 +1,7 @@
 #include "train/chat_data.h"
 
+#include <algorithm>
+
 namespace tw::train {
 namespace {
 
@@ -9,31 +11,27 @@ using base::OrderedJson;
 using base::Status;
 
 base::Result<OrderedJson> messages_of(const OrderedJson& line) {
-  const auto wrong = [](const char* what) { return base::error(Code::kCorrupt, "{}", what); };
   const auto messages = line.is_object() ? line.find("messages") : line.end();
   if (!line.is_object() || messages == line.end() || !messages->is_array())
-    return wrong("has no list \"messages\"");
-  bool any = false;
-  for (const OrderedJson& message : *messages) {
-    const auto role = message.is_object() ? message.find("role") : message.end();
-    if (!message.is_object() || role == message.end() || !role->is_string())
-      return wrong("a message has no string \"role\"");
-    any = any || *role == "assistant";
-  }
-  if (!any) return wrong("no message is the assistant's, so there is nothing to learn");
+    return base::error(Code::kCorrupt, "has no list \"messages\"");
+  TW_RETURN_IF_ERROR(check_messages(*messages));
+  const bool any = std::any_of(messages->begin(), messages->end(),
+                               [](const OrderedJson& message) { return message["role"] == "assistant"; });
+  if (!any) return base::error(Code::kCorrupt, "no message is the assistant's, so there is nothing to learn");
   return *messages;
 }
 
 /// A conversation in the template's words, up to each turn and after it.
 class Renderer {
  public:
-  Renderer(const OrderedJson& line, const text::Tokenizer& tokenizer, const text::ChatTemplate& chat_template)
+  Renderer(const OrderedJson& tools, const text::Tokenizer& tokenizer,
+           const text::ChatTemplate& chat_template)
       : tokenizer_(tokenizer), template_(chat_template) {
     const auto special = [&](std::optional<text::TokenId> id) {
       return id ? tokenizer.piece(*id) : std::string();
     };
     context_ = {{"bos_token", special(tokenizer.bos())}, {"eos_token", special(tokenizer.eos())}};
-    if (line.contains("tools")) context_["tools"] = line["tools"];
+    if (!tools.is_null()) context_["tools"] = tools;
   }
 
   base::Result<std::string> render(const OrderedJson& messages, std::size_t count, bool prompt) {
@@ -69,29 +67,58 @@ struct Turn {
   std::string prompt, full;
 };
 
+base::Result<Turn> turn_of(const OrderedJson& messages, std::size_t i, Renderer& renderer) {
+  Turn turn;
+  TW_ASSIGN_OR_RETURN(turn.prompt, renderer.render(messages, i, true));
+  TW_ASSIGN_OR_RETURN(turn.full, renderer.render(messages, i + 1, false));
+  if (turn.full.starts_with(turn.prompt)) return turn;
+  return base::error(Code::kCorrupt,
+                     "message {}: the chat template opens the assistant's turn otherwise than it writes it",
+                     i + 1);
+}
+
 base::Result<std::vector<Turn>> turns_of(const OrderedJson& messages, Renderer& renderer) {
   std::vector<Turn> turns;
   for (std::size_t i = 0; i < messages.size(); ++i) {
     if (messages[i]["role"] != "assistant") continue;
-    Turn turn;
-    TW_ASSIGN_OR_RETURN(turn.prompt, renderer.render(messages, i, true));
-    TW_ASSIGN_OR_RETURN(turn.full, renderer.render(messages, i + 1, false));
-    if (!turn.full.starts_with(turn.prompt)) {
-      return base::error(
-          Code::kCorrupt,
-          "message {}: the chat template opens the assistant's turn otherwise than it writes it", i + 1);
-    }
+    TW_ASSIGN_OR_RETURN(Turn turn, turn_of(messages, i, renderer));
     turns.push_back(std::move(turn));
   }
   return turns;
 }
 
+/// The rest of a turn after what was written of it.
+void append_turn(const Turn& turn, std::size_t written, const Renderer& renderer, ChatSample& sample) {
+  const std::string_view prompt(turn.prompt), full(turn.full);
+  renderer.append(prompt.substr(written), false, sample);
+  renderer.append(full.substr(prompt.size()), true, sample);
+}
+
 }  // namespace
+
+Status check_messages(const OrderedJson& messages) {
+  for (const OrderedJson& message : messages) {
+    const auto role = message.is_object() ? message.find("role") : message.end();
+    if (!message.is_object() || role == message.end() || !role->is_string())
+      return base::error(Code::kCorrupt, "a message has no string \"role\"");
+  }
+  return Ok{};
+}
+
+base::Result<ChatSample> last_answer(const OrderedJson& messages, const OrderedJson& tools,
+                                     const text::Tokenizer& tokenizer,
+                                     const text::ChatTemplate& chat_template) {
+  Renderer renderer(tools, tokenizer, chat_template);
+  TW_ASSIGN_OR_RETURN(const Turn turn, turn_of(messages, messages.size() - 1, renderer));
+  ChatSample sample;
+  append_turn(turn, 0, renderer, sample);
+  return sample;
+}
 
 base::Result<std::vector<ChatSample>> chat_samples(const OrderedJson& line, const text::Tokenizer& tokenizer,
                                                    const text::ChatTemplate& chat_template) {
   TW_ASSIGN_OR_RETURN(const OrderedJson messages, messages_of(line));
-  Renderer renderer(line, tokenizer, chat_template);
+  Renderer renderer(line.value("tools", OrderedJson()), tokenizer, chat_template);
   TW_ASSIGN_OR_RETURN(const std::vector<Turn> turns, turns_of(messages, renderer));
   std::vector<ChatSample> samples(1);
   std::string written;
@@ -100,41 +127,46 @@ base::Result<std::vector<ChatSample>> chat_samples(const OrderedJson& line, cons
       samples.emplace_back();
       written.clear();
     }
-    const std::string_view prompt(turn.prompt), full(turn.full);
-    renderer.append(prompt.substr(written.size()), false, samples.back());
-    renderer.append(full.substr(prompt.size()), true, samples.back());
+    append_turn(turn, written.size(), renderer, samples.back());
     written = turn.full;
   }
   return samples;
+}
+
+base::Result<TokenFile> tokenize_lines(const Corpus& corpus, const CorpusTokenizer& with,
+                                       const std::string& path, const std::string& kind,
+                                       const TokenizeOptions& options, const AddLine& add) {
+  return make_token_file(corpus, with, path, kind, true, [&](TokenFileWriter& writer) -> Status {
+    std::uint64_t done = 0;
+    for (const Corpus::File& file : corpus.files()) {
+      if (!file.path.ends_with(".jsonl")) {
+        return base::Error{Code::kInvalidArgument,
+                           "is no .jsonl file: conversations and preferences are read from those only",
+                           file.path};
+      }
+      TW_RETURN_IF_ERROR(
+          each_json_line(file.path, [&](const OrderedJson& line) { return add(line, writer); }));
+      done += file.bytes;
+      if (options.progress) options.progress(done, corpus.bytes());
+    }
+    return Ok{};
+  });
 }
 
 base::Result<TokenFile> tokenize_chats(const Corpus& corpus, const CorpusTokenizer& with,
                                        const text::ChatTemplate& chat_template,
                                        const std::string& template_sha256, const std::string& path,
                                        const TokenizeOptions& options) {
-  return make_token_file(
-      corpus, with, path, "chat " + template_sha256, true, [&](TokenFileWriter& writer) -> Status {
-        std::uint64_t done = 0;
-        for (const Corpus::File& file : corpus.files()) {
-          if (!file.path.ends_with(".jsonl")) {
-            return base::Error{Code::kInvalidArgument,
-                               "is no .jsonl file: conversations are read from those only", file.path};
-          }
-          const Status status = each_json_line(file.path, [&](const OrderedJson& line) -> Status {
-            TW_ASSIGN_OR_RETURN(const std::vector<ChatSample> samples,
-                                chat_samples(line, with.tokenizer, chat_template));
-            for (const ChatSample& sample : samples) {
-              TW_RETURN_IF_ERROR(writer.add(sample.ids, sample.learnt));
-              writer.end_document();
-            }
-            return Ok{};
-          });
-          TW_RETURN_IF_ERROR(status);
-          done += file.bytes;
-          if (options.progress) options.progress(done, corpus.bytes());
-        }
-        return Ok{};
-      });
+  const auto add = [&](const OrderedJson& line, TokenFileWriter& writer) -> Status {
+    TW_ASSIGN_OR_RETURN(const std::vector<ChatSample> samples,
+                        chat_samples(line, with.tokenizer, chat_template));
+    for (const ChatSample& sample : samples) {
+      TW_RETURN_IF_ERROR(writer.add(sample.ids, sample.learnt));
+      writer.end_document();
+    }
+    return Ok{};
+  };
+  return tokenize_lines(corpus, with, path, "chat " + template_sha256, options, add);
 }
 
 }  // namespace tw::train

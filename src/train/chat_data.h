@@ -24,8 +24,23 @@ base::Result<std::vector<ChatSample>> chat_samples(const base::OrderedJson& line
                                                    const text::Tokenizer& tokenizer,
                                                    const text::ChatTemplate& chat_template);
 
-/// A token file with a mask of all lines of the corpus, which may hold .jsonl files only; errors name
-/// FILE:LINE. Reuses the file as tokenize_corpus does.
+/// A conversation of which only the last message, the assistant's, is learnt. `tools` may be null. Fails with
+/// kCorrupt when it does not go into the template.
+base::Result<ChatSample> last_answer(const base::OrderedJson& messages, const base::OrderedJson& tools,
+                                     const text::Tokenizer& tokenizer,
+                                     const text::ChatTemplate& chat_template);
+
+/// Whether this is a list of messages with roles; the error says what it is not.
+base::Status check_messages(const base::OrderedJson& messages);
+
+/// A token file with a mask of all lines of the corpus, which may hold .jsonl files only; `add` adds a line's
+/// documents. Errors name FILE:LINE. Reuses the file as tokenize_corpus does.
+using AddLine = std::function<base::Status(const base::OrderedJson& line, TokenFileWriter& writer)>;
+base::Result<TokenFile> tokenize_lines(const Corpus& corpus, const CorpusTokenizer& with,
+                                       const std::string& path, const std::string& kind,
+                                       const TokenizeOptions& options, const AddLine& add);
+
+/// The same of conversations.
 base::Result<TokenFile> tokenize_chats(const Corpus& corpus, const CorpusTokenizer& with,
                                        const text::ChatTemplate& chat_template,
                                        const std::string& template_sha256, const std::string& path,

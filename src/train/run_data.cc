@@ -5,7 +5,7 @@
 
 #include "base/hash64.h"
 #include "text/chat_template.h"
-#include "train/chat_data.h"
+#include "train/preference_data.h"
 
 namespace tw::train {
 namespace {
@@ -17,11 +17,19 @@ using base::Status;
 
 constexpr std::uint64_t kPiece = 1 << 20;
 
-Status check_chat(const Corpus& corpus) {
+SourceKind kind_of(const std::string& name) {
+  return name == "chat"         ? SourceKind::kChat
+         : name == "preference" ? SourceKind::kPreference
+                                : SourceKind::kText;
+}
+
+Status check_lines(const Corpus& corpus, const std::string& kind) {
   for (const Corpus::File& file : corpus.files()) {
     if (!file.path.ends_with(".jsonl")) {
       return Error{Code::kInvalidArgument,
-                   "is no .jsonl file, which the kind \"chat\" wants: lines {\"messages\": [...]}",
+                   fmt::format("is no .jsonl file, which the kind \"{}\" wants: lines {}", kind,
+                               kind == "chat" ? "{\"messages\": [...]}"
+                                              : "{\"prompt\": ..., \"chosen\": ..., \"rejected\": ...}"),
                    file.path};
     }
   }
@@ -29,7 +37,10 @@ Status check_chat(const Corpus& corpus) {
 }
 
 std::string file_of(const std::string& folder, const SourceText& source) {
-  const std::string what = std::string(source.chat ? "chat " : "text ") + source.corpus.path();
+  const char* kind = source.kind == SourceKind::kText   ? "text "
+                     : source.kind == SourceKind::kChat ? "chat "
+                                                        : "preference ";
+  const std::string what = kind + source.corpus.path();
   return fmt::format("{}/{:016x}.tokens", folder, base::hash64(what));
 }
 
@@ -39,8 +50,8 @@ base::Result<std::vector<SourceText>> open_sources(const spec::TrainStage& stage
   std::vector<SourceText> sources;
   for (const spec::TrainData& data : stage.data) {
     TW_ASSIGN_OR_RETURN(Corpus corpus, Corpus::open(data.path));
-    if (data.kind == "chat") TW_RETURN_IF_ERROR(check_chat(corpus));
-    sources.push_back({std::move(corpus), data.kind == "chat", data.weight});
+    if (data.kind != "text") TW_RETURN_IF_ERROR(check_lines(corpus, data.kind));
+    sources.push_back({std::move(corpus), kind_of(data.kind), data.weight});
   }
   return sources;
 }
@@ -62,7 +73,9 @@ base::Result<std::vector<MixtureSource>> tokenize_sources(const std::vector<Sour
     const std::string path = file_of(folder, source);
     const CorpusTokenizer with = tokenizer.corpus_tokenizer();
     const auto tokenize = [&]() -> base::Result<TokenFile> {
-      if (!source.chat) return tokenize_corpus(source.corpus, with, path, options);
+      if (source.kind == SourceKind::kText) return tokenize_corpus(source.corpus, with, path, options);
+      if (source.kind == SourceKind::kPreference)
+        return tokenize_preferences(source.corpus, with, tokenizer.chat_template, path, options);
       TW_ASSIGN_OR_RETURN(const text::ChatTemplate chat, text::ChatTemplate::parse(tokenizer.chat_template));
       const std::string hash = fmt::format("{:016x}", base::hash64(tokenizer.chat_template));
       return tokenize_chats(source.corpus, with, chat, hash, path, options);
@@ -85,7 +98,7 @@ base::Result<std::int64_t> estimate_tokens(const std::vector<SourceText>& source
   double tokens = 0;
   for (const SourceText& source : sources) {
     double bytes = 0, ids = 0;
-    if (source.chat) {
+    if (source.kind != SourceKind::kText) {
       tokens += static_cast<double>(source.corpus.bytes()) / 4;
       continue;
     }

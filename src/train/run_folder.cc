@@ -58,8 +58,8 @@ OrderedJson without_free_keys(const spec::TrainConfig& config) {
 
 /// What a run keeps in its folder and deletes when it begins anew; run.json, which marks it as ours, goes
 /// last.
-constexpr const char* kOurs[] = {"/log.jsonl",   "/tensorboard", "/tokenizer",
-                                 "/checkpoints", "/config.json", kRun};
+constexpr const char* kOurs[] = {"/log.jsonl", "/tensorboard", "/tokenizer", "/checkpoints",
+                                 "/reference", "/config.json", kRun};
 
 /// Fails where the system cannot say, as for a name that is too long.
 base::Result<bool> exists(const std::string& path) {

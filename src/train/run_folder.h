@@ -17,6 +17,7 @@ class RunFolder {
 
   const std::string& path() const { return path_; }
   std::string checkpoints() const { return path_ + "/checkpoints"; }
+  std::string reference() const { return path_ + "/reference"; }
 
   /// The recipe that was asked for when the run began. Fails with kNotFound where no run is.
   base::Result<spec::TrainConfig> asked() const;

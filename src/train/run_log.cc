@@ -74,6 +74,7 @@ void RunLog::step(const StepLine& l) {
                       {"loss", l.loss},
                       {"rate", l.rate},
                       {"gradient_norm", l.gradient_norm}};
+  for (const auto& [name, value] : l.more) line[name] = value;
   if (l.skipped) line["skipped"] = true;
   line["tokens"] = l.tokens;
   line["seconds"] = l.seconds;

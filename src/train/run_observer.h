@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace tw::train {
 
@@ -17,6 +19,8 @@ struct StepLine {
   double seconds = 0, tokens_per_second = 0, peak_share = 0;
   double done = 0;     ///< of the stage: by steps or by time, 0 to 1
   double elapsed = 0;  ///< seconds of the stage
+  /// What else is known of what was learnt, by the log's names; the first is for the screen.
+  std::vector<std::pair<const char*, double>> more = {};
 };
 
 /// All on the thread that runs. The defaults ignore what they are told.

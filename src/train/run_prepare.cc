@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <map>
 
 #include "base/cpu.h"
 #include "base/mmap.h"
+#include "io/tensor_file.h"
 
 namespace tw::train {
 namespace {
@@ -50,6 +52,7 @@ class Preparation {
   base::Result<PreparedRun> run() {
     TW_RETURN_IF_ERROR(open());
     TW_RETURN_IF_ERROR(make_tokenizer());
+    TW_RETURN_IF_ERROR(check_teachers());
     TW_RETURN_IF_ERROR(make_data());
     TW_RETURN_IF_ERROR(choose_model());
     for (std::size_t i = 0; i < run_.config.stages.size(); ++i) TW_RETURN_IF_ERROR(fill_stage(i));
@@ -66,6 +69,7 @@ class Preparation {
     spec::TrainConfig& c = run_.config;
     TW_ASSIGN_OR_RETURN(run_.type, product_type(c.precision, c.isa));
     c.precision = run_.type == base::DType::kBF16 ? "bf16" : "fp32";
+    TW_RETURN_IF_ERROR(load_teachers());
     if (!c.stages[0].starts_from_path()) return Ok{};
     TW_ASSIGN_OR_RETURN(run_.start, model::ModelFiles::open(c.stages[0].start));
     if (c.adapter.rank > 0) TW_RETURN_IF_ERROR(load_base());
@@ -73,14 +77,56 @@ class Preparation {
     return Ok{};
   }
 
+  base::Result<std::shared_ptr<const model::LoadedModel>> load(const std::string& path, const char* what) {
+    model::LoadOptions options;
+    options.isa = run_.config.isa;
+    options.threads = team_.size();
+    options.progress = [&](double done) { observer_.preparing(what, done); };
+    return model::LoadedModel::load(path, options);
+  }
+
   Status load_base() {
     spec::TrainConfig& c = run_.config;
     if (c.adapter.alpha == 0) c.adapter.alpha = 2 * static_cast<double>(c.adapter.rank);
-    model::LoadOptions options;
-    options.isa = c.isa;
-    options.threads = team_.size();
-    options.progress = [&](double done) { observer_.preparing("loading the model", done); };
-    TW_ASSIGN_OR_RETURN(run_.base, model::LoadedModel::load(c.stages[0].start, options));
+    TW_ASSIGN_OR_RETURN(run_.base, load(c.stages[0].start, "loading the model"));
+    return Ok{};
+  }
+
+  /// Each once. Who has no tokenizer yet takes that of the first.
+  Status load_teachers() {
+    spec::TrainConfig& c = run_.config;
+    std::map<std::string, std::shared_ptr<const model::LoadedModel>> loaded;
+    for (const spec::TrainStage& stage : c.stages) {
+      std::shared_ptr<const model::LoadedModel> teacher;
+      if (!stage.teacher.path.empty()) {
+        auto& same = loaded[stage.teacher.path];
+        if (same == nullptr) {
+          TW_ASSIGN_OR_RETURN(same, load(stage.teacher.path, "loading the teacher"));
+        }
+        teacher = same;
+        if (!c.stages[0].starts_from_path() && c.tokenizer.kind == "bpe" && c.tokenizer.vocab == 0)
+          c.tokenizer = {"file", 0, stage.teacher.path};
+      }
+      run_.teachers.push_back(std::move(teacher));
+    }
+    return Ok{};
+  }
+
+  /// What a teacher says of a token is nothing to a model that means another by its number.
+  Status check_teachers() {
+    for (const auto& teacher : run_.teachers) {
+      if (teacher == nullptr) continue;
+      const text::Tokenizer &theirs = *teacher->card().tokenizer, &ours = *run_.tokenizer.tokenizer;
+      const auto both = static_cast<text::TokenId>(std::min(theirs.size(), ours.size()));
+      for (text::TokenId id = 0; id < both; ++id) {
+        if (theirs.piece(id) == ours.piece(id)) continue;
+        return Error{Code::kInvalidArgument,
+                     fmt::format("the teacher has another tokenizer: token {} is {} to it, and {} to the "
+                                 "model; take the teacher's (tokenizer.kind \"file\")",
+                                 id, io::quote_text(theirs.piece(id)), io::quote_text(ours.piece(id))),
+                     teacher->card().path};
+      }
+    }
     return Ok{};
   }
 
@@ -132,8 +178,12 @@ class Preparation {
 
   Status choose_model() {
     spec::TrainConfig& c = run_.config;
-    const auto vocab = static_cast<std::int64_t>(run_.tokenizer.tokenizer->size());
+    auto vocab = static_cast<std::int64_t>(run_.tokenizer.tokenizer->size());
     if (run_.start != nullptr) return take_started_model(vocab);
+    for (const auto& teacher : run_.teachers) {
+      if (teacher != nullptr)
+        vocab = std::max(vocab, teacher->config().vocab);  // some tables have spare rows
+    }
     c.model.context = context_of(c);
     if (c.model.layers == 0) TW_RETURN_IF_ERROR(choose_size(vocab));
     TW_ASSIGN_OR_RETURN(run_.model, config_of(c.model, vocab, c.model.context));
@@ -209,13 +259,18 @@ class Preparation {
   Status measure(const spec::TrainStage& stage) {
     if (run_.tokens_per_second > 0) return Ok{};
     TrainerOptions options = run_.trainer_options(0);
-    options.rows = std::max(stage.sequence, 2048 / stage.sequence * stage.sequence);
+    const std::int64_t least = options.objective.preference ? 2 * stage.sequence : stage.sequence;
+    options.rows = std::max(least, 2048 / stage.sequence * stage.sequence);
     if (run_.base == nullptr) {
       const auto memory = trace_step(run_.model, options, team_.size());
       if (!memory.ok() || memory->all() > available()) return Ok{};  // check_memory says so
     }
     observer_.preparing("measuring this machine", 0);
     TW_ASSIGN_OR_RETURN(const auto trainer, run_.make_trainer(0, options, team_));
+    if (trainer->objective().wants_reference()) {
+      TW_ASSIGN_OR_RETURN(auto reference, load(run_.config.stages[0].start, "loading the model"));
+      TW_RETURN_IF_ERROR(trainer->set_reference(std::move(reference)));
+    }
     TW_ASSIGN_OR_RETURN(const double seconds, measure_step(*trainer, options.rows, stage.sequence));
     run_.tokens_per_second = static_cast<double>(options.rows) / seconds;
     return Ok{};
@@ -231,9 +286,15 @@ class Preparation {
     if (s.steps == 0 && s.tokens == 0) s.minutes = minutes_of(s);
     if (options_.measure || (s.batch == 0 && s.minutes > 0)) TW_RETURN_IF_ERROR(measure(s));
     if (s.batch == 0) s.batch = default_batch(s, run_.sizes[i]);
-    const std::int64_t most = s.micro_batch > 0 ? s.micro_batch : std::max(kBatch, s.sequence);
+    const std::int64_t least = s.of_pairs() ? 2 * s.sequence : s.sequence;
+    if (s.of_pairs() && (s.batch < least || (s.micro_batch > 0 && s.micro_batch < least)))
+      return error(Code::kInvalidArgument,
+                   "stage {} learns preferences with sequences of {} tokens: batch and micro-batch must have "
+                   "room for two",
+                   i + 1, s.sequence);
+    const std::int64_t most = s.micro_batch > 0 ? s.micro_batch : std::max(kBatch, least);
     const std::int64_t passes = (s.batch + most - 1) / most;
-    s.micro_batch = std::max(s.sequence, (s.batch + passes - 1) / passes);
+    s.micro_batch = std::max(least, (s.batch + passes - 1) / passes);
     if (s.tokens > 0) s.steps = (s.tokens + s.batch - 1) / s.batch;
     s.tokens = 0;
     fill_rates(s, i);
@@ -250,10 +311,10 @@ class Preparation {
   }
 
   void fill_rates(spec::TrainStage& s, std::size_t i) const {
-    constexpr double kPeak = 3e-3, kWidth = 256;
+    constexpr double kPeak = 3e-3, kWidth = 256, kOfPairs = 0.03;
     const auto width = static_cast<double>(run_.model.width);
     const bool fresh = i == 0 && run_.start == nullptr;
-    const double share = fresh ? 1 : run_.base != nullptr ? 0.3 : 0.1;
+    const double share = (fresh ? 1 : run_.base != nullptr ? 0.3 : 0.1) * (s.of_pairs() ? kOfPairs : 1);
     if (s.schedule.peak == 0) s.schedule.peak = kPeak * std::min(1.0, kWidth / width) * share;
     if (s.schedule.warmup < 0) {
       s.schedule.warmup = s.steps > 0 ? std::max<std::int64_t>(10, s.steps / 100) : 20;
@@ -336,7 +397,11 @@ TrainerOptions PreparedRun::trainer_options(std::size_t stage) const {
   options.optimizer = {s.optimizer.beta1, s.optimizer.beta2, s.optimizer.epsilon, s.optimizer.decay};
   options.clip = s.optimizer.clip;
   options.spike = s.optimizer.spike;
-  options.z_loss = static_cast<float>(s.optimizer.z_loss);
+  options.objective.z_loss = static_cast<float>(s.optimizer.z_loss);
+  if (teachers[stage] != nullptr)
+    options.objective.distillation = {teachers[stage], s.teacher.top, s.teacher.weight,
+                                      s.teacher.temperature};
+  if (s.of_pairs()) options.objective.preference = {s.preference.beta};
   options.seed = config.seed;
   return options;
 }

@@ -24,6 +24,7 @@ struct PreparedRun {
   std::unique_ptr<model::ModelFiles> start;      ///< what the first stage starts from; null: nothing
   std::shared_ptr<const model::LoadedModel>
       base;  ///< the same where an adapter is learnt beside it; else null
+  std::vector<std::shared_ptr<const model::LoadedModel>> teachers;  ///< by stage; null: it has none
   spec::ModelConfig model;
   base::DType type = base::DType::kF32;
   double tokens_per_second = 0;  ///< measured here; 0: was not

@@ -14,21 +14,21 @@ std::int64_t rounded(double value, std::int64_t to) {
   return std::max<std::int64_t>(to, static_cast<std::int64_t>(value / static_cast<double>(to) + 0.5) * to);
 }
 
-/// Documents of `sequence` tokens, in batches of `rows`.
+/// Documents of `sequence` tokens, `together` (a pair, or 1) of them alike, in batches of `rows`.
 std::vector<TrainBatch> random_batches(std::int64_t tokens, std::int64_t rows, std::int64_t sequence,
-                                       std::int64_t vocab) {
+                                       std::int64_t vocab, std::int64_t together) {
   std::vector<TrainBatch> batches;
   std::uint64_t state = 1;
-  for (std::int64_t left = tokens; left > 0;) {
+  for (std::int64_t left = tokens; left >= together;) {
     batches.emplace_back();
-    for (std::int64_t room = std::min(rows, left); room > 0;) {
+    for (std::int64_t room = std::min(rows, left); room >= together;) {
       std::vector<std::int32_t> ids;
-      for (std::int64_t i = 0; i <= std::min(sequence, room); ++i) {
+      for (std::int64_t i = 0; i <= std::min(sequence, room / together); ++i) {
         state = state * 6364136223846793005ULL + 1442695040888963407ULL;  // Knuth's MMIX generator
         ids.push_back(static_cast<std::int32_t>((state >> 33) % static_cast<std::uint64_t>(vocab)));
       }
-      batches.back().add_document(ids);
-      room -= std::ssize(ids) - 1;
+      for (std::int64_t i = 0; i < together; ++i) batches.back().add_document(ids);
+      room -= together * (std::ssize(ids) - 1);
     }
     left -= batches.back().rows();
   }
@@ -37,6 +37,19 @@ std::vector<TrainBatch> random_batches(std::int64_t tokens, std::int64_t rows, s
 
 std::int64_t layer_parameters(const spec::ModelConfig& c) {
   return c.parameter_count() - c.vocab * c.width * (c.tied_embeddings ? 1 : 2);
+}
+
+/// A teacher is loaded already, a reference is not.
+base::Result<std::size_t> frozen_bytes(const model::Transformer& transformer, const kernels::Table& table,
+                                       const TrainerOptions& options, int workers) {
+  if (options.objective.distillation) {
+    const Distillation& d = *options.objective.distillation;
+    return FrozenModel::bytes_for(d.teacher->transformer(), d.teacher->table(), options.rows, d.top, workers);
+  }
+  if (!options.objective.preference) return std::size_t{0};
+  TW_ASSIGN_OR_RETURN(const std::size_t bytes,
+                      FrozenModel::bytes_for(transformer, table, options.rows, 1, workers));
+  return bytes + base::row_bytes(options.type, transformer.config().parameter_count());
 }
 
 spec::TrainModel model_of(const Rung& rung, const SizeGoal& goal) {
@@ -95,8 +108,8 @@ base::Result<StepMemory> trace_step(const spec::ModelConfig& config, const Train
   std::vector<std::int32_t> blocks(rows / kernels::kKvBlock);
   batch.add(ids, 0, blocks.data(), false);
   for (std::int64_t row = 0; row < rows; ++row) batch.want(row);
-  const std::vector<float> weights(rows, 1);
-  const ops::LossRows loss{ids, weights, 1, options.z_loss};
+  Objective objective(options.objective);
+  objective.load_worst();
   model::KvView kv;
   kv.longest = rows;
   kv.layers.assign(config.layers,
@@ -104,9 +117,10 @@ base::Result<StepMemory> trace_step(const spec::ModelConfig& config, const Train
   ops::Trace trace;
   ops::Exec ex(table, trace);
   ex.train(&tape);
-  transformer.loss(ex, transformer.forward(ex, batch, kv), loss);
+  objective.loss(ex, transformer, transformer.forward(ex, batch, kv));
   tape.backward(ex);
   StepMemory m;
+  TW_ASSIGN_OR_RETURN(m.frozen, frozen_bytes(transformer, table, options, workers));
   m.masters = params->masters().size_bytes();
   m.gradients = params->gradients().size_bytes();
   m.moments = 2 * m.masters;
@@ -133,7 +147,8 @@ StepMemory memory_of(const Trainer& trainer) {
 
 base::Result<double> measure_step(Trainer& trainer, std::int64_t tokens, std::int64_t sequence) {
   const auto batches =
-      random_batches(tokens, trainer.options().rows, sequence, trainer.transformer().config().vocab);
+      random_batches(tokens, trainer.options().rows, sequence, trainer.transformer().config().vocab,
+                     trainer.objective().of_pairs() ? 2 : 1);
   double best = 1e300;
   for (int i = 0; i < 3; ++i) {  // the first touches memory
     TW_ASSIGN_OR_RETURN(const StepReport report, trainer.step(batches, 0));

@@ -26,10 +26,11 @@ struct StepMemory {
   std::size_t activations = 0;  ///< and gradients of activations
   std::size_t cache = 0;        ///< keys and values of one layer
   std::size_t scratch = 0;      ///< of all workers
+  std::size_t frozen = 0;       ///< a teacher's activations; a reference's, with its weights
   double flops = 0;             ///< of one pass over all rows, forward and backward, as the ops count them
 
   std::size_t all() const {
-    return masters + gradients + moments + multiplied + activations + cache + scratch;
+    return masters + gradients + moments + multiplied + activations + cache + scratch + frozen;
   }
 };
 

@@ -6,6 +6,7 @@
 
 #include "base/hash64.h"
 #include "train/run_sample.h"
+#include "train/run_save.h"
 #include "train/schedule.h"
 
 namespace tw::train {
@@ -61,11 +62,23 @@ base::Result<std::unique_ptr<RunStage>> RunStage::make(const RunParts& parts, st
   const BatchLoaderOptions loading{.batch_tokens = s.micro_batch,
                                    .sequence = s.sequence,
                                    .seed = stage->config_.seed + number,
-                                   .validation = stage->config_.validation.share};
+                                   .validation = stage->config_.validation.share,
+                                   .pairs = s.of_pairs()};
   TW_ASSIGN_OR_RETURN(BatchLoader loader, BatchLoader::create(parts.run.data[number], loading));
   stage->loader_ = std::make_unique<BatchLoader>(std::move(loader));
   stage->batches_.resize((s.batch + s.micro_batch - 1) / s.micro_batch);
   return stage;
+}
+
+Status RunStage::hold_reference() {
+  if (!trainer_->objective().wants_reference()) return Ok{};
+  if (place_.stage == number_ && place_.stage_step == 0)
+    TW_RETURN_IF_ERROR(save_model(parts_.run, *trainer_, parts_.reference));
+  model::LoadOptions options;
+  options.isa = trainer_->table().name;
+  options.threads = parts_.team.size();
+  TW_ASSIGN_OR_RETURN(auto reference, model::LoadedModel::load(parts_.reference, options));
+  return trainer_->set_reference(std::move(reference));
 }
 
 Status RunStage::resume(const Checkpoint& checkpoint) {
@@ -130,48 +143,58 @@ Status RunStage::save() {
   return Ok{};
 }
 
-base::Result<std::optional<double>> RunStage::validate(std::int64_t most_tokens) {
-  if (config_.validation.share == 0) return std::optional<double>();
+base::Result<std::optional<Measures>> RunStage::validate(std::int64_t most_tokens) {
+  if (config_.validation.share == 0) return std::optional<Measures>();
   const Clock::time_point begin = Clock::now();
   loader_->restart_validation();
-  double sum = 0, weights = 0;
+  Measures sums;
+  double weights = 0;
   std::int64_t tokens = 0;
   TrainBatch batch;
   while (tokens < most_tokens) {
     TW_RETURN_IF_ERROR(loader_->next_validation(batch));
     if (batch.rows() == 0) break;
-    double weight = 0;
-    for (const float w : batch.weights) weight += w;
+    TW_ASSIGN_OR_RETURN(const double weight, trainer_->objective().weight(batch));
     tokens += batch.rows();
     if (weight == 0) continue;
-    TW_ASSIGN_OR_RETURN(const double mean, trainer_->evaluate({&batch, 1}));
-    sum += mean * weight;
+    TW_ASSIGN_OR_RETURN(const Measures mean, trainer_->measure({&batch, 1}));
+    sums.add(mean, weight);
     weights += weight;
   }
   loader_->restart_validation();
   validation_rate_ = static_cast<double>(tokens) / std::max(1e-6, seconds(Clock::now() - begin));
-  if (weights == 0) return std::optional<double>();
-  return std::optional(sum / weights);
+  if (weights == 0) return std::optional<Measures>();
+  return std::optional(sums.over(weights));
+}
+
+void RunStage::note_validation(const Measures& measures, bool whole) {
+  base::OrderedJson line = {{"step", place_.step}};
+  if (!whole) line["stage"] = number_;
+  line["validation_loss"] = measures.loss;
+  if (trainer_->objective().of_pairs()) line["validation_accuracy"] = measures.accuracy;
+  if (whole) line["whole"] = true;
+  parts_.log.add(line);
+  parts_.observer.validated(place_.step, measures.loss, whole);
 }
 
 base::Result<std::optional<double>> RunStage::validate_all() {
-  TW_ASSIGN_OR_RETURN(const std::optional<double> loss, validate(std::numeric_limits<std::int64_t>::max()));
-  if (!loss) return loss;
-  parts_.log.add({{"step", place_.step}, {"validation_loss", *loss}, {"whole", true}});
-  parts_.observer.validated(place_.step, *loss, true);
-  return loss;
+  TW_ASSIGN_OR_RETURN(const std::optional<Measures> found,
+                      validate(std::numeric_limits<std::int64_t>::max()));
+  if (!found) return std::optional<double>();
+  note_validation(*found, true);
+  return std::optional(found->loss);
 }
 
 /// True: none of the stage was smaller.
 base::Result<bool> RunStage::validate_now() {
   const std::int64_t most = config_.validation.tokens > 0 ? config_.validation.tokens : kValidationTokens;
-  TW_ASSIGN_OR_RETURN(last_loss_, validate(most));
+  TW_ASSIGN_OR_RETURN(const std::optional<Measures> found, validate(most));
+  last_loss_ = found ? std::optional(found->loss) : std::nullopt;
   loss_step_ = place_.step;
-  if (!last_loss_) return false;
-  parts_.log.add({{"step", place_.step}, {"stage", number_}, {"validation_loss", *last_loss_}});
-  parts_.observer.validated(place_.step, *last_loss_, false);
-  if (!std::isfinite(*last_loss_) || (place_.best && place_.best->loss <= *last_loss_)) return false;
-  place_.best = {*last_loss_, place_.step};
+  if (!found) return false;
+  note_validation(*found, false);
+  if (!std::isfinite(found->loss) || (place_.best && place_.best->loss <= found->loss)) return false;
+  place_.best = {found->loss, place_.step};
   return true;
 }
 
@@ -229,6 +252,13 @@ Status RunStage::after_step(const StepReport& report, double rate) {
   line.peak_share = report.peak_share <= 1 ? report.peak_share : 0;
   line.done = done();
   line.elapsed = elapsed();
+  const Measures& m = report.measures;
+  if (trainer_->objective().taught()) line.more = {{"label_loss", m.label_loss}};
+  if (trainer_->objective().of_pairs())
+    line.more = {{"reward_accuracy", m.accuracy},
+                 {"reward_margin", m.margin()},
+                 {"reward_chosen", m.chosen},
+                 {"reward_rejected", m.rejected}};
   parts_.log.step(line);
   parts_.observer.stepped(line);
   if (place_.skipped >= config_.skip_limit) return roll_back();

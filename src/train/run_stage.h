@@ -21,6 +21,7 @@ struct RunParts {
   RunLog& log;
   RunObserver& observer;
   std::string checkpoints;  ///< their folder
+  std::string reference;    ///< that of the model that preferences are held against
   double peak_flops = 0;
 };
 
@@ -37,6 +38,9 @@ class RunStage {
                                                       RunPlace& place, Clock::time_point begun);
 
   Trainer& trainer() { return *trainer_; }
+  /// Where preferences are learnt with all weights, those that the stage begins with are kept as a model, and
+  /// loaded. After its weights are there. REQUIRES: before the first step.
+  base::Status hold_reference();
   /// Puts it where a checkpoint of this stage was.
   base::Status resume(const Checkpoint& checkpoint);
 
@@ -44,7 +48,7 @@ class RunStage {
   /// is the next stage's beginning, and saved.
   base::Result<StageEnd> run();
 
-  /// Weighted mean of the cross-entropy of all validation text, or nothing where there is none (or no time).
+  /// Mean loss of all validation text, or nothing where there is none (or no time).
   base::Result<std::optional<double>> validate_all();
 
  private:
@@ -57,7 +61,8 @@ class RunStage {
   base::Status step();
   base::Status after_step(const StepReport& report, double rate);
   base::Status roll_back();
-  base::Result<std::optional<double>> validate(std::int64_t most_tokens);
+  base::Result<std::optional<Measures>> validate(std::int64_t most_tokens);
+  void note_validation(const Measures& measures, bool whole);
   base::Result<bool> validate_now();
   base::Status sample_now();
   void took(const Checkpoint& checkpoint);

@@ -25,8 +25,13 @@ constexpr const char* kChatMl =
     "'<|im_end|>' + "
     "'\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
-bool any_chat(const std::vector<SourceText>& sources) {
-  return std::any_of(sources.begin(), sources.end(), [](const SourceText& s) { return s.chat; });
+bool any(const std::vector<SourceText>& sources, SourceKind kind) {
+  return std::any_of(sources.begin(), sources.end(), [&](const SourceText& s) { return s.kind == kind; });
+}
+
+/// Preferences may be texts alone.
+bool may_chat(const std::vector<SourceText>& sources) {
+  return any(sources, SourceKind::kChat) || any(sources, SourceKind::kPreference);
 }
 
 /// A power of two near the number of words that so much text can teach: 2048 for a megabyte.
@@ -36,19 +41,33 @@ std::int64_t vocabulary_for(std::uint64_t bytes) {
       std::bit_floor(static_cast<std::uint64_t>(std::clamp(wanted, 512.0, 16384.0))));
 }
 
-/// The words of conversations, line by line.
-Status add_chat(const Corpus& corpus, std::uint64_t most, text::BpeTrainer& trainer) {
+/// Calls add with the texts of a line's messages, or of a pair's three parts.
+template <typename F>
+void for_texts(const base::OrderedJson& json, const F& add) {
+  if (json.is_string()) return add(json.get<std::string>());
+  if (json.is_array()) {
+    for (const base::OrderedJson& message : json) {
+      if (message.is_object() && message.contains("content") && message["content"].is_string())
+        add(message["content"].get<std::string>());
+    }
+  }
+}
+
+/// The words of conversations and preferences, line by line.
+Status add_lines(const SourceText& source, std::uint64_t most, text::BpeTrainer& trainer) {
   std::uint64_t bytes = 0;
-  for (const Corpus::File& file : corpus.files()) {
+  const auto add = [&](const std::string& text) {
+    const std::string_view view = text;
+    bytes += text.size();
+    if (bytes <= most) trainer.add({&view, 1});
+  };
+  const bool chat = source.kind == SourceKind::kChat;
+  for (const Corpus::File& file : source.corpus.files()) {
     TW_RETURN_IF_ERROR(each_json_line(file.path, [&](const base::OrderedJson& line) -> Status {
-      if (!line.is_object() || !line.contains("messages") || !line["messages"].is_array())
+      if (chat && (!line.is_object() || !line.contains("messages") || !line["messages"].is_array()))
         return base::error(Code::kCorrupt, "has no list \"messages\"");
-      for (const base::OrderedJson& message : line["messages"]) {
-        if (!message.is_object() || !message.contains("content") || !message["content"].is_string()) continue;
-        const std::string text = message["content"].get<std::string>();
-        const std::string_view view = text;
-        bytes += text.size();
-        if (bytes <= most) trainer.add({&view, 1});
+      for (const char* key : {"messages", "prompt", "chosen", "rejected"}) {
+        if (line.is_object() && line.contains(key)) for_texts(line[key], add);
       }
       return Ok{};
     }));
@@ -81,7 +100,7 @@ base::Result<RunTokenizer> train_tokenizer(const spec::TrainTokenizer& wanted,
                                            const std::vector<SourceText>& sources, int threads,
                                            std::uint64_t most, RunObserver& observer) {
   text::BpeTrainerOptions options;
-  if (any_chat(sources)) options.special_tokens = {"<|endoftext|>", "<|im_start|>", "<|im_end|>"};
+  if (may_chat(sources)) options.special_tokens = {"<|endoftext|>", "<|im_start|>", "<|im_end|>"};
   const auto specials = static_cast<int>(options.special_tokens.size());
   std::uint64_t all = 0;
   for (const SourceText& source : sources) all += std::min(source.corpus.bytes(), most);
@@ -96,8 +115,8 @@ base::Result<RunTokenizer> train_tokenizer(const spec::TrainTokenizer& wanted,
   };
   TW_ASSIGN_OR_RETURN(text::BpeTrainer trainer, text::BpeTrainer::create(options));
   for (const SourceText& source : sources) {
-    TW_RETURN_IF_ERROR(source.chat ? add_chat(source.corpus, most, trainer)
-                                   : add_text(source.corpus, most, trainer));
+    TW_RETURN_IF_ERROR(source.kind == SourceKind::kText ? add_text(source.corpus, most, trainer)
+                                                        : add_lines(source, most, trainer));
   }
   TW_ASSIGN_OR_RETURN(const text::TokenizerSpec spec, trainer.train());
   TW_ASSIGN_OR_RETURN(std::string json, text::tokenizer_json(spec));
@@ -159,9 +178,10 @@ base::Result<RunTokenizer> make_run_tokenizer(const spec::TrainTokenizer& wanted
                                               std::uint64_t most_bytes, RunObserver& observer) {
   auto made = wanted.kind == "file" ? open_tokenizer(wanted.path)
                                     : train_tokenizer(wanted, sources, threads, most_bytes, observer);
-  if (!made.ok() || !any_chat(sources) || !made->chat_template.empty()) return made;
+  if (!made.ok() || !may_chat(sources) || !made->chat_template.empty()) return made;
   for (const char* token : {"<|im_start|>", "<|im_end|>"}) {
     if (!made->tokenizer->find(token)) {
+      if (!any(sources, SourceKind::kChat)) return made;
       return Error{
           Code::kInvalidArgument,
           fmt::format("has neither a chat template nor the token {}: it cannot tell conversations; train "

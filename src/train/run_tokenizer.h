@@ -14,10 +14,12 @@
 
 namespace tw::train {
 
+enum class SourceKind { kText, kChat, kPreference };
+
 /// A stage's source of data, opened.
 struct SourceText {
   Corpus corpus;
-  bool chat = false;
+  SourceKind kind = SourceKind::kText;
   double weight = 1;
 };
 

@@ -21,6 +21,9 @@ class TokenSource {
     std::int64_t sequence = 0;
     std::uint64_t seed = 0;
     double validation = 0;  ///< share of the tokens
+    /// Documents 2i and 2i + 1 are a pair, and such a pair is a window: both come together, the first
+    /// `sequence` tokens of each. A pair of which that leaves no token to learn is passed over.
+    bool pairs = false;
   };
   struct Position {
     std::uint64_t epoch = 0;
@@ -59,6 +62,10 @@ class TokenSource {
   std::uint64_t train_end(std::uint64_t document) const;
   std::uint64_t phase(std::uint64_t document, std::uint64_t length) const;
   std::uint64_t windows_of(std::uint64_t document) const;
+  std::uint64_t shuffled(std::uint64_t number) const;
+  std::uint64_t document_of(std::uint64_t window) const;
+  bool learnable(std::uint64_t pair) const;
+  base::Result<bool> append_pair(std::uint64_t first, std::int64_t room, TrainBatch& batch) const;
   void start_epoch();
   Window window(std::uint64_t number) const;
   base::Status append(std::uint64_t begin, std::uint64_t end, TrainBatch& batch) const;

@@ -24,7 +24,9 @@ class Run {
         writer_({.root = folder.checkpoints(),
                  .keep_last = static_cast<int>(run.config.checkpoints.keep_last),
                  .keep_best = static_cast<int>(run.config.checkpoints.keep_best)}),
-        parts_{run, team, writer_, log, observer, folder.checkpoints(), options.peak_flops} {}
+        parts_{
+            run, team, writer_, log, observer, folder.checkpoints(), folder.reference(), options.peak_flops} {
+  }
 
   /// `from`: the checkpoint to go on from; null: the beginning.
   base::Result<RunReport> go(std::optional<Checkpoint> from, const RunPlace& place) {
@@ -36,6 +38,7 @@ class Run {
       stage.reset();  // its memory goes before the next one's comes
       TW_ASSIGN_OR_RETURN(stage, RunStage::make(parts_, i, place_, begun));
       TW_RETURN_IF_ERROR(begin(*stage, i, from));
+      TW_RETURN_IF_ERROR(stage->hold_reference());
       if (place_.stage > i) break;  // it was finished before
       TW_ASSIGN_OR_RETURN(const StageEnd end, stage->run());
       if (end == StageEnd::kStopped) return RunReport{.step = place_.step};

@@ -21,10 +21,6 @@ base::Result<kernels::Table> table_for(const TrainerOptions& options) {
   return table;
 }
 
-std::int64_t blocks_of(std::int64_t tokens) {
-  return (tokens + kernels::kKvBlock - 1) / kernels::kKvBlock;
-}
-
 }  // namespace
 
 base::Result<std::unique_ptr<Trainer>> Trainer::make(const spec::ModelConfig& config,
@@ -60,6 +56,10 @@ base::Status Trainer::prepare(model::ParamStore& learnt) {
   optimizer_ = std::make_unique<AdamW>(std::move(adamw));
   tape_ = std::make_unique<ops::Tape>(params_->leaves());
   norm_memory_.resize(gradient_norm_memory(params_->gradients()));
+  const spec::ModelConfig& config = transformer_->config();
+  pass_ = std::make_unique<Pass>(config, options_.type, options_.rows);
+  TW_ASSIGN_OR_RETURN(objective_, Objective::make(options_.objective, config.vocab, options_.rows, team_));
+  if (objective_->of_pairs() && base_ != nullptr) TW_RETURN_IF_ERROR(objective_->set_reference(base_));
   TW_RETURN_IF_ERROR(allocate());
   params_->initialize(options_.seed);
   refresh();
@@ -67,20 +67,15 @@ base::Status Trainer::prepare(model::ParamStore& learnt) {
 }
 
 base::Status Trainer::allocate() {
-  const std::int64_t rows = (options_.rows + 15) / 16 * 16;
-  TrainBatch worst;
-  worst.tokens.assign(rows, 0);
-  worst.targets = worst.tokens;
-  worst.weights.assign(rows, 1);
-  worst.offsets = {0, static_cast<std::int32_t>(rows)};
-  TW_RETURN_IF_ERROR(load(worst, static_cast<double>(rows)));
+  TW_RETURN_IF_ERROR(pass_->load_worst(linears()));
+  objective_->load_worst();
   std::size_t peak = 0, scratch = 0;
   for (const bool learn : {false, true}) {
     ops::Trace trace;
     ops::Exec ex(table_, trace);
     tape_->clear();
     if (learn) ex.train(tape_.get());
-    transformer_->loss(ex, transformer_->forward(ex, batch_, kv_), rows_);
+    objective_->loss(ex, *transformer_, transformer_->forward(ex, pass_->batch(), pass_->kv()));
     if (learn) tape_->backward(ex);
     peak = std::max(peak, ex.arena().peak());
     scratch = std::max(scratch, ex.scratch_peak());
@@ -103,40 +98,12 @@ base::Result<double> Trainer::check(std::span<const TrainBatch> batches) const {
                          "a batch has {} tokens, but the trainer was made for {} at a time", batch.rows(),
                          options_.rows);
     }
-    for (const float w : batch.weights) weight += w;
+    TW_ASSIGN_OR_RETURN(const double of_batch, objective_->weight(batch));
+    weight += of_batch;
   }
   if (!(weight > 0))
     return base::error(Code::kInvalidArgument, "a step's batches have no token of weight above 0");
   return weight;
-}
-
-/// One cache serves all layers: once a layer's attention is done, its keys and values are not needed there.
-base::Status Trainer::load(const TrainBatch& from, double total_weight) {
-  const spec::ModelConfig& c = transformer_->config();
-  const base::DType type = options_.type;
-  std::int64_t blocks = 0;
-  for (std::int64_t i = 0; i < from.documents(); ++i)
-    blocks += blocks_of(from.offsets[i + 1] - from.offsets[i]);
-  for (auto i = std::ssize(blocks_); i < blocks; ++i) blocks_.push_back(static_cast<std::int32_t>(i));
-  const std::int64_t head = kernels::kv_head_elements(type, c.head_dim) * kernels::kv_element_bytes(type);
-  const std::size_t plane = blocks * c.kv_heads * head;
-  if (cache_.size() < 2 * plane) {
-    TW_ASSIGN_OR_RETURN(cache_, tensor::Buffer::allocate(2 * plane, "a training step's keys and values"));
-  }
-  kv_.longest = (options_.rows + 15) / 16 * 16;
-  kv_.layers.assign(c.layers, {cache_.data(), cache_.data() + cache_.size() / 2, type, kernels::kKvBlock,
-                               c.kv_heads, c.head_dim});
-  batch_.clear();
-  blocks = 0;
-  for (std::int64_t i = 0; i < from.documents(); ++i) {
-    const std::int64_t begin = from.offsets[i], count = from.offsets[i + 1] - begin;
-    batch_.add(std::span(from.tokens).subspan(begin, count), 0, blocks_.data() + blocks, false,
-               adapter_ == nullptr ? nullptr : adapter_->linears());
-    blocks += blocks_of(count);
-  }
-  for (std::int64_t row = 0; row < from.rows(); ++row) batch_.want(row);
-  rows_ = {from.targets, from.weights, static_cast<float>(1 / total_weight), options_.z_loss};
-  return base::Ok{};
 }
 
 ops::Exec Trainer::exec(int worker, int workers) {
@@ -149,30 +116,27 @@ ops::Exec Trainer::exec(int worker, int workers) {
           scratch_[worker].size()};
 }
 
-double Trainer::run_batch(bool learn) {
-  double sum = 0;
+void Trainer::run_batch(bool learn, Measures& sums) {
   tape_->clear();
   team_.run_available([&](int worker, int workers) {
     ops::Exec ex = exec(worker, workers);
     if (learn) ex.train(tape_.get());
-    const ops::Tensor losses = transformer_->loss(ex, transformer_->forward(ex, batch_, kv_), rows_);
+    const ops::Tensor losses =
+        objective_->loss(ex, *transformer_, transformer_->forward(ex, pass_->batch(), pass_->kv()));
     if (learn) tape_->backward(ex);
-    if (worker != 0) return;
-    for (std::size_t i = 0; i < rows_.weights.size(); ++i)
-      sum += static_cast<double>(rows_.weights[i]) * (rows_.weights[i] > 0 ? losses.f32()[i] : 0);
+    if (worker == 0) objective_->add(losses, sums);
   });
-  return sum;
 }
 
-double Trainer::sum_of(std::span<const TrainBatch> batches, bool learn, double total_weight,
-                       base::Status& status) {
-  double sum = 0;
+base::Result<Measures> Trainer::mean_of(std::span<const TrainBatch> batches, bool learn,
+                                        double total_weight) {
+  Measures sums;
   for (const TrainBatch& batch : batches) {
-    status = load(batch, total_weight);
-    if (!status.ok()) return 0;
-    sum += run_batch(learn);
+    TW_RETURN_IF_ERROR(pass_->load(batch, linears()));
+    TW_RETURN_IF_ERROR(objective_->load(batch, total_weight, learn));
+    run_batch(learn, sums);
   }
-  return sum / total_weight;
+  return sums.over(total_weight);
 }
 
 void Trainer::zero_gradients(ops::Exec& ex) {
@@ -193,13 +157,12 @@ base::Result<StepReport> Trainer::accumulate(std::span<const TrainBatch> batches
   const auto start = std::chrono::steady_clock::now();
   TW_ASSIGN_OR_RETURN(const double weight, check(batches));
   StepReport report;
-  base::Status status = base::Ok{};
   team_.run([&](int worker) {
     ops::Exec ex = exec(worker, team_.size());
     zero_gradients(ex);
   });
-  report.loss = sum_of(batches, true, weight, status);
-  TW_RETURN_IF_ERROR(status);
+  TW_ASSIGN_OR_RETURN(report.measures, mean_of(batches, true, weight));
+  report.loss = report.measures.loss;
   team_.run([&](int worker) {
     ops::Exec ex = exec(worker, team_.size());
     const double norm = gradient_norm(ex, params_->gradients(), norm_memory_);
@@ -259,12 +222,14 @@ base::Result<StepReport> Trainer::step(std::span<const TrainBatch> batches, doub
   return report;
 }
 
-base::Result<double> Trainer::evaluate(std::span<const TrainBatch> batches) {
+base::Result<Measures> Trainer::measure(std::span<const TrainBatch> batches) {
   TW_ASSIGN_OR_RETURN(const double weight, check(batches));
-  base::Status status = base::Ok{};
-  const double loss = sum_of(batches, false, weight, status);
-  TW_RETURN_IF_ERROR(status);
-  return loss;
+  return mean_of(batches, false, weight);
+}
+
+base::Result<double> Trainer::evaluate(std::span<const TrainBatch> batches) {
+  TW_ASSIGN_OR_RETURN(const Measures measures, measure(batches));
+  return measures.loss;
 }
 
 }  // namespace tw::train

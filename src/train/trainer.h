@@ -13,7 +13,7 @@
 #include "model/trainable.h"
 #include "model/transformer.h"
 #include "train/adamw.h"
-#include "train/train_batch.h"
+#include "train/objective.h"
 
 namespace tw::train {
 
@@ -24,14 +24,15 @@ struct TrainerOptions {
   AdamWOptions optimizer;
   double clip = 1;   ///< largest length of all gradients together; 0: any
   double spike = 0;  ///< a step whose gradients are so many times longer than usual is skipped; 0: none is
-  float z_loss = 0;
+  ObjectiveOptions objective;
   std::uint64_t seed = 0;  ///< of the first weights
   double peak_flops = 0;   ///< of the machine, for StepReport::peak_share; 0: not known
 };
 
 struct StepReport {
   std::int64_t step = 0;     ///< optimizer steps done, skipped ones included
-  double loss = 0;           ///< weighted mean of the cross-entropy, nats a token
+  double loss = 0;           ///< what is minimised: the mean of the step's tokens (nats) or pairs
+  Measures measures;         ///< what else is known of it
   double gradient_norm = 0;  ///< before clipping
   bool skipped = false;      ///< not finite, or a spike: no weight was changed
   std::int64_t tokens = 0;
@@ -60,8 +61,10 @@ class Trainer {
   base::Result<StepReport> step(std::span<const TrainBatch> batches, double rate);
   /// The gradients of a step alone: they stay in params() until the next. For tests and tools.
   base::Result<StepReport> accumulate(std::span<const TrainBatch> batches);
-  /// Weighted mean of the cross-entropy.
+  /// The loss without learning: of tokens the cross-entropy of what follows, whoever teaches.
   base::Result<double> evaluate(std::span<const TrainBatch> batches);
+  /// The same with what else is known.
+  base::Result<Measures> measure(std::span<const TrainBatch> batches);
 
   /// Must be called when masters were changed from outside.
   void refresh();
@@ -78,6 +81,12 @@ class Trainer {
   /// After moments and masters were restored.
   void set_steps_done(std::int64_t steps) { step_ = steps; }
   std::size_t activation_bytes() const { return arena_.size(); }
+  const Objective& objective() const { return *objective_; }
+  /// What preferences are held against: wanted where all weights are learnt; beside an adapter it is the
+  /// base.
+  base::Status set_reference(std::shared_ptr<const model::LoadedModel> reference) {
+    return objective_->set_reference(std::move(reference));
+  }
 
   /// What options.spike compares with; goes into a checkpoint, too.
   struct UsualNorm {
@@ -95,9 +104,9 @@ class Trainer {
   base::Status prepare(model::ParamStore& learnt);
   base::Status allocate();
   base::Result<double> check(std::span<const TrainBatch> batches) const;
-  base::Status load(const TrainBatch& batch, double total_weight);
-  double run_batch(bool learn);
-  double sum_of(std::span<const TrainBatch> batches, bool learn, double total_weight, base::Status& status);
+  const ops::LowRank* linears() const { return adapter_ == nullptr ? nullptr : adapter_->linears(); }
+  void run_batch(bool learn, Measures& sums);
+  base::Result<Measures> mean_of(std::span<const TrainBatch> batches, bool learn, double total_weight);
   void zero_gradients(ops::Exec& ex);
   bool spikes(double norm);
   double flops(std::span<const TrainBatch> batches) const;
@@ -113,14 +122,11 @@ class Trainer {
   std::unique_ptr<model::Trainable> params_;
   std::unique_ptr<AdamW> optimizer_;
   std::unique_ptr<ops::Tape> tape_;
-  tensor::Buffer arena_, cache_;
+  tensor::Buffer arena_;
   std::vector<tensor::Buffer> scratch_;
   std::vector<double> norm_memory_;
-  // The batch at hand.
-  model::Batch batch_;
-  model::KvView kv_;
-  ops::LossRows rows_;
-  std::vector<std::int32_t> blocks_;
+  std::unique_ptr<Pass> pass_;  ///< the batch at hand
+  std::unique_ptr<Objective> objective_;
   std::int64_t step_ = 0;
   double usual_norm_ = 0;
   std::int64_t norms_seen_ = 0;

@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "base/mmap.h"
+#include "train/test_sets.h"
 
 namespace tw::train {
 namespace {
@@ -107,16 +108,6 @@ double relative_error(std::span<const float> got, const std::vector<float>& want
     size += std::pow(wanted[i], 2);
   }
   return std::sqrt(off / std::max(size, 1e-10));  // a bias of GPT-2's keys has a gradient of 0
-}
-
-/// Those that compute in fp32.
-std::vector<std::string> exact_sets() {
-  std::vector<std::string> sets;
-  for (const std::string& name : kernels::available_sets(kernels::detect_features())) {
-    const auto table = kernels::make_table(name, kernels::detect_features()).value();
-    if (table.prefill[static_cast<int>(base::DType::kBF16)] == nullptr) sets.push_back(name);
-  }
-  return sets;
 }
 
 TEST(Trainer, LearnsAsPyTorchDoes) {

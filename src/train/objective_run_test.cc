@@ -1,0 +1,127 @@
+// Runs that learn from a teacher and from preferences.
+#include <gmock/gmock.h>
+
+#include <cmath>
+
+#include "base/json.h"
+#include "base/mmap.h"
+#include "train/test_runs.h"
+
+namespace tw::train {
+namespace {
+
+using testing::HasSubstr;
+
+/// Of the last line of the log that has this key.
+double last_of(const spec::TrainConfig& config, const std::string& key) {
+  const std::string log = base::read_file(config.out + "/log.jsonl").value();
+  double last = NAN;
+  for (std::size_t at = 0; at < log.size(); at = log.find('\n', at) + 1) {
+    const auto line = base::parse_json(log.substr(at, log.find('\n', at) - at)).value();
+    if (line.contains(key)) last = line[key].get<double>();
+  }
+  return last;
+}
+
+/// Polite answers are preferred.
+std::string some_pairs() {
+  std::string lines;
+  for (int i = 0; i < 40; ++i)
+    lines += R"({"prompt": "Dog )" + std::to_string(i) +
+             R"(? ", "chosen": "Yes, please.", "rejected": "NO! )" + std::to_string(i % 7) + "\"}\n";
+  return lines;
+}
+
+/// A stage on text, and one on preferences.
+spec::TrainConfig preference_run(const std::string& folder) {
+  spec::TrainConfig config = small_run(folder);
+  write_text(folder + "/pairs/a.jsonl", some_pairs());
+  config.stages[1] = config.stages[0];
+  config.stages[1].data = {{folder + "/pairs", "preference", 1}};
+  config.stages[1].schedule.peak = 0.003;
+  return config;
+}
+
+TEST(ObjectiveRun, ASmallModelLearnsFromALargerOne) {
+  const std::string folder = test_folder();
+  spec::TrainConfig config = small_run(folder);
+  config.stages.pop_back();
+  base::Team team(2);
+  Watcher alone, taught;
+  ASSERT_TRUE(train_run(config, team, {}, alone).ok());
+  spec::TrainConfig student = config;
+  student.out += "2";
+  student.model.width = 16;
+  student.tokenizer = {};
+  student.stages[0].teacher = {config.out, 3, 0.5, 2};
+  const auto report = train_run(student, team, {}, taught);
+  ASSERT_TRUE(report.ok()) << report.error().text();
+  EXPECT_LT(taught.losses.at(12), taught.losses.at(1));
+  EXPECT_GT(last_of(student, "label_loss"), 0);
+  EXPECT_NE(last_of(student, "label_loss"), last_of(student, "loss"));
+  EXPECT_EQ(report->validation_loss, last_of(student, "validation_loss"));
+  student.out += "3";
+  student.tokenizer.kind = "characters";
+  const auto refused = train_run(student, team, {}, taught);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.error().text(), HasSubstr(config.out + ": the teacher has another tokenizer: token "));
+}
+
+TEST(ObjectiveRun, PreferencesBeginAtTheReferenceAndAreLearnt) {
+  const std::string folder = test_folder();
+  const spec::TrainConfig config = preference_run(folder);
+  base::Team team(2);
+  Watcher watcher;
+  const auto report = train_run(config, team, {}, watcher);
+  ASSERT_TRUE(report.ok()) << report.error().text();
+  EXPECT_NEAR(watcher.losses.at(13), std::log(2), 1e-6) << "no weight has moved yet";
+  EXPECT_LT(watcher.losses.at(24), 0.5);
+  EXPECT_GT(last_of(config, "reward_accuracy"), 0.9);
+  EXPECT_GT(last_of(config, "validation_accuracy"), 0.9);
+  EXPECT_NEAR(last_of(config, "reward_margin"),
+              last_of(config, "reward_chosen") - last_of(config, "reward_rejected"), 1e-9);
+  EXPECT_EQ(train_run(config, team, {}, watcher)->validation_loss, report->validation_loss)
+      << "a finished run";
+}
+
+TEST(ObjectiveRun, PreferencesHaveTheSameBitsHoweverOftenTheyStop) {
+  const std::string folder = test_folder();
+  const auto whole = losses_of(preference_run(folder + "/whole"), {}),
+             stopped = losses_of(preference_run(folder + "/stopped"), {12, 15, 20});
+  EXPECT_EQ(whole, stopped);
+}
+
+TEST(ObjectiveRun, AnAdapterLearnsPreferencesAgainstItsBase) {
+  const std::string folder = test_folder();
+  spec::TrainConfig config = preference_run(folder);
+  config.stages.erase(config.stages.begin());
+  config.model = {};
+  config.tokenizer = {};
+  config.adapter.rank = 4;
+  config.stages[0].start = std::string(TW_SOURCE_DIR) + "/tests/golden/families/qwen2";
+  config.stages[0].steps = 20;
+  config.stages[0].schedule.peak = 0.01;
+  base::Team team(2);
+  Watcher watcher;
+  const auto report = train_run(config, team, {}, watcher);
+  ASSERT_TRUE(report.ok()) << report.error().text();
+  EXPECT_NEAR(watcher.losses.at(1), std::log(2), 1e-6);
+  EXPECT_LT(watcher.losses.at(20), 0.6);
+  EXPECT_FALSE(std::filesystem::exists(config.out + "/reference"));
+}
+
+TEST(ObjectiveRun, BadPreferencesAreNamedByFileAndLine) {
+  const std::string folder = test_folder();
+  spec::TrainConfig config = preference_run(folder);
+  base::Team team(1);
+  Watcher watcher;
+  write_text(folder + "/pairs/b.jsonl", some_pairs() + R"({"prompt": "a", "chosen": "b"})" + "\n");
+  EXPECT_THAT(train_run(config, team, {}, watcher).error().text(),
+              HasSubstr("b.jsonl:41: has no \"rejected\""));
+  config = preference_run(folder + "/more");
+  config.stages[1].micro_batch = 40;
+  EXPECT_THAT(train_run(config, team, {}, watcher).error().text(), HasSubstr("must have room for two"));
+}
+
+}  // namespace
+}  // namespace tw::train
