@@ -178,7 +178,8 @@ TEST_P(LossGradients, TopIsTheLikeliestOfAllLogits) {
       std::vector<std::int32_t> order(kVocab);
       std::iota(order.begin(), order.end(), 0);
       const double* mine = &logits[row * kVocab];
-      std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return mine[a] > mine[b]; });
+      std::sort(order.begin(), order.end(),
+                [&](auto a, auto b) { return mine[a] != mine[b] ? mine[a] > mine[b] : a < b; });
       double sum = 0;
       for (std::int64_t i = 0; i < top; ++i) sum += std::exp(mine[order[i]] / kTemperature);
       for (std::int64_t i = 0; i < top; ++i) {
