@@ -22,6 +22,8 @@ Status check_objective(const TrainStage& s, std::size_t i, const std::string& na
                    name);
   }
   if (!s.of_pairs()) return Ok{};
+  if (s.pruning.ffn_width > 0)
+    return error(Code::kInvalidArgument, "{} learns preferences and prunes: make two stages of it", name);
   if (i == 0 && !s.starts_from_path())
     return error(Code::kInvalidArgument,
                  "{} learns preferences, which a model must have answers to: give it a \"start\", or a stage "
@@ -96,6 +98,8 @@ Status check_adapter(const TrainConfig& c) {
     const bool path = c.stages[i].starts_from_path();
     if (i == 0 && !path)
       return error(Code::kInvalidArgument, "an adapter is learnt beside a model: give stage 1 a \"start\"");
+    if (c.stages[i].pruning.ffn_width > 0)
+      return error(Code::kInvalidArgument, "stage {} prunes a model that an adapter leaves as it is", i + 1);
     if (c.stages[i].rope_theta > 0)
       return error(Code::kInvalidArgument,
                    "stage {} changes the rotary base of a model that an adapter leaves as it is", i + 1);

@@ -104,6 +104,24 @@ struct TrainPreference {
   }
 };
 
+/// Structured pruning of feed-forward layers by soft top-k masks (arXiv 2407.21075).
+struct TrainPruning {
+  std::int64_t ffn_width = 0;
+  double falling = 0.5, speed = 30;
+
+  template <typename Self, typename Visitor>
+  static void visit(Self& c, Visitor&& v) {
+    v("ffn-width", c.ffn_width,
+      "that of the smaller model which the stage leaves to the next: which units of each layer stay is "
+      "learnt; "
+      "0: all",
+      TrainRule{0, 1 << 20});
+    v("falling", c.falling, "share of the stage in which the width falls to that; then the masks harden",
+      TrainRule{0, 1});
+    v("speed", c.speed, "the units' scores move so many times as fast as weights", TrainRule{0, 1e6});
+  }
+};
+
 inline constexpr std::int64_t kMaxTrainRows = std::int64_t{1} << 20;  ///< tokens of one pass
 
 struct TrainStage {
@@ -116,6 +134,7 @@ struct TrainStage {
   double rope_theta = 0;
   TrainTeacher teacher;
   TrainPreference preference;
+  TrainPruning pruning;
   TrainSchedule schedule;
   TrainOptimizer optimizer;
 
@@ -147,6 +166,7 @@ struct TrainStage {
       TrainRule{0, 1e12});
     v("teacher", c.teacher, "a model whose opinion is learnt, too", kAnyText);
     v("preference", c.preference, "how preferences are learnt", kAnyText);
+    v("pruning", c.pruning, "narrower feed-forward layers", kAnyText);
     v("schedule", c.schedule, "the learning rate", kAnyText);
     v("optimizer", c.optimizer, "how weights are moved", kAnyText);
   }

@@ -81,6 +81,7 @@ TEST(TrainRecipe, ChecksFieldsAgainstEachOther) {
   const std::string pairs = R"({"data": [{"path": "p", "kind": "preference"}])";
   EXPECT_EQ(stage("}, " + pairs), "");
   EXPECT_THAT(complaint("{\"stages\": [" + pairs + "}]}"), HasSubstr("stage 1 learns preferences"));
+  EXPECT_THAT(stage("}, " + pairs + R"(, "pruning": {"ffn-width": 64})"), HasSubstr("make two stages"));
   EXPECT_THAT(stage("}, " + pairs + R"(, "teacher": {"path": "t"})"), HasSubstr("no teacher knows"));
   EXPECT_THAT(
       complaint(

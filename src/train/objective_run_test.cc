@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "base/mmap.h"
+#include "model/model_files.h"
 #include "train/test_runs.h"
 
 namespace tw::train {
@@ -108,6 +109,57 @@ TEST(ObjectiveRun, AnAdapterLearnsPreferencesAgainstItsBase) {
   EXPECT_NEAR(watcher.losses.at(1), std::log(2), 1e-6);
   EXPECT_LT(watcher.losses.at(20), 0.6);
   EXPECT_FALSE(std::filesystem::exists(config.out + "/reference"));
+}
+
+/// A model, the same narrower, and what learns with that.
+spec::TrainConfig pruning_run(const std::string& folder) {
+  spec::TrainConfig config = small_run(folder);
+  config.stages.push_back(config.stages[1]);
+  config.stages[1].pruning = {40, 0.5, 1000};
+  return config;
+}
+
+TEST(ObjectiveRun, AStageThatPrunesLeavesASmallerModelToTheNext) {
+  const std::string folder = test_folder();
+  spec::TrainConfig config = pruning_run(folder);
+  base::Team team(2);
+  Watcher watcher;
+  const auto report = train_run(config, team, {}, watcher);
+  ASSERT_TRUE(report.ok()) << report.error().text();
+  EXPECT_EQ(report->step, 36);
+  EXPECT_LT(watcher.losses.at(25), watcher.losses.at(1)) << "what was learnt is not lost";
+  auto files = model::ModelFiles::open(config.out);
+  ASSERT_TRUE(files.ok()) << files.error().text();
+  EXPECT_EQ((*files)->config()->ffn_width, 40);
+  EXPECT_EQ((*files)->get("model.layers.0.mlp.down_proj.weight").value()->shape,
+            (std::vector<std::int64_t>{32, 40}));
+  EXPECT_FALSE((*files)->get("model.layers.0.mlp.mask").ok());
+  config = pruning_run(folder + "/last");
+  config.stages.pop_back();
+  Watcher last;
+  const auto written = train_run(config, team, {}, last);
+  ASSERT_TRUE(written.ok()) << written.error().text();
+  EXPECT_NEAR(*written->validation_loss, last.validations.at(24), 0.1) << "masks were hard";
+  files = model::ModelFiles::open(config.out);
+  EXPECT_EQ((*files)->config()->ffn_width, 40);
+  config = pruning_run(folder + "/wide");
+  config.stages[1].pruning.ffn_width = 96;
+  EXPECT_THAT(train_run(config, team, {}, last).error().text(),
+              HasSubstr("to a width of 96, but they have 96"));
+  config.stages[1].pruning.ffn_width = 40;
+  config.model.family = "gpt2";
+  config.stages[1].rope_theta = config.stages[2].rope_theta = 0;
+  RunOptions fresh;
+  fresh.fresh = true;
+  EXPECT_THAT(train_run(config, team, fresh, last).error().text(),
+              HasSubstr("which gated feed-forward layers"));
+}
+
+TEST(ObjectiveRun, PruningHasTheSameBitsHoweverOftenItStops) {
+  const std::string folder = test_folder();
+  const auto whole = losses_of(pruning_run(folder + "/whole"), {}),
+             stopped = losses_of(pruning_run(folder + "/stopped"), {12, 14, 21, 24, 30});
+  EXPECT_EQ(whole, stopped);
 }
 
 TEST(ObjectiveRun, BadPreferencesAreNamedByFileAndLine) {

@@ -43,6 +43,8 @@ Status read_shard(const Checkpoint& checkpoint, const char* name, const Trainer&
   const model::Trainable& params = trainer.params();
   for (std::size_t i = 0; i < params.store().params().size(); ++i) {
     const model::Param& param = params.store().params()[i];
+    // The stage before had no masks: they begin alike.
+    if (WidthMask::is_mask(param.name) && file->find(param.name) == nullptr) continue;
     TW_ASSIGN_OR_RETURN(const io::TensorEntry* entry, file->get(param.name));
     TW_RETURN_IF_ERROR(check_shape(*entry, param, file->path()));
     if (entry->dtype != base::DType::kF32)
@@ -64,7 +66,10 @@ Status read_number(const Json& state, const char* key, const std::string& folder
 }  // namespace
 
 std::vector<io::TensorEntry> weights_of(const Trainer& trainer) {
-  return entries_of(trainer, trainer.params().masters());
+  std::vector<io::TensorEntry> entries = entries_of(trainer, trainer.params().masters());
+  for (std::size_t i = 0; trainer.mask() != nullptr && i < entries.size(); ++i)
+    entries[i].data = reinterpret_cast<const std::byte*>(trainer.mask()->numbers(i));
+  return entries;
 }
 
 CheckpointData checkpoint_of(const Trainer& trainer, const BatchLoader& loader, const RunPlace& place,
@@ -135,6 +140,7 @@ Status load_weights(const model::ModelFiles& files, Trainer& trainer) {
   model::Trainable& params = trainer.params();
   for (std::size_t i = 0; i < params.store().params().size(); ++i) {
     const model::Param& param = params.store().params()[i];
+    if (WidthMask::is_mask(param.name)) continue;
     TW_ASSIGN_OR_RETURN(const io::TensorEntry* entry, files.get(param.name));
     TW_RETURN_IF_ERROR(check_shape(*entry, param, {}));
     const std::int64_t width = param.shape.back(), rows = param.elements() / width;

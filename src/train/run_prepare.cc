@@ -283,6 +283,13 @@ class Preparation {
       return error(Code::kInvalidArgument,
                    "stage {} has sequences of {} tokens, but the model's context is {}", i + 1, s.sequence,
                    run_.config.model.context);
+    if (s.pruning.ffn_width > 0 && run_.model.ffn != spec::FfnKind::kGated)
+      return error(Code::kUnsupported,
+                   "stage {} prunes, which gated feed-forward layers can be, and no others", i + 1);
+    if (s.pruning.ffn_width > 0 && s.pruning.ffn_width >= run_.model_of(i).ffn_width)
+      return error(Code::kInvalidArgument,
+                   "stage {} prunes the feed-forward layers to a width of {}, but they have {}", i + 1,
+                   s.pruning.ffn_width, run_.model_of(i).ffn_width);
     if (s.steps == 0 && s.tokens == 0) s.minutes = minutes_of(s);
     if (options_.measure || (s.batch == 0 && s.minutes > 0)) TW_RETURN_IF_ERROR(measure(s));
     if (s.batch == 0) s.batch = default_batch(s, run_.sizes[i]);
@@ -381,8 +388,11 @@ class Preparation {
 
 }  // namespace
 
-spec::ModelConfig PreparedRun::model_of(std::size_t stage) const {
+spec::ModelConfig PreparedRun::model_of(std::size_t stage, bool over) const {
   spec::ModelConfig c = model;
+  for (std::size_t i = 0; i < stage + (over ? 1 : 0); ++i) {
+    if (config.stages[i].pruning.ffn_width > 0) c.ffn_width = config.stages[i].pruning.ffn_width;
+  }
   c.context = config.model.context;
   if (config.stages[stage].rope_theta > 0) c.rope_theta = config.stages[stage].rope_theta;
   return c;
@@ -402,6 +412,7 @@ TrainerOptions PreparedRun::trainer_options(std::size_t stage) const {
     options.objective.distillation = {teachers[stage], s.teacher.top, s.teacher.weight,
                                       s.teacher.temperature};
   if (s.of_pairs()) options.objective.preference = {s.preference.beta};
+  options.pruning = {s.pruning.ffn_width, s.pruning.falling, s.pruning.speed};
   options.seed = config.seed;
   return options;
 }
@@ -409,7 +420,7 @@ TrainerOptions PreparedRun::trainer_options(std::size_t stage) const {
 base::Result<std::unique_ptr<Trainer>> PreparedRun::make_trainer(std::size_t stage,
                                                                  const TrainerOptions& options,
                                                                  base::Team& team) const {
-  if (base == nullptr) return Trainer::make(model_of(stage), options, team);
+  if (base == nullptr) return Trainer::make(model_of(stage, options.pruning.width == 0), options, team);
   model::AdapterConfig adapter;
   adapter.base_model = config.stages[0].start;
   adapter.rank = config.adapter.rank;

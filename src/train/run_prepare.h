@@ -29,8 +29,8 @@ struct PreparedRun {
   base::DType type = base::DType::kF32;
   double tokens_per_second = 0;  ///< measured here; 0: was not
 
-  /// The model of a stage: its rotary base may be another.
-  spec::ModelConfig model_of(std::size_t stage) const;
+  /// The model of a stage, or with `over` the one that it leaves: their rotary base and width may be others.
+  spec::ModelConfig model_of(std::size_t stage, bool over = false) const;
   TrainerOptions trainer_options(std::size_t stage) const;
   /// Of a stage, of all weights or of the adapter's.
   base::Result<std::unique_ptr<Trainer>> make_trainer(std::size_t stage, const TrainerOptions& options,

@@ -58,6 +58,7 @@ base::Result<std::unique_ptr<RunStage>> RunStage::make(const RunParts& parts, st
   const spec::TrainStage& s = stage->stage_;
   TrainerOptions options = parts.run.trainer_options(number);
   options.peak_flops = parts.peak_flops;
+  if (place.stage > number) options.pruning = {};  // what it has left is trained no more
   TW_ASSIGN_OR_RETURN(stage->trainer_, parts.run.make_trainer(number, options, parts.team));
   const BatchLoaderOptions loading{.batch_tokens = s.micro_batch,
                                    .sequence = s.sequence,
@@ -82,9 +83,10 @@ Status RunStage::hold_reference() {
 }
 
 Status RunStage::resume(const Checkpoint& checkpoint) {
-  TW_RETURN_IF_ERROR(restore(checkpoint, *trainer_, *loader_));
   begun_ = Clock::now() -
            std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(place_.elapsed));
+  trainer_->set_pruned(done());
+  TW_RETURN_IF_ERROR(restore(checkpoint, *trainer_, *loader_));
   validations_ = std::floor(done() * kValidations + 1e-9);
   samples_ = std::floor(done() * kSamples + 1e-9);
   took(checkpoint);
@@ -95,8 +97,8 @@ double RunStage::elapsed() const {
   return seconds(Clock::now() - begun_);
 }
 
-double RunStage::done() const {
-  if (stage_.steps > 0) return static_cast<double>(place_.stage_step) / static_cast<double>(stage_.steps);
+double RunStage::done(std::int64_t steps) const {
+  if (stage_.steps > 0) return static_cast<double>(steps) / static_cast<double>(stage_.steps);
   return std::min(1.0, elapsed() / (60 * stage_.minutes));
 }
 
@@ -138,7 +140,10 @@ Status RunStage::save() {
   place_.elapsed = elapsed();
   saved_ = Clock::now();
   const std::optional<double> loss = loss_step_ == place_.step ? last_loss_ : std::nullopt;
-  const Status before = parts_.writer.save(checkpoint_of(*trainer_, *loader_, place_, loss));
+  CheckpointData data = checkpoint_of(*trainer_, *loader_, place_, loss);
+  std::vector<std::vector<float>> pruned;  // is copied when it is saved
+  if (prunes() && place_.stage > number_) data.shards = {{"weights", trainer_->mask()->pruned(pruned)}};
+  const Status before = parts_.writer.save(data);
   if (!before.ok()) parts_.observer.note("a checkpoint was not written: " + before.error().text());
   return Ok{};
 }
@@ -225,11 +230,12 @@ Status RunStage::roll_back() {
   TW_ASSIGN_OR_RETURN(RunPlace back, place_of(*checkpoint));
   if (back.stage != number_) return error(Code::kInternal, "the last checkpoint is of another stage");
   const std::int64_t from = place_.step;
-  TW_RETURN_IF_ERROR(restore(*checkpoint, *trainer_, *loader_));
-  TW_RETURN_IF_ERROR(loader_->seek(position));
   back.elapsed = elapsed();
   back.skipped = 0;
   place_ = back;
+  trainer_->set_pruned(done());
+  TW_RETURN_IF_ERROR(restore(*checkpoint, *trainer_, *loader_));
+  TW_RETURN_IF_ERROR(loader_->seek(position));
   took(*checkpoint);
   parts_.log.add({{"step", place_.step}, {"event", "roll back"}, {"from", from}});
   parts_.observer.note(fmt::format(
@@ -295,6 +301,7 @@ Status RunStage::draw() {
 Status RunStage::step() {
   const double rate = this->rate();
   TW_RETURN_IF_ERROR(draw());
+  trainer_->set_pruned(done(place_.stage_step + 1));
   TW_ASSIGN_OR_RETURN(const StepReport report, trainer_->step(batches_, rate));
   last_seconds_ = report.seconds;
   ++place_.step;
@@ -317,7 +324,8 @@ base::Result<StageEnd> RunStage::run() {
   }
   const std::optional<RunPlace::Best> best = place_.best;
   place_ = {.step = place_.step, .stage = number_ + 1};
-  if (place_.stage == config_.stages.size()) place_.best = best;  // the next stage has other data
+  // The next stage has other data, and a smaller model another loss.
+  if (place_.stage == config_.stages.size() && !prunes()) place_.best = best;
   TW_RETURN_IF_ERROR(save());
   TW_RETURN_IF_ERROR(parts_.writer.wait());
   return StageEnd::kDone;

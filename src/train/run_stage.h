@@ -38,6 +38,8 @@ class RunStage {
                                                       RunPlace& place, Clock::time_point begun);
 
   Trainer& trainer() { return *trainer_; }
+  /// Its trainer has a larger model than the one that it leaves.
+  bool prunes() const { return trainer_->mask() != nullptr; }
   /// Where preferences are learnt with all weights, those that the stage begins with are kept as a model, and
   /// loaded. After its weights are there. REQUIRES: before the first step.
   base::Status hold_reference();
@@ -54,7 +56,8 @@ class RunStage {
  private:
   RunStage(const RunParts& parts, std::size_t number, RunPlace& place, Clock::time_point begun);
   double elapsed() const;
-  double done() const;
+  double done(std::int64_t steps) const;
+  double done() const { return done(place_.stage_step); }
   bool ended() const;
   double rate() const;
   base::Status draw();

@@ -34,7 +34,8 @@ class Run {
     const std::size_t stages = parts_.run.config.stages.size();
     auto begun = options_.begun;
     std::unique_ptr<RunStage> stage;
-    for (std::size_t i = std::min(place_.stage, stages - 1); i < stages; ++i) {
+    while (true) {
+      const std::size_t i = std::min(place_.stage, stages - 1);
       stage.reset();  // its memory goes before the next one's comes
       TW_ASSIGN_OR_RETURN(stage, RunStage::make(parts_, i, place_, begun));
       TW_RETURN_IF_ERROR(begin(*stage, i, from));
@@ -42,7 +43,7 @@ class Run {
       if (place_.stage > i) break;  // it was finished before
       TW_ASSIGN_OR_RETURN(const StageEnd end, stage->run());
       if (end == StageEnd::kStopped) return RunReport{.step = place_.step};
-      if (i + 1 == stages) break;
+      if (i + 1 == stages && !stage->prunes()) break;
       TW_ASSIGN_OR_RETURN(from, newest());
       begun = RunStage::Clock::now();
     }

@@ -28,6 +28,7 @@ base::Result<std::unique_ptr<Trainer>> Trainer::make(const spec::ModelConfig& co
   std::unique_ptr<Trainer> trainer(new Trainer(options, team));
   TW_ASSIGN_OR_RETURN(trainer->table_, table_for(options));
   trainer->transformer_ = std::make_shared<const model::Transformer>(config, trainer->store_);
+  if (options.pruning.width > 0) WidthMask::declare(trainer->store_, config);
   TW_RETURN_IF_ERROR(trainer->prepare(trainer->store_));
   return trainer;
 }
@@ -52,6 +53,7 @@ base::Result<std::unique_ptr<Trainer>> Trainer::make_adapter(
 /// Memory and first weights of what is learnt.
 base::Status Trainer::prepare(model::ParamStore& learnt) {
   TW_ASSIGN_OR_RETURN(params_, model::Trainable::make(learnt, table_, options_.type));
+  if (options_.pruning.width > 0) mask_ = std::make_unique<WidthMask>(*params_, options_.pruning);
   TW_ASSIGN_OR_RETURN(AdamW adamw, AdamW::make(*params_, options_.optimizer));
   optimizer_ = std::make_unique<AdamW>(std::move(adamw));
   tape_ = std::make_unique<ops::Tape>(params_->leaves());
@@ -146,11 +148,20 @@ void Trainer::zero_gradients(ops::Exec& ex) {
   ex.barrier();
 }
 
+void Trainer::refresh(ops::Exec& ex) {
+  if (mask_ != nullptr) mask_->fold(ex);
+  params_->refresh(ex);
+}
+
 void Trainer::refresh() {
   team_.run([&](int worker) {
     ops::Exec ex = exec(worker, team_.size());
-    params_->refresh(ex);
+    refresh(ex);
   });
+}
+
+void Trainer::set_pruned(double done) {
+  if (mask_ != nullptr) mask_->set_done(done);
 }
 
 base::Result<StepReport> Trainer::accumulate(std::span<const TrainBatch> batches) {
@@ -165,6 +176,7 @@ base::Result<StepReport> Trainer::accumulate(std::span<const TrainBatch> batches
   report.loss = report.measures.loss;
   team_.run([&](int worker) {
     ops::Exec ex = exec(worker, team_.size());
+    if (mask_ != nullptr) mask_->gradients(ex);
     const double norm = gradient_norm(ex, params_->gradients(), norm_memory_);
     if (worker == 0) report.gradient_norm = norm;
   });
@@ -207,13 +219,14 @@ base::Result<StepReport> Trainer::step(std::span<const TrainBatch> batches, doub
   report.skipped =
       !std::isfinite(report.loss) || !std::isfinite(report.gradient_norm) || spikes(report.gradient_norm);
   report.step = ++step_;
-  if (!report.skipped) {
+  if (!report.skipped || mask_ != nullptr) {  // masks go on
     const bool clips = options_.clip > 0 && report.gradient_norm > options_.clip;
     const double scale = clips ? options_.clip / (report.gradient_norm + 1e-6) : 1;
     team_.run([&](int worker) {
       ops::Exec ex = exec(worker, team_.size());
-      optimizer_->run(ex, *params_, step_, rate, scale);
-      params_->refresh(ex);
+      if (mask_ != nullptr) mask_->unfold(ex);
+      if (!report.skipped) optimizer_->run(ex, *params_, step_, rate, scale);
+      refresh(ex);
     });
   }
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -14,6 +14,7 @@
 #include "model/transformer.h"
 #include "train/adamw.h"
 #include "train/objective.h"
+#include "train/width_mask.h"
 
 namespace tw::train {
 
@@ -25,6 +26,7 @@ struct TrainerOptions {
   double clip = 1;   ///< largest length of all gradients together; 0: any
   double spike = 0;  ///< a step whose gradients are so many times longer than usual is skipped; 0: none is
   ObjectiveOptions objective;
+  PruningOptions pruning;  ///< not of an adapter
   std::uint64_t seed = 0;  ///< of the first weights
   double peak_flops = 0;   ///< of the machine, for StepReport::peak_share; 0: not known
 };
@@ -68,6 +70,10 @@ class Trainer {
 
   /// Must be called when masters were changed from outside.
   void refresh();
+  /// How much of a pruning stage is done, 0 to 1, for the masks of the next refresh() or step().
+  void set_pruned(double done);
+  /// Null: nothing is pruned.
+  const WidthMask* mask() const { return mask_.get(); }
   model::Trainable& params() { return *params_; }
   const model::Trainable& params() const { return *params_; }
   const AdamW& optimizer() const { return *optimizer_; }
@@ -108,6 +114,7 @@ class Trainer {
   void run_batch(bool learn, Measures& sums);
   base::Result<Measures> mean_of(std::span<const TrainBatch> batches, bool learn, double total_weight);
   void zero_gradients(ops::Exec& ex);
+  void refresh(ops::Exec& ex);
   bool spikes(double norm);
   double flops(std::span<const TrainBatch> batches) const;
   ops::Exec exec(int worker, int workers);
@@ -120,6 +127,7 @@ class Trainer {
   std::shared_ptr<const model::LoadedModel> base_;  ///< with an adapter
   std::unique_ptr<model::Adapter> adapter_;
   std::unique_ptr<model::Trainable> params_;
+  std::unique_ptr<WidthMask> mask_;
   std::unique_ptr<AdamW> optimizer_;
   std::unique_ptr<ops::Tape> tape_;
   tensor::Buffer arena_;
