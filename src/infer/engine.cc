@@ -173,6 +173,7 @@ base::Status EngineImpl::check(GenerateRequest& request) const {
                          vocabulary);
     }
   }
+  request.prompt_logprobs_from = std::clamp<std::int64_t>(request.prompt_logprobs_from, 1, length);
   request.max_tokens = generates ? std::min(request.max_tokens, capacity_.context - length) : 0;
   return base::Ok{};
 }
@@ -276,7 +277,10 @@ std::uint64_t salt_of(const GenerateRequest& r) {
 void EngineImpl::admit(std::unique_ptr<ActiveRequest> request) {
   const GenerateRequest& r = request->request();
   const Ticket ticket = request->ticket();
-  auto status = scheduler_.add({ticket, r.prompt, r.max_tokens, r.prompt_logprobs || r.embed, salt_of(r)});
+  const std::int64_t rows_from = r.embed             ? 0
+                                 : r.prompt_logprobs ? r.prompt_logprobs_from - 1
+                                                     : sched::kNoRows;
+  auto status = scheduler_.add({ticket, r.prompt, r.max_tokens, rows_from, salt_of(r)});
   ActiveRequest& added = *active_.emplace(ticket, std::move(request)).first->second;
   if (status.ok()) return;
   added.finish(FinishReason::kError, 0, status.error().text());
@@ -367,12 +371,12 @@ void EngineImpl::add_slice(const sched::Slice& slice) {
              adapter == nullptr ? nullptr : adapter->linears());
   const auto count = static_cast<std::int64_t>(slice.tokens.size());
   const auto prompt = static_cast<std::int64_t>(request.request().prompt.size());
-  if (slice.all_rows) {
+  if (slice.rows_wanted) {
     for (std::int64_t i = 0; i < count; ++i) {
       const std::int64_t next = slice.first + i + 1;
       if (request.request().embed)
         hidden_outputs_.push_back({&request, OutputRow::Kind::kHidden, row + i, 1, 0});
-      else if (next < prompt)
+      else if (next < prompt && next >= request.request().prompt_logprobs_from)
         outputs_.push_back({&request, OutputRow::Kind::kScore, row + i, 1, next});
     }
   }

@@ -33,9 +33,11 @@ struct GenerateRequest {
   std::int64_t max_tokens = 16;   ///< 0 with prompt_logprobs: only the prompt is scored
   std::vector<std::string> stop;  ///< the answer ends before the first of these; the text of it is not sent
   bool ignore_eos = false;
-  bool skip_special = true;                      ///< leave control tokens out of the text
-  int logprobs = -1;                             ///< -1: none; k: each token's, and the k most likely with it
-  bool prompt_logprobs = false;                  ///< also for each prompt token but the first (k = logprobs)
+  bool skip_special = true;      ///< leave control tokens out of the text
+  int logprobs = -1;             ///< -1: none; k: each token's, and the k most likely with it
+  bool prompt_logprobs = false;  ///< also for each prompt token but the first (k = logprobs)
+  std::int64_t prompt_logprobs_from =
+      1;  ///< or for those from here on: what is before may come from the cache
   std::shared_ptr<const text::Grammar> grammar;  ///< null: free text
   bool embed = false;                            ///< the mean of the final hidden states instead of an answer
   std::uint64_t cache_salt = 0;
@@ -59,7 +61,7 @@ struct Chunk {
   std::vector<std::int32_t> tokens;    ///< new tokens since the last chunk (their text may come later)
   std::vector<TokenLogprob> logprobs;  ///< one for each of `tokens`, when asked for
   std::vector<std::optional<TokenLogprob>>
-      prompt_logprobs;                 ///< in the first chunk, one per prompt token; the first has none
+      prompt_logprobs;  ///< in the first chunk, one per prompt token; those not asked for have none
   std::optional<FinishReason> finish;  ///< set in the last chunk, which always comes, exactly once
   std::string stop_text;               ///< the stop string that ended it, if one did
   std::string error;                   ///< with FinishReason::kError

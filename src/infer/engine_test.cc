@@ -193,6 +193,32 @@ TEST_F(EngineTest, PromptLogprobsAreThoseOfGenerating) {
   EXPECT_EQ(score->last.generated_tokens, 0);
 }
 
+/// Answers to one question share its blocks, and what is asked for has the very bits of scoring everything.
+TEST_F(EngineTest, LogprobsFromAPositionOnTakeWhatIsBeforeFromTheCache) {
+  EngineOptions options;
+  options.prefix_cache = false;
+  start(options);
+  auto request = greedy("Once upon a time, there was a little girl named Lily. She loved to play outside", 0);
+  request.prompt_logprobs = true;
+  request.logprobs = 0;
+  const auto whole = ask_and_wait(request);
+  start();
+  const auto length = std::ssize(request.prompt);
+  request.prompt_logprobs_from = length - 3;
+  for (const bool again : {false, true}) {
+    const auto part = ask_and_wait(request);
+    EXPECT_EQ(part->last.cached_tokens, again ? (length - 4) / kBlockTokens * kBlockTokens : 0);
+    ASSERT_EQ(std::ssize(part->prompt_logprobs), length);
+    for (std::int64_t i = 0; i < length; ++i) {
+      const auto &got = part->prompt_logprobs[i], &wanted = whole->prompt_logprobs[i];
+      ASSERT_EQ(got.has_value(), i >= length - 3) << i;
+      if (got) {
+        EXPECT_EQ(got->logprob, wanted->logprob) << i;
+      }
+    }
+  }
+}
+
 /// Text that repeats is guessed; what is drawn does not change, whether greedily or by chance.
 TEST_F(EngineTest, GuessingChangesNoAnswer) {
   const std::string story = "Tim had a red ball. Tim had a big dog. ";

@@ -15,8 +15,7 @@ std::int64_t Scheduler::Impl::blocks_for(std::int64_t tokens) const {
 /// How many leading blocks may come from the cache. The last known token is always computed, since its output
 /// is wanted; so are prompt rows whose output is wanted.
 std::size_t Scheduler::Impl::shareable_blocks(const Sequence& sequence) const {
-  std::int64_t tokens = sequence.length() - 1;
-  if (sequence.all_prompt_rows) tokens = std::min(tokens, sequence.rows_done);
+  const std::int64_t tokens = std::min(sequence.length() - 1, sequence.rows_to_skip());
   return std::min(static_cast<std::size_t>(tokens / options.block_tokens), sequence.hashes.size());
 }
 
@@ -73,7 +72,7 @@ void Scheduler::Impl::take_blocks(Sequence& sequence) {
     --never_admitted;
     sequence.was_admitted = true;
     sequence.cached_tokens = sequence.computed;
-    if (options.prefix_cache && !sequence.all_prompt_rows) {
+    if (options.prefix_cache && sequence.rows_from > 0) {
       counters.prefix_queries += static_cast<std::uint64_t>(sequence.prompt_tokens);
       counters.prefix_hits += static_cast<std::uint64_t>(sequence.computed);
     }

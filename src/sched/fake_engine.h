@@ -44,8 +44,8 @@ class FakeEngine {
   struct Job {
     Request request;
     std::vector<TokenId> tokens;
-    std::optional<std::int64_t> computed;  ///< nothing: it has no blocks
-    std::int64_t outputs = 0, rows = 0;
+    std::optional<std::int64_t> computed;     ///< nothing: it has no blocks
+    std::int64_t outputs = 0, rows = 0;       ///< rows: before the first that is still wanted
     std::int64_t born = 0, first_token = -1;  ///< steps
     bool late = false;                        ///< its sampled token is not yet appended
     std::int64_t prompt() const { return std::ssize(request.prompt); }
@@ -57,6 +57,7 @@ class FakeEngine {
     Job& job = jobs[request.id];
     job.request = request;
     job.tokens = request.prompt;
+    job.rows = request.rows_from;
     job.born = steps;
     return status;
   }
@@ -235,12 +236,12 @@ class FakeEngine {
     check_keys(slice, job);
     job.computed = end;
     if (slice.wants_output) job.outputs = end;
-    if (slice.all_rows) {
-      EXPECT_TRUE(job.request.all_prompt_rows && slice.first == job.rows && end <= job.prompt());
+    if (slice.rows_wanted) {
+      EXPECT_TRUE(slice.first == job.rows || (slice.first < job.rows && job.rows == job.request.rows_from));
+      EXPECT_TRUE(end > job.rows && end <= job.prompt());
       job.rows = end;
     }
-    EXPECT_TRUE(!job.request.all_prompt_rows || std::min(end, job.prompt()) <= job.rows)
-        << "a row is missing";
+    EXPECT_LE(std::min(end, job.prompt()), job.rows) << "a row is missing";
   }
 
   /// A sequence gets blocks: those before its first slice come from the cache.
@@ -248,7 +249,7 @@ class FakeEngine {
     EXPECT_EQ(slice.first % options.block_tokens, 0) << "hits are full blocks";
     EXPECT_TRUE(options.prefix_cache || slice.first == 0);
     EXPECT_TRUE(options.cache_generated || slice.first <= job.prompt());
-    EXPECT_TRUE(!job.request.all_prompt_rows || slice.first <= job.rows);
+    EXPECT_LE(slice.first, job.rows);
     if (!cached.contains(slice.id)) cached[slice.id] = slice.first;
     EXPECT_EQ(cached[slice.id], scheduler.cached_tokens(slice.id));
     hit_tokens += slice.first;
@@ -277,7 +278,7 @@ class FakeEngine {
     take_guesses(slice, job);
     if (std::ssize(job.tokens) == job.prompt() + job.request.max_new_tokens) {
       answers[slice.id] = {job.tokens.begin() + job.prompt(), job.tokens.end()};
-      EXPECT_EQ(job.rows, job.request.all_prompt_rows ? job.prompt() : 0);
+      EXPECT_EQ(job.rows, job.request.rows_from == kNoRows ? kNoRows : job.prompt());
       scheduler.finish(slice.id);
       jobs.erase(slice.id);
     } else if (slice.guesses == 0 && std::uniform_real_distribution<>()(random_) < late_share) {

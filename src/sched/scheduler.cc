@@ -80,7 +80,7 @@ void Scheduler::Impl::slice_computed(Sequence& sequence, const Slice& slice) {
   sequence.guesses_computed = slice.guesses > 0;
   sequence.confirmed = 0;
   if (slice.wants_output) sequence.outputs_done = end;
-  if (slice.all_rows) sequence.rows_done = end;
+  if (slice.rows_wanted) sequence.rows_done = end;
   publish_full_blocks(sequence);
 }
 
@@ -149,7 +149,7 @@ base::Status Scheduler::add(Request request) {
   sequence->tokens = std::move(request.prompt);
   sequence->prompt_tokens = sequence->length();
   sequence->max_new_tokens = request.max_new_tokens;
-  sequence->all_prompt_rows = request.all_prompt_rows;
+  sequence->rows_from = request.rows_from;
   sequence->cache_salt = request.cache_salt;
   if (impl_->options.prefix_cache) {
     const auto size = static_cast<std::size_t>(impl_->options.block_tokens);

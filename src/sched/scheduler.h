@@ -32,11 +32,15 @@ struct SchedulerOptions {
   bool cache_generated = false;  ///< let prefix hits take blocks with generated tokens
 };
 
+/// As Request::rows_from: no prompt row's output is wanted.
+inline constexpr std::int64_t kNoRows = INT64_MAX;
+
 struct Request {
   RequestId id = 0;
-  std::vector<TokenId> prompt;      ///< not empty
-  std::int64_t max_new_tokens = 0;  ///< 0: only the prompt is computed (embeddings, scoring)
-  bool all_prompt_rows = false;     ///< every prompt row's output is wanted: no prefix hit may skip one
+  std::vector<TokenId> prompt;       ///< not empty
+  std::int64_t max_new_tokens = 0;   ///< 0: only the prompt is computed (embeddings, scoring)
+  std::int64_t rows_from = kNoRows;  ///< the output of prompt rows from here on is wanted: no prefix hit may
+                                     ///< skip one
   std::uint64_t cache_salt = 0;  ///< requests share cached blocks only with an equal salt (tenant, adapter)
 };
 
@@ -54,8 +58,8 @@ struct Slice {
   bool wants_output = false;  ///< ends at the sequence's last known token (and guesses): sample the next one
                               ///< from it, and from each guess that proves right the one after (or, with
                               ///< max_new_tokens 0, finish it); once for each token
-  bool all_rows = false;      ///< every row's output is wanted; each prompt row is asked for exactly once,
-                              ///< also when it is computed again after a preemption
+  bool rows_wanted = false;   ///< the output of every row from rows_from on is wanted; each is asked for
+                              ///< exactly once, also when it is computed again after a preemption
 };
 
 struct Step {

@@ -151,11 +151,25 @@ TEST(Scheduler, RowsThatAreWantedAreNeverSkipped) {
   ASSERT_TRUE(engine.add(request(1, prompt(16), 3)).ok());
   engine.run();
   Request rows = request(2, prompt(16), 0);
-  rows.all_prompt_rows = true;
+  rows.rows_from = 0;
   ASSERT_TRUE(engine.add(rows).ok());
   engine.run();
   EXPECT_EQ(engine.cached[2], 0);
   EXPECT_TRUE(engine.answers.contains(2));
+}
+
+TEST(Scheduler, RowsBeforeThoseThatAreWantedMayComeFromTheCache) {
+  for (const auto& [rows_from, hit] : {std::pair{3, 0}, {4, 4}, {11, 8}, {15, 12}}) {
+    FakeEngine engine(small(40));
+    ASSERT_TRUE(engine.add(request(1, prompt(16), 3)).ok());
+    engine.run();
+    Request rows = request(2, prompt(16), 0);
+    rows.rows_from = rows_from;
+    ASSERT_TRUE(engine.add(rows).ok());
+    engine.run();
+    EXPECT_EQ(engine.cached[2], hit) << rows_from;
+    EXPECT_TRUE(engine.answers.contains(2));
+  }
 }
 
 TEST(Scheduler, SaltsSeparateTheCache) {
@@ -199,7 +213,7 @@ TEST(Scheduler, EqualPromptsAreComputedOnce) {
 TEST(Scheduler, EqualPromptsShareBlocksAlsoWhenBothComputedThem) {
   FakeEngine engine(small(40));
   Request rows = request(1, prompt(16), 4);
-  rows.all_prompt_rows = true;
+  rows.rows_from = 0;
   ASSERT_TRUE(engine.add(rows).ok());
   rows.id = 2;
   ASSERT_TRUE(engine.add(rows).ok());

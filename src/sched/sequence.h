@@ -23,7 +23,7 @@ struct Sequence {
   std::uint64_t order = 0;      ///< of arrival; age decides who goes first and who is preempted
   std::vector<TokenId> tokens;  ///< the prompt, then the answer so far
   std::int64_t prompt_tokens = 0, max_new_tokens = 0;
-  bool all_prompt_rows = false;
+  std::int64_t rows_from = kNoRows;
   std::uint64_t cache_salt = 0;
 
   std::int64_t computed = 0;    ///< leading tokens whose keys and values are in `blocks`
@@ -31,7 +31,8 @@ struct Sequence {
   bool running = false, was_admitted = false;
   std::int64_t cached_tokens = 0;  ///< prefix hits of the first admission
   std::int64_t outputs_done = 0;   ///< length of the sequence when its last output was computed
-  std::int64_t rows_done = 0;      ///< leading prompt rows whose output was delivered (all_prompt_rows)
+  std::int64_t rows_done =
+      0;  ///< leading prompt rows that are done with, if any is wanted: the output was delivered
 
   std::vector<TokenId> guesses;   ///< proposed for the next step
   std::vector<TokenId> in_step;   ///< the last token and the guesses that the step at hand computes
@@ -48,6 +49,9 @@ struct Sequence {
   std::int64_t length() const { return static_cast<std::int64_t>(tokens.size()); }
   std::int64_t left() const { return length() - computed; }
 
+  /// Leading prompt rows that the prefix cache may stand for.
+  std::int64_t rows_to_skip() const { return std::max(rows_from, rows_done); }
+
   /// One generated token to compute, as in every step of a running answer.
   bool decoding() const { return left() == 1 && computed >= prompt_tokens; }
 
@@ -56,7 +60,7 @@ struct Sequence {
   std::int64_t slice_limit(int block_tokens) const {
     std::int64_t end = std::min(length(), static_cast<std::int64_t>(blocks.size()) * block_tokens);
     if (computed < prompt_tokens) end = std::min(end, prompt_tokens);
-    if (all_prompt_rows && computed < rows_done) end = std::min(end, rows_done);
+    if (computed < rows_done) end = std::min(end, rows_done);
     return end - computed;
   }
 

@@ -55,7 +55,8 @@ Request random_request(RequestId id, const SchedulerOptions& options,
     request.prompt.push_back(static_cast<TokenId>(random.between(0, kVocabulary - 1)));
   }
   request.max_new_tokens = random.chance(10) ? 0 : random.between(1, std::max<std::int64_t>(1, room / 2));
-  request.all_prompt_rows = random.chance(15);
+  if (random.chance(15))
+    request.rows_from = random.chance(50) ? 0 : random.between(0, std::ssize(request.prompt) - 1);
   request.cache_salt = random.chance(20) ? 1 : 0;
   return request;
 }
@@ -189,10 +190,10 @@ TEST(Simulation, PrefixHitsEqualBruteForce) {
       Request request = random_request(id, shape, prompts, random);
       std::int64_t want = 0;
       for (const Request& other : earlier) {
-        if (other.cache_salt != request.cache_salt || request.all_prompt_rows) continue;
+        if (other.cache_salt != request.cache_salt || request.rows_from == 0) continue;
         const auto end = std::ranges::mismatch(request.prompt, other.prompt).in1;
         const std::int64_t equal =
-            std::min<std::int64_t>(end - request.prompt.begin(), std::ssize(request.prompt) - 1);
+            std::min({end - request.prompt.begin(), std::ssize(request.prompt) - 1, request.rows_from});
         want = std::max(want, equal / options.block_tokens * options.block_tokens);
       }
       ASSERT_TRUE(engine.add(request).ok());

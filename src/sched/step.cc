@@ -139,7 +139,7 @@ void Scheduler::Impl::add_slice(Sequence& sequence, std::int64_t tokens, Step& s
   slice.blocks = sequence.blocks;
   slice.phase = sequence.computed < sequence.prompt_tokens ? Phase::kPrompt : Phase::kGenerated;
   slice.wants_output = end == sequence.length() && end > sequence.outputs_done;
-  slice.all_rows = sequence.all_prompt_rows && slice.phase == Phase::kPrompt && end > sequence.rows_done;
+  slice.rows_wanted = slice.phase == Phase::kPrompt && end > sequence.rows_to_skip();
   step.tokens += tokens;
   step.slices.push_back(slice);
 }
