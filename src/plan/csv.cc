@@ -4,57 +4,9 @@
 #include <cmath>
 #include <utility>
 
+#include "base/csv_records.h"
+
 namespace tw::plan {
-namespace {
-
-/// Splits a text into records, one character after the other.
-class Splitter {
- public:
-  explicit Splitter(std::string_view text) : text_(text) {}
-
-  bool done() const { return at_ >= text_.size(); }
-  int line() const { return line_; }
-  bool unterminated() const { return unterminated_; }
-
-  std::vector<std::string> record() {
-    std::vector<std::string> fields(1);
-    while (!done()) {
-      const char c = text_[at_++];
-      if (c == '"' && fields.back().empty()) {
-        quoted(fields.back());
-      } else if (c == ',') {
-        fields.emplace_back();
-      } else if (c == '\n') {
-        ++line_;
-        break;
-      } else if (c != '\r') {
-        fields.back() += c;
-      }
-    }
-    return fields;
-  }
-
- private:
-  void quoted(std::string& field) {
-    while (!done()) {
-      const char c = text_[at_++];
-      if (c == '"') {
-        if (done() || text_[at_] != '"') return;
-        ++at_;
-      }
-      if (c == '\n') ++line_;
-      field += c;
-    }
-    unterminated_ = true;
-  }
-
-  std::string_view text_;
-  std::size_t at_ = 0;
-  int line_ = 1;
-  bool unterminated_ = false;
-};
-
-}  // namespace
 
 std::optional<double> parse_number(std::string_view text) {
   while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
@@ -75,11 +27,11 @@ std::string csv_field(std::string_view text) {
 base::Result<CsvTable> CsvTable::parse(std::string_view text, const std::string& where) {
   CsvTable table;
   table.where_ = where;
-  Splitter splitter(text.starts_with("\xEF\xBB\xBF") ? text.substr(3) : text);
-  table.columns_ = splitter.record();
-  while (!splitter.done()) {
-    const int line = splitter.line();
-    std::vector<std::string> fields = splitter.record();
+  base::CsvRecords records(text);
+  table.columns_ = records.next();
+  while (!records.done()) {
+    const int line = records.line();
+    std::vector<std::string> fields = records.next();
     if (fields.size() == 1 && fields[0].empty()) continue;
     if (fields.size() != table.columns_.size()) {
       return base::error(base::Code::kCorrupt, "{}:{}: {} fields, but the header names {}", where, line,
@@ -87,7 +39,7 @@ base::Result<CsvTable> CsvTable::parse(std::string_view text, const std::string&
     }
     table.rows_.push_back({std::move(fields), line});
   }
-  if (splitter.unterminated()) return base::error(base::Code::kCorrupt, "{}: a quote is never closed", where);
+  if (records.unterminated()) return base::error(base::Code::kCorrupt, "{}: a quote is never closed", where);
   return table;
 }
 
