@@ -23,7 +23,7 @@ expect() {
   done
 }
 
-expect '' : serve run pull list rm inspect tokenize info bench train quantize plan
+expect '' : serve run pull list rm inspect tokenize info bench train eval quantize plan
 expect se : serve
 expect serve -- : --port --host --ctx --kv-memory --max-queue --threads --api-key-file
 expect serve --po : --port
@@ -32,6 +32,7 @@ expect serve --isa a : avx2 avx512 amx
 expect bench -- : --json --threads
 expect train -- : --data --minutes --resume --dry-run --schedule-peak
 expect train --tokenizer-kind c : characters
+expect eval -- : --text --tasks --shots --second-half --json --kv-type
 expect pull '' : hf: pip:
 # Every verb that the program's help lists is one that the completion knows.
 for verb in $("$program" --help | awk '/^ +[a-z]+  / {print $1}'); do

@@ -276,6 +276,48 @@ class Bench(unittest.TestCase):
         self.assertEqual("warning" in measured, past)
 
 
+class Eval(unittest.TestCase):
+    FILES = Path(__file__).parent / "golden/eval"
+
+    def measured(self, *arguments):
+        done = run("eval", STORIES, *arguments, "--json")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        return json.loads(done.stdout)
+
+    def test_a_text_is_better_in_order_than_in_disorder(self):
+        story = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. " * 4
+        with tempfile.TemporaryDirectory() as place:
+            files = Path(place, "story.txt"), Path(place, "letters.txt")
+            files[0].write_text(story)
+            files[1].write_text("".join(sorted(story)))
+            one, other = self.measured("--text", *files, "--ctx", "64")["text"]
+        self.assertLess(one["perplexity"], 10)
+        self.assertGreater(other["perplexity"], 10 * one["perplexity"])
+        self.assertEqual(one["scored_tokens"], one["tokens"])  # behind a BOS every token is scored
+        self.assertEqual(one["windows"], -(-one["tokens"] // 63))
+
+    def test_questions_of_several_files_and_limits(self):
+        tasks = self.measured("--tasks", self.FILES / "piqa.jsonl", self.FILES / "small_numbers_test.csv", "--limit", "2")["tasks"]
+        self.assertEqual([(t["format"], t["questions"]) for t in tasks], [("piqa", 2), ("mmlu", 2), ("", 4)])
+        for name in ("acc", "acc_norm", "acc_bytes"):
+            self.assertAlmostEqual(2 * tasks[2][name], tasks[0][name] + tasks[1][name])
+        shown = run("eval", STORIES, "--tasks", self.FILES / "small_numbers_test.csv", "--shots", "2").stdout
+        self.assertIn("mmlu: 1 questions", shown)  # the first two are shown, not asked
+
+    def test_mistakes_are_one_line(self):
+        with tempfile.TemporaryDirectory() as place:
+            broken = Path(place, "broken.jsonl")
+            broken.write_text('{"context": "a", "choices": ["b", "c"], "label": 0}\n{"context": "a"}\n')
+            for wanted, arguments in ((f"{broken}:2: ", ["--tasks", broken]), ("--text or --tasks", []),
+                                      ("too few to show 2", ["--tasks", self.FILES / "piqa.jsonl", "--shots", "2"]),
+                                      ("nowhere.txt", ["--text", "nowhere.txt"]), ("no/adapter", ["--text", broken, "--lora", "no/adapter"]),
+                                      ("one whole window of 512", ["--text", broken, "--second-half"])):
+                done = run("eval", STORIES, *arguments)
+                self.assertEqual((done.returncode, done.stdout), (1, ""))
+                self.assertRegex(done.stderr, r"\Atokenworks: [^\n]+\n\Z")
+                self.assertIn(wanted, done.stderr)
+
+
 class Tokens(unittest.TestCase):
     def test_parts_of_characters_are_shown_as_bytes(self):
         done = run("tokenize", STORIES, "x\u4e16")

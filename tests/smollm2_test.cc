@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "base/mmap.h"
+#include "eval/perplexity.h"
 #include "hub/pull.h"
 #include "hub/store.h"
 #include "infer/engine.h"
@@ -150,23 +151,13 @@ void SlowSmolLM2::compare_perplexity(base::DType kv_type) {
   options.kv_type = kv_type;
   start(options);
   const base::Json wanted = golden("answers.json");
-  const auto windows = wanted["windows"].get<std::int64_t>(),
-             length = wanted["window_tokens"].get<std::int64_t>();
-  const auto ids =
-      encode(base::read_file(TW_SOURCE_DIR "/tests/data/text/tinyshakespeare.txt").value().substr(0, 12000));
-  ASSERT_GE(std::ssize(ids), windows * length);
-  double sum = 0;
-  for (std::int64_t window = 0; window < windows; ++window) {
-    infer::GenerateRequest request;
-    request.prompt.assign(ids.begin() + window * length, ids.begin() + (window + 1) * length);
-    request.max_tokens = 0;
-    request.logprobs = 0;
-    request.prompt_logprobs = true;
-    for (const infer::Chunk& chunk : answer(*engine_, std::move(request))) {
-      for (std::size_t i = 1; i < chunk.prompt_logprobs.size(); ++i) sum -= chunk.prompt_logprobs[i]->logprob;
-    }
-  }
-  const double ours = std::exp(sum / static_cast<double>(windows * (length - 1)));
+  const std::string text =
+      base::read_file(TW_SOURCE_DIR "/tests/data/text/tinyshakespeare.txt").value().substr(0, 12000);
+  const auto measured = eval::measure_perplexity(
+      {*engine_, *model_->card().tokenizer}, text,
+      {.window = wanted["window_tokens"].get<std::int64_t>(), .limit = wanted["windows"].get<std::size_t>()});
+  ASSERT_TRUE(measured.ok()) << measured.error().text();
+  const double ours = measured->value();
   const double theirs = wanted["perplexity"].get<double>();
   std::printf("perplexity, %s, keys and values in %s: %.4f, PyTorch's in fp32 %.4f: %+.3f %%\n",
               GetParam().c_str(), spec::kv_type_name(kv_type).c_str(), ours, theirs,

@@ -110,6 +110,10 @@ class Runs(Case):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertLess(time.monotonic() - begin, 20)  # of a machine that may be busy
         self.assertGreater(len(self.log("short")), 3)
+        measured = subprocess.run([PROGRAM, "eval", "short", "--text", "text/a.txt", "--limit", "20", "--json"], cwd=self.folder,
+                                  capture_output=True, text=True, timeout=120, check=True)
+        loss = json.loads(measured.stdout)["text"][0]["loss"]
+        self.assertLess(abs(loss - list(self.log("short").values())[-1]), 1.5)  # of the same text, by few batches
 
     def test_a_dry_run_says_what_it_would_be_and_writes_nothing(self):
         done = self.train("--data", self.text, *SMALL, "--steps", "100", "--out", "dry", "--dry-run")

@@ -2,7 +2,7 @@
 # the installed program; model names come from `tokenworks list`.
 # shellcheck shell=bash
 
-_tokenworks_verbs="serve run pull list rm inspect tokenize info bench train quantize plan"
+_tokenworks_verbs="serve run pull list rm inspect tokenize info bench train eval quantize plan"
 
 # Prints the flags that the help of a verb (or of the program) names.
 _tokenworks_flags() {

@@ -31,13 +31,14 @@ struct FlagMaker {
   }
 };
 
-/// Those that say how a model is run, for the verbs besides `serve`.
-inline void add_engine_flags(CLI::App& verb, EngineFlags& flags) {
-  static constexpr std::string_view kNames[] = {"threads",      "cpus",          "isa",     "ctx",
-                                                "kv-memory",    "speculate",     "kv-type", "draft-model",
-                                                "draft-tokens", "packed-weights"};
+/// Those that say how a model is run, for the verbs besides `serve`; those of answers too if it writes any.
+inline void add_engine_flags(CLI::App& verb, EngineFlags& flags, bool answers = true) {
+  static constexpr std::string_view kNames[] = {"threads",   "cpus",    "isa",           "ctx",
+                                                "kv-memory", "kv-type", "packed-weights"};
+  static constexpr std::string_view kOfAnswers[] = {"speculate", "draft-model", "draft-tokens"};
   spec::ServeConfig::visit(flags, [&](const char* name, auto& field, const char* help) {
-    if (std::ranges::find(kNames, std::string_view(name)) != std::end(kNames))
+    if (std::ranges::count(kNames, std::string_view(name)) != 0 ||
+        (answers && std::ranges::count(kOfAnswers, std::string_view(name)) != 0))
       FlagMaker{&verb}(name, field, help);
   });
 }

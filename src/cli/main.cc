@@ -31,6 +31,7 @@ int run_verb(int argc, char** argv) {
   tw::cli::add_info(app, exit_code);
   tw::cli::add_bench(app, exit_code);
   tw::cli::add_train(app, exit_code);
+  tw::cli::add_eval(app, exit_code);
   tw::cli::add_quantize(app, exit_code);
   tw::cli::add_plan(app, exit_code);
   app.failure_message([](const CLI::App* from, const CLI::Error& error) {
