@@ -95,6 +95,13 @@ class Mistakes(unittest.TestCase):
             self.assertEqual(os.listdir(place), [])
             self.assertEqual(run("quantize", STORIES, f"{place}/m.gguf").returncode, 0)
             self.assertEqual(os.listdir(place), ["m.gguf"])
+            self.assertIn(".gguf", self.complaint(1, "quantize", STORIES, f"{place}/f", "--calibration", STORIES))
+            self.assertIn("none.txt", self.complaint(1, "quantize", STORIES, f"{place}/c.gguf", "--calibration", "none.txt"))
+            Path(place, "empty.txt").write_text("")
+            self.assertIn("empty.txt: is too short", self.complaint(1, "quantize", STORIES, f"{place}/c.gguf", "--calibration", f"{place}/empty.txt"))
+            done = run("quantize", STORIES, f"{place}/c.gguf", "--calibration", Path(__file__).parent / "data/text/README.md")
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertNotEqual(Path(place, "c.gguf").read_bytes(), Path(place, "m.gguf").read_bytes())
             told = run("run", f"{place}/m.gguf", "Once upon a time", "-t", "0", "-n", "8")
             self.assertEqual((told.returncode, told.stderr), (0, ""))
 

@@ -5,15 +5,17 @@
 
 #include "base/affinity.h"
 #include "base/log.h"
+#include "base/mmap.h"
 #include "cli/commands.h"
 #include "cli/startup.h"
+#include "eval/calibration.h"
 #include "model/quantize.h"
 
 namespace tw::cli {
 namespace {
 
 struct Options {
-  std::string model, out, type;
+  std::string model, out, type, calibration;
   int threads = 0;
 };
 
@@ -37,6 +39,22 @@ void warn_of_source(const model::ModelToSave& model, const std::string& type) {
     spdlog::warn("this model is quantized already: from one in F16 or BF16 {} would be closer", type);
 }
 
+/// Nothing where no text is given.
+base::Result<model::Importance> calibrate(const Options& options, const std::string& path) {
+  if (options.calibration.empty()) return model::Importance{};
+  TW_ASSIGN_OR_RETURN(const std::string text, base::read_file(options.calibration));
+  StartOptions start;
+  start.isa = wanted_isa({});
+  start.engine.threads = options.threads;
+  TW_ASSIGN_OR_RETURN(const auto loaded, load_model(path, start));
+  const auto progress = [](double done) { draw_progress("calibrating", done); };
+  auto importance =
+      eval::measure_importance(*loaded, text, {.threads = options.threads, .progress = progress});
+  clear_progress();
+  if (importance.ok()) return importance;
+  return base::Error{importance.error().code, importance.error().message, options.calibration};
+}
+
 base::Status convert(const Options& options) {
   TW_ASSIGN_OR_RETURN(const FoundModel found, find_model(options.model, false));
   std::error_code ignored;
@@ -45,18 +63,22 @@ base::Status convert(const Options& options) {
   TW_ASSIGN_OR_RETURN(const auto files, model::ModelFiles::open(found.path));
   TW_ASSIGN_OR_RETURN(const model::ModelToSave model, model::model_to_save(*files));
   if (!options.out.ends_with(".gguf")) {
+    if (!options.calibration.empty())
+      return base::error(base::Code::kInvalidArgument, "--calibration is for files whose name ends in .gguf");
     TW_ASSIGN_OR_RETURN(const base::DType type, folder_type(options.type));
     return model::save_folder(options.out, model, type);
   }
   const auto types = model::quantized_types(model, options.type);
   if (!types.ok()) return types.error();
   warn_of_source(model, options.type);
+  TW_ASSIGN_OR_RETURN(const model::Importance importance, calibrate(options, found.path));
   TW_ASSIGN_OR_RETURN(base::Placement placement, base::place_threads(options.threads, {}));
   base::Team team(std::move(placement));
-  const base::Status status = model::save_quantized(
-      options.out, model, options.type, {.team = &team, .importance = nullptr, .progress = [](double done) {
-                                           draw_progress("quantizing", done);
-                                         }});
+  const base::Status status =
+      model::save_quantized(options.out, model, options.type,
+                            {.team = &team, .importance = &importance, .progress = [](double done) {
+                               draw_progress("quantizing", done);
+                             }});
   clear_progress();
   return status;
 }
@@ -80,11 +102,14 @@ void add_quantize(CLI::App& app, int& exit_code) {
   verb->add_option("--type", options->type,
                    fmt::format("{}; q4_k_m if not given, bf16 for a folder",
                                fmt::join(model::quantization_names(), ", ")));
+  verb->add_option("--calibration", options->calibration,
+                   "a text the model reads first: columns of weights that it uses more are kept more exact");
   verb->add_option("--threads", options->threads, "0: as many as this process may use")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   verb->footer(
       "Examples:\n  tokenworks quantize my-model my-model.gguf --type q4_k_m\n"
+      "  tokenworks quantize my-model my-model.gguf --type q2_k --calibration wiki.txt\n"
       "  tokenworks quantize model.gguf a-folder --type f32    (for transformers)");
   verb->callback([options, &exit_code] { exit_code = quantize(*options); });
 }

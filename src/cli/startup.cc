@@ -36,8 +36,6 @@ std::shared_ptr<model::ModelCard> card_of(const model::LoadedModel& model, const
 
 }  // namespace
 
-namespace {
-
 base::Result<std::shared_ptr<const model::LoadedModel>> load_model(const std::string& path,
                                                                    const StartOptions& options) {
   using Clock = std::chrono::steady_clock;
@@ -54,8 +52,6 @@ base::Result<std::shared_ptr<const model::LoadedModel>> load_model(const std::st
   clear_progress();
   return model;
 }
-
-}  // namespace
 
 base::Result<Started> start_engine(const FoundModel& found, const StartOptions& options) {
   Started started;

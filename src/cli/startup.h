@@ -30,6 +30,10 @@ struct StartOptions {
   std::function<void(std::int64_t tokens)> on_step;  ///< see infer::Engine::create
 };
 
+/// With a progress bar when it takes long. Of the options those of the engine matter that say where it runs.
+base::Result<std::shared_ptr<const model::LoadedModel>> load_model(const std::string& path,
+                                                                   const StartOptions& options);
+
 struct Started {
   std::shared_ptr<const model::LoadedModel> model;
   std::shared_ptr<model::ModelCard> card;  ///< the model's, with the store's name and defaults

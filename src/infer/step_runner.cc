@@ -57,6 +57,7 @@ void StepRunner::work(int worker, int workers, const model::Batch& batch,
   const tensor::Buffer& scratch = scratch_[worker];
   ops::Exec ex(model_.table(), team_.barrier(), worker, workers,
                tensor::Arena(activations_.data(), activations_.size()), scratch.data(), scratch.size());
+  ex.observe(inputs_);
   const ops::Tensor hidden = model_.transformer().forward(ex, batch, kv);
   std::int64_t row = 0;  // of hidden, which has the wanted rows alone
   std::size_t next = 0;

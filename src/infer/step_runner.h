@@ -39,6 +39,9 @@ class StepRunner {
   // 300.
   static constexpr std::int64_t kLogitRows = 64;
 
+  /// From the next step on. It must outlive them; null: nobody is told.
+  void observe(ops::InputSquares* inputs) { inputs_ = inputs; }
+
   std::size_t activation_bytes() const { return activations_.size(); }
 
  private:
@@ -52,6 +55,7 @@ class StepRunner {
 
   const model::LoadedModel& model_;
   base::Team& team_;
+  ops::InputSquares* inputs_ = nullptr;
   tensor::Buffer activations_;
   std::vector<tensor::Buffer> scratch_;       ///< one a worker
   std::vector<SamplerWorkspace> workspaces_;  ///< one a worker

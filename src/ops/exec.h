@@ -13,6 +13,8 @@
 
 namespace tw::ops {
 
+class InputSquares;
+
 using tensor::DType;
 using tensor::Shape;
 using tensor::Tensor;
@@ -100,6 +102,11 @@ class Exec {
   /// The tape on the worker that records; else null.
   Tape* recording() const { return worker_ == 0 ? tape_ : nullptr; }
 
+  /// From now on linear layers tell it what they are multiplied with. It must outlive this; null: nobody is
+  /// told.
+  void observe(InputSquares* inputs) { inputs_ = inputs; }
+  InputSquares* observer() const { return inputs_; }
+
   bool tracing() const { return trace_ != nullptr; }
   void record(OpCost cost) {
     cost.layer = trace_->layer;
@@ -156,6 +163,7 @@ class Exec {
   std::size_t scratch_bytes_ = 0, scratch_peak_ = 0;
   Trace* trace_ = nullptr;
   Tape* tape_ = nullptr;
+  InputSquares* inputs_ = nullptr;
   std::int32_t next_value_ = 0;
   Sharding sharding_;
 };

@@ -18,7 +18,8 @@ struct GatedFfn {
         up(u),
         down(d),
         prompt(path_of(ex, g, true)),
-        fused(prompt.run_gated != nullptr && g.type() == u.type() && g.n() % prompt.slice_rows == 0 &&
+        fused(ex.observer() == nullptr &&  // who wants to see the third one's input in fp32
+              prompt.run_gated != nullptr && g.type() == u.type() && g.n() % prompt.slice_rows == 0 &&
               path_of(ex, d, true).prepare == prompt.prepare) {}
 };
 

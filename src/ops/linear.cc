@@ -1,5 +1,6 @@
 #include "ops/linear.h"
 
+#include "ops/input_squares.h"
 #include "ops/low_rank.h"
 #include "ops/ops.h"
 
@@ -44,9 +45,18 @@ void multiply(Exec& ex, const PreparedRows& x, const PackedMatrix& weight, bool 
 
 }  // namespace
 
+namespace {
+
+void tell_observer(const Exec& ex, Tensor x, const PackedMatrix& weight) {
+  if (ex.observer() != nullptr && !ex.tracing()) ex.observer()->add(ex, x, weight);
+}
+
+}  // namespace
+
 Prepared prepare(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t generated) {
   TW_CHECK(x.rows() == 0 || x.row_stride() == weight.k(), "a linear layer's input has the wrong width");
   TW_CHECK(generated >= 0 && generated <= x.rows(), "a step has fewer rows than generated ones");
+  tell_observer(ex, x, weight);
   // The worst step is traced: its rows may be divided in any way, but for those of training.
   const bool any = ex.tracing() && !ex.training();
   const std::int64_t decoded = any ? x.rows() : generated;
@@ -62,7 +72,9 @@ Prepared prepare(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t ge
 Prepared prepare_again(Exec& ex, Tensor x, const PackedMatrix& weight, const Prepared& have) {
   const bool serves = path_of(ex, weight, false).prepare == have.generated.form &&
                       path_of(ex, weight, true).prepare == have.prompt.form;
-  return serves ? have : prepare(ex, x, weight, have.generated.rows);
+  if (!serves) return prepare(ex, x, weight, have.generated.rows);
+  tell_observer(ex, x, weight);
+  return have;
 }
 
 void matmul_slice(Exec& ex, const Prepared& x, const PackedMatrix& weight, float* out, const float* bias,
