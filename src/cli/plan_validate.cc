@@ -5,6 +5,7 @@
 
 #include "base/mmap.h"
 #include "cli/plan.h"
+#include "cli/plan_validate_serving.h"
 #include "cli/startup.h"
 #include "plan/shipped.h"
 #include "plan/validate.h"
@@ -13,7 +14,7 @@ namespace tw::cli {
 namespace {
 
 struct Options {
-  std::string training;
+  std::string training, inference;
   bool json = false;
   int worst = 15;
 };
@@ -74,33 +75,59 @@ void print_unpredicted(const std::vector<plan::Prediction>& predictions) {
   for (const auto& [reason, count] : reasons) std::printf("  %3d  %s\n", count, reason.c_str());
 }
 
-int validate(const Options& options) {
-  auto known = plan::read_training_rows(plan::shipped("training_measured.csv"), "training_measured.csv");
-  if (!known.ok()) return fail(known.error());
-  std::vector<plan::TrainingRow> rows = *known;
-  if (!options.training.empty()) {
-    auto text = base::read_file(options.training);
-    if (!text.ok()) return fail(text.error());
-    auto given = plan::read_training_rows(*text, options.training);
-    if (!given.ok()) return fail(given.error());
-    rows = std::move(*given);
+/// The shipped rows, and those that are to be predicted: a file's, or the shipped ones again.
+template <typename Row>
+struct Rows {
+  std::vector<Row> known, asked;
+};
+
+template <typename Row, typename Read>
+base::Result<Rows<Row>> rows_of(const std::string& file, const char* shipped, Read read) {
+  Rows<Row> rows;
+  TW_ASSIGN_OR_RETURN(rows.known, read(plan::shipped(shipped), shipped));
+  if (file.empty()) {
+    rows.asked = rows.known;
+    return rows;
   }
-  const std::vector<plan::Prediction> predictions = plan::predict_training(rows, *known);
-  std::vector<plan::SetScore> scores = plan::score_training(predictions);
+  TW_ASSIGN_OR_RETURN(const std::string text, base::read_file(file));
+  TW_ASSIGN_OR_RETURN(rows.asked, read(text, file));
+  return rows;
+}
+
+void print_training(const std::vector<plan::Prediction>& predictions, int worst) {
+  std::vector<const plan::Prediction*> scored;
+  for (const plan::Prediction& p : predictions) {
+    if (p.problem.empty() && p.row->scored) scored.push_back(&p);
+  }
+  print_worst(scored, worst);
+  print_systems(scored);
+  print_unpredicted(predictions);
+}
+
+int validate(const Options& options) {
+  const auto training =
+      rows_of<plan::TrainingRow>(options.training, "training_measured.csv", plan::read_training_rows);
+  if (!training.ok()) return fail(training.error());
+  const auto serving =
+      rows_of<plan::ServingRow>(options.inference, "inference_measured.csv", plan::read_serving_rows);
+  if (!serving.ok()) return fail(serving.error());
+  const auto trained = plan::predict_training(training->asked, training->known);
+  const auto served = plan::predict_serving(serving->asked, serving->known);
+  std::vector<plan::SetScore> scores = plan::score_training(trained);
   if (scores.empty())
     return fail(base::error(base::Code::kInvalidArgument,
                             "no row states layers, a catalogued accelerator and their number"));
+  const std::vector<plan::SetScore> of_serving = plan::score_serving(served);
+  if (of_serving.empty())
+    return fail(base::error(base::Code::kInvalidArgument,
+                            "no row states a known model, a catalogued accelerator, lengths and a result"));
+  scores.insert(scores.end(), of_serving.begin(), of_serving.end());
   if (!options.json) {
-    std::vector<const plan::Prediction*> scored;
-    for (const plan::Prediction& p : predictions) {
-      if (p.problem.empty() && p.row->scored) scored.push_back(&p);
-    }
-    print_worst(scored, options.worst);
-    print_systems(scored);
-    print_unpredicted(predictions);
+    print_training(trained, options.worst);
+    print_serving(served, options.worst);
   }
   // Rows of one's own say nothing of the search.
-  if (options.training.empty()) {
+  if (options.training.empty() && options.inference.empty()) {
     for (plan::SetScore& score : plan::score_search()) scores.push_back(std::move(score));
   }
   print_scores(scores, options.json);
@@ -111,9 +138,13 @@ int validate(const Options& options) {
 
 void add_plan_validate(CLI::App& plan, int& exit_code) {
   auto options = std::make_shared<Options>();
-  CLI::App* verb = plan.add_subcommand("validate", "Compare predictions with measured training runs.");
+  CLI::App* verb =
+      plan.add_subcommand("validate", "Compare predictions with measured training and serving runs.");
   verb->add_option("--training", options->training,
                    "CSV with the columns of data/planner/training_measured.csv")
+      ->type_name("FILE");
+  verb->add_option("--inference", options->inference,
+                   "CSV with the columns of data/planner/inference_measured.csv")
       ->type_name("FILE");
   verb->add_option("--worst", options->worst, "how many of the worst rows to print")
       ->check(CLI::Range(0, 100000));

@@ -67,6 +67,30 @@ Field peak_field(Precision precision) {
                                         : Field::kFp4;
 }
 
+bool is_blackwell(const Accelerator& a) {
+  return a.name.starts_with("B1") || a.name.starts_with("B2") || a.name.starts_with("B3") ||
+         a.name.starts_with("GB");
+}
+
+double sustained_share(const Accelerator& a) {
+  // Best measured products over the peak (stas00/ml-engineering, MAMF), over H100 SXM's 794.5 of 989.
+  static constexpr std::pair<std::string_view, double> kMeasured[] = {
+      {"MI300X", 668.0 / 1307}, {"MI355X", 1565.0 / 2500}, {"Gaudi3", 1243.0 / 1677}};
+  constexpr double kH100 = 794.5 / 989;
+  for (const auto& [beginning, share] : kMeasured) {
+    if (a.name.starts_with(beginning)) return share / kH100;
+  }
+  // Cards of less power have the same chip: products that take 700 W of an H100 (990 TFLOP/s; an H200 draws
+  // 690 of 700 W in them) are slower by as much.
+  const auto peak = a[Field::kBf16], power = a[Field::kTdp];
+  const bool hopper = a.name.starts_with("H100 ") || a.name.starts_with("H200 ");
+  return hopper && peak && power ? std::min(1.0, *power / 700 * 989 / *peak) : 1;
+}
+
+double weight_bytes(Precision precision) {
+  return precision == Precision::kBf16 ? 2 : precision == Precision::kFp8 ? 1 : 0.5625;
+}
+
 void LogCurve::add(double x, double y) {
   points_[std::log(x)] = std::log(y);
 }
@@ -94,6 +118,12 @@ Curves::Curves() {
     const double gigaflop = std::pow(10, gemm.number(i, "log10_gflop_bin") + 0.125);
     const double share = std::min(gemm.number(i, "util_median"), 1.0);
     matmul_[gemm.text(i, "system") + " " + gemm.text(i, "dtype")].add(gigaflop * 1e9, share);
+  }
+  const Rows by_rows("aiconfigurator/gemm_rows_curve.csv");
+  for (std::size_t i = 0; i < by_rows.size(); ++i) {
+    const int m = static_cast<int>(by_rows.number(i, "m"));
+    products_[by_rows.text(i, "system") + " " + by_rows.text(i, "dtype")][m].add(
+        by_rows.number(i, "n_times_k"), by_rows.number(i, "latency_us") * 1e-6);
   }
   const Rows nccl("aiconfigurator/nccl.csv");
   for (std::size_t i = 0; i < nccl.size(); ++i) {
@@ -128,6 +158,78 @@ CurveValue Curves::matmul_share(const Accelerator& a, Precision precision, doubl
     if (name.ends_with(std::string(" ") + dtype_name(precision))) others.push_back(curve.at(flops));
   }
   return {median(others), Provenance::kExtrapolated};
+}
+
+double Curves::seconds_of_rows(const RowCurves& curves, double rows, double weights) {
+  const auto seconds = [&](const LogCurve& curve) {
+    // A launch takes what it takes; beyond the largest weight the bytes decide.
+    return curve.at(weights) * std::max(1.0, weights / curve.last_x());
+  };
+  const auto above =
+      std::find_if(curves.begin(), curves.end(), [&](const auto& c) { return c.first >= rows; });
+  if (above == curves.begin()) return seconds(above->second);
+  const auto below = std::prev(above);
+  if (above == curves.end()) return seconds(below->second) * rows / below->first;
+  LogCurve between;
+  between.add(below->first, seconds(below->second));
+  between.add(above->first, seconds(above->second));
+  return between.at(rows);
+}
+
+std::vector<const Curves::RowCurves*> Curves::kernels_of(const std::string& system,
+                                                         Precision precision) const {
+  std::vector<const RowCurves*> kernels;
+  for (const char* ending : {"", "_block"}) {
+    const auto found = products_.find(system + " " + dtype_name(precision) + ending);
+    if (found != products_.end()) kernels.push_back(&found->second);
+  }
+  return kernels;
+}
+
+CurveValue Curves::product_seconds(const Accelerator& a, Precision precision, double rows,
+                                   double weights) const {
+  const auto fastest = [&](const std::vector<const RowCurves*>& kernels) {
+    double least = INFINITY;
+    for (const RowCurves* curves : kernels) least = std::min(least, seconds_of_rows(*curves, rows, weights));
+    return least;
+  };
+  if (const auto own = kernels_of(system_of(a), precision); !own.empty())
+    return {fastest(own), Provenance::kMeasured};
+  const auto roofline = [&](const Accelerator& x) {
+    const Field field = peak_field(precision);
+    // A format that is not multiplied is widened on the way.
+    const auto peak = x[field] ? x[field] : x[Field::kBf16] ? x[Field::kBf16] : x[Field::kFp16];
+    const auto bandwidth = x[Field::kMemoryBandwidth];
+    return peak && bandwidth ? std::max(2 * rows * weights / (*peak * 1e12 * sustained_share(x)),
+                                        weights * weight_bytes(precision) / (*bandwidth * 1e9))
+                             : 0;
+  };
+  std::vector<double> shares;
+  for (const Accelerator& other : Catalogue::shipped().accelerators()) {
+    const auto kernels = kernels_of(system_of(other), precision);
+    if (!kernels.empty() && roofline(other) > 0) shares.push_back(roofline(other) / fastest(kernels));
+  }
+  return {roofline(a) / median(shares), Provenance::kExtrapolated};
+}
+
+CurveValue Curves::experts_seconds(const Accelerator& a, double reading, double multiplying) const {
+  // Of aiconfigurator's fused-MoE table (H100: 3,375 points of three formats; B200: 1,050 of four). Reading:
+  // the 90th percentile of the share of the roofline by its microseconds, alike on both within a tenth, for
+  // software picks the fastest of several kernels; launching and sorting take about 20 us. Multiplying: what
+  // 4,096 tokens and more take beyond, the 75th percentile of its share of the peak. Experts are hit as
+  // independent choices would.
+  static constexpr double kMicroseconds[] = {1, 3.16, 10, 31.6, 100, 316, 1000};
+  static constexpr double kShares[] = {0.06, 0.16, 0.33, 0.52, 0.75, 0.80, 0.88};
+  constexpr double kHopper = 0.5, kBlackwell = 0.22;
+  LogCurve curve;
+  for (int i = 0; i < 7; ++i) curve.add(kMicroseconds[i] * 1e-6, kShares[i]);
+  const double first = kMicroseconds[0] * 1e-6;
+  // Below the first point the floor stays.
+  const double share = curve.at(std::max(reading, first)) * std::min(1.0, reading / first);
+  const double peak_share = is_blackwell(a) ? kBlackwell : kHopper;
+  const bool own = a.name.starts_with("H100") || a.name.starts_with("B200");
+  return {(reading > 0 ? reading / share : 0) + multiplying / (peak_share * sustained_share(a)),
+          own ? Provenance::kMeasured : Provenance::kExtrapolated};
 }
 
 CurveValue Curves::attention_share(const Accelerator& a, double tokens) const {

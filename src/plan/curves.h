@@ -14,6 +14,13 @@ namespace tw::plan {
 /// Number formats that products are computed in.
 enum class Precision { kBf16, kFp8, kFp4 };
 Field peak_field(Precision precision);
+/// Whether it is one of NVIDIA's generation of 2024 and 2025.
+bool is_blackwell(const Accelerator& accelerator);
+/// Share of its peak that an accelerator sustains in large products, against H100 SXM's: 1 where nothing is
+/// known against it.
+double sustained_share(const Accelerator& accelerator);
+/// Bytes of a weight; FP4 has scales of blocks of 16.
+double weight_bytes(Precision precision);
 
 /// y by x, both positive, straight between the points in log space and flat beyond them.
 class LogCurve {
@@ -44,6 +51,18 @@ class Curves {
   /// of those accelerators that were, as utilisation and not as time, and says extrapolated.
   CurveValue matmul_share(const Accelerator& accelerator, Precision precision, double flops) const;
 
+  /// Seconds of a product of so many rows with a weight matrix of so many elements, launch and the rounding
+  /// of its inputs included, at any number of rows: a step that generates has few, and is bound by the bytes
+  /// of the weights. The faster of two FP8 kernels. What was not measured reaches the share of its roofline
+  /// that the median of the others does, and says extrapolated. REQUIRES: the catalogue has peak and
+  /// bandwidth.
+  CurveValue product_seconds(const Accelerator& accelerator, Precision precision, double rows,
+                             double weights) const;
+
+  /// Seconds of a fused layer of experts that takes so many to read the weights of those hit at the memory's
+  /// full bandwidth, and so many to multiply at the peak.
+  CurveValue experts_seconds(const Accelerator& accelerator, double reading, double multiplying) const;
+
   /// Share of the 16-bit peak that fused causal attention of a prompt reaches, by the sequence's tokens.
   CurveValue attention_share(const Accelerator& accelerator, double tokens) const;
 
@@ -55,6 +74,13 @@ class Curves {
   Curves();
   /// The name by which the measurements know an accelerator; empty: none.
   static std::string system_of(const Accelerator& accelerator);
+
+  /// By rows, seconds by a weight's elements.
+  using RowCurves = std::map<int, LogCurve>;
+  static double seconds_of_rows(const RowCurves& curves, double rows, double weights);
+  /// The kernels of a format: two for FP8.
+  std::vector<const RowCurves*> kernels_of(const std::string& system, Precision precision) const;
+  std::map<std::string, RowCurves> products_;  ///< "h100_sxm bfloat16"
 
   std::map<std::string, LogCurve> matmul_;                     ///< "h100_sxm bfloat16"
   std::map<std::string, std::map<int, LogCurve>> collective_;  ///< "h100_sxm all_reduce" -> ranks

@@ -3,52 +3,26 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
-#include <map>
 
-#include "plan/csv.h"
+#include "plan/csv_fields.h"
 
 namespace tw::plan {
 namespace {
 
-/// One row's fields by column name.
-class Fields {
- public:
-  static base::Result<Fields> of(const CsvTable& table) {
-    Fields f(table);
-    static constexpr std::string_view kColumns[] = {"system",       "model",
-                                                    "params",       "layers",
-                                                    "hidden",       "heads",
-                                                    "kv_heads",     "ffn",
-                                                    "vocab",        "seq",
-                                                    "global_batch", "gpus",
-                                                    "gpu_type",     "tp",
-                                                    "pp",           "dp",
-                                                    "cp",           "ep",
-                                                    "vpp",          "zero",
-                                                    "micro_batch",  "recompute",
-                                                    "precision",    "tflops_per_gpu",
-                                                    "mfu",          "iteration_time_s",
-                                                    "tokens_per_s", "source"};
-    for (const std::string_view name : kColumns) {
-      TW_ASSIGN_OR_RETURN(f.columns_[std::string(name)], table.column(name));
-    }
-    return f;
-  }
-  void enter(std::size_t row) { row_ = row; }
-  const std::string& text(const char* name) const { return table_.text(row_, columns_.at(name)); }
-  /// 0 where nothing, or nothing that is a number, stands.
-  double number(const char* name) const { return parse_number(text(name)).value_or(0); }
-  int size(const char* name) const { return std::max(1, static_cast<int>(number(name))); }
-  bool has(const char* name, std::string_view what) const {
-    return text(name).find(what) != std::string::npos;
-  }
-
- private:
-  explicit Fields(const CsvTable& table) : table_(table) {}
-  const CsvTable& table_;
-  std::map<std::string, std::size_t> columns_;
-  std::size_t row_ = 0;
-};
+constexpr std::string_view kColumns[] = {"system",       "model",
+                                         "params",       "layers",
+                                         "hidden",       "heads",
+                                         "kv_heads",     "ffn",
+                                         "vocab",        "seq",
+                                         "global_batch", "gpus",
+                                         "gpu_type",     "tp",
+                                         "pp",           "dp",
+                                         "cp",           "ep",
+                                         "vpp",          "zero",
+                                         "micro_batch",  "recompute",
+                                         "precision",    "tflops_per_gpu",
+                                         "mfu",          "iteration_time_s",
+                                         "tokens_per_s", "source"};
 
 /// "174.6B" -> 174.6e9; 0 where it says nothing.
 double parameters(const std::string& text) {
@@ -71,7 +45,7 @@ void add_experts(const std::string& name, spec::ModelConfig& c) {
   }
 }
 
-spec::ModelConfig model_of(const Fields& f) {
+spec::ModelConfig model_of(const CsvFields& f) {
   spec::ModelConfig c;
   c.name = f.text("model");
   c.layers = static_cast<std::int64_t>(f.number("layers"));
@@ -104,7 +78,7 @@ spec::ModelConfig model_of(const Fields& f) {
   return stated > 0 && off(llama) < off(gpt) ? llama : gpt;
 }
 
-spec::ParallelPlan plan_of(const Fields& f) {
+spec::ParallelPlan plan_of(const CsvFields& f) {
   spec::ParallelPlan p;
   p.tensor = f.size("tp"), p.pipeline = f.size("pp"), p.context = f.size("cp"), p.expert = f.size("ep");
   p.interleave = f.size("vpp"), p.micro_batch = f.size("micro_batch");
@@ -123,7 +97,7 @@ spec::ParallelPlan plan_of(const Fields& f) {
   return p;
 }
 
-Precision precision_of(const Fields& f) {
+Precision precision_of(const CsvFields& f) {
   std::string text = f.text("precision");
   for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   if (text.find("fp4") != std::string::npos) return Precision::kFp4;
@@ -133,7 +107,7 @@ Precision precision_of(const Fields& f) {
   return silent || text.find("fp8") != std::string::npos ? Precision::kFp8 : Precision::kBf16;
 }
 
-double measured_seconds(const Fields& f, const TrainingRow& row) {
+double measured_seconds(const CsvFields& f, const TrainingRow& row) {
   if (f.number("iteration_time_s") > 0) return f.number("iteration_time_s");
   if (f.number("tokens_per_s") > 0)
     return static_cast<double>(row.job.global_batch * row.job.sequence) / f.number("tokens_per_s");
@@ -147,7 +121,7 @@ double measured_seconds(const Fields& f, const TrainingRow& row) {
   return rate <= 0 ? 0 : counted_flops(row, recomputed, f.has("source", "causal")) / (rate * row.gpus);
 }
 
-std::string set_of(const Fields& f) {
+std::string set_of(const CsvFields& f) {
   if (f.has("system", "(vTrain single)")) return "training-single-node";
   if (f.has("system", "(vTrain)")) return "training-multi-node";
   if (f.has("system", "Korthikanti") && f.number("iteration_time_s") > 0) return "training-selene";
@@ -155,7 +129,7 @@ std::string set_of(const Fields& f) {
 }
 
 /// Why the row cannot be predicted; empty: it can.
-std::string problem_of(const Fields& f, const TrainingRow& row) {
+std::string problem_of(const CsvFields& f, const TrainingRow& row) {
   const bool result = f.number("iteration_time_s") > 0 || f.number("tokens_per_s") > 0 ||
                       f.number("tflops_per_gpu") > 0 || f.number("mfu") > 0;
   if (!result) return "it has no result";
@@ -174,7 +148,7 @@ std::string problem_of(const Fields& f, const TrainingRow& row) {
   return {};
 }
 
-TrainingRow read_row(const Fields& f, int number) {
+TrainingRow read_row(const CsvFields& f, int number) {
   TrainingRow row;
   row.number = number;
   row.system = f.text("system");
@@ -221,7 +195,7 @@ double counted_flops(const TrainingRow& row, bool recomputed, bool causal) {
 
 base::Result<std::vector<TrainingRow>> read_training_rows(std::string_view csv, const std::string& where) {
   TW_ASSIGN_OR_RETURN(const CsvTable table, CsvTable::parse(csv, where));
-  TW_ASSIGN_OR_RETURN(Fields fields, Fields::of(table));
+  TW_ASSIGN_OR_RETURN(CsvFields fields, CsvFields::of(table, kColumns));
   std::vector<TrainingRow> rows;
   for (std::size_t i = 0; i < table.rows(); ++i) {
     fields.enter(i);

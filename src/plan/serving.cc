@@ -1,0 +1,53 @@
+#include "plan/serving.h"
+
+#include <cmath>
+
+#include "plan/memory.h"
+
+namespace tw::plan {
+namespace {
+
+constexpr double kUsable = 0.9;  ///< of the memory (gpu-memory-utilization of vLLM, and near it elsewhere)
+
+}  // namespace
+
+double cache_tokens(const ServeCosts& costs, double memory_bytes) {
+  return (kUsable * memory_bytes - kFrameworkBytes - costs.weight_bytes()) / costs.cache_bytes();
+}
+
+ServeBasis serve_basis(ServeCosts& costs, const ServeStack& stack, ServeLoad load, double memory_bytes) {
+  ServeBasis b;
+  load.input *= (1 + load.shortest) / 2, load.output *= (1 + load.shortest) / 2;
+  const double held = load.input + stack.reserved * load.output, middle = load.input + load.output / 2;
+  const double room = std::max(1.0, std::floor(cache_tokens(costs, memory_bytes) / held));
+  b.batch = std::min({load.concurrency, room, load.running > 0 ? load.running : room});
+  b.output = load.output;
+  b.share = stack.policy == StepPolicy::kPromptsFirst && load.shortest == 1 ? 0.5 : 1;
+  b.answers = costs.step({b.batch, b.batch * middle, 0, 0, 0});
+  // As many prompts in a step as fit it, of those there are.
+  const double together = std::clamp(std::floor(stack.step_tokens / load.input), 1.0, b.batch);
+  const double pairs = load.input * (load.input + 1) / 2;
+  b.prompt = costs.added({0, 0, together * load.input, together * pairs, load.input});
+  b.together = load.shortest < 1 ? 1 : together;
+  for (double* part : {&b.prompt.products, &b.prompt.memory, &b.prompt.network}) *part /= together;
+  return b;
+}
+
+double prompt_seconds(const ServeStep& p, const ServeConstants& c) {
+  return p.products * c[static_cast<int>(ServeConstant::kProduct)] +
+         p.memory / c[static_cast<int>(ServeConstant::kMemory)] + p.network;
+}
+
+double first_token_seconds(const ServeBasis& b, const ServeConstants& c) {
+  const double step = serve_seconds(b.answers, c);
+  return step / 2 + std::max(step + prompt_seconds(b.prompt, c), launch_seconds(b.prompt, c));
+}
+
+double output_token_seconds(const ServeBasis& b, const ServeConstants& c) {
+  const double step = serve_seconds(b.answers, c);
+  const double longer = (launch_seconds(b.prompt, c) - step) / b.together;
+  return step +
+         b.share * std::max(0.0, b.batch - 1) / b.output * std::max(prompt_seconds(b.prompt, c), longer);
+}
+
+}  // namespace tw::plan
