@@ -6,11 +6,11 @@ namespace tw::cli {
 
 void add_plan(CLI::App& app, int& exit_code) {
   CLI::App* verb = app.add_subcommand(
-      "plan",
-      "Say what a model costs on machines one does not have: estimates and searches of training plans.");
+      "plan", "Say what a model costs on machines one does not have: training and serving plans.");
   verb->require_subcommand(1);
   add_plan_estimate(*verb, exit_code);
   add_plan_search(*verb, exit_code);
+  add_plan_serve(*verb, exit_code);
   add_plan_claims(*verb, exit_code);
   add_plan_catalog(*verb, exit_code);
   add_plan_validate(*verb, exit_code);

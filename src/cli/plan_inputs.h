@@ -1,4 +1,5 @@
-// What `plan estimate` and `plan search` are told: a model, a job and a cluster, by files and flags.
+// What `plan estimate`, `plan search` and `plan serve` are told: a model, a job and a cluster, by files and
+// flags.
 #pragma once
 
 #include <string>
@@ -7,6 +8,7 @@
 
 #include "cli/plan.h"
 #include "plan/setting.h"
+#include "spec/field_file.h"
 
 namespace tw::cli {
 
@@ -20,6 +22,20 @@ struct PlanInputs {
   /// Reads and checks everything; errors name file and line, or the flag.
   base::Result<plan::Setting> setting() const;
 };
+
+/// Reads a file into a struct by its field list.
+base::Result<std::string> read_small_file(const std::string& path);
+
+/// Fields of a file, if there is one, and then of flags.
+template <typename Config>
+base::Status fill_fields(const std::string& file, const GivenFields& given, Config& config) {
+  if (!file.empty()) {
+    TW_ASSIGN_OR_RETURN(const std::string text, read_small_file(file));
+    TW_RETURN_IF_ERROR(spec::read_fields(text, file, config));
+  }
+  for (const auto& [name, text] : given) TW_RETURN_IF_ERROR(spec::set_by_name(config, name, text));
+  return base::Ok{};
+}
 
 /// A flag for each field of Config's list, but for those in `without`.
 template <typename Config>
@@ -38,10 +54,9 @@ void add_field_flags(CLI::App& verb, GivenFields& given, const char* group, cons
   });
 }
 
-/// The model, --job, --cluster and a flag for each field.
+/// The model, --job and --cluster; a flag for each field of a cluster.
+void add_plan_files(CLI::App& verb, PlanInputs& inputs);
+/// The same and a flag for each field of a training job.
 void add_plan_inputs(CLI::App& verb, PlanInputs& inputs);
-
-/// Reads a file into a struct by its field list.
-base::Result<std::string> read_small_file(const std::string& path);
 
 }  // namespace tw::cli

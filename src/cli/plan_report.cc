@@ -32,6 +32,11 @@ void print_parts(const char* title, double total, const std::vector<std::pair<co
   }
 }
 
+void print_csv_line(const std::string& key, const plan::Quantity& q) {
+  std::printf("%s,%.6g,%.6g,%.6g,%s,%s\n", key.c_str(), q.value, q.low, q.high,
+              plan::csv_field(q.unit).c_str(), std::string(plan::provenance_name(q.provenance)).c_str());
+}
+
 }  // namespace
 
 std::vector<std::pair<const char*, double>> time_parts(const plan::StepTime& t) {
@@ -55,6 +60,21 @@ std::vector<std::pair<const char*, double>> memory_parts(const plan::StageMemory
           {"framework and fragmentation", m.overhead}};
 }
 
+void print_figures(const std::vector<plan::Figure>& figures) {
+  std::printf("\n%-22s %10s %10s %10s  %-18s %-13s %s\n", "", "value", "low", "high", "unit", "provenance",
+              "how");
+  for (const plan::Figure& f : figures) {
+    if (!f.value) {
+      std::printf("%-22s %10s  %s\n", f.title.c_str(), "-", f.missing.c_str());
+      continue;
+    }
+    std::printf("%-22s %10s %10s %10s  %-18s %-13s %s\n", f.title.c_str(),
+                number_text(f.value->value).c_str(), number_text(f.value->low).c_str(),
+                number_text(f.value->high).c_str(), f.value->unit.c_str(),
+                std::string(plan::provenance_name(f.value->provenance)).c_str(), f.how.c_str());
+  }
+}
+
 void print_estimate(const plan::Setting& s, const plan::Estimate& e) {
   std::printf(
       "%s, %s parameters (%s) on %lld x %s\n", s.model.name.c_str(),
@@ -69,18 +89,7 @@ void print_estimate(const plan::Setting& s, const plan::Estimate& e) {
                 s.stack.stack.name.c_str(), s.stack.rows, 100 * s.stack.error);
   else
     std::printf("software: typical constants (no measured runs of such a stack)\n");
-  std::printf("\n%-22s %10s %10s %10s  %-18s %-13s %s\n", "", "value", "low", "high", "unit", "provenance",
-              "how");
-  for (const plan::Figure& f : e.figures) {
-    if (!f.value) {
-      std::printf("%-22s %10s  %s\n", f.title.c_str(), "-", f.missing.c_str());
-      continue;
-    }
-    std::printf("%-22s %10s %10s %10s  %-18s %-13s %s\n", f.title.c_str(),
-                number_text(f.value->value).c_str(), number_text(f.value->low).c_str(),
-                number_text(f.value->high).c_str(), f.value->unit.c_str(),
-                std::string(plan::provenance_name(f.value->provenance)).c_str(), f.how.c_str());
-  }
+  print_figures(e.figures);
   print_parts("A step's time", e.step.total(), time_parts(e.step), false);
   const plan::StageMemory& fullest = e.stages[e.fullest];
   const std::string title =
@@ -89,21 +98,30 @@ void print_estimate(const plan::Setting& s, const plan::Estimate& e) {
   print_parts(title.c_str(), e.capacity, memory_parts(fullest), true);
 }
 
-void print_estimate_csv(const plan::Estimate& e) {
+void print_figures_csv(const std::vector<plan::Figure>& figures) {
   std::printf("key,value,low,high,unit,provenance\n");
-  const auto line = [](const std::string& key, const plan::Quantity& q) {
-    std::printf("%s,%.6g,%.6g,%.6g,%s,%s\n", key.c_str(), q.value, q.low, q.high,
-                plan::csv_field(q.unit).c_str(), std::string(plan::provenance_name(q.provenance)).c_str());
-  };
-  for (const plan::Figure& f : e.figures) {
+  for (const plan::Figure& f : figures) {
     if (f.value)
-      line(f.key, *f.value);
+      print_csv_line(f.key, *f.value);
     else
       std::printf("%s,,,,,%s\n", f.key.c_str(), plan::csv_field(f.missing).c_str());
   }
+}
+
+base::OrderedJson figures_json(const std::vector<plan::Figure>& figures) {
+  base::OrderedJson j;
+  for (const plan::Figure& f : figures) {
+    j[f.key] = f.value ? to_json(*f.value) : base::OrderedJson{{"missing", f.missing}};
+    if (f.value) j[f.key]["how"] = f.how;
+  }
+  return j;
+}
+
+void print_estimate_csv(const plan::Estimate& e) {
+  print_figures_csv(e.figures);
   for (std::size_t i = 0; i < e.stages.size(); ++i)
-    line(fmt::format("memory_stage_{}", i),
-         plan::Quantity::around(e.stages[i].total(), 0.1, "B", plan::Provenance::kExtrapolated));
+    print_csv_line(fmt::format("memory_stage_{}", i),
+                   plan::Quantity::around(e.stages[i].total(), 0.1, "B", plan::Provenance::kExtrapolated));
 }
 
 base::OrderedJson estimate_json(const plan::Setting& s, const plan::Estimate& e) {
@@ -114,10 +132,7 @@ base::OrderedJson estimate_json(const plan::Setting& s, const plan::Estimate& e)
                          {"stack", s.stack.stack.name},
                          {"plan", base::OrderedJson::parse(spec::plan_file(e.plan))},
                          {"fits", e.fits()}};
-  for (const plan::Figure& f : e.figures) {
-    j["figures"][f.key] = f.value ? to_json(*f.value) : base::OrderedJson{{"missing", f.missing}};
-    if (f.value) j["figures"][f.key]["how"] = f.how;
-  }
+  j["figures"] = figures_json(e.figures);
   for (const auto& [name, seconds] : time_parts(e.step)) j["step_seconds"][name] = seconds;
   j["capacity_bytes"] = e.capacity;
   for (const plan::StageMemory& stage : e.stages) {

@@ -8,6 +8,12 @@
 
 namespace tw::cli {
 
+/// The table of figures, one line each: value, range, unit, provenance and formula, or why there is none.
+void print_figures(const std::vector<plan::Figure>& figures);
+/// The same for programs.
+void print_figures_csv(const std::vector<plan::Figure>& figures);
+base::OrderedJson figures_json(const std::vector<plan::Figure>& figures);
+
 void print_estimate(const plan::Setting& setting, const plan::Estimate& estimate);
 void print_estimate_csv(const plan::Estimate& estimate);
 base::OrderedJson estimate_json(const plan::Setting& setting, const plan::Estimate& estimate);

@@ -10,10 +10,10 @@
 #include "base/log.h"
 #include "base/mix64.h"
 #include "infer/drafter.h"
-#include "infer/step_budget.h"
 #include "infer/step_runner.h"
 #include "model/adapter.h"
 #include "sched/scheduler.h"
+#include "sched/step_budget.h"
 #include "spec/serve_config.h"
 
 namespace tw::infer {
@@ -137,7 +137,7 @@ class EngineImpl : public Engine {
 
   // Used by the engine's thread alone.
   sched::Scheduler scheduler_;
-  StepBudget budget_;
+  sched::StepBudget budget_;
   std::int64_t unanswered_ = 0;  // requests without a first token
   std::unordered_map<Ticket, std::unique_ptr<ActiveRequest>> active_;
   model::Batch batch_;

@@ -53,6 +53,7 @@ class ServeCosts {
   /// What prompts add to a step that runs anyway.
   ServeStep added(const StepLoad& prompts);
 
+  const ServeSplit& split() const { return split_; }
   double weight_bytes() const { return weights_; }       ///< of the fullest rank
   double cache_bytes() const { return cache_; }          ///< of a token, in a rank
   Provenance provenance() const { return provenance_; }  ///< the least sure curve that was used so far

@@ -22,6 +22,7 @@ ServeBasis serve_basis(ServeCosts& costs, const ServeStack& stack, ServeLoad loa
   const double room = std::max(1.0, std::floor(cache_tokens(costs, memory_bytes) / held));
   b.batch = std::min({load.concurrency, room, load.running > 0 ? load.running : room});
   b.output = load.output;
+  b.stages = costs.split().pipeline;
   b.share = stack.policy == StepPolicy::kPromptsFirst && load.shortest == 1 ? 0.5 : 1;
   b.answers = costs.step({b.batch, b.batch * middle, 0, 0, 0});
   // As many prompts in a step as fit it, of those there are.
@@ -40,7 +41,7 @@ double prompt_seconds(const ServeStep& p, const ServeConstants& c) {
 
 double first_token_seconds(const ServeBasis& b, const ServeConstants& c) {
   const double step = serve_seconds(b.answers, c);
-  return step / 2 + std::max(step + prompt_seconds(b.prompt, c), launch_seconds(b.prompt, c));
+  return step / 2 + std::max(step + b.stages * prompt_seconds(b.prompt, c), launch_seconds(b.prompt, c));
 }
 
 double output_token_seconds(const ServeBasis& b, const ServeConstants& c) {

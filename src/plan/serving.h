@@ -26,6 +26,7 @@ struct ServeBasis {
   ServeStep prompt;     ///< what one prompt adds to steps
   double batch = 1;     ///< sequences of a step; fewer than wanted where the cache is full
   double share = 1;     ///< of the prompts run during an answer that hold it up
+  double stages = 1;    ///< a prompt passes them one after the other
   double together = 1;  ///< prompts that share a step's launches
   double output = 1;
 };

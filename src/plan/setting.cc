@@ -27,10 +27,24 @@ const std::vector<TrainingRow>& shipped_rows() {
   return rows;
 }
 
-base::Result<Quantity> Setting::memory() const {
+base::Result<Quantity> memory_of(const spec::ClusterSpec& cluster, const Accelerator& accelerator) {
   if (cluster.memory.given) return Quantity::around(cluster.memory.value, 0, "B", Provenance::kAssumed);
   TW_ASSIGN_OR_RETURN(const Quantity gb, accelerator.get(Field::kMemory));
   return Quantity::around(gb.value * 0x1p30, 0.005, "B", gb.provenance);
+}
+
+base::Result<Quantity> Setting::memory() const {
+  return memory_of(cluster, accelerator);
+}
+
+base::Result<Accelerator> accelerator_of(const spec::ClusterSpec& cluster) {
+  TW_ASSIGN_OR_RETURN(const Accelerator* found, Catalogue::shipped().find(cluster.accelerator));
+  Accelerator a = *found;
+  const auto instead = [&](Field field, double value) { a.values[static_cast<int>(field)] = value; };
+  if (cluster.scale_up > 0) instead(Field::kScaleUpDomain, cluster.scale_up);
+  if (cluster.nic.given) instead(Field::kNic, cluster.nic.value / 1e9);
+  if (cluster.power.given) instead(Field::kTdp, cluster.power.value);
+  return a;
 }
 
 int Setting::nodes() const {
@@ -47,14 +61,8 @@ double Setting::spread(Provenance curves) const {
 base::Result<Setting> make_setting(PlannedModel model, spec::TrainJob job, spec::ClusterSpec cluster) {
   TW_RETURN_IF_ERROR(cluster.validate());
   TW_RETURN_IF_ERROR(job.validate());
-  TW_ASSIGN_OR_RETURN(const Accelerator* found, Catalogue::shipped().find(cluster.accelerator));
-  Setting s{std::move(model), std::move(job), std::move(cluster), *found, {}, {}};
-  const auto instead = [&](Field field, double value) {
-    s.accelerator.values[static_cast<int>(field)] = value;
-  };
-  if (s.cluster.scale_up > 0) instead(Field::kScaleUpDomain, s.cluster.scale_up);
-  if (s.cluster.nic.given) instead(Field::kNic, s.cluster.nic.value / 1e9);
-  if (s.cluster.power.given) instead(Field::kTdp, s.cluster.power.value);
+  TW_ASSIGN_OR_RETURN(Accelerator accelerator, accelerator_of(cluster));
+  Setting s{std::move(model), std::move(job), std::move(cluster), std::move(accelerator), {}, {}};
   s.training.sequence = s.job.sequence;
   s.training.global_batch = s.job.batch;
   s.training.precision = s.job.precision == "fp8"   ? Precision::kFp8

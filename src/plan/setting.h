@@ -26,6 +26,11 @@ struct Setting {
 /// Checks all parts; an empty stack becomes the accelerator's usual one.
 base::Result<Setting> make_setting(PlannedModel model, spec::TrainJob job, spec::ClusterSpec cluster);
 
+/// The catalogue's accelerator with what the cluster says instead. REQUIRES: the cluster is valid.
+base::Result<Accelerator> accelerator_of(const spec::ClusterSpec& cluster);
+/// Bytes of one: the cluster's, or the catalogue's GB as 2^30.
+base::Result<Quantity> memory_of(const spec::ClusterSpec& cluster, const Accelerator& accelerator);
+
 /// The rows in the program.
 const std::vector<TrainingRow>& shipped_rows();
 

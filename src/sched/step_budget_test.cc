@@ -1,8 +1,8 @@
-#include "infer/step_budget.h"
+#include "sched/step_budget.h"
 
 #include <gtest/gtest.h>
 
-namespace tw::infer {
+namespace tw::sched {
 namespace {
 
 /// A machine on which a step takes `base` seconds, and more with prompts.
@@ -122,4 +122,4 @@ TEST(StepBudget, NoLimit) {
 }
 
 }  // namespace
-}  // namespace tw::infer
+}  // namespace tw::sched

@@ -1,8 +1,8 @@
-#include "infer/step_budget.h"
+#include "sched/step_budget.h"
 
 #include <algorithm>
 
-namespace tw::infer {
+namespace tw::sched {
 namespace {
 
 constexpr double kFirst = 64;              // tokens, until something is known
@@ -77,4 +77,4 @@ void StepBudget::ran(std::int64_t generated_tokens, std::int64_t prompt_tokens, 
   tokens = std::clamp(tokens, static_cast<double>(std::min(least, most_)), static_cast<double>(most_));
 }
 
-}  // namespace tw::infer
+}  // namespace tw::sched

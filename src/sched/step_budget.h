@@ -5,7 +5,7 @@
 #include <bit>
 #include <cstdint>
 
-namespace tw::infer {
+namespace tw::sched {
 
 /// Learns from the steps that ran. Steps of generated tokens alone say how long one is without prompts; a
 /// step with prompts is to take at most `stretch` times as long, and kQueue times that while several prompts
@@ -47,4 +47,4 @@ class StepBudget {
   int late_ = 0;  ///< steps of the prompt at hand that were much too long although they had kLeast tokens
 };
 
-}  // namespace tw::infer
+}  // namespace tw::sched

@@ -1,0 +1,31 @@
+#include "spec/serve_job.h"
+
+namespace tw::spec {
+
+base::Status ServeJob::validate() const {
+  const auto between = [](const char* name, auto value, auto least, auto most,
+                          const char* unit) -> base::Status {
+    if (value >= least && value <= most) return base::Ok{};
+    return base::error(base::Code::kInvalidArgument, "{} is {}, but must be {} to {}{}", name, value, least,
+                       most, unit);
+  };
+  TW_RETURN_IF_ERROR(between("input", input, std::int64_t{1}, std::int64_t{1} << 24, " tokens"));
+  TW_RETURN_IF_ERROR(between("output", output, std::int64_t{1}, std::int64_t{1} << 24, " tokens"));
+  TW_RETURN_IF_ERROR(between("concurrency", concurrency, std::int64_t{0}, std::int64_t{1} << 20, ""));
+  TW_RETURN_IF_ERROR(between("rate", rate, 0.0, 1e6, " requests/s"));
+  TW_RETURN_IF_ERROR(between("shortest", shortest, 0.01, 1.0, ""));
+  TW_RETURN_IF_ERROR(between("batch", batch, 0, 1 << 16, ""));
+  TW_RETURN_IF_ERROR(between("stretch", stretch, 0.0, 1000.0, ""));
+  TW_RETURN_IF_ERROR(between("step-tokens", step_tokens, 16, 1 << 20, ""));
+  const std::pair<const char*, int> sizes[] = {{"tp", tp}, {"pp", pp}, {"ep", ep}};
+  for (const auto& [name, size] : sizes) TW_RETURN_IF_ERROR(between(name, size, 0, 1024, ""));
+  if (concurrency > 0 && rate > 0)
+    return base::error(base::Code::kInvalidArgument,
+                       "a job has either concurrency or rate: this one has both");
+  if (precision != "bf16" && precision != "fp8" && precision != "fp4")
+    return base::error(base::Code::kInvalidArgument, "precision is \"{}\", but must be bf16, fp8 or fp4",
+                       precision);
+  return base::Ok{};
+}
+
+}  // namespace tw::spec
