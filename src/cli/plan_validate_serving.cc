@@ -18,9 +18,10 @@ double error_of(const plan::ServePrediction& p) {
                     : p.simulated / p.row->output_token - 1;
 }
 
-double median(std::vector<double>& values) {
+/// The median, or "-" where there is nothing.
+std::string median(std::vector<double>& values) {
   std::sort(values.begin(), values.end());
-  return values.empty() ? 0 : values[values.size() / 2];
+  return values.empty() ? "-" : fmt::format("{:.1f}", values[values.size() / 2]);
 }
 
 void print_worst(std::vector<const plan::ServePrediction*> rows, int count) {
@@ -58,8 +59,8 @@ void print_systems(const std::vector<const plan::ServePrediction*>& rows) {
               "rows", "closed  simul.    TTFT");
   for (auto& [name, e] : systems) {
     const std::size_t count = e.simulated.size();
-    std::printf("%-74s %5zu %7.1f %7.1f %7.1f\n", name.c_str(), count, median(e.closed), median(e.simulated),
-                median(e.first));
+    std::printf("%-74s %5zu %7s %7s %7s\n", name.c_str(), count, median(e.closed).c_str(),
+                median(e.simulated).c_str(), median(e.first).c_str());
   }
 }
 

@@ -53,7 +53,8 @@ class Curves {
 
   /// Seconds of a product of so many rows with a weight matrix of so many elements, launch and the rounding
   /// of its inputs included, at any number of rows: a step that generates has few, and is bound by the bytes
-  /// of the weights. The faster of two FP8 kernels. What was not measured reaches the share of its roofline
+  /// of the weights. The fastest of a format's kernels and
+  /// of shapes alike. What was not measured reaches the share of its roofline
   /// that the median of the others does, and says extrapolated. REQUIRES: the catalogue has peak and
   /// bandwidth.
   CurveValue product_seconds(const Accelerator& accelerator, Precision precision, double rows,

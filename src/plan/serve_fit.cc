@@ -9,7 +9,7 @@ namespace tw::plan {
 namespace {
 
 /// What a first token counts against the time of all others.
-constexpr double kFirstTokenWeight = 0.2;
+constexpr double kFirstTokenWeight = 0.4;
 
 }  // namespace
 

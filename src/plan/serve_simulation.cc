@@ -32,9 +32,11 @@ class Simulation {
 
   Served run() {
     while (!flow_.done()) {
-      flow_.arrive(now_, [&](const FlowRequest& request) { waiting_.push_back({request, 0}); });
+      if (std::fmod(since_look_, load_.receive) == 0)
+        flow_.arrive(now_, [&](const FlowRequest& request) { waiting_.push_back({request, 0}); });
       if (answering_.empty() && waiting_.empty()) {
-        now_ = flow_.next_arrival();
+        now_ = std::max(now_, flow_.next_arrival());
+        since_look_ = 0;
         continue;
       }
       const double computed = take_prompts();
@@ -86,7 +88,9 @@ class Simulation {
     double count = std::max(1.0, answering_.top().last_step - answer_steps_);
     if (flow_.expects() && running() < slots_) {
       const double one = serve_seconds(costs_.step({running(), cached_, 0, 0, 0}), constants_);
-      count = std::clamp(std::ceil((flow_.next_arrival() - now_) / one), 1.0, count);
+      const double until = std::max(1.0, std::ceil((flow_.next_arrival() - now_) / one));
+      const double look = std::ceil((since_look_ + until) / load_.receive) * load_.receive;
+      count = std::min(count, look - since_look_);
     }
     advance({running(), cached_ + running() * (count - 1) / 2, 0, 0, 0}, count);
   }
@@ -94,6 +98,8 @@ class Simulation {
   void advance(const StepLoad& load, double count) {
     now_ += count * serve_seconds(costs_.step(load), constants_);
     flow_.gave(load.answers, count);
+    // A step with prompts is followed by a look.
+    since_look_ = load.prompts > 0 ? 0 : since_look_ + count;
     if (load.answers <= 0) return;
     answer_steps_ += count;
     cached_ += count * load.answers;
@@ -119,6 +125,7 @@ class Simulation {
   double pairs_ = 0;
   std::priority_queue<Answering> answering_;
   double cached_ = 0;        ///< tokens of all that are answered
+  double since_look_ = 0;    ///< steps of answers
   double answer_steps_ = 0;  ///< in which answers went on
 };
 

@@ -11,18 +11,22 @@ namespace tw::plan {
 
 /// The constants, in the order they are fitted.
 enum class ServeConstant {
-  kProduct,  ///< products and attention of prompts take this times what the measured curves say
+  kProduct,  ///< products of answers take this times what the measured curves say
+  kPrompt,   ///< products and attention of steps with prompts do
   kMemory,   ///< share of the memory's bandwidth that the cache and row ops are read with
   kLaunch,   ///< seconds that launching a layer takes at least in a step with prompts, which no graph holds
   kCollective,  ///< seconds that a collective takes besides its bytes
   kStep,        ///< seconds of a step that belong to no layer
-  kSequence,    ///< seconds of the host for each token that is given out, beside the accelerators
 };
 inline constexpr int kServeConstants = 6;
 using ServeConstants = std::array<double, kServeConstants>;
 
+/// Seconds of the host for each token that is given out, beside the accelerators: what bounds a step of
+/// hundreds of answers, and alike (41 to 50 us) where it was fitted by stack.
+inline constexpr double kHostSeconds = 45e-6;
+
 /// Where fits start, and what an unknown stack takes: near the medians of the fitted stacks.
-inline constexpr ServeConstants kTypicalServing = {0.95, 0.75, 0.6e-3, 5e-6, 1e-3, 45e-6};
+inline constexpr ServeConstants kTypicalServing = {0.95, 1.1, 0.75, 0.6e-3, 5e-6, 1e-3};
 
 /// How prompts and answers share steps.
 enum class StepPolicy {

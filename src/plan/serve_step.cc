@@ -31,9 +31,10 @@ double cached_elements(const spec::ModelConfig& part) {
 double serve_seconds(const ServeStep& s, const ServeConstants& c) {
   const auto at = [&](ServeConstant name) { return c[static_cast<int>(name)]; };
   const double accelerators = s.products * at(ServeConstant::kProduct) +
+                              s.prompt_products * at(ServeConstant::kPrompt) +
                               s.memory / at(ServeConstant::kMemory) + s.network +
                               s.collectives * at(ServeConstant::kCollective) + at(ServeConstant::kStep);
-  return std::max({accelerators, launch_seconds(s, c), s.answers * at(ServeConstant::kSequence)});
+  return std::max({accelerators, launch_seconds(s, c), s.answers * kHostSeconds});
 }
 
 base::Result<ServeCosts> ServeCosts::make(Tracer& tracer, const ServeSplit& split, const Accelerator& a,
@@ -167,10 +168,11 @@ ServeStep ServeCosts::added(const StepLoad& load) {
   const auto key = static_cast<std::int64_t>(rows) * (1 << 20) + static_cast<std::int64_t>(wanted);
   const auto [found, fresh] = known_.try_emplace(key);
   if (fresh) found->second = {product_seconds(rows, wanted), network_seconds(rows)};
-  s.products = found->second.first, s.network = found->second.second;
+  (load.prompts > 0 ? s.prompt_products : s.products) = found->second.first;
+  s.network = found->second.second;
   if (load.prompt_pairs > 0) {
     const CurveValue v = Curves::shipped().attention_share(a_, std::max(1.0, load.prompt_seen));
-    s.products += load.prompt_pairs / split_.pipeline * pair_flops_ / (peak16_ * v.value);
+    s.prompt_products += load.prompt_pairs / split_.pipeline * pair_flops_ / (peak16_ * v.value);
   }
   s.memory = (load.cached / split_.pipeline * cache_ * split_.pipeline + rows * rows_) / memory_;
   return s;

@@ -32,7 +32,8 @@ struct StepLoad {
 
 /// Seconds when all constants are one.
 struct ServeStep {
-  double products = 0, memory = 0, network = 0;
+  double products = 0, prompt_products = 0;  ///< of steps without prompts and with them
+  double memory = 0, network = 0;
   double collectives = 0, answers = 0;
   double launches = 0;  ///< of layers, in a step with prompts
 };

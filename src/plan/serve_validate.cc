@@ -45,7 +45,7 @@ ServeSamples samples_of(const std::vector<ServingRow>& known, Deployments& deplo
     if (!costs.ok() || !memory.ok()) continue;
     samples[stack.name][row.group()].push_back(
         {serve_basis(**costs, stack, row.load, *memory), row.output_token,
-         row.load.shortest < 1 && row.load.concurrency <= 16 ? row.first_token : 0});
+         row.load.shortest < 1 && row.load.concurrency <= 64 ? row.first_token : 0});
   }
   return samples;
 }

@@ -29,19 +29,22 @@ ServeBasis serve_basis(ServeCosts& costs, const ServeStack& stack, ServeLoad loa
   const double together = std::clamp(std::floor(stack.step_tokens / load.input), 1.0, b.batch);
   const double pairs = load.input * (load.input + 1) / 2;
   b.prompt = costs.added({0, 0, together * load.input, together * pairs, load.input});
-  b.together = load.shortest < 1 ? 1 : together;
-  for (double* part : {&b.prompt.products, &b.prompt.memory, &b.prompt.network}) *part /= together;
+  b.receive = load.receive;
+  const double meanwhile = std::clamp(b.batch * load.receive / load.output, 1.0, together);
+  b.together = load.shortest < 1 ? meanwhile : together;
+  for (double* part : {&b.prompt.prompt_products, &b.prompt.memory, &b.prompt.network}) *part /= together;
   return b;
 }
 
 double prompt_seconds(const ServeStep& p, const ServeConstants& c) {
-  return p.products * c[static_cast<int>(ServeConstant::kProduct)] +
+  return p.prompt_products * c[static_cast<int>(ServeConstant::kPrompt)] +
          p.memory / c[static_cast<int>(ServeConstant::kMemory)] + p.network;
 }
 
 double first_token_seconds(const ServeBasis& b, const ServeConstants& c) {
   const double step = serve_seconds(b.answers, c);
-  return step / 2 + std::max(step + b.stages * prompt_seconds(b.prompt, c), launch_seconds(b.prompt, c));
+  return b.receive * step / 2 +
+         std::max(step + b.stages * prompt_seconds(b.prompt, c), launch_seconds(b.prompt, c));
 }
 
 double output_token_seconds(const ServeBasis& b, const ServeConstants& c) {

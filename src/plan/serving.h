@@ -12,6 +12,7 @@ struct ServeLoad {
   double input = 1024, output = 1024;  ///< tokens
   double concurrency = 1;              ///< in flight, of one group of ranks
   double shortest = 1;                 ///< lengths are even between this share of the stated ones and these
+  double receive = 1;                  ///< steps of answers between looks at what has arrived
   double running = 0;                  ///< most that are computed at a time; 0: as many as fit
   double rate = 0;                     ///< requests a second; 0: each that ends is followed by another
 };
@@ -25,6 +26,7 @@ struct ServeBasis {
   ServeStep answers;    ///< a step without prompts
   ServeStep prompt;     ///< what one prompt adds to steps
   double batch = 1;     ///< sequences of a step; fewer than wanted where the cache is full
+  double receive = 1;   ///< as of the load
   double share = 1;     ///< of the prompts run during an answer that hold it up
   double stages = 1;    ///< a prompt passes them one after the other
   double together = 1;  ///< prompts that share a step's launches

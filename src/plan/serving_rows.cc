@@ -188,6 +188,10 @@ ServingRow read_row(const CsvFields& f, int number) {
   // InferenceX draws lengths from 0.8 of the stated ones up (--random-range-ratio); its rows have dates.
   row.load.shortest =
       f.has("source", "id=20") || f.has("source", "id=dsr1") || f.has("source", "id=gptoss") ? 0.8 : 1;
+  // Its recipes for SGLang look for requests every 10 steps of answers, and every 30 from 16 in flight on
+  // (--scheduler-recv-interval).
+  if (row.load.shortest < 1 && row.system.starts_with("sglang"))
+    row.load.receive = f.number("concurrency") >= 16 ? 30 : 10;
   bool listed = false;
   row.problem = problem_of(f, row, listed);
   row.scored = !listed && !row.set.empty();

@@ -106,6 +106,19 @@ TEST(Simulation, ArrivalsFasterThanServiceQueue) {
   EXPECT_GE(busy.first_token_99, busy.first_token);
 }
 
+TEST(Simulation, WhatIsLookedForSeldomWaits) {
+  ServeCosts costs = costs_of("llama-3-8b", {});
+  const ServeStack stack = serve_stack_of("sglang");
+  ServeLoad load{512, 512, 16};
+  load.shortest = 0.8;
+  const Served often = simulate_serving(costs, stack, kTypicalServing, load, kMemory, 160);
+  load.receive = 30;
+  const Served seldom = simulate_serving(costs, stack, kTypicalServing, load, kMemory, 160);
+  // Half of 30 steps on average.
+  const double step = serve_seconds(costs.step({16, 16 * 700, 0, 0, 0}), kTypicalServing);
+  EXPECT_NEAR(seldom.first_token - often.first_token, 15 * step, 8 * step);
+}
+
 TEST(ServingRows, SayWhatTheyAre) {
   const std::string head =
       "system,model,accelerator,count,precision,scenario,input_len,output_len,concurrency,throughput_tok_s,"
@@ -152,6 +165,7 @@ TEST_F(ShippedRows, AreServedAsMeasured) {
   EXPECT_LE(value(scores, "serve-dense", "TPOT MAPE %, closed form"), 14);
   EXPECT_LE(value(scores, "serve-moe", "TPOT MAPE %, closed form"), 20);
   EXPECT_LE(value(scores, "serve-moe", "TPOT MAPE %, simulated"), 20);
+  EXPECT_LE(value(scores, "serve-ttft", "TTFT median error %, simulated"), 30);
   EXPECT_LE(value(scores, "serve-mlperf", "median error %"), 15);
   for (const SetScore& s : scores) EXPECT_LE(s.unpredicted, 5) << s.set;
 }
