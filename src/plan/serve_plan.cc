@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <tuple>
 
 #include "plan/memory.h"
 #include "plan/shipped.h"
@@ -125,8 +126,10 @@ std::vector<ServeSplit> splits_of(const ServeSetting& s) {
       if (asked(s.job.tp, 1)) list.push_back(split);
     }
   }
-  std::stable_sort(list.begin(), list.end(),
-                   [](const auto& a, const auto& b) { return a.ranks() < b.ranks(); });
+  const auto key = [](const ServeSplit& p) {
+    return std::tuple(p.ranks(), p.pipeline, p.attention, p.expert);
+  };
+  std::sort(list.begin(), list.end(), [&](const auto& a, const auto& b) { return key(a) < key(b); });
   return list;
 }
 
