@@ -33,6 +33,9 @@ expect bench -- : --json --threads
 expect train -- : --data --minutes --resume --dry-run --schedule-peak
 expect train --tokenizer-kind c : characters
 expect eval -- : --text --tasks --shots --second-half --json --kv-type
+expect plan '' : estimate search network claims catalog validate
+expect plan network -- : --topology --nodes --switch-power --json
+expect plan network --topology r : rail
 expect pull '' : hf: pip:
 # Every verb that the program's help lists is one that the completion knows.
 for verb in $("$program" --help | awk '/^ +[a-z]+  / {print $1}'); do

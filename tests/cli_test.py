@@ -438,6 +438,32 @@ class Plan(unittest.TestCase):
         self.assertEqual((dear.returncode, dear.stdout), (1, ""))
         self.assertIn("the usd of the plans are not known", dear.stderr)
 
+    def test_a_network_has_counts_and_checks_or_one_clear_line(self):
+        rail = ["--topology", "rail", "--switch", "qm9700", "--nic", "400 Gb/s"]
+        answer = json.loads(run("plan", "network", "--nodes", "1024", *rail, "--json").stdout)
+        self.assertEqual([tier["switches"] for tier in answer["tiers"]], [256, 256, 128])
+        self.assertTrue(answer["non_blocking"] and all(check["ok"] for check in answer["checks"]))
+        self.assertEqual(answer["figures"]["cables"]["value"], 3 * 8192)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "network.json"
+            file.write_text('{"nodes": 1024, "nic": "400 Gb/s",\n "radix": 64, "switch-power": "1 kW"}')
+            lines = run("plan", "network", "--network", file, "--csv").stdout.splitlines()
+            self.assertIn("switches: core,128,128,128,,extrapolated", lines)
+            self.assertRegex("\n".join(lines), r"\nwatts,[\d.e+]+,")
+            file.write_text('{"nodes": 1024, "nic": "400 Gb/s",\n "radius": 64}')
+            self.assertIn("network.json:2: there is no field", run("plan", "network", "--network", file).stderr)
+        self.assertIn("non-blocking: yes", run("plan", "network", "--nodes", "128", *rail).stdout)
+        for flags, part in (
+            (["--nodes", "1024", "--tiers", "2"], "--tiers 3 would, with 640 switches"),
+            (["--nodes", "9000"], "--nodes 8192 would do"),
+            (["--nodes", "16", "--nic-power", "25"], "needs a unit"),
+            (["--nodes", "16", "--spine-switch", "SN9"], "SN5600"),
+        ):
+            done = run("plan", "network", *rail, *flags)
+            self.assertEqual((done.returncode, done.stdout), (1, ""), flags)
+            self.assertRegex(done.stderr, r"\Atokenworks: [^\n]*\n\Z")
+            self.assertIn(part, done.stderr)
+
     def test_claims_are_found_from_any_folder(self):
         with tempfile.TemporaryDirectory() as folder:
             lines = run("plan", "claims", "--json", cwd=folder).stdout.splitlines()

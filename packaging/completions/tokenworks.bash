@@ -23,6 +23,7 @@ _tokenworks_values() {
     --kv-type) echo "f16 bf16 int8 f32" ;;
     --log-format) echo "text json" ;;
     --log-level) echo "trace debug info warn error off" ;;
+    --topology) echo "fat-tree rail torus dragonfly" ;;
     --host) echo "127.0.0.1 0.0.0.0 ::1 ::" ;;
   esac
 }
@@ -35,12 +36,18 @@ _tokenworks() {
     mapfile -t COMPREPLY < <(compgen -W "$_tokenworks_verbs" -- "$word")
     return
   fi
+  if ((COMP_CWORD == 2)) && [[ $verb == plan && $word != -* ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "$("$program" plan --help 2>/dev/null | awk '/^  [a-z]+  / {print $1}')" -- "$word")
+    return
+  fi
   values=$(_tokenworks_values "$previous")
   if [[ -n $values ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$values" -- "$word")
   elif [[ $word == -* ]]; then
-    if ((COMP_CWORD == 1)); then verb=; fi
-    mapfile -t COMPREPLY < <(compgen -W "$(_tokenworks_flags "$program" ${verb:+"$verb"})" -- "$word")
+    local path=("$verb")
+    if ((COMP_CWORD == 1)); then path=(); fi
+    if ((COMP_CWORD > 2)) && [[ $verb == plan ]]; then path=(plan "${COMP_WORDS[2]}"); fi
+    mapfile -t COMPREPLY < <(compgen -W "$(_tokenworks_flags "$program" "${path[@]}")" -- "$word")
   elif [[ $verb == pull && $previous == pull && $word != [./]* ]]; then
     mapfile -t COMPREPLY < <(compgen -W "hf: pip: http:// https://" -- "$word")
   else

@@ -5,12 +5,14 @@
 namespace tw::cli {
 
 void add_plan(CLI::App& app, int& exit_code) {
-  CLI::App* verb = app.add_subcommand(
-      "plan", "Say what a model costs on machines one does not have: training and serving plans.");
+  CLI::App* verb = app.add_subcommand("plan",
+                                      "Say what a model costs on machines one does not have: training and "
+                                      "serving plans, networks.");
   verb->require_subcommand(1);
   add_plan_estimate(*verb, exit_code);
   add_plan_search(*verb, exit_code);
   add_plan_serve(*verb, exit_code);
+  add_plan_network(*verb, exit_code);
   add_plan_claims(*verb, exit_code);
   add_plan_catalog(*verb, exit_code);
   add_plan_validate(*verb, exit_code);

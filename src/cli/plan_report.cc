@@ -1,5 +1,7 @@
 #include "cli/plan_report.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include "plan/csv.h"
@@ -13,6 +15,7 @@ std::string bytes_text(double bytes) {
 
 std::string number_text(double value) {
   const double size = std::fabs(value);
+  if (value == std::round(value) && size < 1e6) return fmt::format("{:.0f}", value);
   if (size >= 1e6) return fmt::format("{:.3g}", value);
   return size >= 1000 ? fmt::format("{:.0f}", value)
                       : fmt::format("{:.{}f}", value,
@@ -61,14 +64,17 @@ std::vector<std::pair<const char*, double>> memory_parts(const plan::StageMemory
 }
 
 void print_figures(const std::vector<plan::Figure>& figures) {
-  std::printf("\n%-22s %10s %10s %10s  %-18s %-13s %s\n", "", "value", "low", "high", "unit", "provenance",
-              "how");
+  std::size_t width = 22;
+  for (const plan::Figure& f : figures) width = std::max(width, f.title.size());
+  const auto title = static_cast<int>(width);
+  std::printf("%-*s %10s %10s %10s  %-18s %-13s %s\n", title, "", "value", "low", "high", "unit",
+              "provenance", "how");
   for (const plan::Figure& f : figures) {
     if (!f.value) {
-      std::printf("%-22s %10s  %s\n", f.title.c_str(), "-", f.missing.c_str());
+      std::printf("%-*s %10s  %s\n", title, f.title.c_str(), "-", f.missing.c_str());
       continue;
     }
-    std::printf("%-22s %10s %10s %10s  %-18s %-13s %s\n", f.title.c_str(),
+    std::printf("%-*s %10s %10s %10s  %-18s %-13s %s\n", title, f.title.c_str(),
                 number_text(f.value->value).c_str(), number_text(f.value->low).c_str(),
                 number_text(f.value->high).c_str(), f.value->unit.c_str(),
                 std::string(plan::provenance_name(f.value->provenance)).c_str(), f.how.c_str());
@@ -89,6 +95,7 @@ void print_estimate(const plan::Setting& s, const plan::Estimate& e) {
                 s.stack.stack.name.c_str(), s.stack.rows, 100 * s.stack.error);
   else
     std::printf("software: typical constants (no measured runs of such a stack)\n");
+  std::printf("\n");
   print_figures(e.figures);
   print_parts("A step's time", e.step.total(), time_parts(e.step), false);
   const plan::StageMemory& fullest = e.stages[e.fullest];

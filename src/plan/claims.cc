@@ -1,10 +1,12 @@
 #include "plan/claims.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "plan/estimate.h"
 #include "plan/expression.h"
+#include "plan/network.h"
 #include "spec/field_file.h"
 #include "spec/measure.h"
 
@@ -145,6 +147,15 @@ class Reader {
     if (name == "goodput" && arguments.size() == 4) {
       TW_ASSIGN_OR_RETURN(const Goodput g, goodput(arguments[0], arguments[1], arguments[2], arguments[3]));
       return g.share;
+    }
+    if (name == "fat_tree" && arguments.size() == 3) {
+      int whole[3];
+      for (int i = 0; i < 3; ++i) {
+        if (arguments[i] != std::floor(arguments[i]) || arguments[i] < 1 || arguments[i] > 1e6)
+          return base::error(Code::kInvalidArgument, "fat_tree wants whole numbers: tiers, ports, ports");
+        whole[i] = static_cast<int>(arguments[i]);
+      }
+      return fat_tree_reach(whole[0], whole[1], whole[2]);
     }
     if (!arguments.empty())
       return base::error(Code::kNotFound, "there is no function \"{}\" of {}", name, arguments.size());

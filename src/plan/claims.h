@@ -38,7 +38,8 @@ struct ClaimResult {
 /// Recomputes a claim. Its file has: claim, source, models {alias: preset}, inputs and assume {name: number
 /// or "15 MW"}, steps [[name, formula, unit]], checks [{text, value, low, high, by, needs}]. Formulas see
 /// inputs, assumptions, earlier steps, the catalogue (H100.bf16_dense_tflops), models (alias.parameters,
-/// alias.active, alias.flops_per_token) and goodput(nodes, failures, checkpoint seconds, restart seconds).
+/// alias.active, alias.flops_per_token), goodput(nodes, failures, checkpoint seconds, restart seconds) and
+/// fat_tree(tiers, leaf ports, spine ports), the endpoints that it reaches.
 /// Errors name the file and the field.
 base::Result<ClaimResult> check_claim(const std::string& file, std::string_view json);
 

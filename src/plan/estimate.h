@@ -1,23 +1,14 @@
 // What one plan costs: time, memory, power, energy and money, each with range and provenance.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
+#include "plan/figure.h"
 #include "plan/memory.h"
 #include "plan/setting.h"
 
 namespace tw::plan {
-
-/// One number of an answer, or why there is none.
-struct Figure {
-  std::string key;    ///< for programs: "step_seconds"
-  std::string title;  ///< for people: "a step"
-  std::optional<Quantity> value;
-  std::string missing;  ///< why there is none
-  std::string how;      ///< the formula in a few words
-};
 
 struct Estimate {
   spec::ParallelPlan plan;

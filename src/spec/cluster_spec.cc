@@ -1,14 +1,8 @@
 #include "spec/cluster_spec.h"
 
+#include "spec/range.h"
+
 namespace tw::spec {
-namespace {
-
-base::Status in_range(const char* name, double value, double low, double high) {
-  if (value >= low && value <= high) return base::Ok{};  // a NaN is neither
-  return base::error(base::Code::kInvalidArgument, "{} is {}, but must be {} to {}", name, value, low, high);
-}
-
-}  // namespace
 
 base::Status ClusterSpec::validate() const {
   if (accelerator.empty())
