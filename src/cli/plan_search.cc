@@ -258,6 +258,7 @@ base::Result<std::vector<Answer>> answers_of(const Options& options) {
     plan::Setting one = setting;
     one.cluster.accelerators = count;
     TW_RETURN_IF_ERROR(one.cluster.validate());
+    TW_RETURN_IF_ERROR(one.check_slices());
     TW_ASSIGN_OR_RETURN(Answer answer, search_one(std::move(one), team));
     answers.push_back(std::move(answer));
   }

@@ -225,7 +225,7 @@ base::Result<Estimate> estimate(const Setting& s, const spec::ParallelPlan& plan
   TW_ASSIGN_OR_RETURN(const Quantity memory, s.memory());
   Tracer tracer(model);
   TW_ASSIGN_OR_RETURN(const StepBasis basis,
-                      step_basis(tracer, s.training, plan, s.accelerator, s.stack.stack));
+                      step_basis(tracer, s.training, plan, s.accelerator, s.stack.stack, s.fabric));
   TW_ASSIGN_OR_RETURN(const BlockTrace* trace,
                       tracer.get(plan_sharding(plan), {plan.micro_batch, s.training.sequence, 0}));
   Estimate e;

@@ -183,7 +183,7 @@ class Worker {
       for (int i = 0; i < 3; ++i) {
         p.zero = i == 2 ? 3 : i;
         TW_ASSIGN_OR_RETURN(st.replicas[i], replicas_basis(s_.model.config, **one, s_.training, p,
-                                                           s_.accelerator, s_.stack.stack));
+                                                           s_.accelerator, s_.stack.stack, s_.fabric));
       }
       for (const int mb : space_.micro_batches(st)) by_micro_batch[mb].push_back(&st);
     }
@@ -229,8 +229,8 @@ base::Status Worker::run_micro_batch(spec::ParallelPlan p, const std::vector<Sta
     const int near = st->near_experts ? 1 : 0;
     for (int r = 0; r < 3 && !known[near]; ++r) {
       p.recompute = static_cast<spec::Recompute>(r);
-      TW_ASSIGN_OR_RETURN(layers[near][r],
-                          layers_basis(model, *trace, s_.training, p, s_.accelerator, s_.stack.stack));
+      TW_ASSIGN_OR_RETURN(layers[near][r], layers_basis(model, *trace, s_.training, p, s_.accelerator,
+                                                        s_.stack.stack, s_.fabric));
     }
     known[near] = true;
     const auto m = static_cast<double>(p.micro_batches(s_.job.batch));

@@ -16,6 +16,21 @@ std::string usual_stack(const Accelerator& a) {
   return {};
 }
 
+base::Result<Fabric> fabric_of(const spec::ClusterSpec& c, const Accelerator& a) {
+  Fabric f;
+  f.dragonfly = c.network == "dragonfly";
+  f.group = c.group, f.oversubscription = c.oversubscription, f.reduces = c.in_network_reduction;
+  if (c.network != "torus") return f;
+  TW_ASSIGN_OR_RETURN(f.torus, parse_torus(c.torus));
+  f.torus_link = c.torus_link.value;
+  if (c.torus_link.given) return f;
+  const auto all = a.get(Field::kScaleUpBandwidth);
+  if (!all.ok())
+    return base::error(base::Code::kNotFound, "{}: give --torus-link \"50 GB/s\"", all.error().message);
+  f.torus_link = all->value * 1e9 / (2.0 * static_cast<double>(f.torus.sizes.size()));
+  return f;
+}
+
 }  // namespace
 
 const std::vector<TrainingRow>& shipped_rows() {
@@ -47,6 +62,15 @@ base::Result<Accelerator> accelerator_of(const spec::ClusterSpec& cluster) {
   return a;
 }
 
+base::Status Setting::check_slices() const {
+  if (fabric.torus.sizes.empty()) return base::Ok{};
+  const std::int64_t places = fabric.torus.places(), n = cluster.accelerators;
+  if (n % places == 0) return base::Ok{};
+  return base::error(base::Code::kInvalidArgument,
+                     "{} accelerators are no whole number of slices of {}: {} would be", n, cluster.torus,
+                     (n + places - 1) / places * places);
+}
+
 int Setting::nodes() const {
   const std::int64_t of_one = cluster.per_node > 0 ? cluster.per_node : 8;
   return static_cast<int>((cluster.accelerators + of_one - 1) / of_one);
@@ -61,8 +85,14 @@ double Setting::spread(Provenance curves) const {
 base::Result<Setting> make_setting(PlannedModel model, spec::TrainJob job, spec::ClusterSpec cluster) {
   TW_RETURN_IF_ERROR(cluster.validate());
   TW_RETURN_IF_ERROR(job.validate());
+  TW_ASSIGN_OR_RETURN(const Accelerator* found, Catalogue::shipped().find(cluster.accelerator));
   TW_ASSIGN_OR_RETURN(Accelerator accelerator, accelerator_of(cluster));
-  Setting s{std::move(model), std::move(job), std::move(cluster), std::move(accelerator), {}, {}};
+  Setting s{std::move(model), std::move(job), std::move(cluster), std::move(accelerator), {}, {}, {}};
+  TW_ASSIGN_OR_RETURN(s.fabric, fabric_of(s.cluster, *found));
+  TW_RETURN_IF_ERROR(s.check_slices());
+  if (!s.fabric.torus.sizes.empty())
+    s.accelerator.values[static_cast<int>(Field::kScaleUpDomain)] =
+        static_cast<double>(s.fabric.torus.places());
   s.training.sequence = s.job.sequence;
   s.training.global_batch = s.job.batch;
   s.training.precision = s.job.precision == "fp8"   ? Precision::kFp8

@@ -1,6 +1,7 @@
 // A question to the planner, complete and checked: model, job, cluster, and the software's constants.
 #pragma once
 
+#include "plan/collective.h"
 #include "plan/presets.h"
 #include "plan/validate.h"
 #include "spec/cluster_spec.h"
@@ -15,10 +16,13 @@ struct Setting {
   Accelerator accelerator;  ///< the catalogue's with what the cluster says instead
   FittedStack stack;
   TrainingJob training;
+  Fabric fabric;
 
   /// Bytes of one accelerator. Memory parts come in powers of two: the catalogue's GB are 2^30 bytes.
   base::Result<Quantity> memory() const;
   int nodes() const;
+  /// Whether the accelerators are whole slices of the torus, if there is one.
+  base::Status check_slices() const;
   /// Relative error to expect of a step's time when the curves are this sure.
   double spread(Provenance curves) const;
 };

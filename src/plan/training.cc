@@ -21,6 +21,9 @@ constexpr double kFusedBackward = 2.5;
 constexpr double kRowsBackward = 1.5;
 /// What a send takes at least.
 constexpr double kSendFloor = 20e-6;
+/// Of a torus's links that collectives reach, and a hop's time (jax-ml.github.io/scaling-book: 90 of 100
+/// GB/s, about a microsecond).
+constexpr double kTorusShare = 0.9, kTorusHop = 1e-6;
 /// Adam in mixed precision: bytes read and written for a parameter.
 constexpr double kOptimizerBytes = 34;
 
@@ -28,8 +31,8 @@ constexpr double kOptimizerBytes = 34;
 class Pricer {
  public:
   static base::Result<Pricer> make(const TrainingJob& job, const spec::ParallelPlan& plan,
-                                   const Accelerator& a, const Stack& stack) {
-    Pricer p(job, plan, a, stack);
+                                   const Accelerator& a, const Stack& stack, const Fabric& fabric) {
+    Pricer p(job, plan, a, stack, fabric);
     TW_ASSIGN_OR_RETURN(const Quantity sixteen, sixteen_bit(a));
     p.peak16_ = sixteen.value * 1e12;
     p.peak_ = p.peak16_;
@@ -71,6 +74,7 @@ class Pricer {
     Pass pass;
     if (ranks <= 1 || bytes <= 0) return pass;
     pass.collectives = 1;
+    if (!fabric_.torus.sizes.empty()) return meet_on_torus(kind, ranks, stride, bytes);
     const double inner = std::clamp(std::floor(domain_ / stride), 1.0, ranks);
     if (inner >= ranks) {
       const CurveValue v = curves_.collective_seconds(a_, kind, static_cast<int>(ranks), bytes);
@@ -78,17 +82,12 @@ class Pricer {
       provenance = weaker(provenance, v.provenance);
       return pass;
     }
-    if (kind == ops::Collective::kAllToAll) {
-      pass.network = bytes * (ranks - inner) / ranks / nic_;
-    } else {
-      // A ring enters and leaves each node once, through the NICs of all its ranks there.
-      const double way = kind == ops::Collective::kAllReduce ? 2 : 1;
-      pass.network = way * (ranks - 1) / ranks * bytes / (inner * nic_);
-    }
+    pass.network = network_seconds(fabric_, kind, ranks, stride, inner, bytes, nic_);
     return pass;
   }
 
   double seconds_of_send(double bytes, bool inside) const {
+    if (inside && !fabric_.torus.sizes.empty()) return bytes / fabric_.torus_link;
     return inside ? bytes / (a_[Field::kScaleUpBandwidth].value_or(25) * 1e9) : bytes / nic_;
   }
   double memory_rate() const { return memory_; }
@@ -97,8 +96,21 @@ class Pricer {
   Provenance provenance = Provenance::kMeasured;
 
  private:
-  Pricer(const TrainingJob& job, const spec::ParallelPlan& plan, const Accelerator& a, const Stack& stack)
-      : job_(job), plan_(plan), a_(a), stack_(stack), curves_(Curves::shipped()) {}
+  Pricer(const TrainingJob& job, const spec::ParallelPlan& plan, const Accelerator& a, const Stack& stack,
+         const Fabric& fabric)
+      : job_(job), plan_(plan), a_(a), stack_(stack), fabric_(fabric), curves_(Curves::shipped()) {}
+
+  Pass meet_on_torus(ops::Collective kind, double ranks, double stride, double bytes) {
+    const auto n = static_cast<std::int64_t>(ranks), apart = static_cast<std::int64_t>(stride);
+    const SliceSeconds s = slices_seconds(fabric_, kind, n, apart, bytes, nic_);
+    const std::int64_t inner = std::clamp<std::int64_t>(fabric_.torus.places() / apart, 1, n);
+    Pass pass;
+    pass.collectives = 1;
+    pass.inside = s.inside / kTorusShare + torus_part(fabric_.torus, apart, inner).hops * kTorusHop;
+    pass.network = s.network;
+    provenance = weaker(provenance, Provenance::kExtrapolated);
+    return pass;
+  }
 
   static base::Result<Quantity> sixteen_bit(const Accelerator& a) {
     return a[Field::kBf16] ? a.get(Field::kBf16) : a.get(Field::kFp16);
@@ -165,6 +177,7 @@ class Pricer {
   const spec::ParallelPlan& plan_;
   const Accelerator& a_;
   const Stack& stack_;
+  const Fabric& fabric_;
   const Curves& curves_;
   double peak_ = 0, peak16_ = 0, memory_ = 0, domain_ = 1, nic_ = 1;
 };
@@ -208,8 +221,9 @@ LayerSeconds layer_seconds(const LayerBasis& layer, const Constants& c) {
 
 base::Result<LayersBasis> layers_basis(const spec::ModelConfig& model, const BlockTrace& trace,
                                        const TrainingJob& job, const spec::ParallelPlan& plan,
-                                       const Accelerator& accelerator, const Stack& stack) {
-  TW_ASSIGN_OR_RETURN(Pricer pricer, Pricer::make(job, plan, accelerator, stack));
+                                       const Accelerator& accelerator, const Stack& stack,
+                                       const Fabric& fabric) {
+  TW_ASSIGN_OR_RETURN(Pricer pricer, Pricer::make(job, plan, accelerator, stack, fabric));
   const double layers = static_cast<double>(model.layers), dense = dense_layers(model);
   LayersBasis b;
   b.dense = layer_basis(pricer, trace.dense, dense, plan, false);
@@ -229,8 +243,9 @@ base::Result<LayersBasis> layers_basis(const spec::ModelConfig& model, const Blo
 
 base::Result<ReplicasBasis> replicas_basis(const spec::ModelConfig& model, const BlockTrace& trace,
                                            const TrainingJob& job, const spec::ParallelPlan& plan,
-                                           const Accelerator& accelerator, const Stack& stack) {
-  TW_ASSIGN_OR_RETURN(Pricer pricer, Pricer::make(job, plan, accelerator, stack));
+                                           const Accelerator& accelerator, const Stack& stack,
+                                           const Fabric& fabric) {
+  TW_ASSIGN_OR_RETURN(Pricer pricer, Pricer::make(job, plan, accelerator, stack, fabric));
   const double layers = static_cast<double>(model.layers), dense = dense_layers(model);
   const double replicas = static_cast<double>(plan.data) * plan.context;
   ReplicasBasis b;
@@ -258,14 +273,14 @@ base::Result<ReplicasBasis> replicas_basis(const spec::ModelConfig& model, const
 }
 
 base::Result<StepBasis> step_basis(Tracer& tracer, const TrainingJob& job, const spec::ParallelPlan& plan,
-                                   const Accelerator& accelerator, const Stack& stack) {
+                                   const Accelerator& accelerator, const Stack& stack, const Fabric& fabric) {
   TW_ASSIGN_OR_RETURN(const BlockTrace* trace,
                       tracer.get(plan_sharding(plan), {plan.micro_batch, job.sequence, 0}));
   StepBasis b;
   TW_ASSIGN_OR_RETURN(static_cast<LayersBasis&>(b),
-                      layers_basis(tracer.model(), *trace, job, plan, accelerator, stack));
+                      layers_basis(tracer.model(), *trace, job, plan, accelerator, stack, fabric));
   TW_ASSIGN_OR_RETURN(static_cast<ReplicasBasis&>(b),
-                      replicas_basis(tracer.model(), *trace, job, plan, accelerator, stack));
+                      replicas_basis(tracer.model(), *trace, job, plan, accelerator, stack, fabric));
   b.layers = static_cast<double>(tracer.model().layers);
   b.pipeline = plan.pipeline;
   b.interleave = plan.interleave;

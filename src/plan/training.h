@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "plan/collective.h"
 #include "plan/curves.h"
 #include "plan/stack.h"
 #include "plan/trace.h"
@@ -77,15 +78,18 @@ struct StepTime {
 /// REQUIRES: plan.validate() is ok for the model and the batch. Fails when the model does not divide, or
 /// naming the number that the catalogue lacks.
 base::Result<StepBasis> step_basis(Tracer& tracer, const TrainingJob& job, const spec::ParallelPlan& plan,
-                                   const Accelerator& accelerator, const Stack& stack);
+                                   const Accelerator& accelerator, const Stack& stack,
+                                   const Fabric& fabric = {});
 
 /// The two parts by themselves, for searches. `trace` is of the plan's division and micro-batch.
 base::Result<LayersBasis> layers_basis(const spec::ModelConfig& model, const BlockTrace& trace,
                                        const TrainingJob& job, const spec::ParallelPlan& plan,
-                                       const Accelerator& accelerator, const Stack& stack);
+                                       const Accelerator& accelerator, const Stack& stack,
+                                       const Fabric& fabric = {});
 base::Result<ReplicasBasis> replicas_basis(const spec::ModelConfig& model, const BlockTrace& trace,
                                            const TrainingJob& job, const spec::ParallelPlan& plan,
-                                           const Accelerator& accelerator, const Stack& stack);
+                                           const Accelerator& accelerator, const Stack& stack,
+                                           const Fabric& fabric = {});
 
 /// A layer's forward, and its recomputation with backward, for one micro-batch.
 struct LayerSeconds {

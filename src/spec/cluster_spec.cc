@@ -11,6 +11,17 @@ base::Status ClusterSpec::validate() const {
   TW_RETURN_IF_ERROR(in_range("accelerators", static_cast<double>(accelerators), 1, 1 << 22));
   TW_RETURN_IF_ERROR(in_range("per-node", per_node, 0, 1 << 16));
   TW_RETURN_IF_ERROR(in_range("scale-up", scale_up, 0, 1 << 22));
+  if (network != "fat-tree" && network != "torus" && network != "dragonfly")
+    return base::error(base::Code::kInvalidArgument,
+                       "network is \"{}\", but must be fat-tree, torus or dragonfly", network);
+  if (network == "torus" && torus.empty())
+    return base::error(base::Code::kInvalidArgument, "a torus needs the sizes of a slice: --torus 8x8x16");
+  if (network != "torus" && !torus.empty())
+    return base::error(base::Code::kInvalidArgument, "torus {} is given, but network is {}: --network torus?",
+                       torus, network);
+  if (torus_link.given) TW_RETURN_IF_ERROR(in_range("torus-link, in bytes/s,", torus_link.value, 1, 1e15));
+  TW_RETURN_IF_ERROR(in_range("group", static_cast<double>(group), 0, 1 << 22));
+  TW_RETURN_IF_ERROR(in_range("oversubscription", oversubscription, 1, 1000));
   TW_RETURN_IF_ERROR(in_range("pue", pue, 1, 10));
   TW_RETURN_IF_ERROR(in_range("failures", failures, 0, 1e5));
   TW_RETURN_IF_ERROR(in_range("checkpoint, in seconds,", checkpoint.value, 0, 1e6));

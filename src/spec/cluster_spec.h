@@ -18,6 +18,12 @@ struct ClusterSpec {
   Measure<Dimension::kWatts> power;
   Measure<Dimension::kWatts> host_power{450, false};
   Measure<Dimension::kWatts> network_power{50, false};
+  std::string network = "fat-tree";
+  std::string torus;  ///< sizes of a slice, such as 8x8x16
+  Measure<Dimension::kBytesPerSecond> torus_link;
+  std::int64_t group = 0;
+  double oversubscription = 1;
+  bool in_network_reduction = false;
   double pue = 1.25;
   double failures = 3.8;
   Measure<Dimension::kSeconds> checkpoint{30, false};
@@ -41,6 +47,13 @@ struct ClusterSpec {
     v("power", c.power, "of one accelerator at full load, such as \"700 W\" (default: the catalogue's)");
     v("host-power", c.host_power, "of processors, memory and fans, for each accelerator (default: 450 W)");
     v("network-power", c.network_power, "of NICs, switches and optics, for each accelerator (default: 50 W)");
+    v("network", c.network, "fat-tree, torus or dragonfly (default: fat-tree)");
+    v("torus", c.torus, "sizes of a slice of a torus, such as 8x8x16; slices meet over the NICs");
+    v("torus-link", c.torus_link,
+      "of a link and direction, such as \"50 GB/s\" (default: the catalogue's scale-up over the links)");
+    v("group", c.group, "accelerators below one leaf, pod or dragonfly group (default: all)");
+    v("oversubscription", c.oversubscription, "what a group could send over what can leave it (default: 1)");
+    v("in-network-reduction", c.in_network_reduction, "the network's switches sum");
     v("pue", c.pue, "power of the building over that of the machines (default: 1.25)");
     v("failures", c.failures, "interruptions in 1,000 node-days (default: 3.8, Llama 3's)");
     v("checkpoint", c.checkpoint, "time that a checkpoint holds training up (default: 30 s)");
