@@ -6,6 +6,8 @@
 #include <cmath>
 #include <limits>
 
+#include "cli/markup.h"
+
 namespace tw::cli {
 namespace {
 
@@ -59,21 +61,6 @@ struct Frame {
   }
 };
 
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '<')
-      out += "&lt;";
-    else if (c == '&')
-      out += "&amp;";
-    else if (c == '"')
-      out += "&quot;";
-    else
-      out += static_cast<unsigned char>(c) < ' ' ? ' ' : c;
-  }
-  return out;
-}
-
 std::vector<ChartPoint> shown(const ChartLine& line, bool log) {
   std::vector<ChartPoint> points;
   for (const ChartPoint& p : line.points) {
@@ -109,19 +96,13 @@ std::vector<double> y_ticks(const Frame& frame) {
   if (!frame.log) return chart_ticks(frame.y.low, frame.y.high, 7);
   const double low = std::pow(10, frame.y.low), high = std::pow(10, frame.y.high);
   if (high / low < 20) return chart_ticks(low, high, 7);
-  std::vector<double> ticks;
-  for (double decade = std::pow(10, std::floor(frame.y.low)); decade <= high; decade *= 10) {
-    for (const double step : {1.0, 2.0, 5.0}) {
-      if (decade * step >= low && decade * step <= high) ticks.push_back(decade * step);
-    }
-  }
-  return ticks;
+  return chart_log_ticks(low, high);
 }
 
 std::string text_at(double x, double y, const char* anchor, std::string_view text,
                     std::string_view more = "") {
   return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\"{}>{}</text>\n", x, y, anchor, more,
-                     escaped(text));
+                     html_escape(text));
 }
 
 std::string axes(const Frame& frame, const ChartOptions& options) {
@@ -182,6 +163,16 @@ std::string legend(std::span<const ChartLine> lines) {
 }
 
 }  // namespace
+
+std::vector<double> chart_log_ticks(double low, double high) {
+  std::vector<double> ticks;
+  for (double decade = std::pow(10, std::floor(std::log10(low))); decade <= high; decade *= 10) {
+    for (const double step : {1.0, 2.0, 5.0}) {
+      if (decade * step >= low && decade * step <= high) ticks.push_back(decade * step);
+    }
+  }
+  return ticks;
+}
 
 std::vector<double> chart_ticks(double low, double high, int wanted) {
   const double raw = (high - low) / wanted, decade = std::pow(10, std::floor(std::log10(raw)));

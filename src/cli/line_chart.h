@@ -26,5 +26,7 @@ std::string line_chart(std::span<const ChartLine> lines, const ChartOptions& opt
 
 /// Round numbers (1, 2 or 5 times a power of ten apart) inside [low, high], about `wanted` of them.
 std::vector<double> chart_ticks(double low, double high, int wanted);
+/// 1, 2 and 5 times powers of ten. REQUIRES: low > 0.
+std::vector<double> chart_log_ticks(double low, double high);
 
 }  // namespace tw::cli

@@ -2,6 +2,7 @@
 
 #include "base/mmap.h"
 #include "cli/plan_inputs.h"
+#include "cli/plan_page.h"
 #include "cli/plan_report.h"
 #include "cli/startup.h"
 #include "spec/field_file.h"
@@ -12,7 +13,7 @@ namespace {
 struct Options {
   PlanInputs inputs;
   GivenFields plan;
-  std::string plan_file;
+  std::string plan_file, html;
   bool json = false, csv = false;
 };
 
@@ -49,6 +50,11 @@ int run(const Options& options) {
     return fail(base::error(base::Code::kResourceExhausted, "the plan {} does not fit: {}{}", plan->text(),
                             answer->memory_text(), nearest_that_fits(*setting, *plan)));
   }
+  if (!options.html.empty()) {
+    const auto page = estimate_page(*setting, *answer);
+    if (!page.ok()) return fail(page.error());
+    if (auto written = write_page(options.html, *page); !written.ok()) return fail(written.error());
+  }
   if (options.json)
     std::printf("%s\n", base::dump_json(estimate_json(*setting, *answer)).c_str());
   else if (options.csv)
@@ -73,6 +79,7 @@ void add_plan_estimate(CLI::App& plan, int& exit_code) {
   verb->add_flag("--json", options->json,
                  "one JSON document: value, range, unit and provenance of each number");
   verb->add_flag("--csv", options->csv, "one line a number");
+  verb->add_option("--html", options->html, "write a page with tables and charts")->type_name("FILE");
   verb->footer(
       "Examples:\n  tokenworks plan estimate llama-2-7b --accelerator H100 --accelerators 8 --tokens 100B "
       "--batch "

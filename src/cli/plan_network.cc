@@ -1,6 +1,7 @@
 #include <cstdio>
 
 #include "cli/plan_inputs.h"
+#include "cli/plan_page.h"
 #include "cli/plan_report.h"
 #include "cli/startup.h"
 #include "plan/csv.h"
@@ -11,7 +12,7 @@ namespace {
 
 struct Options {
   GivenFields network;
-  std::string file;
+  std::string file, html;
   bool json = false, csv = false;
 };
 
@@ -80,6 +81,10 @@ int run(const Options& options) {
     return fail(status.error());
   const auto p = plan::size_network(wanted);
   if (!p.ok()) return fail(p.error());
+  if (!options.html.empty()) {
+    if (auto written = write_page(options.html, network_page(*p)); !written.ok())
+      return fail(written.error());
+  }
   if (options.json)
     std::printf("%s\n", base::dump_json(network_json(*p)).c_str());
   else if (options.csv)
@@ -99,6 +104,7 @@ void add_plan_network(CLI::App& plan, int& exit_code) {
   add_field_flags<spec::NetworkSpec>(*verb, options->network, "Network");
   verb->add_flag("--json", options->json, "one JSON document");
   verb->add_flag("--csv", options->csv, "one line a number");
+  verb->add_option("--html", options->html, "write a page with tables and charts")->type_name("FILE");
   verb->footer(
       "Examples:\n  tokenworks plan network --topology rail --nodes 128 --switch QM9700 --nic \"400 Gb/s\"\n"
       "  tokenworks plan network --nodes 2250 --nic \"400 Gb/s\" --radix 64 --spine-switch XH16800 --tiers "

@@ -13,17 +13,6 @@ std::string bytes_text(double bytes) {
   return spec::measure_text(spec::Dimension::kBytes, bytes);
 }
 
-std::string number_text(double value) {
-  const double size = std::fabs(value);
-  if (value == std::round(value) && size < 1e6) return fmt::format("{:.0f}", value);
-  if (size >= 1e6) return fmt::format("{:.3g}", value);
-  return size >= 1000 ? fmt::format("{:.0f}", value)
-                      : fmt::format("{:.{}f}", value,
-                                    size >= 100 ? 1
-                                    : size >= 1 ? 2
-                                                : 4);
-}
-
 void print_parts(const char* title, double total, const std::vector<std::pair<const char*, double>>& parts,
                  bool bytes) {
   std::printf("\n%s\n", title);
@@ -41,6 +30,17 @@ void print_csv_line(const std::string& key, const plan::Quantity& q) {
 }
 
 }  // namespace
+
+std::string figure_text(double value) {
+  const double size = std::fabs(value);
+  if (value == std::round(value) && size < 1e6) return fmt::format("{:.0f}", value);
+  if (size >= 1e6) return fmt::format("{:.3g}", value);
+  return size >= 1000 ? fmt::format("{:.0f}", value)
+                      : fmt::format("{:.{}f}", value,
+                                    size >= 100 ? 1
+                                    : size >= 1 ? 2
+                                                : 4);
+}
 
 std::vector<std::pair<const char*, double>> time_parts(const plan::StepTime& t) {
   return {{"products and rows", t.compute},
@@ -75,8 +75,8 @@ void print_figures(const std::vector<plan::Figure>& figures) {
       continue;
     }
     std::printf("%-*s %10s %10s %10s  %-18s %-13s %s\n", title, f.title.c_str(),
-                number_text(f.value->value).c_str(), number_text(f.value->low).c_str(),
-                number_text(f.value->high).c_str(), f.value->unit.c_str(),
+                figure_text(f.value->value).c_str(), figure_text(f.value->low).c_str(),
+                figure_text(f.value->high).c_str(), f.value->unit.c_str(),
                 std::string(plan::provenance_name(f.value->provenance)).c_str(), f.how.c_str());
   }
 }

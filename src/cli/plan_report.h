@@ -8,6 +8,9 @@
 
 namespace tw::cli {
 
+/// A figure's number, as short as its size allows.
+std::string figure_text(double value);
+
 /// The table of figures, one line each: value, range, unit, provenance and formula, or why there is none.
 void print_figures(const std::vector<plan::Figure>& figures);
 /// The same for programs.

@@ -7,6 +7,7 @@
 #include "base/affinity.h"
 #include "base/mmap.h"
 #include "cli/plan_inputs.h"
+#include "cli/plan_page.h"
 #include "cli/plan_report.h"
 #include "cli/startup.h"
 #include "cli/terminal.h"
@@ -17,7 +18,7 @@ namespace {
 
 struct Options {
   PlanInputs inputs;
-  std::string counts, save, objective = "days";
+  std::string counts, save, html, objective = "days";
   double max_days = 0, max_usd = 0, max_mwh = 0;
   int top = 5, threads = 0;
   bool json = false, csv = false;
@@ -265,6 +266,21 @@ base::Result<std::vector<Answer>> answers_of(const Options& options) {
   return answers;
 }
 
+base::Status write_html(const Options& options, const std::vector<Answer>& answers,
+                        const plan::Estimate& best) {
+  std::vector<SearchPage> pages;
+  const plan::Setting* chosen = &answers[0].setting;
+  for (const Answer& a : answers) {
+    SearchPage page{&a.setting, &a.found, &a.best, unfit_text(a), {}};
+    for (std::size_t i = 0; i < a.best.size() && i < static_cast<std::size_t>(options.top); ++i)
+      page.why.push_back(i == 0 ? "" : why_slower(a.best[0], a.best[i]));
+    pages.push_back(std::move(page));
+    if (a.setting.cluster.accelerators == best.plan.ranks()) chosen = &a.setting;
+  }
+  TW_ASSIGN_OR_RETURN(const std::string text, search_page(pages, best, *chosen));
+  return write_page(options.html, text);
+}
+
 int run(const Options& options) {
   const auto answers = answers_of(options);
   if (!answers.ok()) return fail(answers.error());
@@ -277,6 +293,9 @@ int run(const Options& options) {
     }
   }
   if (best == nullptr) return fail(nothing_found(options, *answers));
+  if (!options.html.empty()) {
+    if (auto written = write_html(options, *answers, *best); !written.ok()) return fail(written.error());
+  }
   if (options.json) {
     base::OrderedJson all = base::OrderedJson::array();
     for (const Answer& a : *answers) all.push_back(answer_json(options, a));
@@ -317,6 +336,7 @@ void add_plan_search(CLI::App& plan, int& exit_code) {
   verb->add_option("--top", options->top, "how many plans to print (default: 5)")->check(CLI::Range(1, 100));
   verb->add_option("--save", options->save, "write the best plan as a file for plan estimate")
       ->type_name("FILE");
+  verb->add_option("--html", options->html, "write a page with tables and charts")->type_name("FILE");
   verb->add_option("--threads", options->threads, "workers (default: all processors)")
       ->check(CLI::Range(1, 1024));
   verb->add_flag("--json", options->json, "one JSON document");

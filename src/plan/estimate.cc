@@ -230,6 +230,7 @@ base::Result<Estimate> estimate(const Setting& s, const spec::ParallelPlan& plan
                       tracer.get(plan_sharding(plan), {plan.micro_batch, s.training.sequence, 0}));
   Estimate e;
   e.plan = plan;
+  e.basis = basis;
   e.curves = basis.provenance;
   e.step = step_time(basis, s.stack.constants);
   e.step_seconds = step_seconds(basis, s.stack.constants);

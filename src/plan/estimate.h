@@ -12,6 +12,7 @@ namespace tw::plan {
 
 struct Estimate {
   spec::ParallelPlan plan;
+  StepBasis basis;
   StepTime step;
   double step_seconds = 0;
   double simulated_seconds = 0;  ///< of a step, with the pipeline's schedule simulated

@@ -154,7 +154,8 @@ Schedule make_schedule(ScheduleKind kind, int stages, int pieces, int micro_batc
   return schedule;
 }
 
-base::Result<Simulated> simulate(const Schedule& schedule, int pieces, const Pipeline& pipeline) {
+base::Result<Simulated> simulate(const Schedule& schedule, int pieces, const Pipeline& pipeline,
+                                 std::vector<ScheduleSpan>* spans) {
   const auto stages = static_cast<int>(schedule.size());
   int micro_batches = 0;
   for (const auto& list : schedule) {
@@ -178,6 +179,8 @@ base::Result<Simulated> simulate(const Schedule& schedule, int pieces, const Pip
         } else {
           const double seconds =
               seconds_of(a, pipeline.stages[s], pipeline.head, s + 1 == stages && a.piece + 1 == pieces);
+          if (spans != nullptr)
+            spans->push_back({s, a.micro_batch, a.piece, a.act, now[s], now[s] + seconds});
           now[s] += seconds;
           result.computing[s] += seconds;
         }
@@ -196,13 +199,31 @@ base::Result<Simulated> simulate(const Schedule& schedule, int pieces, const Pip
   return result;
 }
 
+namespace {
+
+ScheduleKind kind_of(const StepBasis& b) {
+  return b.interleave > 1 ? ScheduleKind::kInterleaved : ScheduleKind::kOneForwardOneBackward;
+}
+
+}  // namespace
+
+base::Status pipeline_spans(const StepBasis& b, const Constants& c, int micro_batches,
+                            std::vector<ScheduleSpan>& spans) {
+  const auto stages = static_cast<int>(b.pipeline), pieces = static_cast<int>(b.interleave);
+  const Pipeline pipeline = pipeline_of(b, c, step_parts(b, c));
+  TW_ASSIGN_OR_RETURN(const Simulated done, simulate(make_schedule(kind_of(b), stages, pieces, micro_batches),
+                                                     pieces, pipeline, &spans));
+  TW_CHECK(static_cast<int>(done.computing.size()) == stages, "a stage is missing");
+  return base::Ok{};
+}
+
 base::Result<double> simulated_step(const StepBasis& b, const Constants& c) {
   const StepParts parts = step_parts(b, c);
   StepParts stages_only = parts;
   stages_only.reduction = stages_only.optimizer = stages_only.rest = 0;
   const double others = step_formula(parts) - step_formula(stages_only);
   const auto stages = static_cast<int>(b.pipeline), pieces = static_cast<int>(b.interleave);
-  const auto kind = pieces > 1 ? ScheduleKind::kInterleaved : ScheduleKind::kOneForwardOneBackward;
+  const ScheduleKind kind = kind_of(b);
   const Pipeline pipeline = pipeline_of(b, c, parts);
   const auto run = [&](int micro_batches) {
     return simulate(make_schedule(kind, stages, pieces, micro_batches), pieces, pipeline);

@@ -46,14 +46,27 @@ struct Pipeline {
   double send = 0;    ///< a message keeps its sender busy so long
 };
 
+/// When a stage computes.
+struct ScheduleSpan {
+  int stage = 0, micro_batch = 0, piece = 0;
+  Act act = Act::kForward;
+  double start = 0, end = 0;
+};
+
 struct Simulated {
   double seconds = 0;
   std::vector<double> computing;  ///< seconds by stage
 };
 
 /// Runs each stage's list in order; a receive waits for its message. Fails when nothing can go on: the error
-/// names a stage and what it waits for.
-base::Result<Simulated> simulate(const Schedule& schedule, int pieces, const Pipeline& pipeline);
+/// names a stage and what it waits for. `spans`, if any, gets all that is computed.
+base::Result<Simulated> simulate(const Schedule& schedule, int pieces, const Pipeline& pipeline,
+                                 std::vector<ScheduleSpan>* spans = nullptr);
+
+/// What the stages of a plan do in a step of so many micro-batches, to be drawn. REQUIRES: interleaved
+/// micro-batches divide by the stages.
+base::Status pipeline_spans(const StepBasis& basis, const Constants& constants, int micro_batches,
+                            std::vector<ScheduleSpan>& spans);
 
 /// step_seconds with the stages' part simulated; beyond eight micro-batches a stage the steady state goes on.
 base::Result<double> simulated_step(const StepBasis& basis, const Constants& constants);

@@ -105,5 +105,25 @@ TEST(PlanSchedule, TheClosedFormIsWithinHalfAPercentOfTheSimulatedStep) {
   EXPECT_GT(tried, 25);
 }
 
+TEST(PlanSchedule, SpansAreWhatIsComputed) {
+  const Pipeline pipeline{{{1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}}, {}, 0};
+  for (const auto& [kind, pieces] :
+       {std::pair(ScheduleKind::kOneForwardOneBackward, 1), std::pair(ScheduleKind::kInterleaved, 2)}) {
+    std::vector<ScheduleSpan> spans;
+    const auto done = simulate(make_schedule(kind, 4, pieces, 8), pieces, pipeline, &spans);
+    ASSERT_TRUE(done.ok());
+    ASSERT_EQ(spans.size(), 4U * 8 * 2 * pieces);
+    double last = 0, sum[4] = {0, 0, 0, 0}, until[4] = {0, 0, 0, 0};
+    for (const ScheduleSpan& span : spans) {
+      EXPECT_GE(span.start, until[span.stage]);  // a stage does one thing at a time
+      until[span.stage] = span.end;
+      sum[span.stage] += span.end - span.start;
+      last = std::max(last, span.end);
+    }
+    EXPECT_DOUBLE_EQ(last, done->seconds);
+    for (int stage = 0; stage < 4; ++stage) EXPECT_DOUBLE_EQ(sum[stage], done->computing[stage]);
+  }
+}
+
 }  // namespace
 }  // namespace tw::plan

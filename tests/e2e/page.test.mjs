@@ -1,18 +1,14 @@
 // The built-in page in headless Chromium. TW_CHROMIUM names the browser (default /usr/bin/chromium).
 import assert from 'node:assert/strict';
 import {after, before, test} from 'node:test';
-import {chromium} from 'playwright-core';
 
+import {launch} from './browser.mjs';
 import {apiKey, baseUrl, eventually, metric, model} from './server.mjs';
 
 let browser;
 
 before(async () => {
-  browser = await chromium.launch({
-    executablePath: process.env.TW_CHROMIUM ?? '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-      '--disable-component-update', '--disable-sync'],
-  });
+  browser = await launch();
 });
 after(async () => browser?.close());
 

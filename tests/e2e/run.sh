@@ -5,6 +5,7 @@ set -euo pipefail
 
 binary=${1:?usage: run.sh BINARY [MODEL]}
 folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+program=$(realpath "$binary")
 model=${2:-$folder/../data/models/stories260K.gguf}
 log=$(mktemp)
 server=
@@ -40,7 +41,7 @@ for ((i = 0; ; ++i)); do
 done
 
 status=0
-TW_BASE_URL="http://127.0.0.1:$port" npm run --silent "${TW_SCRIPT:-test}" || status=$?
+TW_PROGRAM="$program" TW_BASE_URL="http://127.0.0.1:$port" npm run --silent "${TW_SCRIPT:-test}" || status=$?
 
 kill -TERM "$server"
 server_status=0
