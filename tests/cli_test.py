@@ -475,7 +475,9 @@ class Plan(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             lines = [json.loads(line) for line in run("plan", "validate", "--json", cwd=folder).stdout.splitlines()]
             self.assertEqual({line["set"] for line in lines}, {"training-multi-node", "training-single-node",
-                                                              "training-selene", "training-other", "search"})
+                                                              "training-selene", "training-other", "search",
+                                                              "serve-dense", "serve-moe", "serve-ttft",
+                                                              "serve-mlperf"})
             for line in lines:
                 self.assertEqual(list(line), ["set", "rows", "unpredicted", "metric", "value", "target", "met"])
             shipped = Path(__file__).parent.parent / "data/planner/training_measured.csv"

@@ -45,6 +45,7 @@ void print(const plan::ServeSetting& s, const plan::ServeAnswer& a, int others) 
   else
     std::printf("software: %s has no measured runs: the median stack's constants\n",
                 s.stack.stack.name.c_str());
+  std::printf("\n");
   print_figures(a.figures);
   std::printf(
       "\nMemory of a rank, of %.1f GB: weights %.1f GB, keys and values %.1f GB on average of %.1f GB that "
