@@ -31,7 +31,7 @@ void print_table(const plan::NetworkPlan& p) {
   std::printf("\n%-26s %9s %10s %13s\n", "cables", "count", "speed", "transceivers");
   for (const plan::CableRun& c : p.cables)
     std::printf("%-26s %9lld %10s %13lld\n", c.name.c_str(), static_cast<long long>(c.count),
-                plan::line_rate_text(c.rate).c_str(), static_cast<long long>(c.count * c.transceivers));
+                plan::line_rate_text(c.rate).c_str(), static_cast<long long>(c.count) * c.transceivers);
   std::printf("\nnon-blocking: %s\n", p.non_blocking ? "yes (any pairs at full rate, once routed so)" : "no");
   for (const plan::NetworkCheck& c : p.checks) std::printf("  %-3s %s\n", c.ok ? "ok" : "no", c.text.c_str());
   std::printf("\n");

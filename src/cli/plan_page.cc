@@ -53,6 +53,7 @@ BarRow bar_of(std::string name, const Parts& parts) {
 template <typename Parts>
 std::vector<std::string> names_of(const Parts& parts) {
   std::vector<std::string> names;
+  names.reserve(parts.size());
   for (const auto& [part, value] : parts) names.emplace_back(part);
   return names;
 }
@@ -90,6 +91,7 @@ base::Status add_pipeline(HtmlPage& page, const plan::Setting& s, const plan::Es
   std::vector<plan::ScheduleSpan> spans;
   TW_RETURN_IF_ERROR(plan::pipeline_spans(e.basis, s.stack.constants, drawn, spans));
   std::vector<std::string> rows;
+  rows.reserve(static_cast<std::size_t>(p));
   for (int i = 0; i < p; ++i) rows.push_back(fmt::format("stage {}", i));
   std::vector<TimelineSpan> boxes;
   boxes.reserve(spans.size());
@@ -112,6 +114,7 @@ base::Status add_sensitivity(HtmlPage& page, const plan::Setting& s, const plan:
   page.paragraph(
       fmt::format("Wall-clock days with each input 20 % lower and 20 % higher, around {}.", days_text(days)));
   std::vector<RangeRow> rows;
+  rows.reserve(found.size());
   for (const plan::Sensitivity& row : found) rows.push_back({row.input, row.days_lower, row.days_higher});
   page.ranges(rows, days, days_text);
   return base::Ok{};
@@ -235,6 +238,7 @@ std::string network_page(const plan::NetworkPlan& p) {
       fmt::format("A network of {} endpoints of {}", p.endpoints, plan::line_rate_text(p.spec.nic.value)));
   page.paragraph(p.shape);
   std::vector<std::vector<std::string>> rows;
+  rows.reserve(p.tiers.size());
   for (const plan::SwitchTier& t : p.tiers)
     rows.push_back({t.name, fmt::format("{}", t.switches),
                     fmt::format("{} x {}", t.radix, plan::line_rate_text(t.port_rate)),

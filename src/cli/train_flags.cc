@@ -71,6 +71,7 @@ base::Result<spec::TrainConfig> TrainFlags::config() const {
   std::error_code failed;
   const fs::path here = fs::current_path(failed);
   std::vector<spec::TrainData> sources;
+  sources.reserve(data_.size() + chat_.size() + pairs_.size());
   for (const std::string& path : data_) sources.push_back({absolute(path, here), "text", 1});
   for (const std::string& path : chat_) sources.push_back({absolute(path, here), "chat", 1});
   for (const std::string& path : pairs_) sources.push_back({absolute(path, here), "preference", 1});

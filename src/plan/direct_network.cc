@@ -145,9 +145,11 @@ base::Result<NetworkPlan> size_dragonfly(const spec::NetworkSpec& s) {
                                   groups > 1 ? in * (g - 1) / g / out : 0),
                       groups == 1 || in * (g - 1) / g <= out * (1 + 1e-9)});
   p.checks.push_back({"between two groups alone, or two switches of one, fewer links than endpoints", false});
-  const double cut = static_cast<double>((groups / 2) * (groups - groups / 2) * each) * rate;
+  const std::int64_t half = groups / 2, between = half * (groups - half) * each,
+                     within = routers * routers / 4;
+  const double cut = static_cast<double>(between) * rate;
   p.bisection = std::min(static_cast<double>(p.endpoints) * s.nic.value / 2,
-                         groups > 1 ? cut : static_cast<double>(routers * routers / 4) * rate) *
+                         groups > 1 ? cut : static_cast<double>(within) * rate) *
                 s.planes;
   p.hops = groups > 1 ? 5 : 3;
   return p;
