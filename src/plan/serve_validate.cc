@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "plan/serve_fit.h"
+#include "plan/statistics.h"
 
 namespace tw::plan {
 namespace {
@@ -115,18 +116,6 @@ base::Status predict_offline(const ServingRow& row, Deployments& deployments, Fi
     p.curves = (*costs)->provenance();
   }
   return p.tokens_per_second > 0 ? base::Status(base::Ok{}) : reason;
-}
-
-double mean(const std::vector<double>& values) {
-  double sum = 0;
-  for (const double v : values) sum += v;
-  return values.empty() ? 0 : sum / static_cast<double>(values.size());
-}
-
-double median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 double off(double predicted, double measured) {

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "plan/fit.h"
+#include "plan/statistics.h"
 
 namespace tw::plan {
 namespace {
@@ -39,19 +40,6 @@ std::vector<const Sample*> all_but(const std::map<std::string, std::vector<Sampl
     for (const Sample& sample : samples) result.push_back(&sample);
   }
   return result;
-}
-
-double mean(const std::vector<double>& values) {
-  double sum = 0;
-  for (const double v : values) sum += v;
-  return values.empty() ? 0 : sum / static_cast<double>(values.size());
-}
-
-double median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  const std::size_t half = values.size() / 2;
-  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
 /// Plans that differ by less than the model's own error are equal: of them the one with the fewest replicas,

@@ -1,0 +1,24 @@
+// What the sets of `plan validate` are summed up by.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+namespace tw::plan {
+
+/// 0 of none.
+inline double mean(const std::vector<double>& values) {
+  double sum = 0;
+  for (const double v : values) sum += v;
+  return values.empty() ? 0 : sum / static_cast<double>(values.size());
+}
+
+/// The middle one, or the mean of the two in the middle; 0 of none.
+inline double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  const std::size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+}
+
+}  // namespace tw::plan
