@@ -12,14 +12,18 @@
 namespace tw::kernels {
 namespace {
 
-/// Most blocks of a stretch: 18 KiB of weights, and with activations 36 of the nearest cache's 48. A K of at
-/// most kWhole blocks is one stretch, so that sums never leave the tiles: activations pass the cache by,
-/// which leaves it 40 KiB of weights.
-constexpr std::int64_t kStretch = 9, kWhole = 20;
+/// Most blocks of a stretch: 32 KiB of weights of the nearest cache's 48; activations pass it by. A K of at
+/// most kWhole blocks is one stretch, so that sums never leave the tiles.
+constexpr std::int64_t kStretch = 16, kWhole = 20;
 /// Pairs of panels of which partial sums are kept at a time.
-constexpr std::int64_t kPairs = 8;
-/// Rows that are run through all panels before the next: their activations and sums stay in the second cache.
-constexpr std::int64_t kRowsAtOnce = 512;
+constexpr std::int64_t kPairs = 16;
+
+/// Rows that are run through all panels before the next: their activations, 1 MiB for a K of 2048, and their
+/// sums stay in the second cache. But tiles of weights that lie in rows take too long to be made twice.
+template <typename Weights>
+std::int64_t rows_at_once(std::int64_t blocks) {
+  return blocks <= 32 || !Weights::kInOnePiece ? 512 : 256;
+}
 
 std::int64_t stretches_of(std::int64_t blocks) {
   return blocks <= kWhole ? 1 : (blocks + kStretch - 1) / kStretch;
@@ -65,8 +69,9 @@ struct Scratch {
   std::uint8_t* weights;  ///< [2][kWhole] tiles
 };
 
+template <typename Weights>
 std::int64_t scratch_bytes(std::int64_t rows, std::int64_t k) {
-  const std::int64_t most = rows < kRowsAtOnce ? rows : kRowsAtOnce;
+  const std::int64_t at_once = rows_at_once<Weights>(blocks_of(k)), most = rows < at_once ? rows : at_once;
   const std::int64_t kept = stretches_of(blocks_of(k)) > 1 ? kPairs * pairs_of(most) : 0;
   return (kept + 2) * kPairFloats * 4 + 2 * kWhole * kTileBytes;
 }
@@ -85,11 +90,12 @@ Product product_of(const void* x, std::int64_t rows, std::int64_t k, void* memor
   return p;
 }
 
-/// Calls f(product, first) for stretches of kRowsAtOnce rows from row `first`.
-template <typename F>
+/// Calls f(product, first) for rows_at_once rows from row `first`.
+template <typename Weights, typename F>
 void for_rows(const void* x, std::int64_t rows, std::int64_t k, void* scratch, const F& f) {
-  for (std::int64_t first = 0; first < rows; first += kRowsAtOnce) {
-    const std::int64_t count = rows - first < kRowsAtOnce ? rows - first : kRowsAtOnce;
+  const std::int64_t at_once = rows_at_once<Weights>(blocks_of(k));
+  for (std::int64_t first = 0; first < rows; first += at_once) {
+    const std::int64_t count = rows - first < at_once ? rows - first : at_once;
     f(product_of(static_cast<const std::uint8_t*>(x) + first / kRows * blocks_of(k) * kTileBytes, count, k,
                  scratch),
       first);
@@ -168,7 +174,7 @@ void run_pairs(const Product& p, std::int64_t first, std::int64_t last, const Pa
 template <typename Weights>
 void run(const MatmulArgs& a) {
   const Weights weights(a.weight, a.n, a.k);
-  for_rows(a.x, a.rows, a.k, a.scratch, [&](const Product& product, std::int64_t first) {
+  for_rows<Weights>(a.x, a.rows, a.k, a.scratch, [&](const Product& product, std::int64_t first) {
     run_pairs(
         product, a.n_begin / 32, (a.n_end + 31) / 32,
         [&](std::int64_t i) -> Pair<Weights> {
@@ -183,7 +189,7 @@ void run(const MatmulArgs& a) {
 template <typename Weights>
 void run_gated(const GatedMatmulArgs& a) {
   const Weights gate(a.gate, a.n, a.k), up(a.up, a.n, a.k);
-  for_rows(a.x, a.rows, a.k, a.scratch, [&](const Product& product, std::int64_t first) {
+  for_rows<Weights>(a.x, a.rows, a.k, a.scratch, [&](const Product& product, std::int64_t first) {
     run_pairs(
         product, a.n_begin / kRows, a.n_end / kRows,
         [&](std::int64_t i) -> Pair<Weights> { return {&gate, &up, i, i}; },
@@ -195,7 +201,8 @@ void run_gated(const GatedMatmulArgs& a) {
 
 template <typename Weights>
 constexpr MatmulPath path(const char* name) {
-  return {name, 2 * kRows, prepared_bytes, prepare, kRows, scratch_bytes, run<Weights>, run_gated<Weights>};
+  return {name,         2 * kRows,         prepared_bytes, prepare, kRows, scratch_bytes<Weights>,
+          run<Weights>, run_gated<Weights>};
 }
 
 template <DType kType>
