@@ -69,9 +69,18 @@ void add_mean(OrderedJson& json, const char* name, const eval::Mean& mean) {
   json[std::string(name) + "_stderr"] = mean.error();
 }
 
+/// Read before a model is loaded, too.
+base::Result<std::vector<std::string>> read_texts(const Options& options) {
+  std::vector<std::string> texts;
+  for (const std::string& file : options.texts) {
+    TW_ASSIGN_OR_RETURN(std::string text, base::read_file(file, std::size_t{4} << 30));
+    texts.push_back(std::move(text));
+  }
+  return texts;
+}
+
 base::Result<OrderedJson> measure_text(const eval::Model& model, const std::string& file,
-                                       const eval::PerplexityOptions& flags) {
-  TW_ASSIGN_OR_RETURN(const std::string text, base::read_file(file, std::size_t{4} << 30));
+                                       const std::string& text, const eval::PerplexityOptions& flags) {
   eval::PerplexityOptions options = flags;
   options.progress = [](double done, double perplexity) {
     draw_progress(fmt::format("perplexity {:.4f}", perplexity), done);
@@ -155,6 +164,7 @@ base::Result<OrderedJson> measure(Options& options) {
   if (options.texts.empty() && options.tasks.empty())
     return base::error(base::Code::kInvalidArgument, "nothing to measure: name a file by --text or --tasks");
   TW_ASSIGN_OR_RETURN(const std::vector<Task> tasks, read_tasks(options));
+  TW_ASSIGN_OR_RETURN(const std::vector<std::string> texts, read_texts(options));
   TW_ASSIGN_OR_RETURN(StartOptions start_options, prepare(options));
   TW_ASSIGN_OR_RETURN(const FoundModel found, find_model(options.model, true));
   TW_ASSIGN_OR_RETURN(const Started started, start(found, options, std::move(start_options)));
@@ -169,8 +179,8 @@ base::Result<OrderedJson> measure(Options& options) {
   json["kv_type"] = options.engine.kv_type;
   json["shots"] = options.shots;
   json["text"] = OrderedJson::array();
-  for (const std::string& file : options.texts) {
-    TW_ASSIGN_OR_RETURN(OrderedJson one, measure_text(model, file, options.perplexity));
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    TW_ASSIGN_OR_RETURN(OrderedJson one, measure_text(model, options.texts[i], texts[i], options.perplexity));
     json["text"].push_back(std::move(one));
   }
   TW_ASSIGN_OR_RETURN(json["tasks"], measure_tasks(model, tasks));
@@ -220,12 +230,14 @@ void add_eval(CLI::App& app, int& exit_code) {
   verb->add_option("model", options->model, "file, folder or name in the store (default: the default model)");
   verb->add_option("--text", options->texts,
                    "text files whose perplexity is measured, in windows of --ctx tokens (512)");
-  verb->add_option("--tasks", options->tasks,
-                   "files of questions: HellaSwag, ARC, PIQA, BoolQ, WinoGrande, MMLU, plain JSONL");
+  auto* tasks =
+      verb->add_option("--tasks", options->tasks,
+                       "files of questions: HellaSwag, ARC, PIQA, BoolQ, WinoGrande, MMLU, plain JSONL");
   auto* shots =
       verb->add_option("--shots", options->shots,
                        "solved questions shown before each: the file's first, which are then not asked")
           ->check(CLI::Range(0, 1000))
+          ->needs(tasks)
           ->capture_default_str();
   verb->add_option("--shots-file", options->shots_file, "the solved questions are the first of this file")
       ->needs(shots);

@@ -92,8 +92,10 @@ void print(const model::ModelFiles& files, const model::ModelCard& card, bool te
               static_cast<long long>(c.layers), static_cast<long long>(c.width),
               static_cast<long long>(c.heads), static_cast<long long>(c.head_dim),
               static_cast<long long>(c.kv_heads), static_cast<long long>(c.ffn_width));
-  std::printf("  context %lld, rope theta %g, embeddings %s\n", static_cast<long long>(c.context),
-              c.rope_theta, c.tied_embeddings ? "tied" : "untied");
+  const std::string positions =
+      c.learned_positions ? "learned positions" : fmt::format("rope theta {}", c.rope_theta);
+  std::printf("  context %lld, %s, embeddings %s\n", static_cast<long long>(c.context), positions.c_str(),
+              c.tied_embeddings ? "tied" : "untied");
   for (const std::string& file : packed_files(card.path))
     std::printf("  packed weights in %s\n", file.c_str());
   std::printf("tokenizer\n  %zu tokens", card.tokenizer->size());

@@ -40,6 +40,9 @@ base::Result<model::Importance> importance_of(const model::ParamStore& params,
 base::Result<model::Importance> measure_importance(const model::LoadedModel& model, std::string_view text,
                                                    const CalibrationOptions& options) {
   const std::int64_t window = std::min(options.window, model.config().context);
+  if (window < 2)
+    return base::error(Code::kInvalidArgument, "a context of {} token is too short to calibrate with",
+                       window);
   const TextWindows cut = cut_text(*model.card().tokenizer, text, {.window = window, .limit = options.limit});
   if (cut.windows.empty()) return base::error(Code::kInvalidArgument, "is too short to calibrate with");
   std::vector<std::int32_t> blocks(static_cast<std::size_t>(window / infer::kBlockTokens + 1));

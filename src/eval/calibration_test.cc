@@ -100,6 +100,10 @@ TEST(Importance, NeedsAText) {
   const auto result = measure_importance(*load(kStories, "ref"), "", {.threads = 1});
   ASSERT_FALSE(result.ok());
   EXPECT_THAT(result.error().message, ::testing::HasSubstr("too short"));
+  // No room for a token behind a BOS.
+  const auto narrow = measure_importance(*load(kStories, "ref"), "Once", {.threads = 1, .window = 1});
+  ASSERT_FALSE(narrow.ok());
+  EXPECT_THAT(narrow.error().message, ::testing::HasSubstr("a context of 1 token"));
 }
 
 std::vector<float> values_of(const io::TensorEntry& tensor) {

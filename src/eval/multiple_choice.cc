@@ -89,13 +89,12 @@ base::Result<ChoiceResult> answer_questions(const Model& model, std::span<const 
                        "question {}: a choice alone is longer than the context of {}",
                        places[i].question - questions.data() + 1, model.engine.context());
   };
-  std::optional<base::Error> error;
-  const auto make = [&](std::size_t i) {
+  const auto make = [&](std::size_t i) -> base::Result<Passage> {
     const Choice& choice = places[i].question->choices[places[i].choice];
     ChoicePassage made = choice_passage(model.tokenizer, options.preamble + choice.context,
                                         choice.continuation, model.engine.context());
     if (made.left_out > 0) ++result.cut;
-    if (made.passage.from < 1 && !error) error = too_long(i);
+    if (made.passage.from < 1) return too_long(i);
     return std::move(made.passage);
   };
   std::size_t done = 0;
@@ -104,7 +103,6 @@ base::Result<ChoiceResult> answer_questions(const Model& model, std::span<const 
     if (options.progress) options.progress(static_cast<double>(++done) / static_cast<double>(places.size()));
   };
   TW_RETURN_IF_ERROR(score_passages(model, places.size(), make, take));
-  if (error) return *error;
   std::span<const double> sums = result.log_likelihoods;
   for (const Question& question : questions) {
     judge(question, sums.first(question.choices.size()), result);

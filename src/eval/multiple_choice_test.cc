@@ -61,8 +61,12 @@ TEST_P(GoldenChoices, LongBeginningsAreCutAndLongChoicesRefused) {
   ASSERT_TRUE(cut.ok()) << cut.error().text();
   EXPECT_EQ(cut->cut, 1U);
   EXPECT_LT(cut->log_likelihoods[0], 0);
+  std::vector<Question> questions(500, {{{"z", " b"}, {"z", " c"}}, 0});
+  questions[0].choices[0].continuation = longer;
+  int scored = 0;
   const auto refused =
-      answer_questions(model(), std::vector<Question>{{{{"z", longer}, {"z", " c"}}, 0}}, {});
+      answer_questions(model(), questions, {.preamble = {}, .progress = [&](double) { ++scored; }});
+  EXPECT_EQ(scored, 0) << "said before anything else is measured";
   ASSERT_FALSE(refused.ok());
   EXPECT_THAT(refused.error().text(), ::testing::HasSubstr("question 1: a choice alone is longer"));
 }

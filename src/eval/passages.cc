@@ -1,5 +1,7 @@
 #include "eval/passages.h"
 
+#include <algorithm>
+#include <cmath>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -69,15 +71,20 @@ base::Status submit(const Model& model, std::size_t index, Passage passage,
 }  // namespace
 
 base::Status score_passages(const Model& model, std::size_t count,
-                            const std::function<Passage(std::size_t)>& make,
+                            const std::function<base::Result<Passage>(std::size_t)>& make,
                             const std::function<void(std::size_t, const std::vector<float>&)>& take) {
   const auto inbox = std::make_shared<Inbox>();
   std::size_t submitted = 0;
   for (std::size_t taken = 0; taken < count; ++taken) {
-    for (; submitted < count && submitted - taken < kTogether; ++submitted)
-      TW_RETURN_IF_ERROR(submit(model, submitted, make(submitted), inbox));
+    for (; submitted < count && submitted - taken < kTogether; ++submitted) {
+      TW_ASSIGN_OR_RETURN(Passage passage, make(submitted));
+      TW_RETURN_IF_ERROR(submit(model, submitted, std::move(passage), inbox));
+    }
     const Finished finished = inbox->wait();
     if (finished.error) return *finished.error;
+    if (!std::ranges::all_of(finished.logprobs, [](float one) { return std::isfinite(one); }))
+      return base::error(base::Code::kCorrupt,
+                         "the model's log-probabilities are no numbers: its weights are damaged");
     take(finished.index, finished.logprobs);
   }
   return base::Ok{};

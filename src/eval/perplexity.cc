@@ -10,6 +10,10 @@ using base::Code;
 base::Status check(const Model& model, const PerplexityOptions& options) {
   if (options.window < 3)
     return base::error(Code::kInvalidArgument, "windows of fewer than 3 tokens score nothing: raise --ctx");
+  if (options.stride > options.window)
+    return base::error(Code::kInvalidArgument,
+                       "a stride of {} leaves out what lies between windows of {} tokens: lower --stride",
+                       options.stride, options.window);
   if (options.window <= model.engine.context()) return base::Ok{};
   return base::error(Code::kInvalidArgument, "windows of {} tokens do not fit into the context of {}",
                      options.window, model.engine.context());
@@ -81,7 +85,7 @@ base::Result<Perplexity> measure_perplexity(const Model& model, std::string_view
                        std::exp(so_far.value()));
     }
   };
-  const auto make = [&](std::size_t i) { return cut.passage(i); };
+  const auto make = [&](std::size_t i) -> base::Result<Passage> { return cut.passage(i); };
   TW_RETURN_IF_ERROR(score_passages(model, windows.size(), make, take));
 
   Perplexity result{windows.size(), std::ssize(cut.tokens), {}, 0};

@@ -1,6 +1,11 @@
 #include "eval/perplexity.h"
 
+#include <cstring>
+#include <fstream>
+#include <limits>
+
 #include "eval/test_golden.h"
+#include "model/model_files.h"
 
 namespace tw::eval {
 
@@ -87,6 +92,34 @@ TEST_P(GoldenPerplexity, NamesWhatCannotBeMeasured) {
   EXPECT_THAT(complaint("the other", {.window = 64, .second_half = true}),
               ::testing::HasSubstr("one whole window"));
   EXPECT_THAT(complaint("", {.window = 64}), ::testing::HasSubstr("too few"));
+  EXPECT_THAT(complaint("the other", {.window = 64, .stride = 65}), ::testing::HasSubstr("lower --stride"));
+}
+
+/// A weight that is no number makes no result.
+TEST(BrokenModel, IsNamedInsteadOfMeasured) {
+  const std::string stories = TW_SOURCE_DIR "/tests/data/models/stories260K.gguf";
+  std::string bytes = base::read_file(stories).value();
+  {
+    const auto files = model::ModelFiles::open(stories).value();
+    const io::TensorEntry& norm = *files->get("model.norm.weight").value();
+    ASSERT_EQ(norm.dtype, base::DType::kF32);
+    const std::size_t at = bytes.find(std::string(reinterpret_cast<const char*>(norm.data), norm.bytes));
+    ASSERT_NE(at, std::string::npos);
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    std::memcpy(bytes.data() + at, &nan, sizeof(nan));
+  }
+  const std::string path = ::testing::TempDir() + "broken_model.gguf";
+  std::ofstream(path, std::ios::binary) << bytes;
+  const auto model = model::LoadedModel::load(path, {.isa = "", .threads = 1, .progress = {}});
+  ASSERT_TRUE(model.ok()) << model.error().text();
+  infer::EngineOptions options;
+  options.threads = 1;
+  const auto engine = infer::Engine::create(*model, options);
+  ASSERT_TRUE(engine.ok()) << engine.error().text();
+  const auto result =
+      measure_perplexity({**engine, *(*model)->card().tokenizer}, "Once upon a time", {.window = 16});
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(result.error().code, base::Code::kCorrupt);
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, GoldenPerplexity, golden_models(),

@@ -44,9 +44,12 @@ void Drafter::follow(const sched::Step& step) {
   batch_.clear();
   for (const sched::Slice& slice : step.slices) {
     if (slice.phase != sched::Phase::kPrompt) continue;
-    batch_.add(slice.tokens, slice.first, slice.blocks.data(), false);
+    // Past its own context it guesses nothing, and may know no positions.
+    const std::int64_t count = std::min(std::ssize(slice.tokens), options_.context - slice.first);
+    if (count < 1) continue;
+    batch_.add(slice.tokens.first(static_cast<std::size_t>(count)), slice.first, slice.blocks.data(), false);
     // What a prefix hit skips was computed here when it was computed there.
-    states_[slice.id].known = slice.first + std::ssize(slice.tokens);
+    states_[slice.id].known = slice.first + count;
   }
   if (batch_.rows() > 0) runner_->run(batch_, {}, kv_.view());
 }

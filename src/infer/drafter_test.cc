@@ -1,5 +1,7 @@
 #include "infer/drafter.h"
 
+#include <numeric>
+
 #include "infer/test_engine.h"
 #include "model/test_families.h"
 
@@ -102,6 +104,29 @@ TEST_F(DrafterTest, AnotherVocabularyIsRefused) {
   ASSERT_FALSE(engine.ok());
   EXPECT_EQ(engine.error().code, base::Code::kInvalidArgument);
   EXPECT_NE(engine.error().message.find("vocabulary"), std::string::npos) << engine.error().message;
+}
+
+/// A draft of learned positions has none after its own context: rows there would end the program.
+TEST(Drafting, APromptLongerThanTheDraftsContextIsFollowedAsFarAsItGoes) {
+  const auto gpt2 = model::LoadedModel::load(model::kFamilies + "gpt2", {.isa = "", .progress = {}});
+  ASSERT_TRUE(gpt2.ok()) << gpt2.error().text();
+  const std::int64_t context = (*gpt2)->config().context;
+  base::Team team(1);
+  const auto drafter = Drafter::create(
+      *gpt2, {.blocks = 100, .context = 2 * context, .max_step_tokens = 64, .tokens = 4}, team);
+  ASSERT_TRUE(drafter.ok()) << drafter.error().text();
+  const std::vector<std::int32_t> prompt(48, 5);
+  std::vector<sched::BlockId> blocks(100);
+  std::iota(blocks.begin(), blocks.end(), 0);
+  sched::Step step;
+  for (const std::int64_t first : {context - 16, context, context + 32})
+    step.slices = {{.first = first, .tokens = prompt, .blocks = blocks}}, (*drafter)->follow(step);
+  const auto guess = [&](std::int64_t length) {
+    const std::vector<std::int32_t> tokens(static_cast<std::size_t>(length), 5);
+    return (*drafter)->guess({{0, tokens, blocks, 8}}).front().size();
+  };
+  EXPECT_EQ(guess(context - 2), 2U);
+  EXPECT_EQ(guess(context + 40), 0U);
 }
 
 TEST(GuessLengthTest, IsAsLongAsPays) {

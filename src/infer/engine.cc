@@ -39,9 +39,11 @@ struct Capacity {
 
 base::Result<Capacity> plan_capacity(const spec::ModelConfig& config, const EngineOptions& options) {
   if (config.learned_positions && options.context > config.context) {
-    return base::error(Code::kInvalidArgument,
-                       "this model has learned {} positions and knows none after them: lower --ctx from {}",
-                       config.context, options.context);
+    return base::error(
+        Code::kInvalidArgument,
+        "this model has learned {} positions and knows none after them: lower --ctx, or what bench "
+        "is to run by -p and -n, from {}",
+        config.context, options.context);
   }
   std::size_t block = PagedKv::block_bytes(config, options.kv_type);
   if (options.draft != nullptr) block += PagedKv::block_bytes(options.draft->config(), options.kv_type);

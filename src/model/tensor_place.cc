@@ -123,6 +123,8 @@ base::Result<std::unique_ptr<TensorParts::Part>> TensorParts::make(const TensorP
   auto part = std::make_unique<Part>();
   io::TensorEntry& entry = part->entry;
   entry = whole;
+  if (place.parts > 1) entry.name += fmt::format(", part {} of {},", place.part + 1, place.parts);
+  if (place.transposed) entry.name += " as outputs x inputs";
   const std::size_t axis = place.transposed ? 1 : 0;
   const bool plain = whole.dtype == base::DType::kF32 || whole.dtype == base::DType::kF16 ||
                      whole.dtype == base::DType::kBF16;
