@@ -196,6 +196,13 @@ class Mistakes(Case):
         self.assertIn("no.json", self.complaint("no.json"))
         self.assertIn("--schedule-peak is 11", self.complaint("--data", self.text, "--schedule-peak", "11"))
         self.assertIn("--precision is \"fp8\"", self.complaint("--data", self.text, "--precision", "fp8"))
+        (self.folder / "run").mkdir()
+        (self.folder / "run/run.json").write_text('{"asked": {"stages": [{"data": [{"path": "text"}]}]}}')
+        recipe.write_text('{"stages": [{"data": [{"path": "text"}]}]}')
+        for more in ([recipe], ["--data", self.text]):
+            self.assertIn("but not both", self.complaint("--resume", "run", *more))
+        self.assertIn("leave --out away", self.complaint("--resume", "run", "--out", "other"))
+        self.assertIn("give it teacher.path", self.complaint("--data", self.text, "--teacher-top", "5"))
         self.assertIn("see tokenworks train --help", self.complaint("--data", self.text, "--stepz", "3", status=2))
 
     def test_what_does_not_fit(self):

@@ -156,8 +156,16 @@ base::Status train_now(const spec::TrainConfig& config, const Options& options, 
 
 base::Result<spec::TrainConfig> config_of(const TrainFlags& flags) {
   if (flags.resume().empty()) return flags.config();
+  if (flags.names_work())
+    return base::error(base::Code::kInvalidArgument,
+                       "--resume goes on by the recipe that the run began with: give it, or a recipe or "
+                       "data, but not both");
   TW_ASSIGN_OR_RETURN(spec::TrainConfig config, train::RunFolder(flags.resume()).asked());
+  const std::string out = config.out;
   TW_RETURN_IF_ERROR(flags.apply(config));
+  if (config.out != out && config.out != flags.resume())
+    return base::error(base::Code::kInvalidArgument,
+                       "--resume goes on in the folder that it names: leave --out away");
   config.out = flags.resume();
   return config;
 }

@@ -23,6 +23,8 @@ class TrainFlags {
 
   /// The folder of a run to go on with; empty: none was named.
   const std::string& resume() const { return resume_; }
+  /// Whether a recipe or data was named, which a run that goes on has already.
+  bool names_work() const { return !recipe_.empty() || !data_.empty() || !chat_.empty() || !pairs_.empty(); }
   /// Puts what flags said into the config of a run.
   base::Status apply(spec::TrainConfig& config) const;
 

@@ -17,6 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using base::Code;
+constexpr const char* kPartial = ".partial";
 
 base::Error failed(const std::string& path, const char* what, const std::error_code& why) {
   const bool full = why == std::errc::no_space_on_device;
@@ -29,7 +30,9 @@ bool matches(std::string_view name, std::string_view pattern) {
   return name.starts_with(pattern.substr(0, pattern.size() - 1));
 }
 
-base::Status check_replaceable(const std::string& path, std::span<const std::string_view> replaceable) {
+/// `suffix`: what a name may have behind it.
+base::Status check_replaceable(const std::string& path, std::span<const std::string_view> replaceable,
+                               std::string_view suffix = {}) {
   std::error_code error;
   if (!fs::exists(path, error)) return base::Ok{};
   if (!fs::is_directory(path, error))
@@ -38,8 +41,10 @@ base::Status check_replaceable(const std::string& path, std::span<const std::str
   for (; !error && at != fs::directory_iterator(); at.increment(error)) {
     const fs::directory_entry& entry = *at;
     const std::string name = entry.path().filename().string();
+    std::string_view bare = name;
+    if (bare.ends_with(suffix)) bare.remove_suffix(suffix.size());
     const bool known = std::any_of(replaceable.begin(), replaceable.end(),
-                                   [&](std::string_view pattern) { return matches(name, pattern); });
+                                   [&](std::string_view pattern) { return matches(bare, pattern); });
     if (known && entry.is_regular_file(error)) continue;
     return base::Error{
         Code::kInvalidArgument,
@@ -51,7 +56,7 @@ base::Status check_replaceable(const std::string& path, std::span<const std::str
 
 }  // namespace
 
-AtomicFolder::AtomicFolder(std::string path) : path_(std::move(path)), partial_(path_ + ".partial") {}
+AtomicFolder::AtomicFolder(std::string path) : path_(std::move(path)), partial_(path_ + kPartial) {}
 
 AtomicFolder::AtomicFolder(AtomicFolder&& other) noexcept
     : path_(std::move(other.path_)),
@@ -68,7 +73,8 @@ base::Result<AtomicFolder> AtomicFolder::create(const std::string& path,
   fs::path whole = fs::path(path).lexically_normal();
   if (whole.filename().empty()) whole = whole.parent_path();  // a slash at the end
   TW_RETURN_IF_ERROR(check_replaceable(whole.string(), replaceable));
-  TW_RETURN_IF_ERROR(check_replaceable(whole.string() + ".partial", replaceable));
+  // Files of an unfinished folder may be unfinished themselves: AtomicFile's, write_file_atomically's.
+  TW_RETURN_IF_ERROR(check_replaceable(whole.string() + kPartial, replaceable, kPartial));
   AtomicFolder folder(whole.string());
   std::error_code error;
   fs::remove_all(folder.partial_, error);  // of a run that was killed

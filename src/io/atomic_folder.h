@@ -15,7 +15,8 @@ class AtomicFolder {
  public:
   /// `replaceable`: the file names that a folder may hold which this one is to take the place of, where a
   /// name ending in '*' stands for all that begin so. Fails with kInvalidArgument, naming the file, when
-  /// there is a folder, or a PATH.partial, with another; with kIo or kResourceExhausted when the disk does.
+  /// there is a folder, or a PATH.partial, with another (there each name may have .partial behind it: a kill
+  /// left it half written); with kIo or kResourceExhausted when the disk does.
   static base::Result<AtomicFolder> create(const std::string& path,
                                            std::span<const std::string_view> replaceable);
   AtomicFolder(AtomicFolder&& other) noexcept;

@@ -89,6 +89,7 @@ TEST_F(AtomicFolderTest, OfAKilledWriterNothingCounts) {
   if (child == 0) {
     auto folder = AtomicFolder::create(path_, kOurs);
     (void)base::write_file_atomically(folder->partial_path() + "/a", "half");
+    std::ofstream(folder->partial_path() + "/part-1.partial") << "not even named yet";
     _exit(0);  // no destructor runs
   }
   int status = 0;
@@ -98,6 +99,8 @@ TEST_F(AtomicFolderTest, OfAKilledWriterNothingCounts) {
   write("two", true);
   EXPECT_EQ(content(), "two");
   EXPECT_FALSE(fs::exists(path_ + ".partial"));
+  std::ofstream(path_ + "/a.partial") << "mine";
+  EXPECT_FALSE(AtomicFolder::create(path_, kOurs).ok()) << "a finished folder has no unfinished file";
 }
 
 }  // namespace

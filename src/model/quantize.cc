@@ -22,8 +22,8 @@ class Encoder {
   Bytes encode(const io::TensorEntry& tensor, spec::RopeStyle style, DType type) {
     if (options_.progress) options_.progress(static_cast<double>(done_) / static_cast<double>(all_));
     done_ += tensor.elements();
-    const RowReader reader(tensor, model_.config, style);
-    if (tensor.dtype == type && reader.in_order()) return std::span(tensor.data, tensor.bytes);
+    RowReader reader(tensor, model_.config, style);
+    if (tensor.dtype == type && reader.in_order()) return reader.as_it_lies();
     memory_.resize(base::row_bytes(type, reader.columns()) * static_cast<std::size_t>(reader.rows()));
     const int workers = options_.team == nullptr ? 1 : options_.team->size();
     std::vector<base::Status> results(static_cast<std::size_t>(workers), base::Ok{});

@@ -25,8 +25,8 @@ std::string pretty(const OrderedJson& json) {
   return json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
 }
 
-base::Status write_tokenizer(const std::string& folder, const ModelToSave& model) {
-  std::string json = model.tokenizer_files.json, config = model.tokenizer_files.config;
+base::Result<TokenizerFiles> tokenizer_texts(const ModelToSave& model) {
+  auto [json, config] = model.tokenizer_files;
   if (json.empty()) {
     TW_ASSIGN_OR_RETURN(json, text::tokenizer_json(model.tokenizer));
   }
@@ -37,8 +37,7 @@ base::Status write_tokenizer(const std::string& folder, const ModelToSave& model
     root["chat_template"] = model.chat_template;
     config = pretty(root);
   }
-  TW_RETURN_IF_ERROR(write_text(folder, "tokenizer.json", json));
-  return write_text(folder, "tokenizer_config.json", config);
+  return TokenizerFiles{std::move(json), std::move(config)};
 }
 
 /// The tensors as they will lie in the files, cut into files of at most `limit` bytes (or one tensor).
@@ -122,11 +121,13 @@ base::Status save_folder(const std::string& folder, const ModelToSave& model, DT
                        base::dtype_name(type));
   TW_RETURN_IF_ERROR(check_tensors(model));
   TW_ASSIGN_OR_RETURN(const OrderedJson config, hugging_face_config(model.config, model.tokenizer, type));
+  TW_ASSIGN_OR_RETURN(const TokenizerFiles tokenizer, tokenizer_texts(model));
   TW_ASSIGN_OR_RETURN(io::AtomicFolder target, io::AtomicFolder::create(folder, kReplaceable));
   const std::string& partial = target.partial_path();
   TW_RETURN_IF_ERROR(write_text(partial, "config.json", pretty(config)));
   TW_RETURN_IF_ERROR(write_text(partial, "generation_config.json", pretty(hugging_face_generation(model))));
-  TW_RETURN_IF_ERROR(write_tokenizer(partial, model));
+  TW_RETURN_IF_ERROR(write_text(partial, "tokenizer.json", tokenizer.json));
+  TW_RETURN_IF_ERROR(write_text(partial, "tokenizer_config.json", tokenizer.config));
   TW_RETURN_IF_ERROR(write_weights(partial, model, type, shard_bytes));
   return target.commit();
 }

@@ -80,11 +80,16 @@ base::Result<std::span<const float>> RowReader::read(std::int64_t row, DType typ
   return std::span<const float>(values_);
 }
 
+base::Result<std::span<const std::byte>> RowReader::as_it_lies() {
+  for (std::int64_t row = 0; row < rows_; ++row) TW_RETURN_IF_ERROR(read(row, tensor_.dtype));
+  return std::span(tensor_.data, tensor_.bytes);
+}
+
 base::Result<std::span<const std::byte>> encoded(const io::TensorEntry& tensor,
                                                  const spec::ModelConfig& config, RopeStyle style, DType type,
                                                  std::vector<std::byte>& memory) {
   RowReader reader(tensor, config, style);
-  if (tensor.dtype == type && reader.in_order()) return std::span(tensor.data, tensor.bytes);
+  if (tensor.dtype == type && reader.in_order()) return reader.as_it_lies();
   const std::size_t row_bytes = base::row_bytes(type, reader.columns());
   memory.resize(row_bytes * static_cast<std::size_t>(reader.rows()));
   for (std::int64_t row = 0; row < reader.rows(); ++row) {

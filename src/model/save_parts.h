@@ -68,6 +68,8 @@ class RowReader {
   /// Row `row` of the result, decoded. Fails with kInvalidArgument if it has a number that is not finite or
   /// too large for `type`.
   base::Result<std::span<const float>> read(std::int64_t row, base::DType type);
+  /// All bytes, unchanged. Fails as read does. REQUIRES: in_order().
+  base::Result<std::span<const std::byte>> as_it_lies();
 
  private:
   const io::TensorEntry& tensor_;

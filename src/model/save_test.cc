@@ -176,7 +176,32 @@ TEST_P(SaveRefuses, NumbersTheTypeCannotHold) {
   EXPECT_TRUE(save_folder(at("m"), model_, DType::kBF16).ok());
   values[7] = std::numeric_limits<float>::quiet_NaN();
   EXPECT_FALSE(save_gguf(at("m.gguf"), model_, DType::kF16).ok());
+  for (const DType same : {DType::kF32, DType::kF16}) {
+    EXPECT_FALSE(save_gguf(at("m.gguf"), model_, same).ok());
+    EXPECT_FALSE(save_folder(at("n"), model_, same).ok()) << "copied as it lies, it is looked at, too";
+  }
   EXPECT_FALSE(fs::exists(at("m.gguf")));
+  EXPECT_FALSE(fs::exists(at("n")));
+}
+
+/// The kill of a writer leaves files of which only some have their names yet.
+TEST_P(SaveRefuses, NothingThatAKilledSaveLeft) {
+  fs::create_directories(at("m.partial"));
+  for (const char* name : {"config.json", "tokenizer_config.json.partial", "model.safetensors.partial",
+                           "model-00002-of-00003.safetensors.partial"})
+    std::ofstream(at("m.partial/") + name) << "half";
+  EXPECT_TRUE(save_folder(at("m"), model_, DType::kF32).ok());
+  EXPECT_FALSE(fs::exists(at("m.partial")));
+  fs::create_directories(at("m.partial"));
+  std::ofstream(at("m.partial/thesis.txt.partial")) << "my only copy";
+  EXPECT_FALSE(save_folder(at("m"), model_, DType::kF32).ok());
+}
+
+TEST_P(SaveRefuses, ATokenizerThatCannotBeSaidBeforeAFolderIsMade) {
+  model_.tokenizer.kind = text::TokenizerKind::kSentencePiece;
+  model_.tokenizer_files = {};
+  EXPECT_FALSE(save_folder(at("no/sub/m"), model_, DType::kF32).ok());
+  EXPECT_FALSE(fs::exists(at("no")));
 }
 
 TEST_P(SaveRefuses, FoldersWithOtherFiles) {

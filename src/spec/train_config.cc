@@ -78,8 +78,12 @@ Status check_model(const TrainModel& m) {
                  "model.heads, kv-heads and ffn-width want model.layers and model.width");
   if (m.family == "gpt2" && m.kv_heads > 0 && m.kv_heads != m.heads)
     return error(Code::kInvalidArgument,
-                 "model.kv-heads is {}, but in the family gpt2 each of the {} heads has its own keys",
-                 m.kv_heads, m.heads);
+                 "model.kv-heads is {}, but in the family gpt2 each of the {}heads has its own keys: take it "
+                 "out",
+                 m.kv_heads, m.heads > 0 ? fmt::format("{} ", m.heads) : "");
+  if (m.family == "gpt2" && m.rope_theta != TrainModel().rope_theta)
+    return error(Code::kInvalidArgument,
+                 "model.rope-theta is given, but the family gpt2 has no rotary positions");
   return Ok{};
 }
 
@@ -88,6 +92,20 @@ Status check_rotation(const TrainConfig& c) {
     if (c.model.family == "gpt2" && c.stages[i].rope_theta > 0)
       return error(Code::kInvalidArgument,
                    "stage {} has a rope-theta, but the family gpt2 has no rotary positions", i + 1);
+  }
+  return Ok{};
+}
+
+/// A flag for the teacher is given to all stages, of which some may have none.
+Status check_teachers(const TrainConfig& c) {
+  const auto taught = [](const TrainStage& s) { return !s.teacher.path.empty(); };
+  if (std::any_of(c.stages.begin(), c.stages.end(), taught)) return Ok{};
+  const TrainTeacher none;
+  for (std::size_t i = 0; i < c.stages.size(); ++i) {
+    const TrainTeacher& t = c.stages[i].teacher;
+    if (t.top != none.top || t.weight != none.weight || t.temperature != none.temperature)
+      return error(Code::kInvalidArgument,
+                   "stage {} says how a teacher is learnt from, but has none: give it teacher.path", i + 1);
   }
   return Ok{};
 }
@@ -121,6 +139,7 @@ Status TrainConfig::validate() const {
   }
   TW_RETURN_IF_ERROR(check_model(model));
   TW_RETURN_IF_ERROR(check_rotation(*this));
+  TW_RETURN_IF_ERROR(check_teachers(*this));
   if ((tokenizer.kind == "file") != !tokenizer.path.empty())
     return error(Code::kInvalidArgument,
                  "tokenizer.path and the kind \"file\" go together: give both or none");

@@ -90,6 +90,18 @@ TEST(TrainRecipe, ChecksFieldsAgainstEachOther) {
   EXPECT_THAT(stage(R"(, "teacher": {"wight": 1})"), HasSubstr("the nearest is \"weight\""));
   EXPECT_THAT(complaint("{\"model\": {\"layers\": 2}, \"stages\": [{\"data\": [{\"path\": \"a\"}]}]}"),
               HasSubstr("model.width"));
+  const auto gpt2 = [](const std::string& more) {
+    return complaint(R"({"model": {"family": "gpt2", "layers": 1, "width": 32)" + more +
+                     R"(}, "stages": [{"data": [{"path": "a"}]}]})");
+  };
+  EXPECT_EQ(gpt2(""), "");
+  EXPECT_THAT(gpt2(R"(, "kv-heads": 1)"), HasSubstr("each of the heads has its own keys"));
+  EXPECT_THAT(gpt2(R"(, "heads": 2, "kv-heads": 1)"), HasSubstr("each of the 2 heads has its own keys"));
+  EXPECT_THAT(gpt2(R"(, "rope-theta": 50000)"), HasSubstr("gpt2 has no rotary positions"));
+  EXPECT_THAT(stage(R"(, "teacher": {"top": 5})"), HasSubstr("give it teacher.path"));
+  EXPECT_EQ(
+      stage(R"(, "teacher": {"top": 5, "path": "t"}}, {"data": [{"path": "a"}], "teacher": {"top": 5})"), "")
+      << "a flag is given to every stage";
   EXPECT_THAT(
       complaint("{\"tokenizer\": {\"kind\": \"file\"}, \"stages\": [{\"data\": [{\"path\": \"a\"}]}]}"),
       HasSubstr("tokenizer.path"));

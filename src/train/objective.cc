@@ -1,11 +1,44 @@
 #include "train/objective.h"
 
+#include <algorithm>
+
 namespace tw::train {
 namespace {
 
 using base::Code;
 using base::Ok;
 using base::Status;
+
+/// Rows that both tables have: where the tokenizer is the same, the others are spare.
+std::int64_t shared_rows(const Distillation& d, std::int64_t vocab) {
+  return std::min(vocab, d.teacher->config().vocab);
+}
+
+/// So many of the teacher's tokens have `top` below the shared rows' end among them.
+std::int64_t asked_of(const Distillation& d, std::int64_t vocab) {
+  return d.top + d.teacher->config().vocab - shared_rows(d, vocab);
+}
+
+/// Keeps of each row's `asked` tokens the first `top` that are below `most`, and makes their probabilities
+/// add up to 1 again.
+void leave_out_spare(std::int64_t top, std::int64_t asked, std::int64_t most, std::vector<std::int32_t>& ids,
+                     std::vector<float>& probabilities) {
+  const std::int64_t rows = std::ssize(ids) / asked;
+  std::vector<double> kept(top);
+  for (std::int64_t row = 0; row < rows; ++row) {
+    double sum = 0;
+    for (std::int64_t from = row * asked, to = 0; to < top; ++from) {
+      if (ids[from] >= most) continue;
+      kept[to] = static_cast<double>(probabilities[from]);
+      sum += kept[to];
+      ids[row * top + to++] = ids[from];
+    }
+    if (sum == 0) kept[0] = sum = 1;  // beside the spare ones all were too small to tell: the likeliest
+    for (std::int64_t i = 0; i < top; ++i) probabilities[row * top + i] = static_cast<float>(kept[i] / sum);
+  }
+  ids.resize(rows * top);
+  probabilities.resize(ids.size());
+}
 
 }  // namespace
 
@@ -17,19 +50,19 @@ base::Result<std::unique_ptr<Objective>> Objective::make(const ObjectiveOptions&
   objective->team_ = &team;
   if (!objective->taught()) return objective;
   const Distillation& d = *options.distillation;
-  if (d.top > vocab)
+  if (const std::int64_t most = shared_rows(d, vocab); d.top > most)
     return base::error(Code::kInvalidArgument, "teacher.top is {}, but the vocabulary has {} tokens", d.top,
-                       vocab);
-  TW_RETURN_IF_ERROR(objective->freeze(d.teacher, "the teacher", d.top));
+                       most);
+  TW_RETURN_IF_ERROR(objective->freeze(d.teacher, "the teacher", asked_of(d, vocab)));
   return objective;
 }
 
 Status Objective::freeze(std::shared_ptr<const model::LoadedModel> model, const char* what,
                          std::int64_t top) {
-  if (model->config().vocab != vocab_) {
+  if (model->config().vocab != vocab_ && !taught()) {
     return base::Error{Code::kInvalidArgument,
-                       fmt::format("{} has a vocabulary of {} tokens, and the model one of {}: both must "
-                                   "have the same tokenizer",
+                       fmt::format("{} has a vocabulary of {} tokens, and the model one of {}: it is another "
+                                   "model",
                                    what, model->config().vocab, vocab_),
                        model->card().path};
   }
@@ -53,11 +86,13 @@ base::Result<double> Objective::weight(const TrainBatch& batch) const {
 
 Status Objective::ask_teacher(const TrainBatch& batch) {
   const Distillation& d = *options_.distillation;
-  ids_.resize(batch.rows() * d.top);
+  const std::int64_t asked = asked_of(d, vocab_), rows = batch.rows();
+  ids_.resize(rows * asked);
   probabilities_.resize(ids_.size());
-  taught_losses_.resize(batch.rows());
+  taught_losses_.resize(rows);
   const auto temperature = static_cast<float>(d.temperature);
-  TW_RETURN_IF_ERROR(frozen_->top(batch, {ids_, probabilities_, d.top, temperature}));
+  TW_RETURN_IF_ERROR(frozen_->top(batch, {ids_, probabilities_, asked, temperature}));
+  if (asked > d.top) leave_out_spare(d.top, asked, shared_rows(d, vocab_), ids_, probabilities_);
   rows_.teacher = {ids_, probabilities_, d.top, static_cast<float>(d.weight), temperature, taught_losses_};
   return Ok{};
 }

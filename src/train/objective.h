@@ -10,7 +10,8 @@
 
 namespace tw::train {
 
-/// A teacher's likeliest tokens are learnt beside the labels.
+/// A teacher's likeliest tokens are learnt beside the labels. It has the model's tokenizer; its table may
+/// have more spare rows than the model's, or fewer: of those nothing is learnt.
 struct Distillation {
   std::shared_ptr<const model::LoadedModel> teacher;
   std::int64_t top = 1;    ///< tokens of it that count
@@ -54,11 +55,12 @@ class Objective {
  public:
   /// Without a frozen model: that is enough for traces.
   explicit Objective(const ObjectiveOptions& options) : options_(options) {}
-  /// Of batches of at most `rows` tokens. Fails with kInvalidArgument when the teacher has another
-  /// vocabulary.
+  /// Of batches of at most `rows` tokens. Fails with kInvalidArgument when more of the teacher's tokens are
+  /// wanted than both tables have rows.
   static base::Result<std::unique_ptr<Objective>> make(const ObjectiveOptions& options, std::int64_t vocab,
                                                        std::int64_t rows, base::Team& team);
-  /// What preferences are held against: wanted before the first batch of pairs. Fails as make does.
+  /// What preferences are held against: wanted before the first batch of pairs. Fails with kInvalidArgument
+  /// when it has another vocabulary.
   base::Status set_reference(std::shared_ptr<const model::LoadedModel> reference);
 
   bool of_pairs() const { return options_.preference.has_value(); }

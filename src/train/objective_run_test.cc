@@ -6,6 +6,8 @@
 #include "base/json.h"
 #include "base/mmap.h"
 #include "model/model_files.h"
+#include "model/save.h"
+#include "train/run_prepare.h"
 #include "train/test_runs.h"
 
 namespace tw::train {
@@ -22,6 +24,22 @@ double last_of(const spec::TrainConfig& config, const std::string& key) {
     if (line.contains(key)) last = line[key].get<double>();
   }
   return last;
+}
+
+/// A model with `more` spare rows in its table, whose logits are large or small, but never middling.
+model::ModelToSave padded(const model::ModelFiles& files, std::int64_t more, std::vector<std::byte>& table) {
+  model::ModelToSave model = model::model_to_save(files).value();
+  for (io::TensorEntry& tensor : model.tensors) {
+    if (tensor.shape[0] != model.config.vocab) continue;
+    EXPECT_TRUE(table.empty()) << "head and table are one";
+    table.assign(tensor.data, tensor.data + tensor.bytes);
+    tensor.shape[0] += more;
+    tensor.bytes = table.size() / model.config.vocab * tensor.shape[0];
+    table.resize(tensor.bytes, std::byte{0x40});  // 3.0
+    tensor.data = table.data();
+  }
+  model.config.vocab += more;
+  return model;
 }
 
 /// Polite answers are preferred.
@@ -66,6 +84,66 @@ TEST(ObjectiveRun, ASmallModelLearnsFromALargerOne) {
   const auto refused = train_run(student, team, {}, taught);
   ASSERT_FALSE(refused.ok());
   EXPECT_THAT(refused.error().text(), HasSubstr(config.out + ": the teacher has another tokenizer: token "));
+}
+
+TEST(ObjectiveRun, TeacherAndModelMayHaveOtherSpareRows) {
+  const std::string folder = test_folder();
+  spec::TrainConfig config = small_run(folder);
+  config.stages.pop_back();
+  base::Team team(2);
+  Watcher watcher;
+  ASSERT_TRUE(train_run(config, team, {}, watcher).ok());
+  const std::string plain = config.out, wide = folder + "/wide", file = folder + "/wide.gguf";
+  const auto files = model::ModelFiles::open(plain).value();
+  std::vector<std::byte> table;
+  const model::ModelToSave model = padded(*files, 7, table);
+  ASSERT_TRUE(model::save_folder(wide, model, base::DType::kF32).ok());
+  ASSERT_TRUE(model::save_gguf(file, model, base::DType::kF32).ok());
+  int runs = 0;
+  for (const auto& [start, teacher] :
+       {std::pair{plain, wide}, {wide, plain}, {plain, file}, {std::string("auto"), file}}) {
+    spec::TrainConfig student = config;
+    student.out += std::to_string(++runs);
+    student.tokenizer = {"file", 0, plain};
+    if (start != "auto") student.model = {};
+    student.stages[0].start = start;
+    student.stages[0].steps = 3;
+    student.stages[0].minutes = 0;
+    student.stages[0].teacher = {teacher, start == "auto" ? 264 : 257, 0.5, 1};
+    const auto report = train_run(student, team, {}, watcher);
+    EXPECT_TRUE(report.ok()) << start << ", " << teacher << ": " << report.error().text();
+    PrepareOptions measuring;
+    measuring.measure = true;
+    const auto planned = prepare_run(student, measuring, team, watcher);
+    EXPECT_TRUE(planned.ok()) << start << ", " << teacher << ": " << planned.error().text();
+  }
+}
+
+TEST(ObjectiveRun, ATeacherThatDoesNotFitIsNamed) {
+  const std::string folder = test_folder(), gpt2 = std::string(TW_SOURCE_DIR) + "/tests/golden/families/gpt2";
+  spec::TrainConfig config = small_run(folder);
+  config.stages.pop_back();
+  config.tokenizer = {};
+  config.stages[0].teacher.path = gpt2;
+  base::Team team(1);
+  Watcher watcher;
+  const auto complaint = [&] {
+    const auto prepared = prepare_run(config, {}, team, watcher);
+    return prepared.ok() ? "" : prepared.error().text();
+  };
+  EXPECT_EQ(complaint(), "");
+  config.stages[0].sequence = config.stages[0].batch = config.stages[0].micro_batch = 512;
+  EXPECT_THAT(complaint(), HasSubstr("sequences of 512 tokens, but its teacher has learned 256 positions"));
+  config.stages[0].sequence = 32;
+  config.stages[0].teacher.top = 100'000;
+  EXPECT_THAT(complaint(), HasSubstr("teacher.top is 100000, but the vocabulary has 281 tokens"));
+  config.stages[0].teacher = {};
+  config.stages[0].batch = config.stages[0].micro_batch = 128;
+  config.tokenizer = {"bpe", 300, ""};
+  ASSERT_TRUE(train_run(config, team, {}, watcher).ok());
+  config.stages[0].teacher.path = config.out;
+  config.tokenizer = {"bytes", 0, ""};  // the first tokens of that
+  EXPECT_THAT(complaint(), HasSubstr("it has 300 tokens and the model 257"));
 }
 
 TEST(ObjectiveRun, PreferencesBeginAtTheReferenceAndAreLearnt) {

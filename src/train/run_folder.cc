@@ -58,8 +58,9 @@ OrderedJson without_free_keys(const spec::TrainConfig& config) {
 
 /// What a run keeps in its folder and deletes when it begins anew; run.json, which marks it as ours, goes
 /// last.
-constexpr const char* kOurs[] = {"/log.jsonl", "/tensorboard", "/tokenizer", "/checkpoints",
-                                 "/reference", "/config.json", kRun};
+constexpr const char* kOurs[] = {
+    "/log.jsonl",         "/tensorboard", "/tokenizer",         "/checkpoints", "/reference",
+    "/reference.partial", "/model.new",   "/model.new.partial", "/config.json", kRun};
 
 /// Fails where the system cannot say, as for a name that is too long.
 base::Result<bool> exists(const std::string& path) {
@@ -68,6 +69,17 @@ base::Result<bool> exists(const std::string& path) {
   if (status.type() == fs::file_type::not_found) return false;
   if (failed) return Error{Code::kIo, "cannot be read: " + failed.message(), path};
   return true;
+}
+
+/// Whether `path` is `folder`, or lies in it, by whatever links.
+bool inside(const std::string& path, const std::string& folder) {
+  std::error_code failed;
+  const fs::path whole = fs::weakly_canonical(fs::absolute(folder), failed);
+  if (failed) return false;  // then nothing is there yet, and making it says why not
+  const fs::path source = fs::weakly_canonical(fs::absolute(path), failed);
+  if (failed) return false;
+  const fs::path rest = source.lexically_relative(whole);
+  return !rest.empty() && *rest.begin() != "..";
 }
 
 /// Whether run.json says that a run left what is there.
@@ -103,6 +115,23 @@ Status RunFolder::make() const {
   return Ok{};
 }
 
+Status RunFolder::check_apart(const spec::TrainConfig& config) const {
+  const auto check = [&](const char* what, const std::string& path) -> Status {
+    if (path.empty() || !inside(path, path_)) return Ok{};
+    return Error{Code::kInvalidArgument,
+                 fmt::format("{} lies in the output folder, where the run would overwrite it: choose another "
+                             "--out",
+                             what),
+                 path};
+  };
+  for (const spec::TrainStage& stage : config.stages) {
+    if (stage.starts_from_path()) TW_RETURN_IF_ERROR(check("the model to start from", stage.start));
+    TW_RETURN_IF_ERROR(check("the teacher", stage.teacher.path));
+    for (const spec::TrainData& data : stage.data) TW_RETURN_IF_ERROR(check("data", data.path));
+  }
+  return check("the tokenizer", config.tokenizer.path);
+}
+
 Status RunFolder::clear() const {
   std::error_code failed;
   for (const char* name : kOurs) {
@@ -122,6 +151,7 @@ base::Result<bool> RunFolder::begun() const {
 
 base::Result<std::optional<spec::TrainConfig>> RunFolder::open(const spec::TrainConfig& wanted,
                                                                bool anew) const {
+  TW_RETURN_IF_ERROR(check_apart(wanted));
   TW_RETURN_IF_ERROR(make());
   TW_ASSIGN_OR_RETURN(const bool goes_on, begun());
   if (anew || !goes_on) {

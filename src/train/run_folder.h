@@ -27,11 +27,13 @@ class RunFolder {
   /// is no run, or `anew`: then what an earlier run left is deleted. Fails with kInvalidArgument, naming the
   /// first difference, for a run of another recipe, and for a folder without a run that holds a model,
   /// checkpoints, or another name that a run deletes: nothing is deleted that run.json does not mark as ours.
+  /// So it does for a start, teacher, tokenizer or data of `wanted` that is the folder, or lies in it.
   base::Result<std::optional<spec::TrainConfig>> open(const spec::TrainConfig& wanted, bool anew) const;
 
   base::Status write(const spec::TrainConfig& asked, const spec::TrainConfig& filled) const;
 
  private:
+  base::Status check_apart(const spec::TrainConfig& config) const;
   base::Status make() const;
   /// Whether there is a run that had its recipe filled in; without that it left nothing to go on from.
   base::Result<bool> begun() const;

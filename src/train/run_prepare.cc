@@ -7,7 +7,7 @@
 
 #include "base/cpu.h"
 #include "base/mmap.h"
-#include "io/tensor_file.h"
+#include "train/run_teacher.h"
 
 namespace tw::train {
 namespace {
@@ -112,20 +112,9 @@ class Preparation {
     return Ok{};
   }
 
-  /// What a teacher says of a token is nothing to a model that means another by its number.
   Status check_teachers() {
     for (const auto& teacher : run_.teachers) {
-      if (teacher == nullptr) continue;
-      const text::Tokenizer &theirs = *teacher->card().tokenizer, &ours = *run_.tokenizer.tokenizer;
-      const auto both = static_cast<text::TokenId>(std::min(theirs.size(), ours.size()));
-      for (text::TokenId id = 0; id < both; ++id) {
-        if (theirs.piece(id) == ours.piece(id)) continue;
-        return Error{Code::kInvalidArgument,
-                     fmt::format("the teacher has another tokenizer: token {} is {} to it, and {} to the "
-                                 "model; take the teacher's (tokenizer.kind \"file\")",
-                                 id, io::quote_text(theirs.piece(id)), io::quote_text(ours.piece(id))),
-                     teacher->card().path};
-      }
+      if (teacher != nullptr) TW_RETURN_IF_ERROR(check_teacher_tokens(*teacher, *run_.tokenizer.tokenizer));
     }
     return Ok{};
   }
@@ -145,9 +134,9 @@ class Preparation {
     for (const auto& stage : sources_) all.insert(all.end(), stage.begin(), stage.end());
     const std::uint64_t most =
         options_.folder.empty() ? kPlanBytes : std::numeric_limits<std::uint64_t>::max();
-    TW_ASSIGN_OR_RETURN(run_.tokenizer,
-                        make_run_tokenizer(run_.config.tokenizer, all, team_.size(), most, observer_));
-    if (options_.folder.empty()) return Ok{};
+    TW_ASSIGN_OR_RETURN(run_.tokenizer, make_run_tokenizer(run_.config.tokenizer, all, team_.size(), most,
+                                                           run_.base == nullptr, observer_));
+    if (options_.folder.empty() || run_.tokenizer.json.empty()) return Ok{};
     std::error_code failed;
     std::filesystem::create_directories(folder, failed);
     if (failed) return Error{Code::kIo, "cannot create the folder: " + failed.message(), folder};
@@ -208,10 +197,28 @@ class Preparation {
                       vocab, run_.model.vocab),
           c.stages[0].start};
     }
+    TW_RETURN_IF_ERROR(check_started_shape());
     if (run_.model.learned_positions) TW_RETURN_IF_ERROR(check_learned_positions());
     c.model.context = c.model.context > 0 ? c.model.context : run_.model.context;
     c.model.rope_theta = run_.model.rope_theta;
     return Ok{};
+  }
+
+  /// What a recipe says of the model, and the model that is there contradicts.
+  Status check_started_shape() const {
+    const spec::TrainModel& m = run_.config.model;
+    if (m.family == "gpt2" && !run_.model.learned_positions)
+      return error(Code::kInvalidArgument,
+                   "model.family is gpt2, but the model to start from is of the family {}: take it out",
+                   run_.model.architecture);
+    if (m.rope_theta == spec::TrainModel().rope_theta || m.rope_theta == run_.model.rope_theta) return Ok{};
+    return run_.model.learned_positions
+               ? error(Code::kInvalidArgument,
+                       "model.rope-theta is given, but the model to start from has no rotary positions")
+               : error(Code::kInvalidArgument,
+                       "model.rope-theta is {}, but the model to start from has {}: give the stage's "
+                       "rope-theta to change it",
+                       m.rope_theta, run_.model.rope_theta);
   }
 
   /// They are as many as they are, and are not turned.
@@ -283,6 +290,8 @@ class Preparation {
       return error(Code::kInvalidArgument,
                    "stage {} has sequences of {} tokens, but the model's context is {}", i + 1, s.sequence,
                    run_.config.model.context);
+    if (run_.teachers[i] != nullptr)
+      TW_RETURN_IF_ERROR(check_teacher_sizes(*run_.teachers[i], s, i, run_.model));
     if (s.pruning.ffn_width > 0 && run_.model.ffn != spec::FfnKind::kGated)
       return error(Code::kUnsupported,
                    "stage {} prunes, which gated feed-forward layers can be, and no others", i + 1);
@@ -327,7 +336,8 @@ class Preparation {
       s.schedule.warmup = s.steps > 0 ? std::max<std::int64_t>(10, s.steps / 100) : 20;
       if (s.steps > 0) s.schedule.warmup = std::min(s.schedule.warmup, s.steps / 2);
     }
-    if (s.rope_theta == 0)
+    // Where nothing may turn otherwise than it does, it stays unsaid: a recipe that says it is refused.
+    if (s.rope_theta == 0 && run_.base == nullptr && !run_.model.learned_positions)
       s.rope_theta = i == 0 ? run_.config.model.rope_theta : run_.config.stages[i - 1].rope_theta;
   }
 

@@ -146,9 +146,11 @@ StepMemory memory_of(const Trainer& trainer) {
 }
 
 base::Result<double> measure_step(Trainer& trainer, std::int64_t tokens, std::int64_t sequence) {
+  std::int64_t vocab = trainer.transformer().config().vocab;
+  if (const auto& taught = trainer.options().objective.distillation)
+    vocab = std::min(vocab, taught->teacher->config().vocab);  // tables may have spare rows
   const auto batches =
-      random_batches(tokens, trainer.options().rows, sequence, trainer.transformer().config().vocab,
-                     trainer.objective().of_pairs() ? 2 : 1);
+      random_batches(tokens, trainer.options().rows, sequence, vocab, trainer.objective().of_pairs() ? 2 : 1);
   double best = 1e300;
   for (int i = 0; i < 3; ++i) {  // the first touches memory
     TW_ASSIGN_OR_RETURN(const StepReport report, trainer.step(batches, 0));

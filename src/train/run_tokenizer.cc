@@ -129,7 +129,30 @@ base::Result<std::string> read_optional(const std::string& path) {
   return text;
 }
 
-base::Result<RunTokenizer> open_tokenizer(const std::string& path) {
+/// Of everything that decides which tokens a text becomes.
+std::string hash_of(const text::TokenizerSpec& spec) {
+  io::Sha256 hash;
+  const auto add = [&](std::string_view text) { hash.add(fmt::format("{}:", text.size())), hash.add(text); };
+  for (const std::string& token : spec.tokens) add(token);
+  for (const std::string& merge : spec.merges) add(merge);
+  add({reinterpret_cast<const char*>(spec.scores.data()), spec.scores.size() * sizeof(float)});
+  add({reinterpret_cast<const char*>(spec.types.data()), spec.types.size()});
+  add(fmt::format("{} {} {} {} {} {} {}", static_cast<int>(spec.kind), spec.pre, spec.bos.value_or(-1),
+                  spec.eos.value_or(-1), spec.add_bos, spec.add_space_prefix, spec.ignore_merges));
+  return io::to_hex(hash.finish());
+}
+
+base::Result<RunTokenizer> as_it_is(text::TokenizerSpec spec, std::string chat_template) {
+  RunTokenizer result;
+  result.spec = std::move(spec);
+  TW_ASSIGN_OR_RETURN(result.tokenizer, text::Tokenizer::create(result.spec));
+  result.sha256 = hash_of(result.spec);
+  result.cuts_safely = text::cuts_are_safe(result.spec);
+  result.chat_template = std::move(chat_template);
+  return result;
+}
+
+base::Result<RunTokenizer> open_tokenizer(const std::string& path, bool written) {
   namespace fs = std::filesystem;
   std::error_code failed;
   const bool folder = fs::is_directory(path, failed);
@@ -137,8 +160,9 @@ base::Result<RunTokenizer> open_tokenizer(const std::string& path) {
     TW_ASSIGN_OR_RETURN(const auto files, model::ModelFiles::open(path));
     TW_ASSIGN_OR_RETURN(const text::TokenizerSpec spec, files->tokenizer());
     auto json = text::tokenizer_json(spec);
-    if (!json.ok()) return Error{json.error().code, json.error().message, path};
     TW_ASSIGN_OR_RETURN(std::string chat, files->chat_template());
+    if (!json.ok() && !written) return as_it_is(spec, std::move(chat));
+    if (!json.ok()) return Error{json.error().code, json.error().message, path};
     return read_run_tokenizer(*std::move(json), text::tokenizer_config_json(spec, 0, {}), std::move(chat));
   }
   const std::string file = folder ? path + "/tokenizer.json" : path;
@@ -175,8 +199,8 @@ base::Result<RunTokenizer> read_run_tokenizer(std::string json, std::string conf
 
 base::Result<RunTokenizer> make_run_tokenizer(const spec::TrainTokenizer& wanted,
                                               const std::vector<SourceText>& sources, int threads,
-                                              std::uint64_t most_bytes, RunObserver& observer) {
-  auto made = wanted.kind == "file" ? open_tokenizer(wanted.path)
+                                              std::uint64_t most_bytes, bool written, RunObserver& observer) {
+  auto made = wanted.kind == "file" ? open_tokenizer(wanted.path, written)
                                     : train_tokenizer(wanted, sources, threads, most_bytes, observer);
   if (!made.ok() || !may_chat(sources) || !made->chat_template.empty()) return made;
   for (const char* token : {"<|im_start|>", "<|im_end|>"}) {

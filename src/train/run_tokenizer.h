@@ -24,11 +24,12 @@ struct SourceText {
 };
 
 struct RunTokenizer {
-  std::string json, config_json;  ///< tokenizer.json and tokenizer_config.json; the latter may be empty
-  std::string chat_template;      ///< empty: no conversations
+  /// tokenizer.json and tokenizer_config.json. The latter may be empty, and both of a run that writes none.
+  std::string json, config_json;
+  std::string chat_template;  ///< empty: no conversations
   text::TokenizerSpec spec;
   std::unique_ptr<text::Tokenizer> tokenizer;
-  std::string sha256;  ///< of `json`
+  std::string sha256;  ///< of `json`, or of `spec`
   bool cuts_safely = false;
 
   CorpusTokenizer corpus_tokenizer() const { return {*tokenizer, sha256, cuts_safely}; }
@@ -39,9 +40,10 @@ base::Result<RunTokenizer> read_run_tokenizer(std::string json, std::string conf
                                               std::string chat_template);
 
 /// As the recipe says; `sources` are what it is trained on, of each about `most_bytes` at most. Conversations
-/// get the words of ChatML where the tokenizer brings no template.
+/// get the words of ChatML where the tokenizer brings no template. `written`: the run writes the tokenizer,
+/// so that it fails with kUnsupported for a GGUF file's that no tokenizer.json can say.
 base::Result<RunTokenizer> make_run_tokenizer(const spec::TrainTokenizer& wanted,
                                               const std::vector<SourceText>& sources, int threads,
-                                              std::uint64_t most_bytes, RunObserver& observer);
+                                              std::uint64_t most_bytes, bool written, RunObserver& observer);
 
 }  // namespace tw::train

@@ -13,6 +13,16 @@ using base::Code;
 using base::Ok;
 using base::Status;
 
+/// What the run reads is there: seen before a folder is made, or one that is there is emptied.
+Status check_sources(const spec::TrainConfig& config) {
+  for (const spec::TrainStage& stage : config.stages) {
+    TW_RETURN_IF_ERROR(open_sources(stage));
+    if (stage.starts_from_path()) TW_RETURN_IF_ERROR(model::ModelFiles::open(stage.start));
+    if (!stage.teacher.path.empty()) TW_RETURN_IF_ERROR(model::ModelFiles::open(stage.teacher.path));
+  }
+  return Ok{};
+}
+
 /// The run, once it is prepared.
 class Run {
  public:
@@ -106,8 +116,7 @@ class Run {
 base::Result<RunReport> train_run(const spec::TrainConfig& config, base::Team& team,
                                   const RunOptions& options, RunObserver& observer) {
   TW_RETURN_IF_ERROR(config.validate());
-  for (const spec::TrainStage& stage : config.stages)
-    TW_RETURN_IF_ERROR(open_sources(stage));  // before a folder is made
+  TW_RETURN_IF_ERROR(check_sources(config));
   const RunFolder folder(config.out);
   TW_ASSIGN_OR_RETURN(const std::optional<spec::TrainConfig> filled, folder.open(config, options.fresh));
   const PrepareOptions preparing{.folder = folder.path()};

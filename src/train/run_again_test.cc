@@ -1,0 +1,147 @@
+// Runs that go on from where they were, whatever they began with, and what a run in a folder leaves alone.
+#include <gmock/gmock.h>
+
+#include "base/mmap.h"
+#include "train/run_prepare.h"
+#include "train/test_runs.h"
+
+namespace tw::train {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+const std::string kFamilies = std::string(TW_SOURCE_DIR) + "/tests/golden/families/";
+
+/// One stage that starts from a model; with its tokenizer.
+spec::TrainConfig started_run(const std::string& folder, const std::string& start) {
+  spec::TrainConfig config = small_run(folder);
+  config.stages.pop_back();
+  config.model = {};
+  config.tokenizer = {};
+  config.stages[0].start = start;
+  return config;
+}
+
+spec::TrainConfig run_of(const std::string& kind, const std::string& folder) {
+  if (kind == "gpt2") {
+    spec::TrainConfig config = small_run(folder);
+    config.model.family = "gpt2";
+    config.stages[1].rope_theta = 0;
+    return config;
+  }
+  if (kind == "gpt2_started") return started_run(folder, kFamilies + "gpt2");
+  spec::TrainConfig config =
+      started_run(folder, kFamilies + (kind == "adapter" ? "qwen2" : "mistral-Q8_0.gguf"));
+  config.adapter.rank = 4;
+  return config;
+}
+
+class RunAgain : public testing::TestWithParam<const char*> {};
+
+TEST_P(RunAgain, HasTheSameBitsHoweverOftenItStops) {
+  const std::string folder = test_folder(), kind = GetParam();
+  const auto whole = losses_of(run_of(kind, folder + "/whole"), {});
+  const auto stopped = losses_of(run_of(kind, folder + "/stopped"), {3, 7});
+  EXPECT_EQ(whole, stopped);
+  const std::string written =
+      kind.starts_with("adapter") ? "/out/adapter_model.safetensors" : "/out/model.safetensors";
+  const std::string bytes = base::read_file(folder + "/whole" + written).value();
+  EXPECT_EQ(bytes, base::read_file(folder + "/stopped" + written).value());
+  base::Team team(1);
+  Watcher watcher;
+  const auto finished = train_run(run_of(kind, folder + "/whole"), team, {}, watcher);
+  EXPECT_TRUE(finished.ok()) << finished.error().text();
+  EXPECT_TRUE(watcher.losses.empty());
+  EXPECT_EQ(bytes, base::read_file(folder + "/whole" + written).value());
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, RunAgain,
+                         testing::Values("gpt2", "gpt2_started", "adapter", "adapter_of_sentencepiece"),
+                         [](const auto& info) { return std::string(info.param); });
+
+TEST(RunFolders, WhatARunReadsIsNotOverwritten) {
+  const std::string folder = test_folder();
+  const spec::TrainConfig made = small_run(folder);
+  base::Team team(1);
+  Watcher watcher;
+  ASSERT_TRUE(train_run(made, team, {}, watcher).ok());
+  const std::string model = base::read_file(made.out + "/model.safetensors").value();
+  fs::create_directory_symlink(made.out, folder + "/link");
+  RunOptions fresh;
+  fresh.fresh = true;
+  const auto refusal = [&](const spec::TrainConfig& config) {
+    for (const RunOptions& options : {RunOptions(), fresh}) {
+      const auto refused = train_run(config, team, options, watcher);
+      EXPECT_FALSE(refused.ok());
+      EXPECT_THAT(refused.error().text(), HasSubstr("choose another --out"));
+    }
+    EXPECT_TRUE(fs::exists(made.out + "/config.json"));
+    EXPECT_TRUE(fs::exists(made.out + "/checkpoints"));
+    EXPECT_EQ(base::read_file(made.out + "/model.safetensors").value(), model);
+    return train_run(config, team, fresh, watcher).error().text();
+  };
+  for (const std::string& same : {made.out, made.out + "/", folder + "/link", folder + "/new/../out"}) {
+    spec::TrainConfig config = started_run(folder, made.out);
+    config.out = same;
+    EXPECT_THAT(refusal(config), HasSubstr("the model to start from lies in the output folder"));
+  }
+  spec::TrainConfig config = made;
+  config.stages[0].teacher.path = folder + "/link";
+  EXPECT_THAT(refusal(config), HasSubstr("the teacher lies"));
+  config = made;
+  config.tokenizer = {"file", 0, made.out + "/tokenizer.json"};
+  EXPECT_THAT(refusal(config), HasSubstr("the tokenizer lies"));
+  config = made;
+  write_text(made.out + "/data/a.txt", some_text(300));
+  config.stages[1].data[0].path = made.out + "/data";
+  EXPECT_THAT(refusal(config), HasSubstr("data lies"));
+  config = started_run(folder, folder + "/nowhere");
+  EXPECT_THAT(train_run(config, team, fresh, watcher).error().text(), HasSubstr("nowhere"));
+  EXPECT_TRUE(fs::exists(made.out + "/config.json")) << "a start that is not there costs no earlier run";
+  config = started_run(folder, made.out);
+  config.out += "2";  // a neighbour whose name begins alike
+  EXPECT_TRUE(train_run(config, team, {}, watcher).ok());
+}
+
+TEST(RunFolders, AKillWhileTheModelIsWrittenCostsNothing) {
+  const std::string folder = test_folder();
+  const spec::TrainConfig config = small_run(folder);
+  base::Team team(1);
+  Watcher watcher;
+  ASSERT_TRUE(train_run(config, team, {}, watcher).ok());
+  const std::string model = base::read_file(config.out + "/model.safetensors").value();
+  RunOptions fresh;
+  fresh.fresh = true;
+  for (const RunOptions& options : {RunOptions(), fresh}) {
+    fs::remove(config.out + "/config.json");
+    for (const char* name : {"/config.json", "/tokenizer_config.json.partial", "/model.safetensors.partial"})
+      write_text(config.out + "/model.new.partial" + name, "half");
+    const auto report = train_run(config, team, options, watcher);
+    EXPECT_TRUE(report.ok()) << report.error().text();
+    EXPECT_EQ(base::read_file(config.out + "/model.safetensors").value(), model);
+    EXPECT_FALSE(fs::exists(config.out + "/model.new.partial"));
+  }
+}
+
+TEST(RunFolders, WhatAStartContradictsIsNamed) {
+  const std::string folder = test_folder();
+  base::Team team(1);
+  Watcher watcher;
+  const auto complaint = [&](const spec::TrainConfig& config) {
+    const auto prepared = prepare_run(config, {}, team, watcher);
+    return prepared.ok() ? "" : prepared.error().text();
+  };
+  spec::TrainConfig config = started_run(folder, kFamilies + "qwen2");
+  EXPECT_EQ(complaint(config), "");
+  config.model.family = "gpt2";
+  EXPECT_THAT(complaint(config), HasSubstr("model.family is gpt2, but the model to start from"));
+  config.model = {};
+  config.model.rope_theta = 12345;
+  EXPECT_THAT(complaint(config), HasSubstr("model.rope-theta is 12345, but the model to start from has"));
+  config.stages[0].start = kFamilies + "gpt2";
+  EXPECT_THAT(complaint(config), HasSubstr("no rotary positions"));
+}
+
+}  // namespace
+}  // namespace tw::train
