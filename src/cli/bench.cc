@@ -1,9 +1,8 @@
-#include <algorithm>
 #include <cstdio>
-#include <future>
 
 #include "base/affinity.h"
 #include "base/json.h"
+#include "cli/bench_run.h"
 #include "cli/bench_shares.h"
 #include "cli/engine_flags.h"
 #include "kernels/probe.h"
@@ -11,141 +10,11 @@
 namespace tw::cli {
 namespace {
 
-struct Options {
+struct Options : BenchLoad {
   std::string model;
   EngineFlags engine;
-  int prompt = 512, generate = 128, batch = 1, repeat = 5;
   bool ceilings = true, json = false;
 };
-
-/// Tokens no two of which make the same prompt, so that the prefix cache stays out of the measurement.
-std::vector<std::int32_t> random_prompt(int length, std::size_t vocabulary, std::uint64_t& state) {
-  std::vector<std::int32_t> tokens;
-  for (int i = 0; i < length; ++i) {
-    state = state * 6364136223846793005ULL + 1442695040888963407ULL;  // Knuth's MMIX generator
-    tokens.push_back(static_cast<std::int32_t>((state >> 33) % vocabulary));
-  }
-  return tokens;
-}
-
-/// When a request's tokens came. Filled on the engine's thread until the last chunk.
-struct Arrivals {
-  struct Piece {
-    infer::Clock::time_point time;
-    std::size_t tokens;
-  };
-  std::vector<Piece> pieces;
-  infer::FinishReason finish = infer::FinishReason::kLength;
-};
-
-base::Result<std::future<Arrivals>> submit(infer::Engine& engine, const std::vector<std::int32_t>& prompt,
-                                           int generate) {
-  infer::GenerateRequest request;
-  request.prompt = prompt;
-  request.max_tokens = generate + 1;
-  request.ignore_eos = true;
-  request.sampling.temperature = 0;
-  auto promise = std::make_shared<std::promise<Arrivals>>();
-  auto arrivals = std::make_shared<Arrivals>();
-  std::future<Arrivals> done = promise->get_future();
-  const auto sink = [promise, arrivals](const infer::Chunk& chunk) {
-    if (!chunk.tokens.empty()) arrivals->pieces.push_back({infer::Clock::now(), chunk.tokens.size()});
-    if (!chunk.finish) return;
-    arrivals->finish = *chunk.finish;
-    promise->set_value(std::move(*arrivals));
-  };
-  TW_RETURN_IF_ERROR(engine.submit(std::move(request), sink));
-  return done;
-}
-
-double seconds(infer::Clock::duration duration) {
-  return std::chrono::duration<double>(duration).count();
-}
-
-struct Run {
-  double prefill_seconds = 0;  ///< until the last request has its first token
-  double decode_rate = 0;      ///< tokens/s of all requests while all of them decode
-};
-
-/// Decoding counts while every request does: from the last one's first token until the first one ends. Each
-/// request is timed between tokens of its own, so that it does not matter where in a step the window begins.
-base::Result<double> decode_rate(const std::vector<Arrivals>& all) {
-  infer::Clock::time_point begin = infer::Clock::time_point::min(), end = infer::Clock::time_point::max();
-  for (const Arrivals& one : all) {
-    begin = std::max(begin, one.pieces.front().time);
-    end = std::min(end, one.pieces.back().time);
-  }
-  double rate = 0;
-  for (const Arrivals& one : all) {
-    const Arrivals::Piece *first = nullptr, *last = nullptr;
-    std::size_t tokens = 0;
-    for (const Arrivals::Piece& piece : one.pieces) {
-      if (piece.time < begin || piece.time > end) continue;
-      if (first == nullptr) {
-        first = &piece;
-      } else {
-        tokens += piece.tokens;
-      }
-      last = &piece;
-    }
-    if (tokens == 0) {
-      return base::error(base::Code::kInvalidArgument,
-                         "the first sequences ended before all {} were decoding: raise --generate or lower "
-                         "--prompt",
-                         all.size());
-    }
-    rate += static_cast<double>(tokens) / seconds(last->time - first->time);
-  }
-  return rate;
-}
-
-base::Result<Run> one_run(infer::Engine& engine, const std::vector<std::vector<std::int32_t>>& prompts,
-                          int generate) {
-  std::vector<std::future<Arrivals>> futures;
-  const infer::Clock::time_point begin = infer::Clock::now();
-  for (const auto& prompt : prompts) {
-    TW_ASSIGN_OR_RETURN(std::future<Arrivals> done, submit(engine, prompt, generate));
-    futures.push_back(std::move(done));
-  }
-  std::vector<Arrivals> all;
-  infer::Clock::time_point first = begin;
-  for (auto& future : futures) {
-    all.push_back(future.get());
-    if (all.back().finish != infer::FinishReason::kLength || all.back().pieces.empty()) {
-      return base::error(base::Code::kInternal, "a request ended before its {} tokens", generate + 1);
-    }
-    first = std::max(first, all.back().pieces.front().time);
-  }
-  TW_ASSIGN_OR_RETURN(const double rate, decode_rate(all));
-  return Run{seconds(first - begin), rate};
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
-struct Speeds {
-  double prefill = 0, decode = 0;  ///< tokens/s of all sequences together
-};
-
-base::Result<Speeds> measure_speeds(infer::Engine& engine, std::size_t vocabulary, const Options& options) {
-  std::uint64_t state = 42;
-  std::vector<double> prefill, decode;
-  for (int run = 0; run <= options.repeat; ++run) {  // the first is the warm-up
-    std::vector<std::vector<std::int32_t>> prompts;
-    prompts.reserve(options.batch);
-    for (int i = 0; i < options.batch; ++i)
-      prompts.push_back(random_prompt(options.prompt, vocabulary, state));
-    TW_ASSIGN_OR_RETURN(const Run times, one_run(engine, prompts, options.generate));
-    draw_progress("measuring", static_cast<double>(run + 1) / (options.repeat + 1));
-    if (run == 0) continue;
-    prefill.push_back(static_cast<double>(options.prompt) * options.batch / times.prefill_seconds);
-    decode.push_back(times.decode_rate);
-  }
-  clear_progress();
-  return Speeds{median(prefill), median(decode)};
-}
 
 /// This machine's ceilings and the shares of them; the machine must be idle while they are measured.
 void add_ceilings(base::OrderedJson& j, const model::LoadedModel& model, const Speeds& speeds, int threads,
@@ -179,7 +48,9 @@ base::Result<base::OrderedJson> measure(const Options& options) {
   TW_ASSIGN_OR_RETURN(Started started, start_engine(found, start));
   const model::LoadedModel& model = *started.model;
   TW_ASSIGN_OR_RETURN(const Speeds speeds,
-                      measure_speeds(*started.engine, model.card().tokenizer->size(), options));
+                      measure_speeds(*started.engine, model.card().tokenizer->size(), options,
+                                     [](double done) { draw_progress("measuring", done); }));
+  clear_progress();
   started.engine->stop();
   TW_ASSIGN_OR_RETURN(const base::Placement placement,
                       base::place_threads(start.engine.threads, start.engine.cpus));

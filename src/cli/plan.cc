@@ -15,11 +15,13 @@ void add_plan(CLI::App& app, int& exit_code) {
   add_plan_network(*verb, exit_code);
   add_plan_claims(*verb, exit_code);
   add_plan_catalog(*verb, exit_code);
+  add_plan_calibrate(*verb, exit_code);
   add_plan_validate(*verb, exit_code);
   verb->footer(
       "Examples:\n  tokenworks plan estimate llama-2-7b --accelerator H100 --accelerators 8 --tokens 2T "
       "--batch 1024 --zero "
-      "3\n  tokenworks plan catalog\n  tokenworks plan catalog H100 --json\n  tokenworks plan "
+      "3\n  tokenworks plan calibrate\n  tokenworks plan catalog\n  tokenworks plan catalog H100 --json\n  "
+      "tokenworks plan "
       "validate");
 }
 

@@ -5,6 +5,7 @@
 
 namespace tw::cli {
 
+void add_plan_calibrate(CLI::App& plan, int& exit_code);
 void add_plan_catalog(CLI::App& plan, int& exit_code);
 void add_plan_claims(CLI::App& plan, int& exit_code);
 void add_plan_estimate(CLI::App& plan, int& exit_code);

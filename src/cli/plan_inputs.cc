@@ -1,6 +1,7 @@
 #include "cli/plan_inputs.h"
 
 #include "base/mmap.h"
+#include "cli/this_machine.h"
 
 namespace tw::cli {
 base::Result<std::string> read_small_file(const std::string& path) {
@@ -13,6 +14,7 @@ base::Result<plan::Setting> PlanInputs::setting() const {
   TW_RETURN_IF_ERROR(fill_fields(job_file, job, train));
   spec::ClusterSpec machines;
   TW_RETURN_IF_ERROR(fill_fields(cluster_file, cluster, machines));
+  TW_RETURN_IF_ERROR(complete_this_machine(machines));
   return plan::make_setting(std::move(found), std::move(train), std::move(machines));
 }
 

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "plan/csv.h"
+#include "plan/machine.h"
 
 namespace tw::cli {
 namespace {
@@ -81,6 +82,11 @@ void print_figures(const std::vector<plan::Figure>& figures) {
   }
 }
 
+void print_machine(const plan::Accelerator& a) {
+  std::printf("software: Tokenworks on %s with %d thread%s, by the measurements in %s\n", a.vendor.c_str(),
+              a.machine->threads, a.machine->threads == 1 ? "" : "s", a.source.c_str());
+}
+
 void print_estimate(const plan::Setting& s, const plan::Estimate& e) {
   std::printf(
       "%s, %s parameters (%s) on %lld x %s\n", s.model.name.c_str(),
@@ -90,7 +96,9 @@ void print_estimate(const plan::Setting& s, const plan::Estimate& e) {
       static_cast<long long>(s.cluster.accelerators), s.accelerator.name.c_str());
   std::printf("plan: %s, %lld micro-batches\n", e.plan.text().c_str(),
               static_cast<long long>(e.plan.micro_batches(s.job.batch)));
-  if (s.stack.rows > 0)
+  if (s.accelerator.machine != nullptr)
+    print_machine(s.accelerator);
+  else if (s.stack.rows > 0)
     std::printf("software: %s, constants fitted on %d measured runs (mean error %.1f %%)\n",
                 s.stack.stack.name.c_str(), s.stack.rows, 100 * s.stack.error);
   else
@@ -135,6 +143,7 @@ base::OrderedJson estimate_json(const plan::Setting& s, const plan::Estimate& e)
   base::OrderedJson j = {{"model", s.model.name},
                          {"parameters", s.model.config.parameter_count()},
                          {"accelerator", s.accelerator.name},
+                         {"accelerator_source", s.accelerator.source},
                          {"accelerators", s.cluster.accelerators},
                          {"stack", s.stack.stack.name},
                          {"plan", base::OrderedJson::parse(spec::plan_file(e.plan))},

@@ -17,6 +17,9 @@ void print_figures(const std::vector<plan::Figure>& figures);
 void print_figures_csv(const std::vector<plan::Figure>& figures);
 base::OrderedJson figures_json(const std::vector<plan::Figure>& figures);
 
+/// The line that says of a calibrated machine which file its numbers are from.
+void print_machine(const plan::Accelerator& machine);
+
 void print_estimate(const plan::Setting& setting, const plan::Estimate& estimate);
 void print_estimate_csv(const plan::Estimate& estimate);
 base::OrderedJson estimate_json(const plan::Setting& setting, const plan::Estimate& estimate);

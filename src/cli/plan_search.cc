@@ -135,6 +135,7 @@ void print_answer(const Options& options, const Answer& a) {
       "\n%lld x %s: %.0f plans, %.0f computed, %.0f skipped by bounds, %.0f fit (%.2f s of one processor)\n",
       static_cast<long long>(a.setting.cluster.accelerators), a.setting.accelerator.name.c_str(),
       a.found.space, a.found.computed, a.found.skipped, a.found.fit, a.found.cpu_seconds);
+  if (a.setting.accelerator.machine != nullptr) print_machine(a.setting.accelerator);
   std::printf("  %-62s %10s %9s %9s %7s %9s  %s\n", "plan", "step", "memory", "days", "MFU %", "MWh",
               "against the first");
   for (std::size_t i = 0; i < a.best.size() && i < static_cast<std::size_t>(options.top); ++i) {

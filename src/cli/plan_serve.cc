@@ -3,6 +3,7 @@
 #include "cli/plan_inputs.h"
 #include "cli/plan_report.h"
 #include "cli/startup.h"
+#include "cli/this_machine.h"
 #include "plan/serve_plan.h"
 
 namespace tw::cli {
@@ -20,6 +21,7 @@ base::Result<plan::ServeSetting> setting_of(const PlanInputs& inputs) {
   TW_RETURN_IF_ERROR(fill_fields(inputs.job_file, inputs.job, job));
   spec::ClusterSpec cluster;
   TW_RETURN_IF_ERROR(fill_fields(inputs.cluster_file, inputs.cluster, cluster));
+  TW_RETURN_IF_ERROR(complete_this_machine(cluster));
   return plan::make_serve_setting(std::move(model), std::move(job), std::move(cluster));
 }
 
@@ -39,7 +41,9 @@ void print(const plan::ServeSetting& s, const plan::ServeAnswer& a, int others) 
   std::printf("%s in %s on %lld x %s\n", s.model.name.c_str(), s.job.precision.c_str(),
               static_cast<long long>(s.cluster.accelerators), s.accelerator.name.c_str());
   std::printf("plan: %s\n", a.best.text().c_str());
-  if (s.stack.rows > 0)
+  if (s.accelerator.machine != nullptr)
+    print_machine(s.accelerator);
+  else if (s.stack.rows > 0)
     std::printf("software: %s, constants fitted on %d measured runs (mean error %.1f %%)\n",
                 s.stack.stack.name.c_str(), s.stack.rows, 100 * s.stack.error);
   else
@@ -73,6 +77,7 @@ base::OrderedJson option_json(const plan::ServeOption& o) {
 base::OrderedJson json_of(const plan::ServeSetting& s, const plan::ServeAnswer& a) {
   base::OrderedJson j = {{"model", s.model.name},
                          {"accelerator", s.accelerator.name},
+                         {"accelerator_source", s.accelerator.source},
                          {"accelerators", s.cluster.accelerators},
                          {"precision", s.job.precision},
                          {"stack", s.stack.stack.name},

@@ -7,6 +7,8 @@
 #include "cli/plan.h"
 #include "cli/plan_validate_serving.h"
 #include "cli/startup.h"
+#include "cli/terminal.h"
+#include "cli/this_machine.h"
 #include "plan/shipped.h"
 #include "plan/validate.h"
 
@@ -15,8 +17,9 @@ namespace {
 
 struct Options {
   std::string training, inference;
-  bool json = false;
+  bool json = false, this_machine = false;
   int worst = 15;
+  MachineRuns runs;
 };
 
 void print_scores(const std::vector<plan::SetScore>& scores, bool json) {
@@ -104,7 +107,28 @@ void print_training(const std::vector<plan::Prediction>& predictions, int worst)
   print_unpredicted(predictions);
 }
 
+int validate_this_machine(const Options& options) {
+  auto rows = run_this_machine(options.runs);
+  if (!rows.ok()) return fail(rows.error());
+  const plan::SetScore score = plan::score_machine(*rows);
+  if (!options.json) {
+    std::sort(rows->begin(), rows->end(),
+              [](const auto& a, const auto& b) { return std::fabs(a.error()) > std::fabs(b.error()); });
+    std::printf("tokens a second: measured, and predicted by the calibration\n");
+    for (const plan::MachineRow& r : *rows) {
+      if (r.problem.empty())
+        std::printf("  %+6.1f %% %10.1f %10.1f  %s\n", 100 * r.error(), r.measured, r.predicted,
+                    r.what.c_str());
+      else
+        std::printf("         - %10.1f          -  %s: %s\n", r.measured, r.what.c_str(), r.problem.c_str());
+    }
+  }
+  print_scores({score}, options.json);
+  return score.met ? 0 : 1;
+}
+
 int validate(const Options& options) {
+  if (options.this_machine) return validate_this_machine(options);
   const auto training =
       rows_of<plan::TrainingRow>(options.training, "training_measured.csv", plan::read_training_rows);
   if (!training.ok()) return fail(training.error());
@@ -148,10 +172,26 @@ void add_plan_validate(CLI::App& plan, int& exit_code) {
       ->type_name("FILE");
   verb->add_option("--worst", options->worst, "how many of the worst rows to print")
       ->check(CLI::Range(0, 100000));
+  CLI::Option* here = verb->add_flag("--this-machine", options->this_machine,
+                                     "the set of this machine alone: runs of bench and train, against what "
+                                     "`plan calibrate` lets expect of them; nothing else should run");
+  const auto of_here = [&](CLI::Option* option) { option->needs(here)->group("With --this-machine"); };
+  of_here(verb->add_option("--calibration", options->runs.calibration,
+                           "file of `plan calibrate` (default: the store's)")
+              ->type_name("FILE"));
+  of_here(verb->add_option("--model", options->runs.models,
+                           "file, folder or name in the store, and more (default: all in the store, and the "
+                           "repository's stories260K where it is found)"));
+  of_here(verb->add_option("--prompt", options->runs.prompt, "tokens")->check(CLI::Range(1, 512)));
+  of_here(verb->add_option("--generate", options->runs.generate, "tokens")->check(CLI::Range(1, 4096)));
+  of_here(verb->add_option("--batch", options->runs.batch, "sequences of the runs with several; 1: none")
+              ->check(CLI::Range(1, 64)));
+  of_here(verb->add_option("--repeat", options->runs.repeat, "counted runs")->check(CLI::Range(1, 1000)));
   verb->add_flag("--json", options->json, "one JSON line a set and metric");
   verb->footer(
       "Exit status 0: every target is met.\nExamples:\n  tokenworks plan validate\n"
-      "  tokenworks plan validate --training mine.csv --json");
+      "  tokenworks plan validate --training mine.csv --json\n  tokenworks plan validate "
+      "--this-machine --model model.gguf");
   verb->callback([options, &exit_code] { exit_code = validate(*options); });
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -39,12 +40,15 @@ struct FieldInfo {
 };
 const FieldInfo& field_info(Field field);
 
+class MachineCurves;
+
 struct Accelerator {
   std::string name, vendor, memory_type, source;
   int year = 0;
   Provenance provenance = Provenance::kDatasheet;
   std::string fp8_why;  ///< why FP8 is not twice bf16; empty: it is
   std::array<std::optional<double>, kFields> values;
+  std::shared_ptr<const MachineCurves> machine;  ///< of a calibrated machine; null: of the catalogue
 
   const std::optional<double>& operator[](Field field) const { return values[static_cast<int>(field)]; }
   /// The number with range and provenance. A blank fails with kNotFound and says which number the catalogue

@@ -52,7 +52,8 @@ Quantity given(double value, bool by_user, double spread, const char* unit) {
 }
 
 base::Status Answer::time(double flops) {
-  const Provenance sure = s_.stack.rows > 0 ? e_.curves : Provenance::kAssumed;
+  const bool known = s_.stack.rows > 0 || s_.accelerator.machine != nullptr;
+  const Provenance sure = known ? e_.curves : Provenance::kAssumed;
   // A prediction is extrapolated at best, whatever it was made from.
   step_ =
       Quantity::around(e_.step_seconds, s_.spread(e_.curves), "s", weaker(sure, Provenance::kExtrapolated));

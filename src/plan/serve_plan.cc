@@ -5,6 +5,7 @@
 #include <memory>
 #include <tuple>
 
+#include "plan/machine_stack.h"
 #include "plan/memory.h"
 #include "plan/shipped.h"
 
@@ -169,9 +170,9 @@ base::Error does_not_fit(const ServeSetting& s, Tracer& tracer, const std::vecto
         "a rank of tp {} pp {} ep {} needs {} (weights {}, a request's cache {}, framework {}) of {}, nine "
         "tenths of its memory",
         split.tensor, split.pipeline, split.expert,
-        gigabytes((*d)->costs().weight_bytes() + request + kFrameworkBytes),
-        gigabytes((*d)->costs().weight_bytes()), gigabytes(request), gigabytes(kFrameworkBytes),
-        gigabytes(0.9 * s.memory));
+        gigabytes((*d)->costs().weight_bytes() + request + (*d)->costs().framework_bytes()),
+        gigabytes((*d)->costs().weight_bytes()), gigabytes(request),
+        gigabytes((*d)->costs().framework_bytes()), gigabytes(0.9 * s.memory));
   }
   return base::error(base::Code::kResourceExhausted, "{} does not fit {} x {}: {}{}", s.model.name,
                      s.cluster.accelerators, s.accelerator.name, needs, nearest_that_fits(s, tracer));
@@ -253,6 +254,7 @@ void add_figures(const ServeSetting& s, ServeAnswer& answer) {
 }  // namespace
 
 double ServeSetting::spread() const {
+  if (accelerator.machine != nullptr) return kMachineSpread;
   return std::min(0.5, stack.rows > 0 ? std::max(0.14, stack.error) : 0.3);
 }
 
@@ -276,7 +278,8 @@ base::Result<ServeSetting> make_serve_setting(PlannedModel model, spec::ServeJob
                                            : Precision::kBf16;
   static const auto known = read_serving_rows(shipped("inference_measured.csv"), "inference_measured.csv");
   TW_CHECK(known.ok(), "the shipped rows are broken");
-  s.stack = fit_serving_stack(*known, s.job.stack);
+  s.stack = s.accelerator.machine != nullptr ? machine_serving(*s.accelerator.machine)
+                                             : fit_serving_stack(*known, s.job.stack);
   s.stack.stack.step_tokens = s.job.step_tokens;
   return s;
 }

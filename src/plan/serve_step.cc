@@ -2,6 +2,9 @@
 
 #include <cmath>
 
+#include "plan/machine_step.h"
+#include "plan/memory.h"
+
 namespace tw::plan {
 namespace {
 
@@ -13,6 +16,8 @@ constexpr double kLatencyBytes = 1024;
 constexpr double kSmallKernels = 5e-6;
 /// A layer of experts launches twice as much as another (as in training).
 constexpr double kExpertLaunches = 2;
+/// What Tokenworks takes beside weights and cache: its program and a step's activations.
+constexpr double kOwnBytes = 256e6;
 
 base::Result<double> needed(const Accelerator& a, Field field, double unit) {
   TW_ASSIGN_OR_RETURN(const Quantity q, a.get(field));
@@ -71,7 +76,18 @@ base::Result<ServeCosts> ServeCosts::make(Tracer& tracer, const ServeSplit& spli
   }
   c.weights_ += kHalf * (stages > 1 ? std::max(trace->embed_parameters, trace->head_parameters) : tables);
   c.cache_ = layers / stages * cached_elements(part) * cache_bytes;
+  if (a.machine != nullptr) TW_RETURN_IF_ERROR(c.take_machine(model, *trace));
   return c;
+}
+
+base::Status ServeCosts::take_machine(const spec::ModelConfig& model, const BlockTrace& trace) {
+  TW_RETURN_IF_ERROR(model.runnable());
+  machine_ops_ = trace_planned(model, trace, machine_type(precision_));
+  return need_curves(*a_.machine, machine_ops_, a_.machine->threads);
+}
+
+double ServeCosts::framework_bytes() const {
+  return a_.machine != nullptr ? kOwnBytes : kFrameworkBytes;
 }
 
 void ServeCosts::add(const ops::OpCost& op, double count) {
@@ -160,6 +176,11 @@ double ServeCosts::network_seconds(double rows) {
 
 ServeStep ServeCosts::added(const StepLoad& load) {
   ServeStep s;
+  if (!machine_ops_.empty()) {
+    (load.prompts > 0 ? s.prompt_products : s.products) =
+        machine_added(*a_.machine, machine_ops_, load, a_.machine->threads);
+    return s;
+  }
   s.launches = launches_;
   // Micro-batches follow each other through the stages; a step of all of them is as long as one that is
   // alone, whose rows are a stage's share.
@@ -180,6 +201,7 @@ ServeStep ServeCosts::added(const StepLoad& load) {
 
 ServeStep ServeCosts::step(const StepLoad& load) {
   ServeStep s = added(load);
+  if (!machine_ops_.empty()) return s;
   s.products += layers_ * kSmallKernels;
   s.launches = load.prompts > 0 ? launches_ : 0;
   s.collectives = sums_ + exchanges_;

@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "plan/machine.h"
 #include "plan/serve_stack.h"
 #include "plan/trace.h"
 
@@ -43,6 +44,15 @@ inline double launch_seconds(const ServeStep& step, const ServeConstants& consta
   return step.launches * constants[static_cast<int>(ServeConstant::kLaunch)];
 }
 
+/// An op of one token that meets one other in the cache (all that grows with tokens is linear in them), and
+/// how many there are: what a calibrated machine's curves are asked for.
+struct MachineOp {
+  ops::OpCost op;
+  double count = 1;
+  std::string type;   ///< of a product's weight
+  bool head = false;  ///< of rows whose logits are wanted
+};
+
 class ServeCosts {
  public:
   /// Fails when the model does not divide, or naming the number that the catalogue lacks.
@@ -57,6 +67,7 @@ class ServeCosts {
   const ServeSplit& split() const { return split_; }
   double weight_bytes() const { return weights_; }       ///< of the fullest rank
   double cache_bytes() const { return cache_; }          ///< of a token, in a rank
+  double framework_bytes() const;                        ///< of context and libraries
   Provenance provenance() const { return provenance_; }  ///< the least sure curve that was used so far
 
  private:
@@ -70,6 +81,7 @@ class ServeCosts {
   double bytes_of(const Product& product) const;
   void add(const ops::OpCost& op, double count);
   void collect(const ops::OpCost& op, double count);
+  base::Status take_machine(const spec::ModelConfig& model, const BlockTrace& trace);
   double product_seconds(double rows, double wanted);
   double experts_seconds(const Product& product, double rows);
   double network_seconds(double rows);
@@ -78,6 +90,7 @@ class ServeCosts {
   Precision precision_ = Precision::kBf16;
   ServeSplit split_;
   std::vector<Product> products_;
+  std::vector<MachineOp> machine_ops_;  ///< of a calibrated machine, which needs nothing else
   double layers_ = 0, launches_ = 0;
   double experts_ = 0, chosen_ = 0;     ///< experts: of all ranks
   double rows_ = 0;                     ///< bytes of row ops, a token

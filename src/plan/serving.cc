@@ -12,7 +12,7 @@ constexpr double kUsable = 0.9;  ///< of the memory (gpu-memory-utilization of v
 }  // namespace
 
 double cache_tokens(const ServeCosts& costs, double memory_bytes) {
-  return (kUsable * memory_bytes - kFrameworkBytes - costs.weight_bytes()) / costs.cache_bytes();
+  return (kUsable * memory_bytes - costs.framework_bytes() - costs.weight_bytes()) / costs.cache_bytes();
 }
 
 ServeBasis serve_basis(ServeCosts& costs, const ServeStack& stack, ServeLoad load, double memory_bytes) {

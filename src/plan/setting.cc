@@ -3,6 +3,7 @@
 #include <cmath>
 #include <utility>
 
+#include "plan/machine_stack.h"
 #include "plan/shipped.h"
 
 namespace tw::plan {
@@ -52,9 +53,28 @@ base::Result<Quantity> Setting::memory() const {
   return memory_of(cluster, accelerator);
 }
 
+namespace {
+
+/// As it is measured or printed, before the cluster says anything instead.
+base::Result<Accelerator> bare_accelerator(const spec::ClusterSpec& cluster) {
+  if (cluster.accelerator != kThisMachine) {
+    TW_ASSIGN_OR_RETURN(const Accelerator* found, Catalogue::shipped().find(cluster.accelerator));
+    return *found;
+  }
+  if (cluster.accelerators != 1) {
+    return base::error(base::Code::kInvalidArgument,
+                       "{} is one accelerator, not {}: its processors are told by `tokenworks plan calibrate "
+                       "--threads`",
+                       kThisMachine, cluster.accelerators);
+  }
+  TW_ASSIGN_OR_RETURN(auto curves, MachineCurves::load(cluster.calibration));
+  return machine_accelerator(std::move(curves));
+}
+
+}  // namespace
+
 base::Result<Accelerator> accelerator_of(const spec::ClusterSpec& cluster) {
-  TW_ASSIGN_OR_RETURN(const Accelerator* found, Catalogue::shipped().find(cluster.accelerator));
-  Accelerator a = *found;
+  TW_ASSIGN_OR_RETURN(Accelerator a, bare_accelerator(cluster));
   const auto instead = [&](Field field, double value) { a.values[static_cast<int>(field)] = value; };
   if (cluster.scale_up > 0) instead(Field::kScaleUpDomain, cluster.scale_up);
   if (cluster.nic.given) instead(Field::kNic, cluster.nic.value / 1e9);
@@ -77,6 +97,7 @@ int Setting::nodes() const {
 }
 
 double Setting::spread(Provenance curves) const {
+  if (accelerator.machine != nullptr) return kMachineSpread;
   // What was never measured is worth about 30 %: the worst systems of `plan validate` with typical constants.
   const double software = stack.rows >= 3 ? std::max(0.08, stack.error) : 0.3;
   return std::min(0.5, software + (curves == Provenance::kMeasured ? 0 : 0.1));
@@ -85,10 +106,9 @@ double Setting::spread(Provenance curves) const {
 base::Result<Setting> make_setting(PlannedModel model, spec::TrainJob job, spec::ClusterSpec cluster) {
   TW_RETURN_IF_ERROR(cluster.validate());
   TW_RETURN_IF_ERROR(job.validate());
-  TW_ASSIGN_OR_RETURN(const Accelerator* found, Catalogue::shipped().find(cluster.accelerator));
   TW_ASSIGN_OR_RETURN(Accelerator accelerator, accelerator_of(cluster));
   Setting s{std::move(model), std::move(job), std::move(cluster), std::move(accelerator), {}, {}, {}};
-  TW_ASSIGN_OR_RETURN(s.fabric, fabric_of(s.cluster, *found));
+  TW_ASSIGN_OR_RETURN(s.fabric, fabric_of(s.cluster, s.accelerator));
   TW_RETURN_IF_ERROR(s.check_slices());
   if (!s.fabric.torus.sizes.empty())
     s.accelerator.values[static_cast<int>(Field::kScaleUpDomain)] =
@@ -98,6 +118,10 @@ base::Result<Setting> make_setting(PlannedModel model, spec::TrainJob job, spec:
   s.training.precision = s.job.precision == "fp8"   ? Precision::kFp8
                          : s.job.precision == "fp4" ? Precision::kFp4
                                                     : Precision::kBf16;
+  if (s.accelerator.machine != nullptr) {
+    s.stack = machine_training(*s.accelerator.machine);
+    return s;
+  }
   if (s.job.stack.empty()) s.job.stack = usual_stack(s.accelerator);
   if (s.job.stack.empty()) {
     s.stack.stack.name = "typical";

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "plan/collective.h"
+#include "plan/machine.h"
 #include "plan/presets.h"
 #include "plan/validate.h"
 #include "spec/cluster_spec.h"
@@ -34,6 +35,11 @@ base::Result<Setting> make_setting(PlannedModel model, spec::TrainJob job, spec:
 base::Result<Accelerator> accelerator_of(const spec::ClusterSpec& cluster);
 /// Bytes of one: the cluster's, or the catalogue's GB as 2^30.
 base::Result<Quantity> memory_of(const spec::ClusterSpec& cluster, const Accelerator& accelerator);
+
+/// The name by which this machine is asked for, once `plan calibrate` has measured it.
+inline constexpr std::string_view kThisMachine = "this-machine";
+/// Relative error to expect of a time here: what set `this-machine` of `plan validate` is held to.
+inline constexpr double kMachineSpread = 0.1;
 
 /// The rows in the program.
 const std::vector<TrainingRow>& shipped_rows();

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "plan/machine_step.h"
+
 namespace tw::plan {
 namespace {
 
@@ -33,6 +35,7 @@ class Pricer {
   static base::Result<Pricer> make(const TrainingJob& job, const spec::ParallelPlan& plan,
                                    const Accelerator& a, const Stack& stack, const Fabric& fabric) {
     Pricer p(job, plan, a, stack, fabric);
+    if (a.machine != nullptr) TW_RETURN_IF_ERROR(need_training(*a.machine));
     TW_ASSIGN_OR_RETURN(const Quantity sixteen, sixteen_bit(a));
     p.peak16_ = sixteen.value * 1e12;
     p.peak_ = p.peak16_;
@@ -54,6 +57,13 @@ class Pricer {
 
   /// Adds an op to the passes of its layer.
   void add(const ops::OpCost& op, LayerBasis& layer) {
+    if (a_.machine != nullptr) {
+      // Forward and backward are measured together: a third is the forward's.
+      const double seconds = machine_train_seconds(*a_.machine, op, static_cast<double>(plan_.micro_batch));
+      layer.forward.matmul += seconds / 3;
+      layer.backward.matmul += seconds * 2 / 3;
+      return;
+    }
     switch (op.kind) {
       case ops::OpKind::kMatmul:
         return matmul(op, layer);
@@ -268,7 +278,9 @@ base::Result<ReplicasBasis> replicas_basis(const spec::ModelConfig& model, const
     b.gradients_inside = sum.inside;
   }
   const double held = (own + routed) / (plan.zero >= 1 ? replicas : 1);
-  b.optimizer = held * kOptimizerBytes / (pricer.memory_rate() * 0.8);
+  const MachineCurves* const m = accelerator.machine.get();
+  b.optimizer = m != nullptr ? m->seconds(Measured::kOptimizer, {}, m->threads, 1, held, 1)
+                             : held * kOptimizerBytes / (pricer.memory_rate() * 0.8);
   return b;
 }
 

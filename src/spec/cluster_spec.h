@@ -9,8 +9,9 @@
 namespace tw::spec {
 
 struct ClusterSpec {
-  std::string accelerator;        ///< a name of the catalogue
+  std::string accelerator;        ///< a name of the catalogue, or this-machine
   std::int64_t accelerators = 0;  ///< in all
+  std::string calibration;        ///< of this-machine: the file that `plan calibrate` wrote
   int per_node = 0;               ///< 0: eight, or all when there are fewer
   int scale_up = 0;               ///< accelerators of one scale-up domain; 0: the catalogue's
   Measure<Dimension::kBytes> memory;
@@ -37,8 +38,11 @@ struct ClusterSpec {
   /// Calls v(name, reference to the field, help) for each field.
   template <typename Self, typename Visitor>
   static void visit(Self& c, Visitor&& v) {
-    v("accelerator", c.accelerator, "a name of `tokenworks plan catalog`, such as H100");
+    v("accelerator", c.accelerator,
+      "a name of `tokenworks plan catalog`, such as H100, or this-machine, once it is calibrated");
     v("accelerators", c.accelerators, "how many there are in all");
+    v("calibration", c.calibration,
+      "file of `tokenworks plan calibrate`, for accelerator this-machine (default: the store's)");
     v("per-node", c.per_node, "accelerators of a node, which fail together (default: 8)");
     v("scale-up", c.scale_up, "accelerators of one scale-up domain (default: the catalogue's)");
     v("memory", c.memory, "of one accelerator, such as \"80 GB\" (default: the catalogue's)");

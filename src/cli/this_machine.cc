@@ -1,0 +1,142 @@
+#include "cli/this_machine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <set>
+
+#include "cli/bench_run.h"
+#include "cli/startup.h"
+#include "hub/store.h"
+#include "plan/setting.h"
+#include "train/run_size.h"
+
+namespace tw::cli {
+namespace {
+
+constexpr const char* kRepositorysOwn = "tests/data/models/stories260K.gguf";
+
+std::vector<std::string> models_of(const MachineRuns& runs) {
+  if (!runs.models.empty()) return runs.models;
+  std::vector<std::string> models;
+  std::error_code ignored;
+  if (std::filesystem::exists(kRepositorysOwn, ignored)) models.emplace_back(kRepositorysOwn);
+  if (const auto store = hub::Store::open_default(); store.ok()) {
+    for (const hub::Manifest& manifest : store->list().models) models.push_back(manifest.name);
+  }
+  return models;
+}
+
+/// Numbers of workers that were measured with.
+std::set<int> counts_of(const plan::MachineCurves& curves) {
+  std::set<int> counts;
+  for (const plan::MeasuredPoint& p : curves.points()) counts.insert(p.threads);
+  return counts;
+}
+
+plan::MachineRow row_of(std::string what, double measured, const base::Result<double>& predicted) {
+  plan::MachineRow row{std::move(what), measured, 0, {}};
+  if (predicted.ok())
+    row.predicted = *predicted;
+  else
+    row.problem = predicted.error().text();
+  return row;
+}
+
+base::Status bench_model(const std::string& name, const plan::MachineCurves& curves, const MachineRuns& runs,
+                         int threads, int batch, std::vector<plan::MachineRow>& rows) {
+  TW_ASSIGN_OR_RETURN(const FoundModel found, find_model(name, false));
+  // Several decode together once the last prompt is computed: short ones, and answers that are still written.
+  const int prompt = batch > 1 ? std::min(runs.prompt, 64) : runs.prompt;
+  const int generate = batch > 1 ? 2 * runs.generate : runs.generate;
+  StartOptions start;
+  start.for_answers = false;
+  start.isa = curves.kernels;
+  start.packed.write_after = std::chrono::hours(24);  // at the end: it would be measured
+  start.engine.threads = threads;
+  start.engine.max_running = batch;
+  start.engine.context = prompt + generate + 1;
+  TW_ASSIGN_OR_RETURN(const Started started, start_engine(found, start));
+  const BenchLoad load{prompt, generate, batch, runs.repeat};
+  TW_ASSIGN_OR_RETURN(
+      const Speeds speeds,
+      measure_speeds(*started.engine, started.model->card().tokenizer->size(), load, [&](double done) {
+        draw_progress(fmt::format("{}, {} threads", name, threads), done);
+      }));
+  clear_progress();
+  started.engine->stop();
+  const plan::MachineLoad asked{threads, prompt, generate, batch};
+  const std::string what =
+      fmt::format("{} {}, {} thread{}, batch {}", std::filesystem::path(name).filename().string(),
+                  started.model->card().quantization, threads, threads == 1 ? "" : "s", batch);
+  // Several prompts share steps with answers: their speed is the scheduler's as much as the machine's.
+  if (batch == 1) {
+    rows.push_back(
+        row_of(what + ": prefill", speeds.prefill, plan::predict_prefill(curves, *started.model, asked)));
+  }
+  rows.push_back(
+      row_of(what + ": decode", speeds.decode, plan::predict_decode(curves, *started.model, asked)));
+  return base::Ok{};
+}
+
+/// A few small shapes of `train`, with all workers.
+base::Status train_shapes(const std::shared_ptr<const plan::MachineCurves>& curves,
+                          std::vector<plan::MachineRow>& rows) {
+  constexpr std::int64_t kVocab = 2048, kSequence = 256, kTogether = 4, kBatch = 8;
+  TW_ASSIGN_OR_RETURN(base::Placement placement, base::place_threads(curves->threads, {}));
+  const base::ThreadPin pin(placement[0]);
+  base::Team team(std::move(placement));
+  train::TrainerOptions options;
+  options.isa = curves->kernels;
+  options.rows = kTogether * kSequence;
+  TW_ASSIGN_OR_RETURN(options.type, train::product_type("auto", options.isa));
+  for (const train::Rung& shape : {train::Rung{4, 128}, {6, 256}, {8, 512}}) {
+    draw_progress("training", 0);
+    spec::TrainModel model;
+    model.layers = shape.layers, model.width = shape.width;
+    TW_ASSIGN_OR_RETURN(const spec::ModelConfig config, train::config_of(model, kVocab, kSequence));
+    TW_ASSIGN_OR_RETURN(const auto trainer, train::Trainer::make(config, options, team));
+    TW_ASSIGN_OR_RETURN(const double seconds, train::measure_step(*trainer, kBatch * kSequence, kSequence));
+    clear_progress();
+    rows.push_back(
+        row_of(fmt::format("{} layers of {}, {} threads: train", shape.layers, shape.width, curves->threads),
+               kBatch * kSequence / seconds,
+               plan::predict_training_speed(curves, config, kSequence, kBatch, kTogether)));
+  }
+  return base::Ok{};
+}
+
+}  // namespace
+
+base::Result<std::string> calibration_path() {
+  TW_ASSIGN_OR_RETURN(const hub::Store store, hub::Store::open_default());
+  return store.root() + "/calibration.json";
+}
+
+base::Status complete_this_machine(spec::ClusterSpec& cluster) {
+  if (cluster.accelerator != plan::kThisMachine) return base::Ok{};
+  if (cluster.accelerators == 0) cluster.accelerators = 1;
+  if (!cluster.calibration.empty()) return base::Ok{};
+  TW_ASSIGN_OR_RETURN(cluster.calibration, calibration_path());
+  return base::Ok{};
+}
+
+base::Result<std::vector<plan::MachineRow>> run_this_machine(const MachineRuns& runs) {
+  std::string path = runs.calibration;
+  if (path.empty()) {
+    TW_ASSIGN_OR_RETURN(path, calibration_path());
+  }
+  TW_ASSIGN_OR_RETURN(const auto curves, plan::MachineCurves::load(path));
+  std::vector<plan::MachineRow> rows;
+  for (const std::string& model : models_of(runs)) {
+    for (const int threads : counts_of(*curves)) {
+      TW_RETURN_IF_ERROR(bench_model(model, *curves, runs, threads, 1, rows));
+    }
+    if (runs.batch > 1)
+      TW_RETURN_IF_ERROR(bench_model(model, *curves, runs, curves->threads, runs.batch, rows));
+  }
+  TW_RETURN_IF_ERROR(train_shapes(curves, rows));
+  return rows;
+}
+
+}  // namespace tw::cli

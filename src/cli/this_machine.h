@@ -1,0 +1,29 @@
+// This machine's calibration, and runs that it is held against.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "plan/machine_rows.h"
+#include "spec/cluster_spec.h"
+
+namespace tw::cli {
+
+/// Where `plan calibrate` writes unless it is told: calibration.json beside the model store's models.
+base::Result<std::string> calibration_path();
+
+/// A cluster of this-machine is one accelerator, and its calibration is the store's unless it names another.
+base::Status complete_this_machine(spec::ClusterSpec& cluster);
+
+/// What the runs of set `this-machine` are.
+struct MachineRuns {
+  std::string calibration;          ///< empty: calibration_path()
+  std::vector<std::string> models;  ///< files, folders or names; empty: the store's, and the repository's own
+  int prompt = 512, generate = 128, repeat = 5;
+  int batch = 8;  ///< sequences of the runs with several; 1: there are none
+};
+/// Runs `bench` on each model, with every number of threads that was calibrated, and a few steps of `train`,
+/// and predicts each. With a progress bar.
+base::Result<std::vector<plan::MachineRow>> run_this_machine(const MachineRuns& runs);
+
+}  // namespace tw::cli

@@ -1,0 +1,312 @@
+#include "plan/calibrate.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/cpu.h"
+#include "base/dtype.h"
+#include "kernels/probe.h"
+#include "kernels/ref/quantize.h"
+#include "model/batch.h"
+#include "plan/calibrate_train.h"
+#include "plan/op_bench.h"
+#include "plan/random_floats.h"
+
+namespace tw::plan {
+namespace {
+
+using base::DType;
+using ops::Tensor;
+
+constexpr double kQuick = 10;  ///< seconds below which shapes are small ones alone
+constexpr std::size_t kMegabyte = std::size_t{1} << 20;
+
+struct Shape {
+  std::int64_t n, k;
+};
+
+/// Weights that take turns: one matrix alone lies in a cache, many come from memory.
+struct Turns {
+  std::size_t bytes;  ///< of all, and the place of what is measured
+  std::vector<Shape> shapes;
+};
+
+/// So many copies of one random matrix, one after the other as in a model.
+class WeightRing {
+ public:
+  static base::Result<WeightRing> make(const kernels::Table& table, DType type, const Shape& shape,
+                                       std::size_t bytes) {
+    constexpr std::int64_t kDistinct = 16;  // rows: their numbers matter to nothing but power
+    const kernels::MatmulKernel& kernel = *table.matmul[static_cast<int>(type)];
+    const std::size_t row = base::row_bytes(type, shape.k);
+    const std::size_t packed = tensor::PackedMatrix::packed_bytes(kernel, type, shape.n, shape.k);
+    WeightRing ring;
+    TW_ASSIGN_OR_RETURN(ring.source_, tensor::Buffer::allocate(row * shape.n, "a benchmark's weights"));
+    const std::vector<float> numbers = random_floats(kDistinct * shape.k);
+    for (std::int64_t r = 0; r < shape.n; ++r) {
+      std::byte* to = ring.source_.data() + r * row;
+      if (r < kDistinct)
+        kernels::quantize_row_closely(type, numbers.data() + r * shape.k, nullptr, to, shape.k);
+      else
+        std::memcpy(to, to - kDistinct * row, row);
+    }
+    const std::size_t one = ((packed > 0 ? packed : row * shape.n) + 63) / 64 * 64;
+    const std::size_t count = std::max<std::size_t>(1, bytes / one);
+    TW_ASSIGN_OR_RETURN(ring.memory_, tensor::Buffer::allocate(one * count, "a benchmark's weights"));
+    for (std::size_t i = 0; i < count; ++i) {
+      std::byte* at = ring.memory_.data() + i * one;
+      const void* source = packed > 0 ? ring.source_.data() : at;
+      const std::span<std::byte> panels = packed > 0 ? std::span(at, packed) : std::span<std::byte>();
+      ring.matrices_.emplace_back(kernel, type, source, shape.n, shape.k, panels);
+      if (i > 0)
+        std::memcpy(at, ring.memory_.data(), one);
+      else if (packed > 0)
+        ring.matrices_[0].pack_panels(0, ring.matrices_[0].panels());
+      else
+        std::memcpy(at, ring.source_.data(), row * shape.n);
+    }
+    return ring;
+  }
+  const tensor::PackedMatrix& at(std::int64_t call) const { return matrices_[call % matrices_.size()]; }
+
+ private:
+  tensor::Buffer source_, memory_;
+  std::vector<tensor::PackedMatrix> matrices_;
+};
+
+/// All that is measured with one number of workers.
+class Calibration {
+ public:
+  Calibration(OpBench& bench, MachineCurves& out, bool quick) : bench_(bench), out_(out), quick_(quick) {}
+
+  base::Status products(DType type, const std::function<void()>& tick);
+  base::Status attention();
+  base::Status rows();
+  base::Status host();
+
+ private:
+  void add(Measured kind, std::string_view type, double rows, double size, double place, double seconds) {
+    out_.add({kind, std::string(type), bench_.threads(), rows, size, place, std::max(seconds, 1e-9)});
+  }
+  base::Status product(DType type, const WeightRing& ring, const Shape& shape, bool prompt, std::int64_t rows,
+                       double place);
+  base::Status attention_of(std::int64_t d, std::int64_t sequences, std::int64_t fresh, std::int64_t past);
+
+  OpBench& bench_;
+  MachineCurves& out_;
+  bool quick_;
+};
+
+base::Status Calibration::product(DType type, const WeightRing& ring, const Shape& shape, bool prompt,
+                                  std::int64_t rows, double place) {
+  std::vector<float> x = random_floats(rows * shape.k);
+  TW_ASSIGN_OR_RETURN(const double seconds, bench_.seconds([&](ops::Exec& ex, std::int64_t call) {
+    ops::linear(ex, {DType::kF32, {rows, shape.k}, x.data()}, ring.at(call), prompt ? 0 : rows);
+  }));
+  add(prompt ? Measured::kPromptProduct : Measured::kGeneratedProduct, base::dtype_name(type),
+      static_cast<double>(rows), static_cast<double>(shape.n * shape.k), place, seconds);
+  return base::Ok{};
+}
+
+base::Status Calibration::products(DType type, const std::function<void()>& tick) {
+  const auto least = static_cast<std::int64_t>(base::dtype_info(type).block_elements);
+  const std::int64_t small = std::max<std::int64_t>(64, least);
+  std::vector<Turns> all = {{kMegabyte, {{64, small}, {192, small}, {256, 256}}}};
+  std::vector<std::int64_t> generated = {1, 16}, prompts = {16, 64};
+  if (!quick_) {
+    const std::size_t most = base::detect_machine().memory_available / 8;
+    all[0].shapes.push_back({512, 512});
+    for (const std::size_t bytes : {64 * kMegabyte, 128 * kMegabyte})  // where a shared cache ends
+      all.push_back({bytes, {{512, 512}, {1024, 1024}, {2048, 2048}}});
+    all.push_back({std::min(most, 1024 * kMegabyte), {{512, 512}, {1024, 1024}, {2048, 2048}, {5632, 2048}}});
+    generated = {1, 2, 4, 8, 16, 32, 64}, prompts = {16, 64, 256, 512};
+  }
+  for (const Turns& turns : all) {
+    const auto place = static_cast<double>(turns.bytes);
+    for (const Shape& shape : turns.shapes) {
+      TW_ASSIGN_OR_RETURN(const WeightRing ring, WeightRing::make(bench_.table(), type, shape, turns.bytes));
+      for (const std::int64_t rows : generated)
+        TW_RETURN_IF_ERROR(product(type, ring, shape, false, rows, place));
+      for (const std::int64_t rows : prompts)
+        TW_RETURN_IF_ERROR(product(type, ring, shape, true, rows, place));
+    }
+    tick();
+  }
+  return base::Ok{};
+}
+
+base::Status Calibration::attention_of(std::int64_t d, std::int64_t sequences, std::int64_t fresh,
+                                       std::int64_t past) {
+  constexpr std::int64_t kHeads = 8, kKvHeads = 4, kLayers = 8;
+  const bool prompt = fresh > 1;
+  const std::int64_t blocks = (past + fresh + kernels::kKvBlock - 1) / kernels::kKvBlock;
+  const std::int64_t plane = sequences * blocks * kKvHeads * kernels::kv_head_elements(DType::kF16, d) * 2;
+  TW_ASSIGN_OR_RETURN(tensor::Buffer cache,
+                      tensor::Buffer::allocate(2 * kLayers * plane, "a benchmark's cache"));
+  const std::vector<float> numbers = random_floats(d * kernels::kKvBlock);
+  const std::int64_t piece = static_cast<std::int64_t>(numbers.size()) * 2;
+  kernels::quantize_row_closely(DType::kF16, numbers.data(), nullptr, cache.data(), std::ssize(numbers));
+  for (std::int64_t at = piece; at < 2 * kLayers * plane; ++at) cache.data()[at] = cache.data()[at - piece];
+  std::vector<std::int32_t> table(sequences * blocks), tokens(fresh);
+  for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<std::int32_t>(i);
+  model::Batch batch, counted;
+  for (std::int64_t s = 0; s < sequences; ++s) batch.add(tokens, past, table.data() + s * blocks, !prompt);
+  counted.add_group(sequences, fresh, past);
+  const ops::AttentionShape shape{kHeads, kKvHeads, d, 0, false, 0, 0};
+  std::vector<float> q = random_floats(sequences * fresh * kHeads * d);
+  const auto run = [&](ops::Exec& ex, const model::Batch& of, std::int64_t call) {
+    std::byte* keys = cache.data() + 2 * plane * (call % kLayers);
+    const ops::AttentionPlace place{
+        of.positions(), of.row_blocks(),
+        of.tiles(),     {keys, keys + plane, DType::kF16, kernels::kKvBlock, kKvHeads, d},
+        past + fresh,   of.generated_rows(),
+        of.groups()};
+    ops::attention(ex, {{DType::kF32, {sequences * fresh, kHeads * d}, q.data()}, {}, {}}, shape, place);
+  };
+  ops::Trace trace;
+  ops::Exec tracing(bench_.table(), trace);
+  run(tracing, counted, 0);
+  TW_ASSIGN_OR_RETURN(const double seconds,
+                      bench_.seconds([&](ops::Exec& ex, std::int64_t call) { run(ex, batch, call); }));
+  add(prompt ? Measured::kPromptAttention : Measured::kGeneratedAttention, {}, 1, trace.ops.back().flops,
+      static_cast<double>(d), seconds);
+  return base::Ok{};
+}
+
+base::Status Calibration::attention() {
+  const std::vector<std::int64_t> sizes =
+      quick_ ? std::vector<std::int64_t>{64} : std::vector<std::int64_t>{8, 64, 128};
+  const std::vector<std::int64_t> lengths =
+      quick_ ? std::vector<std::int64_t>{64} : std::vector<std::int64_t>{16, 64, 256, 512, 1024, 2048};
+  for (const std::int64_t d : sizes) {
+    for (const std::int64_t length : lengths) {
+      TW_RETURN_IF_ERROR(attention_of(d, 1, 1, length));
+      if (length <= 1024) TW_RETURN_IF_ERROR(attention_of(d, 1, length, 0));
+    }
+    if (!quick_) TW_RETURN_IF_ERROR(attention_of(d, 16, 1, 1024));
+  }
+  return base::Ok{};
+}
+
+base::Status Calibration::rows() {
+  const std::vector<Shape> shapes =
+      quick_ ? std::vector<Shape>{{1, 64}, {64, 64}}
+             : std::vector<Shape>{{1, 64},    {1, 512},   {1, 2048},   {16, 512},
+                                  {16, 2048}, {64, 2048}, {512, 1024}, {512, 4096}};
+  for (const Shape& s : shapes) {
+    std::vector<float> x = random_floats(s.n * s.k), y = x, weight = random_floats(s.k);
+    const Tensor in{DType::kF32, {s.n, s.k}, x.data()}, scale{DType::kF32, {s.k}, weight.data()};
+    double bytes = 0;
+    TW_ASSIGN_OR_RETURN(const double norm, bench_.seconds([&](ops::Exec& ex, std::int64_t) {
+      ops::rms_norm(ex, in, scale, 1e-5);
+    }));
+    ops::Trace trace;
+    ops::Exec tracing(bench_.table(), trace);
+    ops::rms_norm(tracing, in, scale, 1e-5);
+    bytes = trace.ops.back().activation_bytes;
+    add(Measured::kRows, {}, 1, bytes, 1, norm);
+    // Inside a product: no barrier of its own, and in columns, as the workers' slices are.
+    std::vector<float> out(x.size());
+    TW_ASSIGN_OR_RETURN(const double activation, bench_.seconds([&](ops::Exec& ex, std::int64_t) {
+      if (ex.tracing()) return;
+      ex.slice(s.k, 16, [&](std::int64_t begin, std::int64_t end) {
+        ex.table().silu_mul({x.data(), y.data(), out.data(), 0, s.n, begin, end, s.k});
+      });
+    }));
+    add(Measured::kActivation, {}, 1, 3.0 * sizeof(float) * static_cast<double>(s.n * s.k), 1, activation);
+  }
+  return base::Ok{};
+}
+
+base::Status Calibration::host() {
+  for (const std::int64_t vocab : {512, 32768, 131072}) {
+    const std::vector<float> logits = random_floats(vocab);
+    volatile std::int64_t best = 0;
+    TW_ASSIGN_OR_RETURN(const double seconds, bench_.seconds([&](ops::Exec& ex, std::int64_t) {
+      if (ex.tracing() || ex.worker() != 0) return;
+      best = std::max_element(logits.begin(), logits.end()) - logits.begin();
+    }));
+    add(Measured::kPick, {}, 1, static_cast<double>(vocab), 1, seconds);
+  }
+  add(Measured::kStep, {}, 1, 1, 1, bench_.seconds_of([](int) {}));
+  return base::Ok{};
+}
+
+std::vector<int> thread_counts(const CalibrateOptions& options, int all) {
+  if (!options.threads.empty()) return options.threads;
+  return all > 1 ? std::vector<int>{1, all} : std::vector<int>{1};
+}
+
+/// How often tick() is called for one type and number of workers, and for the rest.
+constexpr int kTicksOfType = 4, kTicksOfRest = 4;
+
+base::Status measure(const CalibrateOptions& options, const kernels::Table& table,
+                     const std::vector<int>& counts, const std::vector<DType>& types, MachineCurves& curves) {
+  const bool quick = options.seconds < kQuick;
+  const double ticks =
+      static_cast<double>(counts.size()) * (kTicksOfType * static_cast<double>(types.size()) + kTicksOfRest);
+  double done = 0;
+  const auto tick = [&] {
+    done += 1;
+    if (options.progress) options.progress(std::min(1.0, done / ticks));
+  };
+  // About as many measurements as there are of a type; the large shapes take longer than their share.
+  const double points = ticks * (quick ? 5 : 36);
+  for (const int count : counts) {
+    TW_ASSIGN_OR_RETURN(const auto bench, OpBench::make(table, count, 0.5 * options.seconds / points));
+    Calibration calibration(*bench, curves, quick);
+    for (const DType type : types) TW_RETURN_IF_ERROR(calibration.products(type, tick));
+    TW_RETURN_IF_ERROR(calibration.attention());
+    tick();
+    TW_RETURN_IF_ERROR(calibration.rows());
+    tick();
+    TW_RETURN_IF_ERROR(calibration.host());
+    tick();
+    TW_RETURN_IF_ERROR(calibrate_training(*bench, quick, curves));
+    tick();
+  }
+  return base::Ok{};
+}
+
+}  // namespace
+
+std::vector<DType> usual_types() {
+  return {DType::kBF16, DType::kF32, DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ4_K, DType::kQ6_K};
+}
+
+base::Result<DType> weight_type(std::string_view name) {
+  std::string known;
+  for (int i = 0; i < base::kDTypeCount; ++i) {
+    const auto type = static_cast<DType>(i);
+    const bool plain = type == DType::kF32 || type == DType::kF16 || type == DType::kBF16;
+    if (!plain && !base::is_quantized(type)) continue;
+    if (base::dtype_name(type) == name) return type;
+    known += (known.empty() ? "" : ", ") + std::string(base::dtype_name(type));
+  }
+  return base::error(base::Code::kInvalidArgument, "there are no weights in {}: known are {}", name, known);
+}
+
+base::Result<MachineCurves> calibrate(const CalibrateOptions& options) {
+  TW_ASSIGN_OR_RETURN(const kernels::Table table,
+                      kernels::make_table(options.isa, kernels::detect_features()));
+  TW_ASSIGN_OR_RETURN(const base::Placement all, base::place_threads(0, {}));
+  const std::vector<int> counts = thread_counts(options, static_cast<int>(all.size()));
+  const std::vector<DType> types = options.types.empty() ? usual_types() : options.types;
+  const base::Machine machine = base::detect_machine();
+  MachineCurves curves;
+  curves.processor = machine.cpu_name.empty() ? "unknown" : machine.cpu_name;
+  curves.kernels = table.name;
+  curves.threads = *std::ranges::max_element(counts);
+  const std::uint64_t memory = machine.memory_limit > 0 ? machine.memory_limit : machine.memory_bytes;
+  curves.memory_gb = static_cast<double>(memory) / 0x1p30;
+  const bool quick = options.seconds < kQuick;
+  const kernels::Ceilings ceilings =
+      kernels::probe_ceilings(curves.threads, quick ? kMegabyte : 1024 * kMegabyte);
+  curves.bandwidth_gbs = ceilings.bytes_per_second / 1e9;
+  curves.teraflops = ceilings.best(table.name == "amx" ? "bf16" : "").flops_per_second / 1e12;
+  TW_RETURN_IF_ERROR(measure(options, table, counts, types, curves));
+  if (options.progress) options.progress(1);
+  return curves;
+}
+
+}  // namespace tw::plan

@@ -1,0 +1,29 @@
+// Measures this machine with the kernels' own benchmarks, at the shapes and numbers of rows that serving and
+// training use.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/dtype_enum.h"
+#include "plan/machine.h"
+
+namespace tw::plan {
+
+struct CalibrateOptions {
+  std::string isa;                 ///< kernel set; empty: the best
+  std::vector<int> threads;        ///< numbers of workers; empty: one, and all that the machine allows
+  std::vector<base::DType> types;  ///< of weights; empty: usual_types()
+  double seconds = 90;             ///< about how long it may take; below ten, shapes are small ones alone
+  std::function<void(double done)> progress;  ///< 0 to 1; may be empty
+};
+
+/// The weight types that models are served in.
+std::vector<base::DType> usual_types();
+/// By GGUF's names: "Q4_K"; the error lists the known ones.
+base::Result<base::DType> weight_type(std::string_view name);
+
+base::Result<MachineCurves> calibrate(const CalibrateOptions& options);
+
+}  // namespace tw::plan

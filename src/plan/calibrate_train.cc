@@ -1,0 +1,266 @@
+#include "plan/calibrate_train.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/dtype.h"
+#include "model/batch.h"
+#include "model/trainable.h"
+#include "plan/random_floats.h"
+
+namespace tw::plan {
+namespace {
+
+using base::DType;
+using ops::Tensor;
+
+/// What a loss would hand back: backward begins with it.
+struct Given {
+  const float* gradient;
+  std::int64_t count;
+};
+void hand_back(const ops::Backward& b, const Given& given) {
+  if (b.ex.tracing()) return;
+  b.ex.slice(given.count, 64, [&](std::int64_t begin, std::int64_t end) {
+    std::copy(given.gradient + begin, given.gradient + end, b.d_in().f32() + begin);
+  });
+  b.ex.barrier();
+}
+
+/// An input of an op that is learnt through: numbers of our own with the number of a value.
+Tensor value_of(ops::Exec& ex, float* numbers, std::int64_t rows, std::int64_t width) {
+  Tensor x = ex.output({rows, width});
+  x.data = numbers;
+  return x;
+}
+
+/// Numbers that take turns: a step's activations and their gradients are far more than a cache holds.
+class Pool {
+ public:
+  explicit Pool(std::size_t bytes) : numbers_(random_floats(bytes / sizeof(float))) {}
+  float* at(std::int64_t count, std::int64_t turn) {
+    return numbers_.data() + turn % (std::ssize(numbers_) / count) * count;
+  }
+
+ private:
+  std::vector<float> numbers_;
+};
+
+class TrainCalibration {
+ public:
+  TrainCalibration(OpBench& bench, bool quick, MachineCurves& out)
+      : bench_(bench),
+        quick_(quick),
+        out_(out),
+        type_(train_type(bench.table())),
+        pool_(std::size_t{quick ? 1U : 64U} << 20) {}
+
+  base::Status run() {
+    for (const auto& [n, k] : matrices()) {
+      for (const std::int64_t rows : rows_of_batches()) TW_RETURN_IF_ERROR(product(n, k, rows));
+      TW_RETURN_IF_ERROR(optimizer(n, k));
+    }
+    for (const std::int64_t d : quick_ ? std::vector<std::int64_t>{32} : std::vector<std::int64_t>{32, 64}) {
+      for (const std::int64_t length :
+           quick_ ? std::vector<std::int64_t>{64} : std::vector<std::int64_t>{64, 256, 1024})
+        TW_RETURN_IF_ERROR(attention(d, length));
+    }
+    for (const std::int64_t rows : rows_of_batches()) {
+      for (const std::int64_t width :
+           quick_ ? std::vector<std::int64_t>{64} : std::vector<std::int64_t>{64, 512, 2048})
+        TW_RETURN_IF_ERROR(by_rows(rows, width));
+    }
+    return base::Ok{};
+  }
+
+ private:
+  using Matrices = std::vector<std::pair<std::int64_t, std::int64_t>>;
+  Matrices matrices() const {
+    if (quick_) return {{64, 64}, {256, 256}};
+    return {{64, 64}, {192, 64}, {256, 256}, {512, 512}, {1024, 1024}, {2816, 1024}};
+  }
+  std::vector<std::int64_t> rows_of_batches() const {
+    return quick_ ? std::vector<std::int64_t>{64} : std::vector<std::int64_t>{64, 256, 1024};
+  }
+  void add(Measured kind, double rows, double size, double place, double seconds) {
+    const std::string type(kind == Measured::kTrainProduct ? base::dtype_name(type_) : "");
+    out_.add({kind, type, bench_.threads(), rows, size, place, std::max(seconds, 1e-9)});
+  }
+
+  base::Status product(std::int64_t n, std::int64_t k, std::int64_t rows);
+  base::Status optimizer(std::int64_t n, std::int64_t k);
+  base::Status attention(std::int64_t d, std::int64_t length);
+  base::Status by_rows(std::int64_t rows, std::int64_t width);
+
+  OpBench& bench_;
+  bool quick_;
+  MachineCurves& out_;
+  DType type_;
+  Pool pool_;
+};
+
+base::Status TrainCalibration::product(std::int64_t n, std::int64_t k, std::int64_t rows) {
+  model::ParamStore store;
+  const model::Param& weight = store.declare("weight", {n, k}, model::Use::kMatrix);
+  TW_ASSIGN_OR_RETURN(const auto params, model::Trainable::make(store, bench_.table(), type_));
+  params->initialize(1);
+  bench_.run([&](ops::Exec& ex) { params->refresh(ex); });
+  ops::Tape tape(params->leaves());
+  TW_ASSIGN_OR_RETURN(const double seconds,
+                      bench_.seconds(
+                          [&](ops::Exec& ex, std::int64_t call) {
+                            const Tensor in = value_of(ex, pool_.at(rows * k, 2 * call), rows, k);
+                            const Tensor out = ops::linear(ex, in, weight.matrix, 0);
+                            if (ops::Tape* recording = ex.recording())
+                              recording->record<hand_back>(Given{pool_.at(rows * n, 2 * call + 1), rows * n},
+                                                           {}, {out});
+                          },
+                          &tape));
+  add(Measured::kTrainProduct, static_cast<double>(rows), static_cast<double>(n * k), 1, seconds);
+  return base::Ok{};
+}
+
+base::Status TrainCalibration::optimizer(std::int64_t n, std::int64_t k) {
+  constexpr std::int64_t kChunk = 65536;
+  model::ParamStore store;
+  store.declare("weight", {n, k}, model::Use::kMatrix);
+  TW_ASSIGN_OR_RETURN(const auto params, model::Trainable::make(store, bench_.table(), type_));
+  params->initialize(1);
+  const std::int64_t count = n * k;
+  std::vector<float> first(count), second(count);
+  TW_ASSIGN_OR_RETURN(const double seconds, bench_.seconds([&](ops::Exec& ex, std::int64_t) {
+    if (ex.tracing()) return;
+    // As train::Trainer::step: gradients begin at zero, their length is taken, AdamW, and the forms that are
+    // multiplied with are made again.
+    float* gradients = params->gradients().data();
+    ex.slice(count, 4096, [&](std::int64_t begin, std::int64_t end) {
+      std::fill(gradients + begin, gradients + end, 0.0F);
+    });
+    ex.barrier();
+    ex.each((count + kChunk - 1) / kChunk, [&](std::int64_t i) {
+      volatile double sum =
+          ex.table().train.sum_squares(gradients + i * kChunk, std::min(kChunk, count - i * kChunk));
+      static_cast<void>(sum);
+    });
+    ex.barrier();
+    kernels::AdamWArgs a{params->masters().data(),
+                         first.data(),
+                         second.data(),
+                         gradients,
+                         0,
+                         0,
+                         1,
+                         1,
+                         0.9F,
+                         0.95F,
+                         1e-4F,
+                         1,
+                         1e-8F};
+    ex.slice(count, 64, [&](std::int64_t begin, std::int64_t end) {
+      a.begin = begin, a.end = end;
+      ex.table().train.adamw(a);
+    });
+    ex.barrier();
+    params->refresh(ex);
+  }));
+  add(Measured::kOptimizer, 1, static_cast<double>(count), 1, seconds);
+  return base::Ok{};
+}
+
+base::Status TrainCalibration::attention(std::int64_t d, std::int64_t length) {
+  constexpr std::int64_t kHeads = 8;
+  const std::int64_t width = kHeads * d, blocks = (length + kernels::kKvBlock - 1) / kernels::kKvBlock;
+  const std::int64_t plane =
+      blocks * kHeads * kernels::kv_head_elements(type_, d) * kernels::kv_element_bytes(type_);
+  TW_ASSIGN_OR_RETURN(const tensor::Buffer cache, tensor::Buffer::allocate(2 * plane, "a benchmark's cache"));
+  std::vector<std::int32_t> table(blocks), tokens(length);
+  for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<std::int32_t>(i);
+  model::Batch batch, counted;
+  batch.add(tokens, 0, table.data(), false);
+  counted.add_group(1, length, 0);
+  const std::int64_t count = length * width;
+  const ops::AttentionShape shape{kHeads, kHeads, d, 0, false, 0, 0};
+  ops::Tape tape({});
+  const auto run = [&](ops::Exec& ex, const model::Batch& of, std::int64_t call) {
+    const ops::AttentionPlace place{
+        of.positions(), of.row_blocks(),
+        of.tiles(),     {cache.data(), cache.data() + plane, type_, kernels::kKvBlock, kHeads, d},
+        length,         0,
+        of.groups()};
+    const ops::Qkv qkv{value_of(ex, pool_.at(count, 4 * call), length, width),
+                       value_of(ex, pool_.at(count, 4 * call + 1), length, width),
+                       value_of(ex, pool_.at(count, 4 * call + 2), length, width)};
+    const Tensor out = ops::attention(ex, qkv, shape, place);
+    if (ops::Tape* recording = ex.recording())
+      recording->record<hand_back>(Given{pool_.at(count, 4 * call + 3), count}, {}, {out});
+  };
+  ops::Trace trace;
+  ops::Exec tracing(bench_.table(), trace);
+  run(tracing, counted, 0);
+  const double flops = trace.ops.back().flops;
+  TW_ASSIGN_OR_RETURN(const double seconds,
+                      bench_.seconds([&](ops::Exec& ex, std::int64_t call) { run(ex, batch, call); }, &tape));
+  add(Measured::kTrainAttention, 1, flops, static_cast<double>(d), seconds);
+  return base::Ok{};
+}
+
+base::Status TrainCalibration::by_rows(std::int64_t rows, std::int64_t width) {
+  const std::int64_t count = rows * width;
+  model::ParamStore store;
+  const model::Param& scale = store.declare("norm", {width}, model::Use::kVector);
+  TW_ASSIGN_OR_RETURN(const auto params, model::Trainable::make(store, bench_.table(), type_));
+  params->initialize(1);
+  ops::Tape tape(params->leaves());
+  std::vector<float> x = random_floats(count), y = x, z = x;
+  const std::vector<float> gradient = x;
+  TW_ASSIGN_OR_RETURN(const double norm, bench_.seconds(
+                                             [&](ops::Exec& ex, std::int64_t call) {
+                                               const Tensor in =
+                                                   value_of(ex, pool_.at(count, 2 * call), rows, width);
+                                               const Tensor out = ops::rms_norm(ex, in, scale.vector, 1e-5);
+                                               if (ops::Tape* recording = ex.recording())
+                                                 recording->record<hand_back>(
+                                                     Given{pool_.at(count, 2 * call + 1), count}, {}, {out});
+                                             },
+                                             &tape));
+  add(Measured::kTrainRows, 1, 2.0 * sizeof(float) * static_cast<double>(count), 1, norm);
+  std::vector<std::int32_t> targets(rows);
+  std::vector<float> weights(rows, 1), losses(rows);
+  TW_ASSIGN_OR_RETURN(const double activation, bench_.seconds([&](ops::Exec& ex, std::int64_t) {
+    if (ex.tracing()) return;
+    ex.slice(rows, 1, [&](std::int64_t begin, std::int64_t end) {
+      ex.table().silu_mul({x.data(), y.data(), z.data(), begin, end, 0, width, width});
+    });
+    ex.barrier();
+    ex.slice(count, 64, [&](std::int64_t begin, std::int64_t end) {
+      std::copy(gradient.data() + begin, gradient.data() + end, z.data() + begin);
+      std::copy(gradient.data() + begin, gradient.data() + end, x.data() + begin);
+      std::copy(gradient.data() + begin, gradient.data() + end, y.data() + begin);
+      ex.table().train.silu_mul_backward({x.data(), y.data(), z.data(), begin, end});
+    });
+    ex.barrier();
+  }));
+  add(Measured::kTrainActivation, 1, 3.0 * sizeof(float) * static_cast<double>(count), 1, activation);
+  TW_ASSIGN_OR_RETURN(const double loss, bench_.seconds([&](ops::Exec& ex, std::int64_t) {
+    if (ex.tracing()) return;
+    ex.slice(rows, 1, [&](std::int64_t begin, std::int64_t end) {
+      ex.table().train.cross_entropy(
+          {x.data(), targets.data(), weights.data(), losses.data(), begin, end, width, 1, 0});
+    });
+    ex.barrier();
+  }));
+  add(Measured::kLoss, 1, static_cast<double>(count), 1, loss);
+  return base::Ok{};
+}
+
+}  // namespace
+
+DType train_type(const kernels::Table& table) {
+  return table.prefill[static_cast<int>(DType::kBF16)] != nullptr ? DType::kBF16 : DType::kF32;
+}
+
+base::Status calibrate_training(OpBench& bench, bool quick, MachineCurves& out) {
+  return TrainCalibration(bench, quick, out).run();
+}
+
+}  // namespace tw::plan
