@@ -115,6 +115,17 @@ base::Status write_weights(const std::string& folder, const ModelToSave& model, 
 
 }  // namespace
 
+base::Status write_folder(const std::string& folder, const ModelToSave& model, const OrderedJson& config,
+                          const std::function<base::Status(const std::string&)>& weights) {
+  TW_ASSIGN_OR_RETURN(io::AtomicFolder target, io::AtomicFolder::create(folder, kReplaceable));
+  const std::string& partial = target.partial_path();
+  TW_RETURN_IF_ERROR(write_text(partial, "config.json", pretty(config)));
+  TW_RETURN_IF_ERROR(write_text(partial, "generation_config.json", pretty(hugging_face_generation(model))));
+  TW_RETURN_IF_ERROR(write_tokenizer(partial, model));
+  TW_RETURN_IF_ERROR(weights(partial));
+  return target.commit();
+}
+
 base::Status save_folder(const std::string& folder, const ModelToSave& model, DType type,
                          std::uint64_t shard_bytes) {
   if (type != DType::kF32 && type != DType::kF16 && type != DType::kBF16)
@@ -122,13 +133,9 @@ base::Status save_folder(const std::string& folder, const ModelToSave& model, DT
                        base::dtype_name(type));
   TW_RETURN_IF_ERROR(check_tensors(model));
   TW_ASSIGN_OR_RETURN(const OrderedJson config, hugging_face_config(model.config, model.tokenizer, type));
-  TW_ASSIGN_OR_RETURN(io::AtomicFolder target, io::AtomicFolder::create(folder, kReplaceable));
-  const std::string& partial = target.partial_path();
-  TW_RETURN_IF_ERROR(write_text(partial, "config.json", pretty(config)));
-  TW_RETURN_IF_ERROR(write_text(partial, "generation_config.json", pretty(hugging_face_generation(model))));
-  TW_RETURN_IF_ERROR(write_tokenizer(partial, model));
-  TW_RETURN_IF_ERROR(write_weights(partial, model, type, shard_bytes));
-  return target.commit();
+  return write_folder(folder, model, config, [&](const std::string& partial) {
+    return write_weights(partial, model, type, shard_bytes);
+  });
 }
 
 }  // namespace tw::model
