@@ -14,8 +14,12 @@
 namespace tw::cli {
 namespace {
 
+/// A folder's type that is not a plain one.
+constexpr const char* kPalette = "palette";
+
 struct Options {
   std::string model, out, type, calibration;
+  double bits = 4;
   int threads = 0;
 };
 
@@ -28,7 +32,7 @@ base::Result<base::DType> folder_type(const std::string& name) {
       return type;
   }
   return base::error(base::Code::kInvalidArgument,
-                     "a folder holds f32, f16 or bf16; {} wants a file whose name ends in .gguf",
+                     "a folder holds f32, f16, bf16 or a palette; {} wants a file whose name ends in .gguf",
                      io::quote_text(name));
 }
 
@@ -55,6 +59,17 @@ base::Result<model::Importance> calibrate(const Options& options, const std::str
   return base::Error{importance.error().code, importance.error().message, options.calibration};
 }
 
+base::Status check_flags(const Options& options, bool palette, bool file) {
+  if (palette && file)
+    return base::Error{base::Code::kInvalidArgument,
+                       "a palette is for a folder: name one, and export that as .gguf afterwards",
+                       options.out};
+  if (!options.calibration.empty() && !file && !palette)
+    return base::error(base::Code::kInvalidArgument,
+                       "--calibration is for files whose name ends in .gguf, and for --type palette");
+  return base::Ok{};
+}
+
 base::Status convert(const Options& options) {
   TW_ASSIGN_OR_RETURN(const FoundModel found, find_model(options.model, false));
   std::error_code ignored;
@@ -62,23 +77,25 @@ base::Status convert(const Options& options) {
     return base::Error{base::Code::kInvalidArgument, "is the model itself: name another file", options.out};
   TW_ASSIGN_OR_RETURN(const auto files, model::ModelFiles::open(found.path));
   TW_ASSIGN_OR_RETURN(const model::ModelToSave model, model::model_to_save(*files));
-  if (!options.out.ends_with(".gguf")) {
-    if (!options.calibration.empty())
-      return base::error(base::Code::kInvalidArgument, "--calibration is for files whose name ends in .gguf");
+  const bool palette = options.type == kPalette, file = options.out.ends_with(".gguf");
+  TW_RETURN_IF_ERROR(check_flags(options, palette, file));
+  if (!file && !palette) {
     TW_ASSIGN_OR_RETURN(const base::DType type, folder_type(options.type));
     return model::save_folder(options.out, model, type);
   }
-  const auto types = model::quantized_types(model, options.type);
-  if (!types.ok()) return types.error();
+  if (file) {
+    const auto types = model::quantized_types(model, options.type);
+    if (!types.ok()) return types.error();
+  }
   warn_of_source(model, options.type);
   TW_ASSIGN_OR_RETURN(const model::Importance importance, calibrate(options, found.path));
   TW_ASSIGN_OR_RETURN(base::Placement placement, base::place_threads(options.threads, {}));
   base::Team team(std::move(placement));
-  const base::Status status =
-      model::save_quantized(options.out, model, options.type,
-                            {.team = &team, .importance = &importance, .progress = [](double done) {
-                               draw_progress("quantizing", done);
-                             }});
+  const model::QuantizeOptions how{.team = &team, .importance = &importance, .progress = [](double done) {
+                                     draw_progress("quantizing", done);
+                                   }};
+  const base::Status status = palette ? model::save_palettized(options.out, model, options.bits, how)
+                                      : model::save_quantized(options.out, model, options.type, how);
   clear_progress();
   return status;
 }
@@ -100,8 +117,11 @@ void add_quantize(CLI::App& app, int& exit_code) {
   verb->add_option("model", options->model, "file, folder or name in the store")->required();
   verb->add_option("out", options->out, "a file that ends in .gguf, or a folder")->required();
   verb->add_option("--type", options->type,
-                   fmt::format("{}; q4_k_m if not given, bf16 for a folder",
+                   fmt::format("{}; q4_k_m if not given, bf16 for a folder, which may be a palette as well",
                                fmt::join(model::quantization_names(), ", ")));
+  verb->add_option("--bits", options->bits, "of a palette: mean bits a weight of the layers' matrices")
+      ->check(CLI::Range(2.0, 4.0))
+      ->capture_default_str();
   verb->add_option("--calibration", options->calibration,
                    "a text the model reads first: columns of weights that it uses more are kept more exact");
   verb->add_option("--threads", options->threads, "0: as many as this process may use")
@@ -110,7 +130,8 @@ void add_quantize(CLI::App& app, int& exit_code) {
   verb->footer(
       "Examples:\n  tokenworks quantize my-model my-model.gguf --type q4_k_m\n"
       "  tokenworks quantize my-model my-model.gguf --type q2_k --calibration wiki.txt\n"
-      "  tokenworks quantize model.gguf a-folder --type f32    (for transformers)");
+      "  tokenworks quantize model.gguf a-folder --type f32    (for transformers)\n"
+      "  tokenworks quantize my-model smaller --type palette --bits 3.5 --calibration wiki.txt");
   verb->callback([options, &exit_code] { exit_code = quantize(*options); });
 }
 

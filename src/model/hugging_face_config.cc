@@ -7,6 +7,7 @@
 #include "model/families.h"
 #include "model/family_table.h"
 #include "model/json_fields.h"
+#include "model/palette.h"
 
 namespace tw::model {
 namespace {
@@ -85,6 +86,7 @@ base::Status refuse_unknown_features(const Json& json, const std::string& where,
   if (quantized == json.end() || quantized->is_null()) return base::Ok{};
   std::string method = "an unnamed method";
   JsonFields(*quantized, where).read("quant_method", method);
+  if (method == kPaletteMethod) return base::Ok{};
   return unsupported(
       where, fmt::format("the weights are quantized by {}; use a folder with F32, F16 or BF16 weights, "
                          "or a GGUF file",

@@ -5,6 +5,7 @@
 #include "model/families.h"
 #include "model/generation_config.h"
 #include "model/model_files.h"
+#include "model/palette.h"
 #include "model/tensor_place.h"
 
 namespace tw::model {
@@ -58,6 +59,10 @@ class HuggingFaceModel : public ModelFiles {
   const char* format() const override { return "Hugging Face folder"; }
   base::Result<spec::ModelConfig> config() const override { return config_; }
   base::Result<const io::TensorEntry*> get(const std::string& parameter) const override {
+    if (const io::TensorEntry* codes = tensors_.find(parameter + kCodes)) {
+      TW_ASSIGN_OR_RETURN(const io::TensorEntry* tables, tensors_.get(parameter + kTables));
+      return palettes_.get(parameter, *codes, *tables, folder_);
+    }
     if (config_.architecture != "gpt2") return tensors_.get(parameter);
     // Published without a prefix, saved by transformers with it.
     constexpr const char* kPrefix = "transformer.";
@@ -90,6 +95,18 @@ class HuggingFaceModel : public ModelFiles {
 
   base::Result<GenerationDefaults> defaults() const override { return generation_.defaults; }
   std::vector<std::int32_t> end_tokens() const override { return generation_.end_tokens; }
+  std::string quantization() const override {
+    double bits = 0, weights = 0;
+    for (const io::TensorEntry* codes : tensors()) {
+      if (codes->dtype != base::DType::kI8 || !codes->name.ends_with(kCodes)) continue;
+      const std::string name = codes->name.substr(0, codes->name.size() - std::string_view(kCodes).size());
+      const io::TensorEntry* tables = tensors_.find(name + kTables);
+      const double each = tables != nullptr && tables->shape.size() == 2 && tables->shape[1] == 4 ? 2 : 4;
+      bits += 8 * static_cast<double>(codes->bytes);
+      weights += 8 * static_cast<double>(codes->bytes) / each;
+    }
+    return weights == 0 ? "" : fmt::format("palettes of {:.2g} bits", bits / weights);
+  }
 
  private:
   std::string folder_;
@@ -97,6 +114,7 @@ class HuggingFaceModel : public ModelFiles {
   spec::ModelConfig config_;
   GenerationConfig generation_;
   mutable TensorParts parts_;
+  mutable PaletteTensors palettes_;
 };
 
 }  // namespace

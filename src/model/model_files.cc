@@ -62,7 +62,8 @@ base::Result<ModelCard> read_parts(const ModelFiles& files, const std::string& p
   ModelCard card;
   card.path = path;
   TW_ASSIGN_OR_RETURN(card.config, files.config());
-  card.quantization = main_type(files);
+  card.quantization = files.quantization();
+  if (card.quantization.empty()) card.quantization = main_type(files);
   for (const io::TensorEntry* tensor : files.tensors()) card.bytes += tensor->bytes;
   TW_RETURN_IF_ERROR(read_text_parts(files, card));
   TW_ASSIGN_OR_RETURN(card.defaults, files.defaults());

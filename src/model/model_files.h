@@ -48,6 +48,8 @@ class ModelFiles {
   virtual base::Result<GenerationDefaults> defaults() const { return GenerationDefaults{}; }
   /// Tokens that end an answer besides the tokenizer's own.
   virtual std::vector<std::int32_t> end_tokens() const { return {}; }
+  /// Of weights in a form of our own, for people; empty: what the tensors' types say.
+  virtual std::string quantization() const { return {}; }
   /// Of a model in one file only.
   virtual std::optional<SourceFile> source() const { return std::nullopt; }
   /// Metadata for people: key and printable value.

@@ -36,4 +36,12 @@ base::Result<std::vector<base::DType>> quantized_types(const ModelToSave& model,
 base::Status save_quantized(const std::string& file, const ModelToSave& model, const std::string& name,
                             const QuantizeOptions& options);
 
+/// Writes a folder of our own kind, in which the layers' matrices are palettized (palette.h) and all else is
+/// F16, whole or not at all. `bits` a weight, 2 to 4: in between, matrices whose outputs lose the least by it
+/// have 2 bits and the others 4, so that the mean is at most that; tables are not counted. Rows that do not
+/// fill whole bytes stay F16. All codes are in memory at a time. Errors as save_folder's, and kUnsupported
+/// for a family whose files join layers.
+base::Status save_palettized(const std::string& folder, const ModelToSave& model, double bits,
+                             const QuantizeOptions& options);
+
 }  // namespace tw::model

@@ -114,13 +114,8 @@ base::Status write_weights(const std::string& folder, const ModelToSave& model, 
 
 }  // namespace
 
-base::Status save_folder(const std::string& folder, const ModelToSave& model, DType type,
-                         std::uint64_t shard_bytes) {
-  if (type != DType::kF32 && type != DType::kF16 && type != DType::kBF16)
-    return base::error(base::Code::kInvalidArgument, "a folder holds F32, F16 or BF16, not {}",
-                       base::dtype_name(type));
-  TW_RETURN_IF_ERROR(check_tensors(model));
-  TW_ASSIGN_OR_RETURN(const OrderedJson config, hugging_face_config(model.config, model.tokenizer, type));
+base::Status write_folder(const std::string& folder, const ModelToSave& model, const OrderedJson& config,
+                          const std::function<base::Status(const std::string&)>& weights) {
   TW_ASSIGN_OR_RETURN(const TokenizerFiles tokenizer, tokenizer_texts(model));
   TW_ASSIGN_OR_RETURN(io::AtomicFolder target, io::AtomicFolder::create(folder, kReplaceable));
   const std::string& partial = target.partial_path();
@@ -128,8 +123,20 @@ base::Status save_folder(const std::string& folder, const ModelToSave& model, DT
   TW_RETURN_IF_ERROR(write_text(partial, "generation_config.json", pretty(hugging_face_generation(model))));
   TW_RETURN_IF_ERROR(write_text(partial, "tokenizer.json", tokenizer.json));
   TW_RETURN_IF_ERROR(write_text(partial, "tokenizer_config.json", tokenizer.config));
-  TW_RETURN_IF_ERROR(write_weights(partial, model, type, shard_bytes));
+  TW_RETURN_IF_ERROR(weights(partial));
   return target.commit();
+}
+
+base::Status save_folder(const std::string& folder, const ModelToSave& model, DType type,
+                         std::uint64_t shard_bytes) {
+  if (type != DType::kF32 && type != DType::kF16 && type != DType::kBF16)
+    return base::error(base::Code::kInvalidArgument, "a folder holds F32, F16 or BF16, not {}",
+                       base::dtype_name(type));
+  TW_RETURN_IF_ERROR(check_tensors(model));
+  TW_ASSIGN_OR_RETURN(const OrderedJson config, hugging_face_config(model.config, model.tokenizer, type));
+  return write_folder(folder, model, config, [&](const std::string& partial) {
+    return write_weights(partial, model, type, shard_bytes);
+  });
 }
 
 }  // namespace tw::model

@@ -52,6 +52,11 @@ using EncodeTensor = std::function<base::Result<std::span<const std::byte>>(
 base::Status write_model_gguf(const std::string& file, const ModelToSave& model, const GgufTypes& types,
                               const EncodeTensor& encode);
 
+/// A Hugging Face folder around its weights, which `weights` writes into the folder that it is given.
+base::Status write_folder(const std::string& folder, const ModelToSave& model,
+                          const base::OrderedJson& config,
+                          const std::function<base::Status(const std::string&)>& weights);
+
 /// Fails with kInvalidArgument unless the tensors are those that a Transformer of the configuration declares.
 base::Status check_tensors(const ModelToSave& model);
 
