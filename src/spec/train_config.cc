@@ -47,6 +47,9 @@ Status check_stage(const TrainStage& s, std::size_t i, const TrainModel& model) 
     if (data.path.empty()) return error(Code::kInvalidArgument, "{} has data without a \"path\"", name);
   }
   TW_RETURN_IF_ERROR(check_objective(s, i, name));
+  if (s.optimizer.decay < 0 && s.optimizer.decay != -1)
+    return error(Code::kInvalidArgument, "{} has an optimizer.decay of {}, but weights do not grow", name,
+                 s.optimizer.decay);
   if ((s.steps > 0) + (s.tokens > 0) + (s.minutes > 0) > 1)
     return error(Code::kInvalidArgument, "{} says its length twice: give steps, tokens or minutes", name);
   if (s.sequence > 0 && s.batch > 0 && s.sequence > s.batch)

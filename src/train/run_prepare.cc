@@ -243,6 +243,7 @@ class Preparation {
     options.isa = c.isa;
     options.type = run_.type;
     options.rows = std::max<std::int64_t>(goal.context, 2048 / goal.context * goal.context);
+    options.optimizer.kind = c.stages[0].optimizer.kind;
     TW_ASSIGN_OR_RETURN(const SizedModel sized, choose_shape(goal, options, team_, [&](double done) {
                           observer_.preparing("measuring this machine", done);
                         }));
@@ -319,10 +320,17 @@ class Preparation {
 
   void fill_rates(spec::TrainStage& s, std::size_t i) const {
     constexpr double kPeak = 3e-3, kWidth = 256, kOfPairs = 0.03;
+    constexpr double kRelative = 1e-2, kDecay = 0.1, kWholeDecay = 3.16e-4;
     const auto width = static_cast<double>(run_.model.width);
     const bool fresh = i == 0 && run_.start == nullptr;
     const double share = (fresh ? 1 : run_.base != nullptr ? 0.3 : 0.1) * (s.of_pairs() ? kOfPairs : 1);
-    if (s.schedule.peak == 0) s.schedule.peak = kPeak * std::min(1.0, kWidth / width) * share;
+    const bool relative = s.optimizer.kind == "adafactor";  // to the weights, however wide
+    const double peak = relative ? kRelative : kPeak * std::min(1.0, kWidth / width);
+    if (s.schedule.peak == 0) s.schedule.peak = peak * share;
+    // That of arXiv 2407.21075 follows the schedule alone, and not its peak.
+    const double decay = s.optimizer.kind == "rmsprop" ? kWholeDecay / s.schedule.peak : kDecay;
+    if (s.optimizer.decay < 0) s.optimizer.decay = decay;
+    if (s.optimizer.epsilon == 0) s.optimizer.epsilon = find_rule(s.optimizer.kind)->epsilon;
     if (s.schedule.warmup < 0) {
       s.schedule.warmup = s.steps > 0 ? std::max<std::int64_t>(10, s.steps / 100) : 20;
       if (s.steps > 0) s.schedule.warmup = std::min(s.schedule.warmup, s.steps / 2);
@@ -404,7 +412,8 @@ TrainerOptions PreparedRun::trainer_options(std::size_t stage) const {
   options.isa = config.isa;
   options.type = type;
   options.rows = s.micro_batch;
-  options.optimizer = {s.optimizer.beta1, s.optimizer.beta2, s.optimizer.epsilon, s.optimizer.decay};
+  const spec::TrainOptimizer& o = s.optimizer;
+  options.optimizer = {o.beta1, o.beta2, o.epsilon, std::max(0.0, o.decay), o.kind, o.momentum};
   options.clip = s.optimizer.clip;
   options.spike = s.optimizer.spike;
   options.objective.z_loss = static_cast<float>(s.optimizer.z_loss);

@@ -406,8 +406,8 @@ TEST(TrainRun, TracesTheMemoryThatTheTrainerTakes) {
     EXPECT_EQ(memory.multiplied, memory_of(*Trainer::make(config, options, team).value()).multiplied);
     const auto trainer = Trainer::make(config, options, team).value();
     EXPECT_EQ(memory.masters, trainer->params().masters().size_bytes());
-    EXPECT_EQ(memory.moments,
-              trainer->optimizer().first().size_bytes() + trainer->optimizer().second().size_bytes());
+    EXPECT_EQ(memory.moments, trainer->optimizer().bytes());
+    EXPECT_EQ(memory.moments, 2 * memory.masters);
     EXPECT_NEAR(static_cast<double>(memory.activations), static_cast<double>(trainer->activation_bytes()),
                 1 << 17);
     EXPECT_GT(memory.flops, 2.0 * 3 * 512 * static_cast<double>(config.parameter_count() - 500 * 64));

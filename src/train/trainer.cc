@@ -54,10 +54,10 @@ base::Result<std::unique_ptr<Trainer>> Trainer::make_adapter(
 base::Status Trainer::prepare(model::ParamStore& learnt) {
   TW_ASSIGN_OR_RETURN(params_, model::Trainable::make(learnt, table_, options_.type));
   if (options_.pruning.width > 0) mask_ = std::make_unique<WidthMask>(*params_, options_.pruning);
-  TW_ASSIGN_OR_RETURN(AdamW adamw, AdamW::make(*params_, options_.optimizer));
-  optimizer_ = std::make_unique<AdamW>(std::move(adamw));
+  TW_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::make(*params_, options_.optimizer));
+  optimizer_ = std::make_unique<Optimizer>(std::move(optimizer));
   tape_ = std::make_unique<ops::Tape>(params_->leaves());
-  norm_memory_.resize(gradient_norm_memory(params_->gradients()));
+  norm_memory_.resize(square_sum_memory(params_->gradients()));
   const spec::ModelConfig& config = transformer_->config();
   pass_ = std::make_unique<Pass>(config, options_.type, options_.rows);
   TW_ASSIGN_OR_RETURN(objective_, Objective::make(options_.objective, config.vocab, options_.rows, team_));
@@ -82,6 +82,11 @@ base::Status Trainer::allocate() {
     peak = std::max(peak, ex.arena().peak());
     scratch = std::max(scratch, ex.scratch_peak());
   }
+  ops::Trace trace;
+  ops::Exec ex(table_, trace);
+  optimizer_->run(ex, *params_, 1, 0, 1);
+  peak = std::max(peak, ex.arena().peak());
+  scratch = std::max(scratch, ex.scratch_peak());
   constexpr std::size_t kRounding = 1 << 16;  // batches of other sizes round otherwise
   TW_ASSIGN_OR_RETURN(arena_, tensor::Buffer::allocate(peak + kRounding, "a training step's activations"));
   for (int i = 0; i < team_.size(); ++i) {
@@ -177,7 +182,7 @@ base::Result<StepReport> Trainer::accumulate(std::span<const TrainBatch> batches
   team_.run([&](int worker) {
     ops::Exec ex = exec(worker, team_.size());
     if (mask_ != nullptr) mask_->gradients(ex);
-    const double norm = gradient_norm(ex, params_->gradients(), norm_memory_);
+    const double norm = std::sqrt(square_sum(ex, params_->gradients(), norm_memory_));
     if (worker == 0) report.gradient_norm = norm;
   });
   for (const TrainBatch& batch : batches) report.tokens += batch.rows();
