@@ -13,7 +13,9 @@ and values are one matrix to PyTorch and three here):
   makes its update orthogonal in bf16; here its own code runs with fp32 in that place, so that a loss can be held to 1e-4;
 - adafactor: torch.optim.Adafactor;
 - rmsprop: that of Apple's foundation models (arXiv 2407.21075, section 3.2.1, and AXLearn's `adastar_optimizer` as
-  `adastar_learner_config` sets it up), which PyTorch has not: the class RmsProp below is the formula written down.
+  `adastar_learner_config` sets it up), which PyTorch has not: the class RmsProp below is the formula written down;
+- mup: AdamW with muP (simple) (arXiv 2309.14322, section 3.2.4, and AXLearn's honeycrisp.py) of a model twice as wide as its
+  base: updates of the matrices of the layers are halved, their decay is not.
 """
 
 import json
@@ -29,7 +31,8 @@ torch.optim._muon.torch = types.SimpleNamespace(**{**vars(torch), "bfloat16": to
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "golden", "train")
 STEPS, LENGTHS, VOCAB = 20, (13, 20), 48
 RATE, DECAY, BETAS, EPSILON, CLIP = 3e-3, 0.1, (0.9, 0.95), 1e-8, 1.0
-RATES = {"muon": 3e-3, "adafactor": 5e-2, "rmsprop": 3e-3}
+RATES = {"muon": 3e-3, "adafactor": 5e-2, "rmsprop": 3e-3, "mup": 3e-3}
+MUP = 0.5
 MOMENTUM, RMS_EPSILON = 0.95, 1e-30
 SIZES = {"vocab_size": VOCAB, "hidden_size": 16, "intermediate_size": 40, "num_hidden_layers": 2,
          "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
@@ -139,6 +142,12 @@ class Muon:
             part.step()
 
 
+def mup_groups(model):
+    hidden = [p for n, p in model.named_parameters() if p.dim() > 1 and ".layers." in n]
+    rest = [p for n, p in model.named_parameters() if p.dim() == 1 or ".layers." not in n]
+    return [{"params": hidden, "lr": RATES["mup"] * MUP, "weight_decay": DECAY / MUP}, *decay_groups(rest)]
+
+
 def decay_groups(parameters):
     return [{"params": [p for p in parameters if p.dim() > 1], "weight_decay": DECAY},
             {"params": [p for p in parameters if p.dim() == 1], "weight_decay": 0.0}]
@@ -147,6 +156,7 @@ def decay_groups(parameters):
 def make_optimizer(kind, model):
     groups = decay_groups(list(model.parameters()))
     return {"adamw": lambda: torch.optim.AdamW(groups, lr=RATE, betas=BETAS, eps=EPSILON),
+            "mup": lambda: torch.optim.AdamW(mup_groups(model), lr=RATES["mup"], betas=BETAS, eps=EPSILON),
             "muon": lambda: Muon(model, RATES["muon"]),
             "adafactor": lambda: torch.optim.Adafactor(groups, lr=RATES["adafactor"]),
             "rmsprop": lambda: RmsProp(groups, RATES["rmsprop"])}[kind]()
@@ -196,7 +206,7 @@ def main():
                          f"{transformers.__version__}",
               "sizes": {key: value for key, value in SIZES.items() if key != "attn_implementation"},
               "lengths": LENGTHS, "rate": RATE, "decay": DECAY, "betas": BETAS, "epsilon": EPSILON, "clip": CLIP,
-              "rates": RATES, "momentum": MOMENTUM,
+              "rates": RATES, "momentum": MOMENTUM, "mup": MUP,
               "models": [train(family) for family in ("llama", "qwen2", "qwen3", "gpt2")]}
     with open(os.path.join(FOLDER, "golden.json"), "w", encoding="utf-8") as file:
         json.dump(golden, file, indent=1)

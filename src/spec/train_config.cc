@@ -97,6 +97,9 @@ Status check_rotation(const TrainConfig& c) {
 
 Status check_adapter(const TrainConfig& c) {
   if (c.adapter.rank == 0) return Ok{};
+  if (c.model.mup_base > 0)
+    return error(Code::kInvalidArgument,
+                 "model.mup-base is of a model all of whose weights are learnt: an adapter has no width");
   for (std::size_t i = 0; i < c.stages.size(); ++i) {
     const bool path = c.stages[i].starts_from_path();
     if (i == 0 && !path)

@@ -188,7 +188,7 @@ struct TrainStage {
 
 struct TrainModel {
   std::string name, family = "llama";
-  std::int64_t layers = 0, width = 0, heads = 0, kv_heads = 0, ffn_width = 0, context = 0;
+  std::int64_t layers = 0, width = 0, heads = 0, kv_heads = 0, ffn_width = 0, context = 0, mup_base = 0;
   bool tied = true;
   double rope_theta = 10000;
 
@@ -212,6 +212,10 @@ struct TrainModel {
       TrainRule{0, kMaxTrainRows});
     v("tied", c.tied, "the output head is the embedding table", kAnyText);
     v("rope-theta", c.rope_theta, "base of the rotary positions", TrainRule{1, 1e12});
+    v("mup-base", c.mup_base,
+      "muP (simple): the width that the rates were found at; matrices of a wider model's layers move base / "
+      "width times as fast, and begin with a spread that is smaller by the root of that; 0: no such thing",
+      TrainRule{0, 65536});
   }
 };
 

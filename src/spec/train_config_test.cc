@@ -93,6 +93,10 @@ TEST(TrainRecipe, ChecksFieldsAgainstEachOther) {
       complaint(
           R"({"stages": [{"start": "m", "data": [{"path": "a"}, {"path": "p", "kind": "preference"}]}]})"),
       HasSubstr("make two stages"));
+  EXPECT_THAT(complaint(R"({"adapter": {"rank": 4}, "model": {"mup-base": 64},
+                            "stages": [{"start": "m", "data": [{"path": "a"}]}]})"),
+              HasSubstr("an adapter has no width"));
+  EXPECT_THAT(complaint(R"({"model": {"mup-base": -1}})"), HasSubstr("must be 0 to 65536"));
   EXPECT_THAT(stage(R"(, "optimizer": {"decay": -0.5})"), HasSubstr("weights do not grow"));
   EXPECT_THAT(stage(R"(, "teacher": {"wight": 1})"), HasSubstr("the nearest is \"weight\""));
   EXPECT_THAT(complaint("{\"model\": {\"layers\": 2}, \"stages\": [{\"data\": [{\"path\": \"a\"}]}]}"),

@@ -27,7 +27,7 @@ std::vector<StateTensor> two_moments(const model::Param& param) {
 }
 
 std::vector<StateTensor> momentum_or_moments(const model::Param& param) {
-  if (muon_moves(param)) return {{"momentum", param.shape}};
+  if (is_hidden(param)) return {{"momentum", param.shape}};
   return two_moments(param);
 }
 
@@ -48,6 +48,10 @@ constexpr std::array kRules = {
 };
 
 }  // namespace
+
+bool is_hidden(const model::Param& param) {
+  return param.use == model::Use::kMatrix && param.name != "lm_head.weight";
+}
 
 const OptimizerRule* find_rule(const std::string& name) {
   const auto* found = std::find_if(kRules.begin(), kRules.end(),
@@ -85,11 +89,14 @@ base::Result<Optimizer> Optimizer::make(const model::Trainable& params, const Op
 void Optimizer::run(ops::Exec& ex, model::Trainable& params, std::int64_t number, double rate,
                     double gradient_scale) {
   const OptimizerStep step{ex, options_, number, rate, static_cast<float>(gradient_scale), sums_, params};
+  OptimizerStep hidden = step;
+  hidden.rate *= options_.hidden_rate;
   const auto& all = params.store().params();
   for (std::size_t i = 0; i < all.size(); ++i) {
     const tensor::Arena::Scope scope(ex.arena());
     const double left = all[i].decay ? 1 - rate * options_.decay : 1;
-    rule_->update(step, {all[i], params.master(i), params.gradient(i), state_[i], static_cast<float>(left)});
+    rule_->update(is_hidden(all[i]) ? hidden : step,
+                  {all[i], params.master(i), params.gradient(i), state_[i], static_cast<float>(left)});
   }
   if (!ex.tracing()) ex.barrier();
 }

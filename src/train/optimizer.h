@@ -16,7 +16,11 @@ struct OptimizerOptions {
   double decay = 0.1;          ///< of matrices and tables, times the rate; vectors have none
   std::string kind = "adamw";  ///< a rule's name
   double momentum = 0.95;
+  double hidden_rate = 1;  ///< factor of the rate, not of the decay, of what is_hidden
 };
+
+/// A matrix of a layer: no embedding, head or vector.
+bool is_hidden(const model::Param& param);
 
 /// Something that a rule keeps for a parameter. Tensors of one name are one shard of a checkpoint.
 struct StateTensor {

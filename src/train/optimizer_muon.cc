@@ -76,12 +76,8 @@ void take_momentum(const OptimizerStep& step, const OptimizerParam& p) {
 
 }  // namespace
 
-bool muon_moves(const model::Param& param) {
-  return param.use == model::Use::kMatrix && param.name != "lm_head.weight";
-}
-
 void muon_update(const OptimizerStep& step, const OptimizerParam& p) {
-  if (!muon_moves(p.param)) return adamw_update(step, p);
+  if (!is_hidden(p.param)) return adamw_update(step, p);
   ops::Exec& ex = step.ex;
   const std::int64_t rows = p.param.shape[0], columns = p.param.shape[1];
   take_momentum(step, p);

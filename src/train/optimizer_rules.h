@@ -15,7 +15,6 @@ void adamw_update(const OptimizerStep& step, const OptimizerParam& p);
 /// Newton-Schulz iterations, its rate matched to AdamW's (arXiv 2502.16982), as torch.optim.Muon with
 /// adjust_lr_fn "match_rms_adamw". Embeddings, head and vectors: adamw_update.
 void muon_update(const OptimizerStep& step, const OptimizerParam& p);
-bool muon_moves(const model::Param& param);
 
 /// Adafactor (arXiv 1804.04235), as torch.optim.Adafactor: squares of a matrix's gradients are kept by row
 /// and by column alone, and the rate is relative to the weights.

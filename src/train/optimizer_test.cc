@@ -14,10 +14,12 @@ namespace {
 
 const std::vector<std::string> kKinds = {"adamw", "muon", "adafactor", "rmsprop"};
 
+constexpr double kGoldenWidth = 16;
+
 /// The rule's own epsilon is PyTorch's, but AdamW's part of Muon is told its own.
 TrainerOptions options_for(const base::Json& all, const std::string& kind) {
   TrainerOptions o = options_of(all);
-  o.optimizer.kind = kind;
+  o.optimizer.kind = kind == "mup" ? "adamw" : kind;
   o.optimizer.momentum = all["momentum"].get<double>();
   if (kind == "adafactor" || kind == "rmsprop") o.optimizer.epsilon = 0;
   return o;
@@ -44,6 +46,7 @@ void expect_losses(base::DType type, const std::vector<std::string>& sets, doubl
       for (const auto& [kind, losses] : model["others"].items()) {
         TrainerOptions options = options_for(all, kind);
         options.isa = isa;
+        if (kind == "mup") options.mup_base = std::llround(all["mup"].get<double>() * kGoldenWidth);
         options.type = type;
         const auto trainer = trainer_of(all, model, options, team);
         EXPECT_LT(worst_loss(*trainer, all, losses, all["rates"][kind].get<double>()), within)
@@ -52,7 +55,7 @@ void expect_losses(base::DType type, const std::vector<std::string>& sets, doubl
       }
     }
   }
-  EXPECT_EQ(compared, 9 * std::ssize(sets));
+  EXPECT_EQ(compared, 12 * std::ssize(sets));
 }
 
 TEST(Optimizer, LearnsAsPyTorchDoes) {
@@ -121,6 +124,25 @@ TEST(Optimizer, KeepsWhatItsRuleSays) {
   EXPECT_LT(share["adafactor"], 0.05);
   EXPECT_GT(share["muon"], 1);  // the embedding has two moments
   EXPECT_LT(share["muon"], 1.4);
+}
+
+TEST(Optimizer, MupNarrowsTheSpreadOfMatrices) {
+  spec::TrainModel shape;
+  shape.layers = 1;
+  shape.width = 64;
+  base::Team team(1);
+  TrainerOptions options;
+  for (const std::int64_t base : {16, 256}) {
+    options.mup_base = base;
+    const auto trainer = Trainer::make(config_of(shape, 300, 32).value(), options, team).value();
+    const auto spread = [&](const std::string& name) {
+      for (const model::Param& param : trainer->params().store().params())
+        if (param.name == name) return param.spread;
+      return 0.0;
+    };
+    EXPECT_DOUBLE_EQ(spread("model.layers.0.mlp.up_proj.weight"), base == 16 ? 0.01 : 0.02);
+    EXPECT_DOUBLE_EQ(spread("model.embed_tokens.weight"), 0.02);
+  }
 }
 
 TEST(Optimizer, IsRefusedByAnotherName) {

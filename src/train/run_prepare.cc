@@ -321,7 +321,9 @@ class Preparation {
   void fill_rates(spec::TrainStage& s, std::size_t i) const {
     constexpr double kPeak = 3e-3, kWidth = 256, kOfPairs = 0.03;
     constexpr double kRelative = 1e-2, kDecay = 0.1, kWholeDecay = 3.16e-4;
-    const auto width = static_cast<double>(run_.model.width);
+    // With muP the rates are those of its base, however wide the model is.
+    const std::int64_t base = run_.config.model.mup_base;
+    const auto width = static_cast<double>(base > 0 ? std::min(base, run_.model.width) : run_.model.width);
     const bool fresh = i == 0 && run_.start == nullptr;
     const double share = (fresh ? 1 : run_.base != nullptr ? 0.3 : 0.1) * (s.of_pairs() ? kOfPairs : 1);
     const bool relative = s.optimizer.kind == "adafactor";  // to the weights, however wide
@@ -414,6 +416,7 @@ TrainerOptions PreparedRun::trainer_options(std::size_t stage) const {
   options.rows = s.micro_batch;
   const spec::TrainOptimizer& o = s.optimizer;
   options.optimizer = {o.beta1, o.beta2, o.epsilon, std::max(0.0, o.decay), o.kind, o.momentum};
+  options.mup_base = config.model.mup_base;
   options.clip = s.optimizer.clip;
   options.spike = s.optimizer.spike;
   options.objective.z_loss = static_cast<float>(s.optimizer.z_loss);

@@ -21,6 +21,11 @@ base::Result<kernels::Table> table_for(const TrainerOptions& options) {
   return table;
 }
 
+double mup_factor(const TrainerOptions& options, std::int64_t width) {
+  if (options.mup_base == 0) return 1;
+  return std::min(1.0, static_cast<double>(options.mup_base) / static_cast<double>(width));
+}
+
 }  // namespace
 
 base::Result<std::unique_ptr<Trainer>> Trainer::make(const spec::ModelConfig& config,
@@ -28,6 +33,10 @@ base::Result<std::unique_ptr<Trainer>> Trainer::make(const spec::ModelConfig& co
   std::unique_ptr<Trainer> trainer(new Trainer(options, team));
   TW_ASSIGN_OR_RETURN(trainer->table_, table_for(options));
   trainer->transformer_ = std::make_shared<const model::Transformer>(config, trainer->store_);
+  for (model::Param& param : trainer->store_.params()) {
+    if (is_hidden(param))
+      param.spread *= std::sqrt(mup_factor(options, config.width));  // as 1 / sqrt(inputs)
+  }
   if (options.pruning.width > 0) WidthMask::declare(trainer->store_, config);
   TW_RETURN_IF_ERROR(trainer->prepare(trainer->store_));
   return trainer;
@@ -54,7 +63,9 @@ base::Result<std::unique_ptr<Trainer>> Trainer::make_adapter(
 base::Status Trainer::prepare(model::ParamStore& learnt) {
   TW_ASSIGN_OR_RETURN(params_, model::Trainable::make(learnt, table_, options_.type));
   if (options_.pruning.width > 0) mask_ = std::make_unique<WidthMask>(*params_, options_.pruning);
-  TW_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::make(*params_, options_.optimizer));
+  OptimizerOptions moving = options_.optimizer;
+  moving.hidden_rate = mup_factor(options_, transformer_->config().width);
+  TW_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::make(*params_, moving));
   optimizer_ = std::make_unique<Optimizer>(std::move(optimizer));
   tape_ = std::make_unique<ops::Tape>(params_->leaves());
   norm_memory_.resize(square_sum_memory(params_->gradients()));

@@ -23,6 +23,9 @@ struct TrainerOptions {
   base::DType type = base::DType::kF32;  ///< of products: kF32 or kBF16
   std::int64_t rows = 1024;              ///< most tokens of one batch
   OptimizerOptions optimizer;
+  /// muP (simple) (arXiv 2309.14322, section 3.2.4, as AXLearn's honeycrisp.py has it): a model wider than
+  /// this learns the matrices of its layers at base / width times the rate; 0: all at the rate.
+  std::int64_t mup_base = 0;
   double clip = 1;   ///< largest length of all gradients together; 0: any
   double spike = 0;  ///< a step whose gradients are so many times longer than usual is skipped; 0: none is
   ObjectiveOptions objective;
