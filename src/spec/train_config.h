@@ -144,7 +144,7 @@ struct TrainStage {
   std::int64_t sequence = 0, batch = 0, micro_batch = 0;
   std::int64_t steps = 0, tokens = 0;
   double minutes = 0;
-  std::string start = "auto";
+  std::string start = "auto", recompute = "none";
   double rope_theta = 0;
   TrainTeacher teacher;
   TrainPreference preference;
@@ -167,6 +167,11 @@ struct TrainStage {
       "tokens that are computed at a time, the step's gradients being added up (default: the batch, at most "
       "8192)",
       TrainRule{0, kMaxTrainRows});
+    v("recompute", c.recompute,
+      "block: of each layer only the input is kept, and it is run again for its gradients: the same bits, "
+      "less "
+      "memory of activations, a third slower; or none",
+      one_of("none block"));
     v("steps", c.steps, "how long: so many steps", TrainRule{0, 1e12});
     v("tokens", c.tokens, "or so many tokens", TrainRule{0, 1e15});
     v("minutes", c.minutes,

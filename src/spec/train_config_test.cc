@@ -55,6 +55,8 @@ TEST(TrainRecipe, NamesTheLineOfWhatIsWrong) {
             "r.json:3: \"momentum\" is 1, but must be 0 to 0.999999");
   EXPECT_EQ(complaint("{\"model\":\n{\"layers\": \"two\"}}"),
             "r.json:2: \"layers\" is text, but must be a whole number");
+  EXPECT_EQ(complaint("{\"stages\": [\n{\"recompute\": \"all\"}]}"),
+            "r.json:2: \"recompute\" is \"all\", but must be one of: none, block");
   EXPECT_EQ(complaint("{\"model\":\n{\"layers\": 2.5}}"),
             "r.json:2: \"layers\" is a number with a fraction, but must be a whole number");
   EXPECT_EQ(complaint("{\"validation\": {\"share\":\n\n0.95}}"),

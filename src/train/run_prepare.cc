@@ -365,17 +365,24 @@ class Preparation {
   }
 
   std::string nearest(std::size_t free) const {
-    if (run_.base != nullptr) return "make the micro-batch or adapter.rank smaller";
+    if (run_.base != nullptr) return "make the micro-batch or adapter.rank smaller, or recompute \"block\"";
     std::size_t worst = 0;
     for (std::size_t i = 0; i < run_.config.stages.size(); ++i) {
       if (run_.config.stages[i].micro_batch > run_.config.stages[worst].micro_batch) worst = i;
     }
     TrainerOptions options = run_.trainer_options(worst);
     const std::int64_t sequence = run_.config.stages[worst].sequence;
-    for (options.rows /= 2; options.rows >= sequence; options.rows /= 2) {
+    const auto fits = [&] {
       const auto memory = trace_step(run_.model, options, team_.size());
-      if (memory.ok() && memory->all() <= free)
-        return fmt::format("a micro-batch of {} tokens would fit", options.rows);
+      return memory.ok() && memory->all() <= free;
+    };
+    if (!options.recompute) {
+      options.recompute = true;
+      if (fits()) return "with recompute \"block\" it would fit, a third slower";
+    }
+    const std::string how = " and recompute \"block\"";
+    for (options.rows /= 2; options.rows >= sequence; options.rows /= 2) {
+      if (fits()) return fmt::format("a micro-batch of {} tokens{} would fit", options.rows, how);
     }
     options.rows = sequence;
     SizeGoal goal{.memory = free,
@@ -385,8 +392,8 @@ class Preparation {
     goal.most_parameters = static_cast<std::size_t>(run_.model.parameter_count());
     const auto rung = fitting_rung(goal, options, team_.size());
     if (!rung) return "no model of that vocabulary and context fits";
-    return fmt::format("{} layers of width {} with a micro-batch of {} tokens would fit", rung->layers,
-                       rung->width, sequence);
+    return fmt::format("{} layers of width {} with a micro-batch of {} tokens{} would fit", rung->layers,
+                       rung->width, sequence, how);
   }
 
   const PrepareOptions options_;
@@ -414,6 +421,7 @@ TrainerOptions PreparedRun::trainer_options(std::size_t stage) const {
   options.isa = config.isa;
   options.type = type;
   options.rows = s.micro_batch;
+  options.recompute = s.recompute == "block";
   const spec::TrainOptimizer& o = s.optimizer;
   options.optimizer = {o.beta1, o.beta2, o.epsilon, std::max(0.0, o.decay), o.kind, o.momentum};
   options.mup_base = config.model.mup_base;

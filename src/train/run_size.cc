@@ -114,7 +114,7 @@ base::Result<StepMemory> trace_step(const spec::ModelConfig& config, const Train
   model::ParamStore store;
   const model::Transformer transformer(config, store);
   TW_ASSIGN_OR_RETURN(const auto params, model::Trainable::make(store, table, options.type));
-  ops::Tape tape(params->leaves());
+  ops::Tape tape(params->leaves()), of_blocks(params->leaves());
   const std::int64_t rows = (options.rows + 15) / 16 * 16;
   model::Batch batch;
   const std::vector<std::int32_t> ids(rows);
@@ -129,7 +129,7 @@ base::Result<StepMemory> trace_step(const spec::ModelConfig& config, const Train
                    {nullptr, nullptr, options.type, kernels::kKvBlock, config.kv_heads, config.head_dim});
   ops::Trace trace;
   ops::Exec ex(table, trace);
-  ex.train(&tape);
+  ex.train(&tape, options.recompute ? &of_blocks : nullptr);
   objective.loss(ex, transformer, transformer.forward(ex, batch, kv));
   tape.backward(ex);
   StepMemory m;

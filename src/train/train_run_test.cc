@@ -4,6 +4,7 @@
 
 #include <csignal>
 
+#include "base/cpu.h"
 #include "base/mmap.h"
 #include "model/model_files.h"
 #include "train/checkpoint.h"
@@ -278,6 +279,24 @@ TEST(TrainRun, PassesOverStepsWithoutATokenToLearn) {
   const auto report = train_run(config, team, {}, watcher);
   ASSERT_TRUE(report.ok()) << report.error().text();
   EXPECT_EQ(report->step, 12);
+}
+
+/// Of so many thin layers a token's activations take some 4 MB, and their inputs alone a quarter of one.
+TEST(TrainRun, AdvisesToRecomputeWhereThatIsEnough) {
+  base::Team team(1);
+  Watcher watcher;
+  spec::TrainConfig config = small_run(test_folder());
+  config.stages.resize(1);
+  config.model.layers = 1000;
+  config.model.width = 64;
+  config.stages[0].batch = config.stages[0].micro_batch =
+      static_cast<std::int64_t>(base::detect_machine().memory_available >> 20);
+  const auto plain = prepare_run(config, {}, team, watcher);
+  ASSERT_FALSE(plain.ok());
+  EXPECT_THAT(plain.error().text(), HasSubstr("with recompute \"block\" it would fit"));
+  config.stages[0].recompute = "block";
+  const auto again = prepare_run(config, {}, team, watcher);
+  EXPECT_TRUE(again.ok()) << again.error().text();
 }
 
 TEST(TrainRun, NamesWhatDoesNotFit) {

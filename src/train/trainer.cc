@@ -68,6 +68,7 @@ base::Status Trainer::prepare(model::ParamStore& learnt) {
   TW_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::make(*params_, moving));
   optimizer_ = std::make_unique<Optimizer>(std::move(optimizer));
   tape_ = std::make_unique<ops::Tape>(params_->leaves());
+  if (options_.recompute) blocks_ = std::make_unique<ops::Tape>(params_->leaves());
   norm_memory_.resize(square_sum_memory(params_->gradients()));
   const spec::ModelConfig& config = transformer_->config();
   pass_ = std::make_unique<Pass>(config, options_.type, options_.rows);
@@ -87,7 +88,7 @@ base::Status Trainer::allocate() {
     ops::Trace trace;
     ops::Exec ex(table_, trace);
     tape_->clear();
-    if (learn) ex.train(tape_.get());
+    if (learn) ex.train(tape_.get(), blocks_.get());
     objective_->loss(ex, *transformer_, transformer_->forward(ex, pass_->batch(), pass_->kv()));
     if (learn) tape_->backward(ex);
     peak = std::max(peak, ex.arena().peak());
@@ -138,7 +139,7 @@ void Trainer::run_batch(bool learn, Measures& sums) {
   tape_->clear();
   team_.run_available([&](int worker, int workers) {
     ops::Exec ex = exec(worker, workers);
-    if (learn) ex.train(tape_.get());
+    if (learn) ex.train(tape_.get(), blocks_.get());
     const ops::Tensor losses =
         objective_->loss(ex, *transformer_, transformer_->forward(ex, pass_->batch(), pass_->kv()));
     if (learn) tape_->backward(ex);

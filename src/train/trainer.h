@@ -22,6 +22,7 @@ struct TrainerOptions {
   std::string isa;  ///< empty: the best kernel set; in fp32 the best that computes in fp32
   base::DType type = base::DType::kF32;  ///< of products: kF32 or kBF16
   std::int64_t rows = 1024;              ///< most tokens of one batch
+  bool recompute = false;  ///< of each layer keep the input alone, and run it again for gradients
   OptimizerOptions optimizer;
   /// muP (simple) (arXiv 2309.14322, section 3.2.4, as AXLearn's honeycrisp.py has it): a model wider than
   /// this learns the matrices of its layers at base / width times the rate; 0: all at the rate.
@@ -133,7 +134,7 @@ class Trainer {
   std::unique_ptr<model::Trainable> params_;
   std::unique_ptr<WidthMask> mask_;
   std::unique_ptr<Optimizer> optimizer_;
-  std::unique_ptr<ops::Tape> tape_;
+  std::unique_ptr<ops::Tape> tape_, blocks_;  ///< blocks_: with options.recompute
   tensor::Buffer arena_;
   std::vector<tensor::Buffer> scratch_;
   std::vector<double> norm_memory_;

@@ -5,7 +5,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "train/test_golden.h"
 #include "train/test_sets.h"
@@ -80,6 +82,45 @@ TEST(Trainer, HasTheSameBitsForAnyNumberOfWorkers) {
 TEST(Trainer, AccumulatesBatchesToOneStep) {
   const base::Json all = golden();
   EXPECT_LT(relative_error(weights_after(2, all, true), weights_after(2, all, false)), 1e-5);
+}
+
+TEST(Trainer, RecomputingChangesNoBit) {
+  const base::Json all = golden();
+  base::Team team(2);
+  for (const base::Json& model : all["models"]) {
+    for (const base::DType type : {base::DType::kF32, base::DType::kBF16}) {
+      TrainerOptions options = options_of(all);
+      options.type = type;
+      const auto plain = trainer_of(all, model, options, team);
+      options.recompute = true;
+      const auto again = trainer_of(all, model, options, team);
+      for (int step = 0; step < 3; ++step) {
+        const auto report = plain->step(batches_of(all, step, true), 1e-2);
+        EXPECT_EQ(again->step(batches_of(all, step, true), 1e-2)->loss, report->loss);
+        EXPECT_TRUE(std::ranges::equal(plain->params().gradients(), again->params().gradients()));
+      }
+      EXPECT_TRUE(std::ranges::equal(plain->params().masters(), again->params().masters()))
+          << model["family"];
+    }
+  }
+}
+
+TEST(Trainer, RecomputingTakesTheMemoryOfOneLayer) {
+  spec::ModelConfig config = config_of(golden(), golden()["models"][0]);
+  base::Team team(2);
+  TrainerOptions options;
+  options.rows = 512;
+  std::map<std::int64_t, std::size_t> plain, again;
+  for (const std::int64_t layers : {4, 12}) {
+    config.layers = layers;
+    options.recompute = false;
+    plain[layers] = Trainer::make(config, options, team).value()->activation_bytes();
+    options.recompute = true;
+    again[layers] = Trainer::make(config, options, team).value()->activation_bytes();
+  }
+  // A layer more costs its input alone: rows of 16 floats.
+  EXPECT_EQ(again[12] - again[4], 8U * 512 * 16 * sizeof(float));
+  EXPECT_GT(plain[12] - plain[4], 8 * (again[12] - again[4]));
 }
 
 TEST(Trainer, EvaluatesWhatItWouldLearn) {
