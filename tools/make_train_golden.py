@@ -6,17 +6,34 @@
 
 For a tiny model of each family: the weights of the start, the loss of each step, the length of the gradients, and all
 gradients of step 1. Two documents a step, kept apart; AdamW on matrices with decay, on vectors without; clipping at 1.
+
+And the losses of the other optimizers from the same start, with decay and clipping alike (not GPT-2, whose queries, keys
+and values are one matrix to PyTorch and three here):
+- muon: torch.optim.Muon on the matrices of the layers, with its rate matched to AdamW's, and AdamW on all else. PyTorch
+  makes its update orthogonal in bf16; here its own code runs with fp32 in that place, so that a loss can be held to 1e-4;
+- adafactor: torch.optim.Adafactor;
+- rmsprop: that of Apple's foundation models (arXiv 2407.21075, section 3.2.1, and AXLearn's `adastar_optimizer` as
+  `adastar_learner_config` sets it up), which PyTorch has not: the class RmsProp below is the formula written down;
+- mup: AdamW with muP (simple) (arXiv 2309.14322, section 3.2.4, and AXLearn's honeycrisp.py) of a model twice as wide as its
+  base: updates of the matrices of the layers are halved, their decay is not.
 """
 
 import json
 import os
+import types
 
 import torch
+import torch.optim._muon
 import transformers
+
+torch.optim._muon.torch = types.SimpleNamespace(**{**vars(torch), "bfloat16": torch.float32})
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "golden", "train")
 STEPS, LENGTHS, VOCAB = 20, (13, 20), 48
 RATE, DECAY, BETAS, EPSILON, CLIP = 3e-3, 0.1, (0.9, 0.95), 1e-8, 1.0
+RATES = {"muon": 3e-3, "adafactor": 5e-2, "rmsprop": 3e-3, "mup": 3e-3}
+MUP = 0.5
+MOMENTUM, RMS_EPSILON = 0.95, 1e-30
 SIZES = {"vocab_size": VOCAB, "hidden_size": 16, "intermediate_size": 40, "num_hidden_layers": 2,
          "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
          "attn_implementation": "eager"}
@@ -84,13 +101,86 @@ def numbers(model, of):
     return torch.cat([values.reshape(-1) for _, values in named_parts(model, of)]).numpy().tobytes()
 
 
+class RmsProp(torch.optim.Optimizer):
+    """raw = g / sqrt(EMA of g^2 + epsilon, bias-corrected), divided by its RMS where that is above 1; the update is the EMA
+    of raw, without bias correction; decay is decoupled."""
+
+    def __init__(self, groups, lr):
+        super().__init__(groups, {"lr": lr, "weight_decay": 0.0})
+        self.steps = 0
+
+    @torch.no_grad()
+    def step(self):
+        self.steps += 1
+        for group in self.param_groups:
+            for p in group["params"]:
+                state = self.state[p]
+                squares = BETAS[1] * state.get("squares", 0) + (1 - BETAS[1]) * (p.grad**2 + RMS_EPSILON)
+                raw = p.grad / (squares / (1 - BETAS[1]**self.steps)).sqrt()
+                raw = raw / max(1.0, float(raw.square().mean().sqrt()))
+                update = MOMENTUM * state.get("update", 0) + (1 - MOMENTUM) * raw
+                state["squares"], state["update"] = squares, update
+                p.mul_(1 - group["lr"] * group["weight_decay"]).sub_(group["lr"] * update)
+
+
+class Muon:
+    """Muon for the matrices of the layers, AdamW for embeddings, head and vectors."""
+
+    def __init__(self, model, lr):
+        hidden = [p for n, p in model.named_parameters() if p.dim() > 1 and ".layers." in n]
+        rest = [p for n, p in model.named_parameters() if p.dim() == 1 or ".layers." not in n]
+        self.parts = [torch.optim.Muon(hidden, lr=lr, weight_decay=DECAY, momentum=MOMENTUM, nesterov=True,
+                                       adjust_lr_fn="match_rms_adamw"),
+                      torch.optim.AdamW(decay_groups(rest), lr=lr, betas=BETAS, eps=EPSILON)]
+
+    def zero_grad(self):
+        for part in self.parts:
+            part.zero_grad()
+
+    def step(self):
+        for part in self.parts:
+            part.step()
+
+
+def mup_groups(model):
+    hidden = [p for n, p in model.named_parameters() if p.dim() > 1 and ".layers." in n]
+    rest = [p for n, p in model.named_parameters() if p.dim() == 1 or ".layers." not in n]
+    return [{"params": hidden, "lr": RATES["mup"] * MUP, "weight_decay": DECAY / MUP}, *decay_groups(rest)]
+
+
+def decay_groups(parameters):
+    return [{"params": [p for p in parameters if p.dim() > 1], "weight_decay": DECAY},
+            {"params": [p for p in parameters if p.dim() == 1], "weight_decay": 0.0}]
+
+
+def make_optimizer(kind, model):
+    groups = decay_groups(list(model.parameters()))
+    return {"adamw": lambda: torch.optim.AdamW(groups, lr=RATE, betas=BETAS, eps=EPSILON),
+            "mup": lambda: torch.optim.AdamW(mup_groups(model), lr=RATES["mup"], betas=BETAS, eps=EPSILON),
+            "muon": lambda: Muon(model, RATES["muon"]),
+            "adafactor": lambda: torch.optim.Adafactor(groups, lr=RATES["adafactor"]),
+            "rmsprop": lambda: RmsProp(groups, RATES["rmsprop"])}[kind]()
+
+
+def losses_with(kind, family):
+    torch.manual_seed(11)
+    model = make_model(family)
+    optimizer, losses = make_optimizer(kind, model), []
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        loss = step_loss(model, step)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return losses
+
+
 def train(family):
     torch.manual_seed(11)
     model = make_model(family)
     parameters = list(model.parameters())
-    groups = [{"params": [p for p in parameters if p.dim() > 1], "weight_decay": DECAY},
-              {"params": [p for p in parameters if p.dim() == 1], "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=RATE, betas=BETAS, eps=EPSILON)
+    optimizer = make_optimizer("adamw", model)
     weights, gradients, losses, norms = numbers(model, lambda p: p), None, [], []
     for step in range(STEPS):
         optimizer.zero_grad()
@@ -106,6 +196,7 @@ def train(family):
     head_dim = getattr(model.config, "head_dim", None) or SIZES["hidden_size"] // SIZES["num_attention_heads"]
     return {"family": family, "losses": losses, "gradient_norms": norms, "rope_theta": theta, "head_dim": head_dim,
             "tied": model.config.tie_word_embeddings,
+            "others": {} if family == "gpt2" else {kind: losses_with(kind, family) for kind in RATES},
             "parameters": [{"name": n, "shape": list(p.shape)} for n, p in named_parts(model, lambda p: p)]}
 
 
@@ -115,6 +206,7 @@ def main():
                          f"{transformers.__version__}",
               "sizes": {key: value for key, value in SIZES.items() if key != "attn_implementation"},
               "lengths": LENGTHS, "rate": RATE, "decay": DECAY, "betas": BETAS, "epsilon": EPSILON, "clip": CLIP,
+              "rates": RATES, "momentum": MOMENTUM, "mup": MUP,
               "models": [train(family) for family in ("llama", "qwen2", "qwen3", "gpt2")]}
     with open(os.path.join(FOLDER, "golden.json"), "w", encoding="utf-8") as file:
         json.dump(golden, file, indent=1)

@@ -33,6 +33,26 @@ tensor::PackedMatrix matrix_at(const kernels::MatmulKernel& kernel, base::DType 
   return {kernel, type, memory, n, k, {memory, packed}};
 }
 
+/// This worker's part of a matrix, or of its transpose, from fp32 rows; nothing to do where it is those rows.
+void fill(ops::Exec& ex, const float* from, const tensor::PackedMatrix& to, bool transposed) {
+  const std::int64_t n = to.n(), k = to.k();
+  // The buffers are ours: a PackedMatrix only looks at them.
+  void* out = const_cast<void*>(to.data());
+  if (!to.packed().empty()) {
+    ex.slice(n, to.kernel().panel_rows, [&](std::int64_t begin, std::int64_t end) {
+      ex.table().train_matmul->make_right({from, transposed ? n : k, n, k, transposed, out, begin, end});
+    });
+  } else if (transposed) {
+    ex.slice(n, 16, [&](std::int64_t begin, std::int64_t end) {
+      ex.table().train.transpose({from, n, k, begin, end, out, k, to.type()});
+    });
+  } else if (out != from) {
+    ex.slice(n * k, 64, [&](std::int64_t begin, std::int64_t end) {
+      ex.table().train.round_bf16({from, static_cast<std::uint16_t*>(out), begin, end});
+    });
+  }
+}
+
 }  // namespace
 
 base::Result<std::unique_ptr<Trainable>> Trainable::make(ParamStore& store, const kernels::Table& table,
@@ -44,6 +64,8 @@ base::Result<std::unique_ptr<Trainable>> Trainable::make(ParamStore& store, cons
       sides ? table.train_matmul->kernel : *table.matmul[static_cast<int>(type)];
   TW_CHECK(sides || kernel.packed_bytes == nullptr, "they lie in plain rows");
   std::unique_ptr<Trainable> t(new Trainable(store));
+  t->kernel_ = &kernel;
+  t->type_ = type;
   std::int64_t elements = 0;
   std::size_t copies = 0, columns = 0;
   for (const Param& param : store.params()) {
@@ -103,41 +125,22 @@ void Trainable::initialize(std::uint64_t seed) {
   }
 }
 
-void Trainable::make_sides(ops::Exec& ex, std::size_t i) {
-  const kernels::TrainMatmul& matmul = *ex.table().train_matmul;
-  const Param& param = store_.params()[i];
-  const std::int64_t k = param.shape[1], grain = matmul.kernel.panel_rows;
-  const auto make = [&](const tensor::PackedMatrix& to, bool transposed) {
-    // The buffers are ours: a PackedMatrix only looks at them.
-    void* out = const_cast<std::byte*>(to.packed().data());
-    ex.slice(to.n(), grain, [&](std::int64_t begin, std::int64_t end) {
-      matmul.make_right({master(i).data(), k, to.n(), to.k(), transposed, out, begin, end});
-    });
-  };
-  make(param.matrix, false);
-  make(transposed_[i], true);
+tensor::PackedMatrix Trainable::formed(ops::Exec& ex, const float* from, std::int64_t n, std::int64_t k,
+                                       bool transposed) const {
+  const bool as_it_is = type_ == base::DType::kF32 && !transposed;
+  std::byte* memory = as_it_is ? reinterpret_cast<std::byte*>(const_cast<float*>(from))
+                               : ex.arena().allocate(matrix_bytes(*kernel_, type_, n, k));
+  const tensor::PackedMatrix matrix = matrix_at(*kernel_, type_, memory, n, k);
+  if (!ex.tracing()) fill(ex, from, matrix, transposed);
+  return matrix;
 }
 
 void Trainable::refresh(ops::Exec& ex) {
   for (std::size_t i = 0; i < store_.params().size(); ++i) {
     const Param& param = store_.params()[i];
     if (!param.multiplied()) continue;
-    const std::int64_t n = param.shape[0], k = param.shape[1];
-    const float* from = master(i).data();
-    if (!param.matrix.packed().empty()) {
-      make_sides(ex, i);
-      continue;
-    }
-    // The buffers are ours: a PackedMatrix only looks at them.
-    auto* columns = const_cast<void*>(transposed_[i].source());
-    ex.slice(k, 16, [&](std::int64_t begin, std::int64_t end) {
-      ex.table().train.transpose({from, k, n, begin, end, columns, n, param.matrix.type()});
-    });
-    if (rows_.size() == 0) continue;
-    auto* rows = static_cast<std::uint16_t*>(const_cast<void*>(param.matrix.source()));
-    ex.slice(n * k, 64, [&](std::int64_t begin, std::int64_t end) {
-      ex.table().train.round_bf16({from, rows, begin, end});
-    });
+    fill(ex, master(i).data(), param.matrix, false);
+    fill(ex, master(i).data(), transposed_[i], true);
   }
   ex.barrier();
 }

@@ -26,6 +26,12 @@ class Trainable {
   /// Makes the matrices and their transposes from the masters, all workers together; ends with a barrier.
   void refresh(ops::Exec& ex);
 
+  /// A matrix [n, k] in the form that weights are multiplied with, in memory of the arena: that of fp32 rows
+  /// at `from`, which must then stay, or of the transpose of the [k, n] there. All workers together; no
+  /// barrier.
+  tensor::PackedMatrix formed(ops::Exec& ex, const float* from, std::int64_t n, std::int64_t k,
+                              bool transposed) const;
+
   /// By the order of ParamStore::params().
   std::span<float> master(std::size_t i) const { return part(masters_, i); }
   std::span<float> gradient(std::size_t i) const { return part(gradients_, i); }
@@ -48,10 +54,9 @@ class Trainable {
   }
   void bind(std::size_t i, const kernels::MatmulKernel& kernel, base::DType type, std::byte* rows,
             std::byte* transposed);
-  /// Both forms of a matrix that the table has a TrainMatmul for.
-  void make_sides(ops::Exec& ex, std::size_t i);
-
   ParamStore& store_;
+  const kernels::MatmulKernel* kernel_ = nullptr;
+  base::DType type_ = base::DType::kF32;
   std::vector<std::int64_t> offsets_;
   tensor::Buffer masters_, gradients_, rows_, columns_;
   std::vector<tensor::PackedMatrix> transposed_;

@@ -4,6 +4,8 @@
 #include <numbers>
 #include <utility>
 
+#include "ops/recompute.h"
+
 namespace tw::model {
 namespace {
 
@@ -184,7 +186,10 @@ ops::Tensor Transformer::forward(ops::Exec& ex, const Batch& batch, const KvView
     ex.enter_layer(static_cast<int>(i));
     place.kv = kv.layers[i];
     if (ex.training() && i > 0) next = ex.output(x.shape);  // a layer's input is needed once more
-    run_layer(ex, layers_[i], x, next, rope, place, adapters);
+    if (ex.recomputes())
+      ops::recomputed<run_again>(ex, LayerRun{this, &layers_[i], rope, place, adapters}, x, next);
+    else
+      run_layer(ex, layers_[i], x, next, rope, place, adapters);
     std::swap(x, next);
   }
   ex.enter_layer(static_cast<int>(layers_.size()));

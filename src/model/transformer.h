@@ -57,6 +57,17 @@ class Transformer {
                    const ops::AttentionPlace& place, Runs adapters) const;
   void run_ffn(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor residual, ops::Tensor out,
                std::int64_t generated, Runs adapters) const;
+  /// What a layer is run with, for running it again.
+  struct LayerRun {
+    const Transformer* model;
+    const Layer* layer;
+    ops::RopeTable rope;
+    ops::AttentionPlace place;
+    Runs adapters;
+  };
+  static void run_again(ops::Exec& ex, const LayerRun& run, ops::Tensor x, ops::Tensor out) {
+    run.model->run_layer(ex, *run.layer, x, out, run.rope, run.place, run.adapters);
+  }
   void run_layer(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor out,
                  const ops::RopeTable& rope, const ops::AttentionPlace& place, Runs adapters) const;
 

@@ -92,10 +92,39 @@ class Exec {
   Tensor temporary(Shape shape) { return arena_.tensor(DType::kF32, shape); }
 
   /// From now on gradients will be wanted: values are numbered, and ops keep what their backward needs. The
-  /// tape is empty, and shared by all workers. REQUIRES: worker 0 clears it, before a barrier.
-  void train(Tape* tape) {
+  /// tape is empty, and shared by all workers. REQUIRES: worker 0 clears it, before a barrier. `blocks`: a
+  /// second one with the same leaves, for parts that are run again by their backward (recompute.h); null:
+  /// none is.
+  void train(Tape* tape, Tape* blocks = nullptr) {
     tape_ = tape;
+    blocks_ = blocks;
     next_value_ = tape->leaves();
+  }
+  bool recomputes() const { return blocks_ != nullptr; }
+  /// While it is there values are numbered on the tape of blocks, afresh. REQUIRES: no worker walks that.
+  class OnBlockTape {
+   public:
+    explicit OnBlockTape(Exec& ex) : ex_(ex), tape_(ex.tape_), next_value_(ex.next_value_) {
+      if (ex.worker_ == 0) ex.blocks_->clear();
+      ex.tape_ = ex.blocks_;
+      ex.next_value_ = ex.blocks_->leaves();
+    }
+    ~OnBlockTape() {
+      ex_.tape_ = tape_;
+      ex_.next_value_ = next_value_;
+    }
+    OnBlockTape(const OnBlockTape&) = delete;
+    OnBlockTape& operator=(const OnBlockTape&) = delete;
+
+   private:
+    Exec& ex_;
+    Tape* tape_;
+    std::int32_t next_value_;
+  };
+  /// What a tape did not see being made, as a value of it.
+  Tensor input(Tensor made) {
+    number(made);
+    return made;
   }
   bool training() const { return tape_ != nullptr; }
   Tape* tape() const { return tape_; }
@@ -162,7 +191,7 @@ class Exec {
   std::byte* scratch_ = nullptr;
   std::size_t scratch_bytes_ = 0, scratch_peak_ = 0;
   Trace* trace_ = nullptr;
-  Tape* tape_ = nullptr;
+  Tape *tape_ = nullptr, *blocks_ = nullptr;
   InputSquares* inputs_ = nullptr;
   std::int32_t next_value_ = 0;
   Sharding sharding_;

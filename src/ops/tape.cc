@@ -83,17 +83,44 @@ void Tape::plan_entry(Entry& e) {
   }
 }
 
-void Tape::plan() {
+void Tape::plan(Value* given) {
   planned_ = 0;
   holes_.clear();
+  if (given != nullptr) take(*given);
   for (auto entry = entries_.rbegin(); entry != entries_.rend(); ++entry) plan_entry(*entry);
 }
 
 void Tape::backward(Exec& ex) {
-  if (ex.worker() == 0) plan();
+  if (ex.worker() == 0) plan(nullptr);
+  if (!ex.tracing()) ex.barrier();
+  const tensor::Arena::Scope scope(ex.arena());
+  walk(ex, ex.arena().allocate(planned_));
+}
+
+void Tape::backward(Exec& ex, const Tensor& out, const Tensor& d_out, const Tensor& in, const Tensor& d_in) {
+  if (ex.worker() == 0) plan(&value(out.tape_id));
   if (!ex.tracing()) ex.barrier();
   const tensor::Arena::Scope scope(ex.arena());
   std::byte* gradients = ex.arena().allocate(planned_);
+  const auto copy = [&](const float* from, float* to, std::int64_t count) {
+    if (ex.tracing()) return;
+    ex.slice(count, 1024,
+             [&](std::int64_t begin, std::int64_t end) { std::copy(from + begin, from + end, to + begin); });
+    ex.barrier();
+  };
+  // Where a gradient lay is known from the plan, also after its place was given back.
+  copy(d_out.f32(), reinterpret_cast<float*>(gradients + value(out.tape_id).offset), d_out.shape.elements());
+  walk(ex, gradients);
+  if (in.tape_id < 0) {  // frozen, all before it too; the next part clears the tape that others may yet walk
+    if (!ex.tracing()) ex.barrier();
+    return;
+  }
+  TW_CHECK(value(in.tape_id).live, "a block's input has a gradient");
+  copy(reinterpret_cast<const float*>(gradients + value(in.tape_id).offset), d_in.f32(),
+       d_in.shape.elements());
+}
+
+void Tape::walk(Exec& ex, std::byte* gradients) {
   for (auto entry = entries_.rbegin(); entry != entries_.rend(); ++entry) {
     if (!entry->used) continue;
     const tensor::Arena::Scope temporaries(ex.arena());

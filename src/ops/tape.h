@@ -56,6 +56,10 @@ class Tape {
   /// Computes all gradients, by all workers; the tape is then used up. Temporary memory and gradients of
   /// values come from the arena. A tracing Exec computes nothing and records the costs.
   void backward(Exec& ex);
+  /// The same of a part of a model: from the gradient d_out of its value `out` to that of `in`, if it is one,
+  /// which is written to d_in. Ends with a barrier.
+  void backward(Exec& ex, const tensor::Tensor& out, const tensor::Tensor& d_out, const tensor::Tensor& in,
+                const tensor::Tensor& d_in);
 
  private:
   friend class Backward;
@@ -80,8 +84,10 @@ class Tape {
   Entry& add(std::initializer_list<tensor::Tensor> outputs, std::initializer_list<tensor::Tensor> inputs,
              bool passes);
   Value& value(std::int32_t id) { return values_[id - leaves()]; }
-  /// Gives every gradient its place and says which inputs add to one that is there.
-  void plan();
+  /// Gives every gradient its place and says which inputs add to one that is there. `given`: a value that has
+  /// one from the start; null: none has.
+  void plan(Value* given);
+  void walk(Exec& ex, std::byte* gradients);
   void plan_entry(Entry& entry);
   void take(Value& value);
   void give_back(Value& value);

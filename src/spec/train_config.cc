@@ -47,6 +47,9 @@ Status check_stage(const TrainStage& s, std::size_t i, const TrainModel& model) 
     if (data.path.empty()) return error(Code::kInvalidArgument, "{} has data without a \"path\"", name);
   }
   TW_RETURN_IF_ERROR(check_objective(s, i, name));
+  if (s.optimizer.decay < 0 && s.optimizer.decay != -1)
+    return error(Code::kInvalidArgument, "{} has an optimizer.decay of {}, but weights do not grow", name,
+                 s.optimizer.decay);
   if ((s.steps > 0) + (s.tokens > 0) + (s.minutes > 0) > 1)
     return error(Code::kInvalidArgument, "{} says its length twice: give steps, tokens or minutes", name);
   if (s.sequence > 0 && s.batch > 0 && s.sequence > s.batch)
@@ -112,6 +115,9 @@ Status check_teachers(const TrainConfig& c) {
 
 Status check_adapter(const TrainConfig& c) {
   if (c.adapter.rank == 0) return Ok{};
+  if (c.model.mup_base > 0)
+    return error(Code::kInvalidArgument,
+                 "model.mup-base is of a model all of whose weights are learnt: an adapter has no width");
   for (std::size_t i = 0; i < c.stages.size(); ++i) {
     const bool path = c.stages[i].starts_from_path();
     if (i == 0 && !path)

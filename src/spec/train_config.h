@@ -50,7 +50,8 @@ struct TrainSchedule {
     v("kind", c.kind,
       "how the rate falls: cosine, linear, wsd (warm up, stable, decay), or constant: it does not",
       one_of("cosine linear wsd constant"));
-    v("peak", c.peak, "largest learning rate (default: 0.003 up to width 256, and less for wider models)",
+    v("peak", c.peak,
+      "largest learning rate (default: 0.003 up to width 256, and less for wider models; adafactor: 0.01)",
       TrainRule{0, 10});
     v("warmup", c.warmup, "steps in which it rises from 0 (default: a hundredth of the steps, at least 10)",
       TrainRule{-1, 1e9});
@@ -60,14 +61,27 @@ struct TrainSchedule {
 };
 
 struct TrainOptimizer {
-  double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, decay = 0.1, clip = 1, spike = 0, z_loss = 0;
+  std::string kind = "adamw";
+  double beta1 = 0.9, beta2 = 0.95, momentum = 0.95, epsilon = 0, decay = -1, clip = 1, spike = 0, z_loss = 0;
 
   template <typename Self, typename Visitor>
   static void visit(Self& c, Visitor&& v) {
+    v("kind", c.kind,
+      "adamw; muon: matrices of the layers by their momentum made orthogonal, all else by AdamW; adafactor: "
+      "squares by row and column alone, the rate relative to the weights; rmsprop: with momentum of the "
+      "updates, as Apple's foundation models",
+      one_of("adamw muon adafactor rmsprop"));
     v("beta1", c.beta1, "AdamW: memory of the gradients", TrainRule{0, 0.999999});
-    v("beta2", c.beta2, "AdamW: memory of their squares", TrainRule{0, 0.999999});
-    v("epsilon", c.epsilon, "AdamW: added to the root of the squares", TrainRule{1e-30, 1});
-    v("decay", c.decay, "weight decay of matrices, decoupled", TrainRule{0, 10});
+    v("beta2", c.beta2, "AdamW and rmsprop: memory of their squares", TrainRule{0, 0.999999});
+    v("momentum", c.momentum, "muon: memory of the gradients; rmsprop: memory of the updates",
+      TrainRule{0, 0.999999});
+    v("epsilon", c.epsilon,
+      "AdamW: added to the root of the squares; adafactor: the least root; rmsprop: added to the squares "
+      "(default: 1e-8; adafactor: 1.2e-7; rmsprop: 1e-30)",
+      TrainRule{0, 1});
+    v("decay", c.decay,
+      "weight decay of matrices, decoupled, times the rate (default: 0.1; rmsprop: 3.16e-4 / schedule.peak)",
+      TrainRule{-1, 10});
     v("clip", c.clip, "largest length of all gradients together; 0: any", TrainRule{0, 1e9});
     v("spike", c.spike, "a step whose gradients are so many times longer than usual is skipped; 0: none is",
       TrainRule{0, 1e9});
@@ -130,7 +144,7 @@ struct TrainStage {
   std::int64_t sequence = 0, batch = 0, micro_batch = 0;
   std::int64_t steps = 0, tokens = 0;
   double minutes = 0;
-  std::string start = "auto";
+  std::string start = "auto", recompute = "none";
   double rope_theta = 0;
   TrainTeacher teacher;
   TrainPreference preference;
@@ -153,6 +167,11 @@ struct TrainStage {
       "tokens that are computed at a time, the step's gradients being added up (default: the batch, at most "
       "8192)",
       TrainRule{0, kMaxTrainRows});
+    v("recompute", c.recompute,
+      "block: of each layer only the input is kept, and it is run again for its gradients: the same bits, "
+      "less "
+      "memory of activations, a third slower; or none",
+      one_of("none block"));
     v("steps", c.steps, "how long: so many steps", TrainRule{0, 1e12});
     v("tokens", c.tokens, "or so many tokens", TrainRule{0, 1e15});
     v("minutes", c.minutes,
@@ -174,7 +193,7 @@ struct TrainStage {
 
 struct TrainModel {
   std::string name, family = "llama";
-  std::int64_t layers = 0, width = 0, heads = 0, kv_heads = 0, ffn_width = 0, context = 0;
+  std::int64_t layers = 0, width = 0, heads = 0, kv_heads = 0, ffn_width = 0, context = 0, mup_base = 0;
   bool tied = true;
   double rope_theta = 10000;
 
@@ -198,6 +217,10 @@ struct TrainModel {
       TrainRule{0, kMaxTrainRows});
     v("tied", c.tied, "the output head is the embedding table", kAnyText);
     v("rope-theta", c.rope_theta, "base of the rotary positions", TrainRule{1, 1e12});
+    v("mup-base", c.mup_base,
+      "muP (simple): the width that the rates were found at; matrices of a wider model's layers move base / "
+      "width times as fast, and begin with a spread that is smaller by the root of that; 0: no such thing",
+      TrainRule{0, 65536});
   }
 };
 

@@ -47,8 +47,16 @@ TEST(TrainRecipe, NamesTheLineOfWhatIsWrong) {
             "r.json:4: \"kind\" is \"cosin\", but must be one of: cosine, linear, wsd, constant");
   EXPECT_EQ(complaint("{\"stages\": [\n{\"optimizer\":\n {\"bta1\": 0.9}}]}"),
             "r.json:3: there is no \"bta1\" in stages[0].optimizer; the nearest is \"beta1\"");
+  EXPECT_EQ(complaint("{\"stages\": [\n{\"optimizer\":\n {\"kind\": \"moun\"}}]}"),
+            "r.json:3: \"kind\" is \"moun\", but must be one of: adamw, muon, adafactor, rmsprop");
+  EXPECT_EQ(complaint("{\"stages\": [\n{\"optimizer\":\n {\"kind\": 7}}]}"),
+            "r.json:3: \"kind\" is a number, but must be text");
+  EXPECT_EQ(complaint("{\"stages\": [\n{\"optimizer\":\n {\"momentum\": 1}}]}"),
+            "r.json:3: \"momentum\" is 1, but must be 0 to 0.999999");
   EXPECT_EQ(complaint("{\"model\":\n{\"layers\": \"two\"}}"),
             "r.json:2: \"layers\" is text, but must be a whole number");
+  EXPECT_EQ(complaint("{\"stages\": [\n{\"recompute\": \"all\"}]}"),
+            "r.json:2: \"recompute\" is \"all\", but must be one of: none, block");
   EXPECT_EQ(complaint("{\"model\":\n{\"layers\": 2.5}}"),
             "r.json:2: \"layers\" is a number with a fraction, but must be a whole number");
   EXPECT_EQ(complaint("{\"validation\": {\"share\":\n\n0.95}}"),
@@ -87,6 +95,11 @@ TEST(TrainRecipe, ChecksFieldsAgainstEachOther) {
       complaint(
           R"({"stages": [{"start": "m", "data": [{"path": "a"}, {"path": "p", "kind": "preference"}]}]})"),
       HasSubstr("make two stages"));
+  EXPECT_THAT(complaint(R"({"adapter": {"rank": 4}, "model": {"mup-base": 64},
+                            "stages": [{"start": "m", "data": [{"path": "a"}]}]})"),
+              HasSubstr("an adapter has no width"));
+  EXPECT_THAT(complaint(R"({"model": {"mup-base": -1}})"), HasSubstr("must be 0 to 65536"));
+  EXPECT_THAT(stage(R"(, "optimizer": {"decay": -0.5})"), HasSubstr("weights do not grow"));
   EXPECT_THAT(stage(R"(, "teacher": {"wight": 1})"), HasSubstr("the nearest is \"weight\""));
   EXPECT_THAT(complaint("{\"model\": {\"layers\": 2}, \"stages\": [{\"data\": [{\"path\": \"a\"}]}]}"),
               HasSubstr("model.width"));

@@ -145,6 +145,23 @@ INSTANTIATE_TEST_SUITE_P(Sets, AdapterTraining,
                          ::testing::ValuesIn(kernels::available_sets(kernels::detect_features())),
                          [](const auto& info) { return info.param; });
 
+TEST(AdapterTrainer, RecomputingChangesNoBit) {
+  const base::Json all = golden(), wanted = adapter_of(all, "mistral-Q8_0");
+  base::Team team(2);
+  std::vector<std::vector<float>> results;
+  for (const bool recompute : {false, true}) {
+    TrainerOptions options = options_of(all, base::DType::kF32);
+    options.recompute = recompute;
+    const auto trainer = trainer_of("mistral-Q8_0", "mistral-Q8_0.gguf", "", options, team);
+    for (int step = 0; step < 3; ++step) {
+      const auto batches = batches_of(all, wanted["vocab"].get<std::int64_t>(), step);
+      EXPECT_TRUE(trainer->step(batches, all["rate"].get<double>()).ok());
+    }
+    results.emplace_back(trainer->params().masters().begin(), trainer->params().masters().end());
+  }
+  EXPECT_EQ(results[0], results[1]);
+}
+
 TEST(AdapterTrainer, WorkersDoNotChangeABit) {
   const base::Json all = golden();
   std::vector<std::vector<float>> results;

@@ -14,27 +14,43 @@ using base::Json;
 using base::Ok;
 using base::Status;
 
+io::TensorEntry entry_of(const std::string& name, const std::vector<std::int64_t>& shape,
+                         std::span<const float> numbers) {
+  return {.name = name,
+          .dtype = base::DType::kF32,
+          .shape = shape,
+          .data = reinterpret_cast<const std::byte*>(numbers.data()),
+          .bytes = numbers.size_bytes()};
+}
+
 /// Parameters' parts of a buffer laid out as the masters are.
 std::vector<io::TensorEntry> entries_of(const Trainer& trainer, std::span<const float> floats) {
   std::vector<io::TensorEntry> entries;
   const model::Trainable& params = trainer.params();
   for (std::size_t i = 0; i < params.store().params().size(); ++i) {
     const model::Param& param = params.store().params()[i];
-    entries.push_back({.name = param.name,
-                       .dtype = base::DType::kF32,
-                       .shape = param.shape,
-                       .data = reinterpret_cast<const std::byte*>(floats.data() + params.offset(i)),
-                       .bytes = static_cast<std::size_t>(param.elements()) * sizeof(float)});
+    entries.push_back(entry_of(param.name, param.shape, floats.subspan(params.offset(i), param.elements())));
   }
   return entries;
 }
 
-Status check_shape(const io::TensorEntry& entry, const model::Param& param, const std::string& where) {
-  if (entry.shape == param.shape) return Ok{};
+Status check_shape(const io::TensorEntry& entry, const std::vector<std::int64_t>& shape,
+                   const std::string& where) {
+  if (entry.shape == shape) return Ok{};
   return Error{Code::kInvalidArgument,
                fmt::format("{} has the shape {}, but the recipe's model wants {}", io::quote_text(entry.name),
-                           io::shape_text(entry.shape), io::shape_text(param.shape)),
+                           io::shape_text(entry.shape), io::shape_text(shape)),
                where};
+}
+
+Status read_tensor(const io::SafetensorsFile& file, const std::string& name,
+                   const std::vector<std::int64_t>& shape, std::span<float> numbers) {
+  TW_ASSIGN_OR_RETURN(const io::TensorEntry* entry, file.get(name));
+  TW_RETURN_IF_ERROR(check_shape(*entry, shape, file.path()));
+  if (entry->dtype != base::DType::kF32)
+    return Error{Code::kCorrupt, io::quote_text(name) + " is not fp32", file.path()};
+  std::memcpy(numbers.data(), entry->data, entry->bytes);
+  return Ok{};
 }
 
 Status read_shard(const Checkpoint& checkpoint, const char* name, const Trainer& trainer,
@@ -45,11 +61,31 @@ Status read_shard(const Checkpoint& checkpoint, const char* name, const Trainer&
     const model::Param& param = params.store().params()[i];
     // The stage before had no masks: they begin alike.
     if (WidthMask::is_mask(param.name) && file->find(param.name) == nullptr) continue;
-    TW_ASSIGN_OR_RETURN(const io::TensorEntry* entry, file->get(param.name));
-    TW_RETURN_IF_ERROR(check_shape(*entry, param, file->path()));
-    if (entry->dtype != base::DType::kF32)
-      return Error{Code::kCorrupt, io::quote_text(param.name) + " is not fp32", file->path()};
-    std::memcpy(floats.data() + params.offset(i), entry->data, entry->bytes);
+    TW_RETURN_IF_ERROR(
+        read_tensor(*file, param.name, param.shape, floats.subspan(params.offset(i), param.elements())));
+  }
+  return Ok{};
+}
+
+/// What the optimizer keeps: a shard for each name.
+void add_state(CheckpointData& data, const Trainer& trainer) {
+  for (const Optimizer::Kept& kept : trainer.optimizer().kept()) {
+    auto shard = std::find_if(data.shards.begin(), data.shards.end(),
+                              [&](const auto& s) { return s.name == kept.tensor.name; });
+    if (shard == data.shards.end()) {
+      data.shards.push_back({kept.tensor.name, {}});
+      shard = data.shards.end() - 1;
+    }
+    const std::string& name = trainer.params().store().params()[kept.param].name;
+    shard->tensors.push_back(entry_of(name, kept.tensor.shape, kept.numbers));
+  }
+}
+
+Status read_state(const Checkpoint& checkpoint, const Trainer& trainer) {
+  for (const Optimizer::Kept& kept : trainer.optimizer().kept()) {
+    TW_ASSIGN_OR_RETURN(const io::SafetensorsFile* file, checkpoint.shard(kept.tensor.name));
+    const std::string& name = trainer.params().store().params()[kept.param].name;
+    TW_RETURN_IF_ERROR(read_tensor(*file, name, kept.tensor.shape, kept.numbers));
   }
   return Ok{};
 }
@@ -86,8 +122,7 @@ CheckpointData checkpoint_of(const Trainer& trainer, const BatchLoader& loader, 
   data.shards.push_back({"weights", weights_of(trainer)});
   if (place.stage_step == 0) return data;
   data.state["data"] = loader.position();
-  data.shards.push_back({"moments1", entries_of(trainer, trainer.optimizer().first())});
-  data.shards.push_back({"moments2", entries_of(trainer, trainer.optimizer().second())});
+  add_state(data, trainer);
   return data;
 }
 
@@ -118,14 +153,12 @@ Status restore(const Checkpoint& checkpoint, Trainer& trainer, BatchLoader& load
   TW_ASSIGN_OR_RETURN(const RunPlace place, place_of(checkpoint));
   TW_RETURN_IF_ERROR(restore_weights(checkpoint, trainer));
   if (place.stage_step == 0) {
-    std::ranges::fill(trainer.optimizer().first(), 0.0F);
-    std::ranges::fill(trainer.optimizer().second(), 0.0F);
+    trainer.optimizer().reset();
     trainer.set_steps_done(0);
     trainer.set_usual_norm({});
     return Ok{};
   }
-  TW_RETURN_IF_ERROR(read_shard(checkpoint, "moments1", trainer, trainer.optimizer().first()));
-  TW_RETURN_IF_ERROR(read_shard(checkpoint, "moments2", trainer, trainer.optimizer().second()));
+  TW_RETURN_IF_ERROR(read_state(checkpoint, trainer));
   trainer.set_steps_done(place.stage_step);
   Trainer::UsualNorm usual;
   TW_RETURN_IF_ERROR(read_number(checkpoint.state(), "usual_norm", checkpoint.folder(), usual.norm));
@@ -142,7 +175,7 @@ Status load_weights(const model::ModelFiles& files, Trainer& trainer) {
     const model::Param& param = params.store().params()[i];
     if (WidthMask::is_mask(param.name)) continue;
     TW_ASSIGN_OR_RETURN(const io::TensorEntry* entry, files.get(param.name));
-    TW_RETURN_IF_ERROR(check_shape(*entry, param, {}));
+    TW_RETURN_IF_ERROR(check_shape(*entry, param.shape, {}));
     const std::int64_t width = param.shape.back(), rows = param.elements() / width;
     const std::size_t bytes = entry->bytes / static_cast<std::size_t>(rows);
     for (std::int64_t row = 0; row < rows; ++row)

@@ -250,6 +250,7 @@ class Preparation {
     options.isa = c.isa;
     options.type = run_.type;
     options.rows = std::max<std::int64_t>(goal.context, 2048 / goal.context * goal.context);
+    options.optimizer.kind = c.stages[0].optimizer.kind;
     TW_ASSIGN_OR_RETURN(const SizedModel sized, choose_shape(goal, options, team_, [&](double done) {
                           observer_.preparing("measuring this machine", done);
                         }));
@@ -328,10 +329,19 @@ class Preparation {
 
   void fill_rates(spec::TrainStage& s, std::size_t i) const {
     constexpr double kPeak = 3e-3, kWidth = 256, kOfPairs = 0.03;
-    const auto width = static_cast<double>(run_.model.width);
+    constexpr double kRelative = 1e-2, kDecay = 0.1, kWholeDecay = 3.16e-4;
+    // With muP the rates are those of its base, however wide the model is.
+    const std::int64_t base = run_.config.model.mup_base;
+    const auto width = static_cast<double>(base > 0 ? std::min(base, run_.model.width) : run_.model.width);
     const bool fresh = i == 0 && run_.start == nullptr;
     const double share = (fresh ? 1 : run_.base != nullptr ? 0.3 : 0.1) * (s.of_pairs() ? kOfPairs : 1);
-    if (s.schedule.peak == 0) s.schedule.peak = kPeak * std::min(1.0, kWidth / width) * share;
+    const bool relative = s.optimizer.kind == "adafactor";  // to the weights, however wide
+    const double peak = relative ? kRelative : kPeak * std::min(1.0, kWidth / width);
+    if (s.schedule.peak == 0) s.schedule.peak = peak * share;
+    // That of arXiv 2407.21075 follows the schedule alone, and not its peak.
+    const double decay = s.optimizer.kind == "rmsprop" ? kWholeDecay / s.schedule.peak : kDecay;
+    if (s.optimizer.decay < 0) s.optimizer.decay = decay;
+    if (s.optimizer.epsilon == 0) s.optimizer.epsilon = find_rule(s.optimizer.kind)->epsilon;
     if (s.schedule.warmup < 0) {
       s.schedule.warmup = s.steps > 0 ? std::max<std::int64_t>(10, s.steps / 100) : 20;
       if (s.steps > 0) s.schedule.warmup = std::min(s.schedule.warmup, s.steps / 2);
@@ -365,17 +375,24 @@ class Preparation {
   }
 
   std::string nearest(std::size_t free) const {
-    if (run_.base != nullptr) return "make the micro-batch or adapter.rank smaller";
+    if (run_.base != nullptr) return "make the micro-batch or adapter.rank smaller, or recompute \"block\"";
     std::size_t worst = 0;
     for (std::size_t i = 0; i < run_.config.stages.size(); ++i) {
       if (run_.config.stages[i].micro_batch > run_.config.stages[worst].micro_batch) worst = i;
     }
     TrainerOptions options = run_.trainer_options(worst);
     const std::int64_t sequence = run_.config.stages[worst].sequence;
-    for (options.rows /= 2; options.rows >= sequence; options.rows /= 2) {
+    const auto fits = [&] {
       const auto memory = trace_step(run_.model, options, team_.size());
-      if (memory.ok() && memory->all() <= free)
-        return fmt::format("a micro-batch of {} tokens would fit", options.rows);
+      return memory.ok() && memory->all() <= free;
+    };
+    if (!options.recompute) {
+      options.recompute = true;
+      if (fits()) return "with recompute \"block\" it would fit, a third slower";
+    }
+    const std::string how = " and recompute \"block\"";
+    for (options.rows /= 2; options.rows >= sequence; options.rows /= 2) {
+      if (fits()) return fmt::format("a micro-batch of {} tokens{} would fit", options.rows, how);
     }
     options.rows = sequence;
     SizeGoal goal{.memory = free,
@@ -385,8 +402,8 @@ class Preparation {
     goal.most_parameters = static_cast<std::size_t>(run_.model.parameter_count());
     const auto rung = fitting_rung(goal, options, team_.size());
     if (!rung) return "no model of that vocabulary and context fits";
-    return fmt::format("{} layers of width {} with a micro-batch of {} tokens would fit", rung->layers,
-                       rung->width, sequence);
+    return fmt::format("{} layers of width {} with a micro-batch of {} tokens{} would fit", rung->layers,
+                       rung->width, sequence, how);
   }
 
   const PrepareOptions options_;
@@ -414,7 +431,10 @@ TrainerOptions PreparedRun::trainer_options(std::size_t stage) const {
   options.isa = config.isa;
   options.type = type;
   options.rows = s.micro_batch;
-  options.optimizer = {s.optimizer.beta1, s.optimizer.beta2, s.optimizer.epsilon, s.optimizer.decay};
+  options.recompute = s.recompute == "block";
+  const spec::TrainOptimizer& o = s.optimizer;
+  options.optimizer = {o.beta1, o.beta2, o.epsilon, std::max(0.0, o.decay), o.kind, o.momentum};
+  options.mup_base = config.model.mup_base;
   options.clip = s.optimizer.clip;
   options.spike = s.optimizer.spike;
   options.objective.z_loss = static_cast<float>(s.optimizer.z_loss);

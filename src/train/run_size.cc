@@ -52,6 +52,19 @@ base::Result<std::size_t> frozen_bytes(const model::Transformer& transformer, co
   return bytes + base::row_bytes(options.type, transformer.config().parameter_count());
 }
 
+/// What it keeps, and what it takes of the memory of activations, which are not there then.
+base::Status add_optimizer(StepMemory& m, model::Trainable& params, const kernels::Table& table,
+                           const OptimizerOptions& options, int workers) {
+  TW_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::make(params, options));
+  ops::Trace trace;
+  ops::Exec ex(table, trace);
+  optimizer.run(ex, params, 1, 0, 1);
+  m.moments = optimizer.bytes();
+  m.activations = std::max(m.activations, ex.arena().peak());
+  m.scratch = std::max(m.scratch, ex.scratch_peak() * static_cast<std::size_t>(workers));
+  return base::Ok{};
+}
+
 spec::TrainModel model_of(const Rung& rung, const SizeGoal& goal) {
   spec::TrainModel model;
   model.family = goal.family;
@@ -101,7 +114,7 @@ base::Result<StepMemory> trace_step(const spec::ModelConfig& config, const Train
   model::ParamStore store;
   const model::Transformer transformer(config, store);
   TW_ASSIGN_OR_RETURN(const auto params, model::Trainable::make(store, table, options.type));
-  ops::Tape tape(params->leaves());
+  ops::Tape tape(params->leaves()), of_blocks(params->leaves());
   const std::int64_t rows = (options.rows + 15) / 16 * 16;
   model::Batch batch;
   const std::vector<std::int32_t> ids(rows);
@@ -116,17 +129,17 @@ base::Result<StepMemory> trace_step(const spec::ModelConfig& config, const Train
                    {nullptr, nullptr, options.type, kernels::kKvBlock, config.kv_heads, config.head_dim});
   ops::Trace trace;
   ops::Exec ex(table, trace);
-  ex.train(&tape);
+  ex.train(&tape, options.recompute ? &of_blocks : nullptr);
   objective.loss(ex, transformer, transformer.forward(ex, batch, kv));
   tape.backward(ex);
   StepMemory m;
   TW_ASSIGN_OR_RETURN(m.frozen, frozen_bytes(transformer, table, options, workers));
   m.masters = params->masters().size_bytes();
   m.gradients = params->gradients().size_bytes();
-  m.moments = 2 * m.masters;
   m.multiplied = params->multiplied_bytes();
   m.activations = ex.arena().peak();
   m.scratch = ex.scratch_peak() * static_cast<std::size_t>(workers);
+  TW_RETURN_IF_ERROR(add_optimizer(m, *params, table, options.optimizer, workers));
   m.cache = 2 * static_cast<std::size_t>(rows / kernels::kKvBlock * config.kv_heads *
                                          kernels::kv_head_elements(options.type, config.head_dim) *
                                          kernels::kv_element_bytes(options.type));
@@ -139,7 +152,7 @@ StepMemory memory_of(const Trainer& trainer) {
   const model::Trainable& params = trainer.params();
   m.masters = params.masters().size_bytes();
   m.gradients = params.gradients().size_bytes();
-  m.moments = 2 * m.masters;
+  m.moments = trainer.optimizer().bytes();
   m.multiplied = params.multiplied_bytes();
   m.activations = trainer.activation_bytes();
   return m;

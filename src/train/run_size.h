@@ -21,7 +21,7 @@ base::Result<spec::ModelConfig> config_of(const spec::TrainModel& model, std::in
 
 /// Of one training step, in bytes, as the Trainer allocates it.
 struct StepMemory {
-  std::size_t masters = 0, gradients = 0, moments = 0;
+  std::size_t masters = 0, gradients = 0, moments = 0;  ///< moments: all that the optimizer keeps
   std::size_t multiplied = 0;   ///< the weights and their transposes as they are multiplied with
   std::size_t activations = 0;  ///< and gradients of activations
   std::size_t cache = 0;        ///< keys and values of one layer

@@ -4,6 +4,7 @@
 
 #include <csignal>
 
+#include "base/cpu.h"
 #include "base/mmap.h"
 #include "model/model_files.h"
 #include "train/checkpoint.h"
@@ -280,6 +281,24 @@ TEST(TrainRun, PassesOverStepsWithoutATokenToLearn) {
   EXPECT_EQ(report->step, 12);
 }
 
+/// Of so many thin layers a token's activations take some 4 MB, and their inputs alone a quarter of one.
+TEST(TrainRun, AdvisesToRecomputeWhereThatIsEnough) {
+  base::Team team(1);
+  Watcher watcher;
+  spec::TrainConfig config = small_run(test_folder());
+  config.stages.resize(1);
+  config.model.layers = 1000;
+  config.model.width = 64;
+  config.stages[0].batch = config.stages[0].micro_batch =
+      static_cast<std::int64_t>(base::detect_machine().memory_available >> 20);
+  const auto plain = prepare_run(config, {}, team, watcher);
+  ASSERT_FALSE(plain.ok());
+  EXPECT_THAT(plain.error().text(), HasSubstr("with recompute \"block\" it would fit"));
+  config.stages[0].recompute = "block";
+  const auto again = prepare_run(config, {}, team, watcher);
+  EXPECT_TRUE(again.ok()) << again.error().text();
+}
+
 TEST(TrainRun, NamesWhatDoesNotFit) {
   const std::string folder = test_folder();
   base::Team team(1);
@@ -406,8 +425,8 @@ TEST(TrainRun, TracesTheMemoryThatTheTrainerTakes) {
     EXPECT_EQ(memory.multiplied, memory_of(*Trainer::make(config, options, team).value()).multiplied);
     const auto trainer = Trainer::make(config, options, team).value();
     EXPECT_EQ(memory.masters, trainer->params().masters().size_bytes());
-    EXPECT_EQ(memory.moments,
-              trainer->optimizer().first().size_bytes() + trainer->optimizer().second().size_bytes());
+    EXPECT_EQ(memory.moments, trainer->optimizer().bytes());
+    EXPECT_EQ(memory.moments, 2 * memory.masters);
     EXPECT_NEAR(static_cast<double>(memory.activations), static_cast<double>(trainer->activation_bytes()),
                 1 << 17);
     EXPECT_GT(memory.flops, 2.0 * 3 * 512 * static_cast<double>(config.parameter_count() - 500 * 64));

@@ -21,6 +21,11 @@ base::Result<kernels::Table> table_for(const TrainerOptions& options) {
   return table;
 }
 
+double mup_factor(const TrainerOptions& options, std::int64_t width) {
+  if (options.mup_base == 0) return 1;
+  return std::min(1.0, static_cast<double>(options.mup_base) / static_cast<double>(width));
+}
+
 }  // namespace
 
 base::Result<std::unique_ptr<Trainer>> Trainer::make(const spec::ModelConfig& config,
@@ -28,6 +33,10 @@ base::Result<std::unique_ptr<Trainer>> Trainer::make(const spec::ModelConfig& co
   std::unique_ptr<Trainer> trainer(new Trainer(options, team));
   TW_ASSIGN_OR_RETURN(trainer->table_, table_for(options));
   trainer->transformer_ = std::make_shared<const model::Transformer>(config, trainer->store_);
+  for (model::Param& param : trainer->store_.params()) {
+    if (is_hidden(param))
+      param.spread *= std::sqrt(mup_factor(options, config.width));  // as 1 / sqrt(inputs)
+  }
   if (options.pruning.width > 0) WidthMask::declare(trainer->store_, config);
   TW_RETURN_IF_ERROR(trainer->prepare(trainer->store_));
   return trainer;
@@ -54,10 +63,13 @@ base::Result<std::unique_ptr<Trainer>> Trainer::make_adapter(
 base::Status Trainer::prepare(model::ParamStore& learnt) {
   TW_ASSIGN_OR_RETURN(params_, model::Trainable::make(learnt, table_, options_.type));
   if (options_.pruning.width > 0) mask_ = std::make_unique<WidthMask>(*params_, options_.pruning);
-  TW_ASSIGN_OR_RETURN(AdamW adamw, AdamW::make(*params_, options_.optimizer));
-  optimizer_ = std::make_unique<AdamW>(std::move(adamw));
+  OptimizerOptions moving = options_.optimizer;
+  moving.hidden_rate = mup_factor(options_, transformer_->config().width);
+  TW_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::make(*params_, moving));
+  optimizer_ = std::make_unique<Optimizer>(std::move(optimizer));
   tape_ = std::make_unique<ops::Tape>(params_->leaves());
-  norm_memory_.resize(gradient_norm_memory(params_->gradients()));
+  if (options_.recompute) blocks_ = std::make_unique<ops::Tape>(params_->leaves());
+  norm_memory_.resize(square_sum_memory(params_->gradients()));
   const spec::ModelConfig& config = transformer_->config();
   pass_ = std::make_unique<Pass>(config, options_.type, options_.rows);
   TW_ASSIGN_OR_RETURN(objective_, Objective::make(options_.objective, config.vocab, options_.rows, team_));
@@ -76,12 +88,17 @@ base::Status Trainer::allocate() {
     ops::Trace trace;
     ops::Exec ex(table_, trace);
     tape_->clear();
-    if (learn) ex.train(tape_.get());
+    if (learn) ex.train(tape_.get(), blocks_.get());
     objective_->loss(ex, *transformer_, transformer_->forward(ex, pass_->batch(), pass_->kv()));
     if (learn) tape_->backward(ex);
     peak = std::max(peak, ex.arena().peak());
     scratch = std::max(scratch, ex.scratch_peak());
   }
+  ops::Trace trace;
+  ops::Exec ex(table_, trace);
+  optimizer_->run(ex, *params_, 1, 0, 1);
+  peak = std::max(peak, ex.arena().peak());
+  scratch = std::max(scratch, ex.scratch_peak());
   constexpr std::size_t kRounding = 1 << 16;  // batches of other sizes round otherwise
   TW_ASSIGN_OR_RETURN(arena_, tensor::Buffer::allocate(peak + kRounding, "a training step's activations"));
   for (int i = 0; i < team_.size(); ++i) {
@@ -122,7 +139,7 @@ void Trainer::run_batch(bool learn, Measures& sums) {
   tape_->clear();
   team_.run_available([&](int worker, int workers) {
     ops::Exec ex = exec(worker, workers);
-    if (learn) ex.train(tape_.get());
+    if (learn) ex.train(tape_.get(), blocks_.get());
     const ops::Tensor losses =
         objective_->loss(ex, *transformer_, transformer_->forward(ex, pass_->batch(), pass_->kv()));
     if (learn) tape_->backward(ex);
@@ -177,7 +194,7 @@ base::Result<StepReport> Trainer::accumulate(std::span<const TrainBatch> batches
   team_.run([&](int worker) {
     ops::Exec ex = exec(worker, team_.size());
     if (mask_ != nullptr) mask_->gradients(ex);
-    const double norm = gradient_norm(ex, params_->gradients(), norm_memory_);
+    const double norm = std::sqrt(square_sum(ex, params_->gradients(), norm_memory_));
     if (worker == 0) report.gradient_norm = norm;
   });
   for (const TrainBatch& batch : batches) report.tokens += batch.rows();

@@ -12,8 +12,8 @@
 #include "model/loaded_model.h"
 #include "model/trainable.h"
 #include "model/transformer.h"
-#include "train/adamw.h"
 #include "train/objective.h"
+#include "train/optimizer.h"
 #include "train/width_mask.h"
 
 namespace tw::train {
@@ -22,7 +22,11 @@ struct TrainerOptions {
   std::string isa;  ///< empty: the best kernel set; in fp32 the best that computes in fp32
   base::DType type = base::DType::kF32;  ///< of products: kF32 or kBF16
   std::int64_t rows = 1024;              ///< most tokens of one batch
-  AdamWOptions optimizer;
+  bool recompute = false;  ///< of each layer keep the input alone, and run it again for gradients
+  OptimizerOptions optimizer;
+  /// muP (simple) (arXiv 2309.14322, section 3.2.4, as AXLearn's honeycrisp.py has it): a model wider than
+  /// this learns the matrices of its layers at base / width times the rate; 0: all at the rate.
+  std::int64_t mup_base = 0;
   double clip = 1;   ///< largest length of all gradients together; 0: any
   double spike = 0;  ///< a step whose gradients are so many times longer than usual is skipped; 0: none is
   ObjectiveOptions objective;
@@ -76,7 +80,8 @@ class Trainer {
   const WidthMask* mask() const { return mask_.get(); }
   model::Trainable& params() { return *params_; }
   const model::Trainable& params() const { return *params_; }
-  const AdamW& optimizer() const { return *optimizer_; }
+  Optimizer& optimizer() { return *optimizer_; }
+  const Optimizer& optimizer() const { return *optimizer_; }
   const model::Transformer& transformer() const { return *transformer_; }
   /// What is learnt beside a frozen base; null: all weights are learnt.
   const model::Adapter* adapter() const { return adapter_.get(); }
@@ -84,7 +89,7 @@ class Trainer {
   const TrainerOptions& options() const { return options_; }
   base::Team& team() const { return team_; }
   std::int64_t steps_done() const { return step_; }
-  /// After moments and masters were restored.
+  /// After the optimizer's state and masters were restored.
   void set_steps_done(std::int64_t steps) { step_ = steps; }
   std::size_t activation_bytes() const { return arena_.size(); }
   const Objective& objective() const { return *objective_; }
@@ -128,8 +133,8 @@ class Trainer {
   std::unique_ptr<model::Adapter> adapter_;
   std::unique_ptr<model::Trainable> params_;
   std::unique_ptr<WidthMask> mask_;
-  std::unique_ptr<AdamW> optimizer_;
-  std::unique_ptr<ops::Tape> tape_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<ops::Tape> tape_, blocks_;  ///< blocks_: with options.recompute
   tensor::Buffer arena_;
   std::vector<tensor::Buffer> scratch_;
   std::vector<double> norm_memory_;
