@@ -7,6 +7,7 @@ namespace tw::spec {
 namespace {
 
 constexpr std::int64_t kMaxQueryWidth = std::int64_t{1} << 22;
+constexpr std::int64_t kMaxExperts = std::int64_t{1} << 16;  ///< of all layers
 
 struct Bound {
   const char* field;
@@ -79,6 +80,10 @@ base::Status ModelConfig::validate() const {
     return base::error(Code::kInvalidArgument, "{} experts of {} with {} chosen cannot be", e.count, e.width,
                        e.chosen);
   }
+  if ((e.count + e.shared) * layers > kMaxExperts) {
+    return base::error(Code::kInvalidArgument, "{} layers of {} experts are more than {} in all", layers,
+                       e.count + e.shared, kMaxExperts);
+  }
   return base::Ok{};
 }
 
@@ -119,13 +124,24 @@ std::int64_t ModelConfig::active_parameter_count() const {
 }
 
 base::Status ModelConfig::runnable() const {
-  const std::pair<bool, const char*> missing[] = {{experts.count > 0, "moe_ffn"},
-                                                  {latent.kv_rank > 0, "latent_qkv"}};
+  const std::pair<bool, const char*> missing[] = {
+      {latent.kv_rank > 0, "latent_qkv"},
+      {experts.shared > 0, "moe_ffn with shared experts"},
+      {experts.capacity > 0, "moe_ffn with a capacity"},
+  };
   for (const auto& [needed, op] : missing) {
     if (needed)
       return base::error(base::Code::kUnsupported,
                          "this model needs the op {}, which can be planned but not run yet", op);
   }
+  return base::Ok{};
+}
+
+base::Status ModelConfig::trainable() const {
+  TW_RETURN_IF_ERROR(runnable());
+  if (experts.count > 0)
+    return base::error(base::Code::kUnsupported,
+                       "a mixture of experts (moe_ffn) can be served but not trained yet");
   return base::Ok{};
 }
 

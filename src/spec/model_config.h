@@ -37,6 +37,7 @@ struct Experts {
   std::int64_t width = 0;              ///< F of one expert
   std::int64_t dense_layers = 0;       ///< the first so many layers have an ordinary feed-forward layer
   double capacity = 0;                 ///< 0: no token is dropped
+  bool normed = true;                  ///< the weights of the chosen add up to 1
 };
 
 /// Multi-head latent attention (DeepSeek V2, arXiv 2405.04434); kv_rank 0: none. head_dim is then a head's
@@ -47,7 +48,7 @@ struct LatentAttention {
 };
 
 struct ModelConfig {
-  std::string architecture;  ///< "llama", "qwen2", "qwen3"
+  std::string architecture;  ///< "llama", "qwen2", "mixtral", ...: by Hugging Face
   std::string name;          ///< for people; may be empty
   std::string license;       ///< SPDX name if the file tells it
 
@@ -93,6 +94,8 @@ struct ModelConfig {
   /// Whether every op of this model runs today; the error names the one that does not. What does not run can
   /// still be planned.
   base::Status runnable() const;
+  /// The same for training.
+  base::Status trainable() const;
 
   /// One rank's part under tensor and expert parallelism: heads, feed-forward width, vocabulary and experts
   /// are divided, the residual stream is not. Fails when something does not divide, naming it and what would.

@@ -200,7 +200,7 @@ class Preparation {
                    "the recipe gives both a shape (model.layers) and a model to start from: take one out");
     }
     TW_ASSIGN_OR_RETURN(run_.model, run_.start->config());
-    TW_RETURN_IF_ERROR(run_.model.runnable());
+    TW_RETURN_IF_ERROR(run_.model.trainable());
     if (vocab > run_.model.vocab) {
       return Error{
           Code::kInvalidArgument,

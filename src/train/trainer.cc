@@ -25,6 +25,7 @@ base::Result<kernels::Table> table_for(const TrainerOptions& options) {
 
 base::Result<std::unique_ptr<Trainer>> Trainer::make(const spec::ModelConfig& config,
                                                      const TrainerOptions& options, base::Team& team) {
+  TW_RETURN_IF_ERROR(config.trainable());
   std::unique_ptr<Trainer> trainer(new Trainer(options, team));
   TW_ASSIGN_OR_RETURN(trainer->table_, table_for(options));
   trainer->transformer_ = std::make_shared<const model::Transformer>(config, trainer->store_);
@@ -36,6 +37,7 @@ base::Result<std::unique_ptr<Trainer>> Trainer::make(const spec::ModelConfig& co
 base::Result<std::unique_ptr<Trainer>> Trainer::make_adapter(
     const std::shared_ptr<const model::LoadedModel>& base, const model::AdapterConfig& adapter,
     const TrainerOptions& options, base::Team& team) {
+  TW_RETURN_IF_ERROR(base->config().trainable());
   if (base->config().architecture == "gpt2") {  // queries, keys and values are one layer to peft
     return tw::base::error(
         Code::kUnsupported,
