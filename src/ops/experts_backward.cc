@@ -29,29 +29,50 @@ Tensor gathered(Exec& ex, const SavedExperts& s, const ExpertRows& e) {
   return rows;
 }
 
-/// d_logits of a row, of the gradients by its experts' weights [chosen].
+/// Softmax over all experts of a row: sum(exp(logit - largest)), of which each is a part.
+struct Softmax {
+  const float* logits;
+  double largest, sum = 0;
+
+  Softmax(const SavedExperts& s, std::int64_t t)
+      : logits(s.logits.f32() + t * s.routing.experts),
+        largest(static_cast<double>(logits[s.routing.expert[t * s.routing.chosen]])) {
+    for (std::int64_t e = 0; e < s.routing.experts; ++e) sum += std::exp(double{logits[e]} - largest);
+  }
+  double of(std::int64_t e) const { return std::exp(double{logits[e]} - largest) / sum; }
+};
+
+/// d_logits of row t by the weights of its experts, whose gradients are [chosen].
 void softmax_gradient(const SavedExperts& s, std::int64_t t, const double* d_weights, float* d_logits) {
   const Routing& r = s.routing;
   const std::int64_t first = t * r.chosen;
   double mean = 0;
-  for (std::int64_t i = 0; i < r.chosen; ++i) mean += static_cast<double>(r.weight[first + i]) * d_weights[i];
-  if (s.weights.normed) {
-    std::fill(d_logits, d_logits + r.experts, 0.0F);
-  } else {
-    // All logits are in the sum that each weight is divided by. The weight of the first tells that.
-    const float* logits = s.logits.f32() + t * r.experts;
-    const auto largest = static_cast<double>(logits[r.expert[first]]);
-    for (std::int64_t e = 0; e < r.experts; ++e) {
-      const double share =
-          static_cast<double>(r.weight[first]) * std::exp(static_cast<double>(logits[e]) - largest);
-      d_logits[e] = static_cast<float>(-share * mean);
-    }
+  for (std::int64_t i = 0; i < r.chosen; ++i) mean += double{r.weight[first + i]} * d_weights[i];
+  std::fill(d_logits, d_logits + r.experts, 0.0F);
+  if (!s.weights.normed) {  // all logits are in the sum that each weight is divided by
+    const Softmax softmax(s, t);
+    for (std::int64_t e = 0; e < r.experts; ++e) d_logits[e] = static_cast<float>(-softmax.of(e) * mean);
   }
   for (std::int64_t i = 0; i < r.chosen; ++i) {
     const double own = s.weights.normed ? d_weights[i] - mean : d_weights[i];
-    float& d_logit = d_logits[r.expert[first + i]];
-    d_logit += static_cast<float>(static_cast<double>(r.weight[first + i]) * own);
+    d_logits[r.expert[first + i]] += static_cast<float>(double{r.weight[first + i]} * own);
   }
+}
+
+/// What Tape::Balance adds to d_logits of row t.
+void balance_gradient(const SavedExperts& s, const Tape::Balance& balance, std::int64_t t, float* d_logits) {
+  if (balance.weight == 0) return;
+  const Softmax softmax(s, t);
+  const std::int64_t experts = s.routing.experts;
+  const auto rows = static_cast<double>(balance.rows);
+  const auto by_probability = [&](std::int64_t e) {
+    return balance.weight * static_cast<double>(experts) *
+           static_cast<double>(balance.taken[static_cast<std::size_t>(e)]) / rows / rows;
+  };
+  double mean = 0;
+  for (std::int64_t e = 0; e < experts; ++e) mean += softmax.of(e) * by_probability(e);
+  for (std::int64_t e = 0; e < experts; ++e)
+    d_logits[e] += static_cast<float>(softmax.of(e) * (by_probability(e) - mean));
 }
 
 /// The router's gradient [T, experts]; what the experts made becomes the gradient by it. Ends with a barrier.
@@ -75,6 +96,7 @@ Tensor weigh_gradient(const Backward& b, const SavedExperts& s, Tensor d_out) {
         d_weights[i] = sum;
       }
       softmax_gradient(s, t, d_weights, d_logits.f32() + t * r.experts);
+      balance_gradient(s, b.balance(), t, d_logits.f32() + t * r.experts);
     }
   });
   ex.barrier();

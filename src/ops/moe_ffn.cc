@@ -274,6 +274,14 @@ Tensor router_logits(Exec& ex, Tensor x, const PackedMatrix& router) {
   return logits;
 }
 
+/// On the worker that records.
+void count_taken(const Routing& r, Tape::Balance& balance) {
+  balance.taken.resize(static_cast<std::size_t>(r.experts));
+  for (std::int64_t e = 0; e < r.experts; ++e)
+    balance.taken[static_cast<std::size_t>(e)] += r.first[2 * e + 2] - r.first[2 * e];
+  balance.rows += r.rows;
+}
+
 /// out = residual + the sum of a row's experts, each with its weight. Ends with a barrier.
 void combine(Exec& ex, const Routing& r, Tensor made, Tensor residual, Tensor out) {
   const std::int64_t width = out.row_stride();
@@ -362,7 +370,10 @@ void moe_ffn(Exec& ex, Tensor x, const ExpertWeights& w, std::int64_t generated,
       combine(ex, s.routing, s.made, residual, out);
     }
   }
-  if (Tape* tape = ex.recording()) tape->record<experts_backward>(s, {out}, {residual, x}, true);
+  Tape* tape = ex.recording();
+  if (tape == nullptr) return;
+  if (!ex.tracing()) count_taken(s.routing, tape->balance());
+  tape->record<experts_backward>(s, {out}, {residual, x}, true);
 }
 
 }  // namespace tw::ops

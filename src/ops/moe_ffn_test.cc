@@ -1,4 +1,5 @@
 // A mixture of experts against its definition, token by token, and what it promises about bits.
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -48,7 +49,8 @@ struct Layer {
     const std::vector<double> logits = router.times(x);
     std::vector<std::int64_t> order(kExperts);
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return logits[a] > logits[b]; });
+    std::sort(order.begin(), order.end(),
+              [&](auto a, auto b) { return std::pair(-logits[a], a) < std::pair(-logits[b], b); });
     double of_chosen = 0, of_all = 0;
     for (std::int64_t i = 0; i < kExperts; ++i) {
       of_all += std::exp(logits[order[i]]);

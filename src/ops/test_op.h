@@ -10,9 +10,8 @@
 #include "ops/test_run.h"
 
 namespace tw::ops {
-namespace {
 
-std::vector<float> normal(std::int64_t n, unsigned seed) {
+inline std::vector<float> normal(std::int64_t n, unsigned seed) {
   std::mt19937 generator(seed);
   std::normal_distribution<float> distribution;
   std::vector<float> values(static_cast<std::size_t>(n));
@@ -20,7 +19,7 @@ std::vector<float> normal(std::int64_t n, unsigned seed) {
   return values;
 }
 
-Tensor view(std::vector<float>& values, Shape shape) {
+inline Tensor view(std::vector<float>& values, Shape shape) {
   return {DType::kF32, shape, values.data()};
 }
 
@@ -92,5 +91,4 @@ class Ops : public ::testing::TestWithParam<std::string> {
   }
 };
 
-}  // namespace
 }  // namespace tw::ops

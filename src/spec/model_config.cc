@@ -137,14 +137,6 @@ base::Status ModelConfig::runnable() const {
   return base::Ok{};
 }
 
-base::Status ModelConfig::trainable() const {
-  TW_RETURN_IF_ERROR(runnable());
-  if (experts.count > 0)
-    return base::error(base::Code::kUnsupported,
-                       "a mixture of experts (moe_ffn) can be served but not trained yet");
-  return base::Ok{};
-}
-
 base::Result<ModelConfig> ModelConfig::part(int tensor, int expert) const {
   ModelConfig p = *this;
   const auto divide = [](std::int64_t& what, int by, const char* name) -> base::Status {

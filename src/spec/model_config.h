@@ -94,8 +94,6 @@ struct ModelConfig {
   /// Whether every op of this model runs today; the error names the one that does not. What does not run can
   /// still be planned.
   base::Status runnable() const;
-  /// The same for training.
-  base::Status trainable() const;
 
   /// One rank's part under tensor and expert parallelism: heads, feed-forward width, vocabulary and experts
   /// are divided, the residual stream is not. Fails when something does not divide, naming it and what would.

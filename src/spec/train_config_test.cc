@@ -90,6 +90,11 @@ TEST(TrainRecipe, ChecksFieldsAgainstEachOther) {
   EXPECT_THAT(stage(R"(, "teacher": {"wight": 1})"), HasSubstr("the nearest is \"weight\""));
   EXPECT_THAT(complaint("{\"model\": {\"layers\": 2}, \"stages\": [{\"data\": [{\"path\": \"a\"}]}]}"),
               HasSubstr("model.width"));
+  const auto model = [](const std::string& keys) {
+    return complaint("{\"model\": {" + keys + "}, \"stages\": [{\"data\": [{\"path\": \"a\"}]}]}");
+  };
+  EXPECT_THAT(model(R"("experts": 8)"), HasSubstr("want a family that has experts"));
+  EXPECT_THAT(model(R"("family": "qwen3_moe")"), HasSubstr("a mixture of experts is not sized by itself"));
   EXPECT_THAT(
       complaint("{\"tokenizer\": {\"kind\": \"file\"}, \"stages\": [{\"data\": [{\"path\": \"a\"}]}]}"),
       HasSubstr("tokenizer.path"));

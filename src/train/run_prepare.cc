@@ -21,8 +21,9 @@ using base::Status;
 constexpr std::int64_t kBatch = 8192, kContext = 256;
 constexpr double kMinutes = 10, kWantedSteps = 2000;
 
-/// "all", or names between commas.
-std::vector<std::string> targets_of(const std::string& text) {
+/// "all", or names between commas. Nothing is learnt beside experts.
+std::vector<std::string> targets_of(const std::string& text, const spec::ModelConfig& base) {
+  if (text == "all" && base.experts.count > 0) return {"q_proj", "k_proj", "v_proj", "o_proj"};
   if (text == "all") return {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"};
   std::vector<std::string> names;
   for (std::size_t at = 0; at <= text.size();) {
@@ -190,6 +191,8 @@ class Preparation {
     c.model.heads = run_.model.heads;
     c.model.kv_heads = run_.model.kv_heads;
     c.model.ffn_width = run_.model.ffn_width;
+    c.model.experts = run_.model.experts.count;
+    c.model.experts_per_token = run_.model.experts.chosen;
     return Ok{};
   }
 
@@ -200,7 +203,7 @@ class Preparation {
                    "the recipe gives both a shape (model.layers) and a model to start from: take one out");
     }
     TW_ASSIGN_OR_RETURN(run_.model, run_.start->config());
-    TW_RETURN_IF_ERROR(run_.model.trainable());
+    TW_RETURN_IF_ERROR(run_.model.runnable());
     if (vocab > run_.model.vocab) {
       return Error{
           Code::kInvalidArgument,
@@ -283,9 +286,10 @@ class Preparation {
       return error(Code::kInvalidArgument,
                    "stage {} has sequences of {} tokens, but the model's context is {}", i + 1, s.sequence,
                    run_.config.model.context);
-    if (s.pruning.ffn_width > 0 && run_.model.ffn != spec::FfnKind::kGated)
+    if (s.pruning.ffn_width > 0 && (run_.model.ffn != spec::FfnKind::kGated || run_.model.experts.count > 0))
       return error(Code::kUnsupported,
-                   "stage {} prunes, which gated feed-forward layers can be, and no others", i + 1);
+                   "stage {} prunes, which gated feed-forward layers can be, and no others or experts",
+                   i + 1);
     if (s.pruning.ffn_width > 0 && s.pruning.ffn_width >= run_.model_of(i).ffn_width)
       return error(Code::kInvalidArgument,
                    "stage {} prunes the feed-forward layers to a width of {}, but they have {}", i + 1,
@@ -408,6 +412,7 @@ TrainerOptions PreparedRun::trainer_options(std::size_t stage) const {
   options.clip = s.optimizer.clip;
   options.spike = s.optimizer.spike;
   options.objective.z_loss = static_cast<float>(s.optimizer.z_loss);
+  options.objective.balance = s.optimizer.balance_loss;
   if (teachers[stage] != nullptr)
     options.objective.distillation = {teachers[stage], s.teacher.top, s.teacher.weight,
                                       s.teacher.temperature};
@@ -425,7 +430,7 @@ base::Result<std::unique_ptr<Trainer>> PreparedRun::make_trainer(std::size_t sta
   adapter.base_model = config.stages[0].start;
   adapter.rank = config.adapter.rank;
   adapter.alpha = config.adapter.alpha;
-  adapter.targets = targets_of(config.adapter.targets);
+  adapter.targets = targets_of(config.adapter.targets, base->config());
   return Trainer::make_adapter(base, adapter, options, team);
 }
 

@@ -25,7 +25,7 @@ base::Result<kernels::Table> table_for(const TrainerOptions& options) {
 
 base::Result<std::unique_ptr<Trainer>> Trainer::make(const spec::ModelConfig& config,
                                                      const TrainerOptions& options, base::Team& team) {
-  TW_RETURN_IF_ERROR(config.trainable());
+  TW_RETURN_IF_ERROR(config.runnable());
   std::unique_ptr<Trainer> trainer(new Trainer(options, team));
   TW_ASSIGN_OR_RETURN(trainer->table_, table_for(options));
   trainer->transformer_ = std::make_shared<const model::Transformer>(config, trainer->store_);
@@ -37,7 +37,6 @@ base::Result<std::unique_ptr<Trainer>> Trainer::make(const spec::ModelConfig& co
 base::Result<std::unique_ptr<Trainer>> Trainer::make_adapter(
     const std::shared_ptr<const model::LoadedModel>& base, const model::AdapterConfig& adapter,
     const TrainerOptions& options, base::Team& team) {
-  TW_RETURN_IF_ERROR(base->config().trainable());
   if (base->config().architecture == "gpt2") {  // queries, keys and values are one layer to peft
     return tw::base::error(
         Code::kUnsupported,
@@ -138,6 +137,8 @@ base::Result<Measures> Trainer::mean_of(std::span<const TrainBatch> batches, boo
   for (const TrainBatch& batch : batches) {
     TW_RETURN_IF_ERROR(pass_->load(batch, linears()));
     TW_RETURN_IF_ERROR(objective_->load(batch, total_weight, learn));
+    TW_ASSIGN_OR_RETURN(const double weight, objective_->weight(batch));
+    tape_->balance().weight = options_.objective.balance * weight / total_weight;
     run_batch(learn, sums);
   }
   return sums.over(total_weight);
@@ -203,7 +204,9 @@ double Trainer::flops(std::span<const TrainBatch> batches) const {
   const spec::ModelConfig& c = transformer_->config();
   double weights = 0, sum = 0;
   for (const model::Param& param : params_->store().params()) {
-    if (param.use != model::Use::kTable) weights += static_cast<double>(param.elements());
+    const double met =
+        param.routed ? static_cast<double>(c.experts.chosen) / static_cast<double>(c.experts.count) : 1;
+    if (param.use != model::Use::kTable) weights += met * static_cast<double>(param.elements());
   }
   if (base_ != nullptr) weights += 2.0 / 3 * static_cast<double>(base_->matmul_weights());
   for (const TrainBatch& batch : batches) {
