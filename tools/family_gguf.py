@@ -13,7 +13,31 @@ HEADS_OF = {"self_attn.q_proj.weight": "num_attention_heads", "self_attn.k_proj.
 def permuted_heads(config, name):
     """How many heads of this tensor the converter permutes: only Llama's rotary pairs become neighbours."""
     key = next((key for suffix, key in HEADS_OF.items() if name.endswith(suffix)), None)
-    return getattr(config, key) if key and config.model_type in ("llama", "mistral") else 0
+    return getattr(config, key) if key and config.model_type in ("llama", "mistral", "mixtral") else 0
+
+
+def arch_of(config):
+    return {"mistral": "llama", "mixtral": "llama", "qwen3_moe": "qwen3moe"}.get(config.model_type, config.model_type)
+
+
+def apart(config, state):
+    """Of experts a file has gates, ups and downs in a tensor each [experts, out, in], transformers gates and ups in one."""
+    for name, weight in state.items():
+        if name.endswith("experts.gate_up_proj"):
+            width = weight.shape[1] // 2
+            yield name.replace("gate_up_proj", "gate_proj"), weight[:, :width]
+            yield name.replace("gate_up_proj", "up_proj"), weight[:, width:]
+        elif name != "lm_head.weight" or not config.tie_word_embeddings:
+            yield name, weight
+
+
+def gguf_name(names, name):
+    layer, _, matrix = name.removeprefix("model.layers.").partition(".mlp.experts.")
+    if matrix:
+        return f"blk.{layer}.ffn_{matrix.removesuffix('_proj')}_exps.weight"
+    if name.endswith(".mlp.gate.weight"):
+        return f"blk.{name.split('.')[2]}.ffn_gate_inp.weight"
+    return names.get_name(name, try_suffixes=(".weight", ".bias"))
 
 
 def turned(config, name):
@@ -59,6 +83,11 @@ def add_sizes(writer, config):
     else:
         writer.add_head_count_kv(config.num_key_value_heads)
         writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    if getattr(config, "num_local_experts", None):
+        writer.add_expert_count(config.num_local_experts)
+        writer.add_expert_used_count(config.num_experts_per_tok)
+        if config.model_type == "qwen3_moe":
+            writer.add_expert_feed_forward_length(config.moe_intermediate_size)
     writer.add_vocab_size(config.vocab_size)
     if getattr(config, "head_dim", None):
         writer.add_key_length(config.head_dim)
@@ -120,7 +149,7 @@ def write_gguf(path, model, tokenizer, text_config, sampling, pre, kind):
     """`kind`: the type of the matrices; vectors stay F32. `tokenizer` is of the package tokenizers."""
     config = model.config
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    arch = {"mistral": "llama"}.get(config.model_type, config.model_type)
+    arch = arch_of(config)
     writer = gguf.GGUFWriter(path, arch)
     add_sizes(writer, config)
     add_rope(writer, config, head_dim)
@@ -132,16 +161,14 @@ def write_gguf(path, model, tokenizer, text_config, sampling, pre, kind):
     writer.add_add_bos_token(len(tokenizer.encode("").ids) == 1)
     writer.add_chat_template(text_config["chat_template"])
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[arch.upper()], config.num_hidden_layers)
-    for name, weight in model.state_dict().items():
-        if name == "lm_head.weight" and config.tie_word_embeddings:
-            continue
+    for name, weight in apart(config, model.state_dict()):
         values = weight.float().numpy()
         if heads := permuted_heads(config, name):
             values = to_neighbours(values, heads)
         if turned(config, name):
             values = values.T
-        ours = names.get_name(name, try_suffixes=(".weight", ".bias"))
-        plain = values.ndim == 1 or ours == "position_embd.weight"
+        ours = gguf_name(names, name)
+        plain = values.ndim == 1 or ours == "position_embd.weight" or ours.endswith("ffn_gate_inp.weight")
         matrix = gguf.GGMLQuantizationType.F32 if plain else gguf.GGMLQuantizationType[kind]
         writer.add_tensor(ours, quantize(np.ascontiguousarray(values), matrix), raw_dtype=matrix)
     writer.write_header_to_file()
@@ -153,14 +180,22 @@ def write_gguf(path, model, tokenizer, text_config, sampling, pre, kind):
 def dequantized_state(path, model):
     """The file's weights under Hugging Face's names, to be loaded into `model`."""
     config = model.config
-    arch = {"mistral": "llama"}.get(config.model_type, config.model_type)
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[arch.upper()], config.num_hidden_layers)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[arch_of(config).upper()], config.num_hidden_layers)
     tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
     state = {}
+
+    def stack(name):
+        tensor = tensors[gguf_name(names, name)]
+        return dequantize(tensor.data, tensor.tensor_type).astype(np.float32).reshape(tuple(tensor.shape)[::-1])
+
     for name, weight in model.state_dict().items():
+        if name.endswith("experts.gate_up_proj"):
+            both = [stack(name.replace("gate_up_proj", matrix)) for matrix in ("gate_proj", "up_proj")]
+            state[name] = torch.from_numpy(np.concatenate(both, axis=1))
+            continue
         tied = name == "lm_head.weight" and config.tie_word_embeddings
         tied_name = "transformer.wte.weight" if config.model_type == "gpt2" else "model.embed_tokens.weight"
-        tensor = tensors[names.get_name(tied_name if tied else name, try_suffixes=(".weight", ".bias"))]
+        tensor = tensors[gguf_name(names, tied_name if tied else name)]
         values = dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
         values = values.reshape(weight.shape[::-1]).T if turned(config, name) else values.reshape(weight.shape)
         if heads := permuted_heads(config, name):

@@ -2,7 +2,9 @@
 """Tiny models of every family with random weights, as Hugging Face folders and as GGUF files, and what
 transformers (fp32, eager attention) and tokenizers make of them.
 
-    tools/make_family_golden.py tests/golden/families
+    tools/make_family_golden.py tests/golden/families [family ...]
+
+With names it makes those alone and leaves the others as they are.
 
 Needs torch, transformers, safetensors, tokenizers and gguf (tools only; nothing of this runs in a build). The same
 versions give the same files: the seeds are fixed. It refuses to write models on which a fault would not show: each
@@ -66,6 +68,24 @@ FAMILIES = [
                 "max_window_layers": 0, "rope_parameters": {"rope_theta": 1000000.0, "rope_type": "default"}},
      "without": ["q_norm.weight", "k_norm.weight", {"use_sliding_window": False, "layer_types": None}],
      "sampling": {**SAMPLING, "repetition_penalty": 1.1}, "gguf": [("Q8_0", "qwen2")]},
+    # Every weight of the chosen experts counts, and what is not the first choice too.
+    {"name": "mixtral", "type": "mixtral", "dtype": torch.float32, "tokenizer": "mistral", "published": True,
+     "config": {"hidden_size": 64, "intermediate_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2,
+                "vocab_size": 300, "num_local_experts": 5, "num_experts_per_tok": 2, "rms_norm_eps": 1e-5,
+                "sliding_window": 21, "rope_parameters": {"rope_theta": 1000.0, "rope_type": "default"}},
+     "without": [{"num_experts_per_tok": 1}, {"num_experts_per_tok": 3}, {"sliding_window": None}],
+     "sampling": {}, "gguf": [("Q8_0", None)]},
+    {"name": "qwen3-moe", "type": "qwen3_moe", "dtype": torch.bfloat16, "tokenizer": "qwen", "published": False,
+     "config": {"hidden_size": 64, "intermediate_size": 96, "moe_intermediate_size": 32, "num_attention_heads": 4,
+                "num_key_value_heads": 2, "head_dim": 24, "vocab_size": 288, "num_experts": 12, "num_experts_per_tok": 3,
+                "norm_topk_prob": True, "rope_parameters": {"rope_theta": 1000000.0, "rope_type": "default"}},
+     "without": ["q_norm.weight", {"norm_topk_prob": False}, {"num_experts_per_tok": 2}],
+     "sampling": {}, "gguf": [("F16", "qwen2")]},
+    {"name": "qwen3-moe-unnormed", "type": "qwen3_moe", "dtype": torch.float32, "tokenizer": "qwen", "published": False,
+     "config": {"hidden_size": 32, "intermediate_size": 96, "moe_intermediate_size": 24, "num_attention_heads": 2,
+                "num_key_value_heads": 1, "head_dim": 16, "vocab_size": 288, "num_experts": 4, "num_experts_per_tok": 2,
+                "norm_topk_prob": False, "rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"}},
+     "without": [{"norm_topk_prob": True}], "sampling": {}, "gguf": []},
     # Published without the prefix "transformer." and, as all of the family, with weights [in, out].
     {"name": "gpt2", "type": "gpt2", "dtype": torch.float32, "tokenizer": "gpt2", "published": True,
      "config": {"hidden_size": 64, "n_inner": 96, "num_attention_heads": 4, "vocab_size": 281,
@@ -92,6 +112,10 @@ def random_model(family, seed):
                 values *= 1 / weight.shape[0] ** 0.5
                 if "c_attn" in name:
                     values[:, :2 * weight.shape[0]] *= 2
+            elif weight.ndim == 3:  # experts
+                values *= 1 / weight.shape[2] ** 0.5
+            elif name.endswith("mlp.gate.weight"):  # choices that no rounding changes
+                values *= 4 / weight.shape[1] ** 0.5
             elif weight.ndim == 2:  # peaked attention, so that positions and windows matter
                 values *= (2.0 if "q_proj" in name or "k_proj" in name else 1.0) / weight.shape[1] ** 0.5
             weight.copy_(values.to(family["dtype"]))
@@ -160,6 +184,21 @@ class Unlucky(Exception):
     """These weights give a near tie, which another order of additions may decide otherwise, or too short an answer."""
 
 
+CLEAR_CHOICE = 0.03  # of the router's logits, which are some 4
+
+
+def check_choices(model, prompts):
+    """What the least likely expert that is taken has more than the likeliest that is not."""
+    taken = getattr(model.config, "num_experts_per_tok", 0)
+    for ids in prompts if taken else []:
+        with torch.no_grad():
+            layers = model(torch.tensor([ids]), output_router_logits=True).router_logits
+        for logits in layers:
+            top = logits.float().topk(taken + 1, dim=-1).values
+            if (top[:, taken - 1] - top[:, taken]).min().item() < CLEAR_CHOICE:
+                raise Unlucky()
+
+
 def greedy(model, ids, count, **options):
     # generate() takes what is not set here from the folder's generation_config.json.
     model.generation_config = GenerationConfig(
@@ -224,6 +263,7 @@ def make_family(folder, family, seed):
     prompts = [raw.encode(LONG).ids, raw.encode(SHORT).ids]
     assert len(prompts[0]) > 40
     model = load(path)
+    check_choices(model, prompts)
     end = write_generation(path, family, model, prompts[0], raw.token_to_id(text_config["eos_token"]))
     text = text_golden(path, raw)
     penalty = family["sampling"].get("repetition_penalty", 1.3)
@@ -235,6 +275,7 @@ def make_family(folder, family, seed):
         write_gguf(folder / f"{name}.gguf", model, raw, text_config, family["sampling"], pre, kind)
         quantized = load(path)
         quantized.load_state_dict(dequantized_state(folder / f"{name}.gguf", quantized))
+        check_choices(quantized, prompts)
         sets.append({"name": name, "path": f"{name}.gguf", **common,
                      "sampling": {key: value for key, value in family["sampling"].items() if key != "do_sample"},
                      **golden_of(quantized, folder, name, prompts, penalty)})
@@ -264,12 +305,23 @@ def main():
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     folder.mkdir(parents=True, exist_ok=True)
-    for old in [*folder.glob("*.logits.f32"), *folder.glob("*.gguf")]:
-        old.unlink()
+    wanted = sys.argv[2:] or [family["name"] for family in FAMILIES]
     texts, models = {}, []
+    if sys.argv[2:]:
+        known = json.loads((folder / "golden.json").read_text())
+        texts = {name: text for name, text in known["texts"].items() if name not in wanted}
+        models = [model for model in known["models"] if model["text"] not in wanted]
+    kept = {model["logits"] for model in models} | {model["path"] for model in models}
+    for old in [*folder.glob("*.logits.f32"), *folder.glob("*.gguf")]:
+        if old.name not in kept:
+            old.unlink()
     for family in FAMILIES:
-        texts[family["name"]], sets = with_first_good_seed(folder, family)
-        models += sets
+        if family["name"] in wanted:
+            texts[family["name"]], sets = with_first_good_seed(folder, family)
+            models += sets
+    order = [family["name"] for family in FAMILIES]
+    texts = {name: texts[name] for name in order}
+    models.sort(key=lambda model: order.index(model["text"]))
     versions = {module.__name__: module.__version__ for module in (torch, transformers, tokenizers)}
     parts = [f'"versions": {json.dumps(versions)}']
     parts += ['"texts": {\n' + ",\n".join(f"{json.dumps(name)}: {json.dumps(text)}" for name, text in texts.items()) + "}"]

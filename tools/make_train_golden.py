@@ -25,6 +25,7 @@ import types
 import torch
 import torch.optim._muon
 import transformers
+from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_func
 
 torch.optim._muon.torch = types.SimpleNamespace(**{**vars(torch), "bfloat16": torch.float32})
 
@@ -37,6 +38,7 @@ MOMENTUM, RMS_EPSILON = 0.95, 1e-30
 SIZES = {"vocab_size": VOCAB, "hidden_size": 16, "intermediate_size": 40, "num_hidden_layers": 2,
          "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
          "attn_implementation": "eager"}
+EXPERTS, CHOSEN, BALANCE = 5, 2, 0.05  # the last is the weight of the load-balancing loss
 
 
 def make_model(family):
@@ -44,6 +46,8 @@ def make_model(family):
         "llama": lambda: transformers.LlamaConfig(**SIZES, tie_word_embeddings=False),
         "qwen2": lambda: transformers.Qwen2Config(**SIZES, tie_word_embeddings=True),
         "qwen3": lambda: transformers.Qwen3Config(**SIZES, head_dim=8, tie_word_embeddings=True),
+        "mixtral": lambda: transformers.MixtralConfig(
+            **SIZES, num_local_experts=EXPERTS, num_experts_per_tok=CHOSEN, tie_word_embeddings=False),
         "gpt2": lambda: transformers.GPT2Config(
             vocab_size=VOCAB, n_embd=16, n_inner=40, n_layer=2, n_head=4, n_positions=64, layer_norm_epsilon=1e-5,
             attn_pdrop=0, embd_pdrop=0, resid_pdrop=0, attn_implementation="eager"),
@@ -58,13 +62,18 @@ def make_model(family):
 
 
 def step_loss(model, step):
-    """The mean over both documents' tokens of the cross-entropy."""
-    total = 0
+    """The mean over both documents' tokens of the cross-entropy; and with experts, the load-balancing loss of both."""
+    total, routed = 0, []
     for i, length in enumerate(LENGTHS):
         ids = document(step, i, length)
-        logits = model(input_ids=torch.tensor([ids[:-1]])).logits[0]
+        options = {"output_router_logits": True} if model.config.model_type == "mixtral" else {}
+        made = model(input_ids=torch.tensor([ids[:-1]]), **options)
+        logits = made.logits[0]
+        routed.append(made.router_logits if options else ())
         total = total + torch.nn.functional.cross_entropy(logits, torch.tensor(ids[1:]), reduction="sum")
-    return total / sum(length - 1 for length in LENGTHS)
+    layers = tuple(torch.cat(both) for both in zip(*routed))
+    balance = load_balancing_loss_func(layers, EXPERTS, CHOSEN) if layers else 0
+    return total / sum(length - 1 for length in LENGTHS), balance
 
 
 def document(step, i, length):
@@ -79,6 +88,12 @@ GPT2_NAMES = {"wte": "model.embed_tokens", "wpe": "model.embed_positions", "ln_f
 
 def parts(name, values):
     """A parameter's numbers under Llama's names: GPT-2 has linear layers [in, out], and three of them in one."""
+    if name.endswith("gate_up_proj"):
+        gates, ups = values.chunk(2, dim=1)
+        return parts(name.replace("gate_up", "gate"), gates) + parts(name.replace("gate_up", "up"), ups)
+    if ".experts." in name:
+        place, _, matrix = name.rpartition(".")
+        return [(f"{place}.{i}.{matrix}.weight", value) for i, value in enumerate(values)]
     if not name.startswith("transformer."):
         return [(name, values)]
     place, _, kind = name.removeprefix("transformer.").rpartition(".")
@@ -168,7 +183,7 @@ def losses_with(kind, family):
     optimizer, losses = make_optimizer(kind, model), []
     for step in range(STEPS):
         optimizer.zero_grad()
-        loss = step_loss(model, step)
+        loss, _ = step_loss(model, step)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimizer.step()
@@ -184,8 +199,8 @@ def train(family):
     weights, gradients, losses, norms = numbers(model, lambda p: p), None, [], []
     for step in range(STEPS):
         optimizer.zero_grad()
-        loss = step_loss(model, step)
-        loss.backward()
+        loss, balance = step_loss(model, step)
+        (loss + BALANCE * balance).backward()
         gradients = gradients or numbers(model, lambda p: p.grad)
         norms.append(float(torch.nn.utils.clip_grad_norm_(parameters, CLIP)))
         optimizer.step()
@@ -196,7 +211,8 @@ def train(family):
     head_dim = getattr(model.config, "head_dim", None) or SIZES["hidden_size"] // SIZES["num_attention_heads"]
     return {"family": family, "losses": losses, "gradient_norms": norms, "rope_theta": theta, "head_dim": head_dim,
             "tied": model.config.tie_word_embeddings,
-            "others": {} if family == "gpt2" else {kind: losses_with(kind, family) for kind in RATES},
+            "others": {} if family in ("gpt2", "mixtral") else {kind: losses_with(kind, family) for kind in RATES},
+            **({"experts": EXPERTS, "chosen": CHOSEN, "balance": BALANCE} if family == "mixtral" else {}),
             "parameters": [{"name": n, "shape": list(p.shape)} for n, p in named_parts(model, lambda p: p)]}
 
 
@@ -207,7 +223,7 @@ def main():
               "sizes": {key: value for key, value in SIZES.items() if key != "attn_implementation"},
               "lengths": LENGTHS, "rate": RATE, "decay": DECAY, "betas": BETAS, "epsilon": EPSILON, "clip": CLIP,
               "rates": RATES, "momentum": MOMENTUM, "mup": MUP,
-              "models": [train(family) for family in ("llama", "qwen2", "qwen3", "gpt2")]}
+              "models": [train(family) for family in ("llama", "qwen2", "qwen3", "gpt2", "mixtral")]}
     with open(os.path.join(FOLDER, "golden.json"), "w", encoding="utf-8") as file:
         json.dump(golden, file, indent=1)
         file.write("\n")

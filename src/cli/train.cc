@@ -36,8 +36,10 @@ std::string mib(std::size_t bytes) {
 std::string shape_text(const train::PreparedRun& run) {
   const spec::ModelConfig& m = run.model;
   return fmt::format(
-      "{} layers of width {}, {} heads, feed-forward {}, vocabulary {}, context {}: {} parameters", m.layers,
-      m.width, m.heads, m.ffn_width, m.vocab, run.config.model.context,
+      "{} layers of width {}, {} heads, feed-forward {}{}, vocabulary {}, context {}: {} parameters",
+      m.layers, m.width, m.heads, m.experts.count > 0 ? m.experts.width : m.ffn_width,
+      m.experts.count > 0 ? fmt::format(" ({} experts, {} a token)", m.experts.count, m.experts.chosen) : "",
+      m.vocab, run.config.model.context,
       count_text(static_cast<double>(m.parameter_count())) +
           (run.base == nullptr
                ? ""
@@ -48,7 +50,7 @@ std::string shape_text(const train::PreparedRun& run) {
 double flops_per_token(const train::PreparedRun& run, const spec::TrainStage& stage) {
   const spec::ModelConfig& m = run.model;
   const double table = m.tied_embeddings ? 0 : static_cast<double>(m.vocab * m.width);
-  return (run.base == nullptr ? 6 : 4) * (static_cast<double>(m.parameter_count()) - table) +
+  return (run.base == nullptr ? 6 : 4) * (static_cast<double>(m.active_parameter_count()) - table) +
          6 * static_cast<double>(m.layers * m.q_width() * stage.sequence);
 }
 

@@ -18,6 +18,12 @@ constexpr Family kFamilies[] = {
      .gguf_rope = RopeStyle::kInterleaved,
      .kv_heads = 8,
      .window = 4096},
+    {.gguf = "llama",
+     .hugging_face = "mixtral",
+     .gguf_rope = RopeStyle::kInterleaved,
+     .experts = true,
+     .kv_heads = 8,
+     .window_if_told = true},
     {.gguf = "qwen2",
      .hugging_face = "qwen2",
      .gguf_rope = RopeStyle::kHalfSplit,
@@ -33,6 +39,12 @@ constexpr Family kFamilies[] = {
      .head_dim = 128,
      .window = 4096,
      .window_by_layer = true},
+    {.gguf = "qwen3moe",
+     .hugging_face = "qwen3_moe",
+     .gguf_rope = RopeStyle::kHalfSplit,
+     .qk_norm = true,
+     .experts = true,
+     .kv_heads = 4},
     {.gguf = "gpt2",
      .hugging_face = "gpt2",
      .gguf_rope = RopeStyle::kHalfSplit,
@@ -47,10 +59,12 @@ std::span<const Family> families() {
 }
 
 base::Error unknown_family(const std::string& where, std::string_view key, std::string_view value) {
-  return {Code::kUnsupported,
-          fmt::format("{} is {}; this program runs llama, mistral, qwen2, qwen3 and gpt2", key,
-                      io::quote_text(value)),
-          where};
+  return {
+      Code::kUnsupported,
+      fmt::format("{} is {}; this program runs llama, mistral, mixtral, qwen2, qwen3, qwen3_moe (in GGUF: "
+                  "qwen3moe) and gpt2",
+                  key, io::quote_text(value)),
+      where};
 }
 
 void apply(const Family& family, ModelConfig& c) {
@@ -135,16 +149,36 @@ base::Status read_gguf_sizes(const io::GgufFile& file, const std::string& prefix
   return base::Ok{};
 }
 
+base::Status read_gguf_experts(const io::GgufFile& file, const std::string& prefix, ModelConfig& c) {
+  TW_ASSIGN_OR_RETURN(c.experts.count, file.get_int(prefix + "expert_count"));
+  TW_ASSIGN_OR_RETURN(c.experts.chosen, file.get_int(prefix + "expert_used_count"));
+  TW_ASSIGN_OR_RETURN(c.experts.width, file.get_int(prefix + "expert_feed_forward_length", c.ffn_width));
+  TW_ASSIGN_OR_RETURN(c.experts.normed, file.get_bool(prefix + "expert_weights_norm", true));
+  return base::Ok{};
+}
+
+base::Result<const Family*> family_of(const io::GgufFile& file) {
+  TW_ASSIGN_OR_RETURN(const std::string_view architecture, file.get_string("general.architecture"));
+  TW_ASSIGN_OR_RETURN(const std::int64_t experts,
+                      file.get_int(std::string(architecture) + ".expert_count", 0));
+  bool known = false;
+  for (const Family& family : families()) {
+    if (architecture != family.gguf) continue;
+    if (family.experts == (experts != 0)) return &family;
+    known = true;
+  }
+  if (!known) return unknown_family(file.path(), "general.architecture", architecture);
+  return base::Error{
+      Code::kUnsupported,
+      fmt::format("{}.expert_count is {}, which no model of the family has", architecture, experts),
+      file.path()};
+}
+
 }  // namespace
 
 base::Result<ModelConfig> config_from_gguf(const io::GgufFile& file) {
-  TW_ASSIGN_OR_RETURN(const std::string_view architecture, file.get_string("general.architecture"));
-  const Family* family = nullptr;
-  for (const Family& f : families()) {
-    if (architecture == f.gguf && family == nullptr) family = &f;
-  }
-  if (family == nullptr) return unknown_family(file.path(), "general.architecture", architecture);
-  const std::string prefix = std::string(architecture) + ".";
+  TW_ASSIGN_OR_RETURN(const Family* family, family_of(file));
+  const std::string prefix = std::string(family->gguf) + ".";
   ModelConfig c;
   apply(*family, c);
   c.rope_style = family->gguf_rope;
@@ -153,12 +187,7 @@ base::Result<ModelConfig> config_from_gguf(const io::GgufFile& file) {
   c.name = name;
   c.license = license;
   TW_RETURN_IF_ERROR(read_gguf_sizes(file, prefix, c));
-  if (file.has(prefix + "expert_count")) {
-    TW_ASSIGN_OR_RETURN(const std::int64_t experts, file.get_int(prefix + "expert_count"));
-    if (experts > 0)
-      return base::Error{Code::kUnsupported, "is a mixture of experts, which this version cannot run yet",
-                         file.path()};
-  }
+  if (family->experts) TW_RETURN_IF_ERROR(read_gguf_experts(file, prefix, c));
   const io::TensorEntry* embedding = file.find("token_embd.weight");
   if (embedding == nullptr || embedding->shape.size() != 2) {
     return base::Error{Code::kCorrupt,
@@ -172,7 +201,7 @@ base::Result<ModelConfig> config_from_gguf(const io::GgufFile& file) {
 }
 
 std::string gguf_tensor_name(const std::string& parameter) {
-  static constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kParts = {{
+  static constexpr std::array<std::pair<std::string_view, std::string_view>, 15> kParts = {{
       {"input_layernorm", "attn_norm"},
       {"self_attn.q_proj", "attn_q"},
       {"self_attn.k_proj", "attn_k"},
@@ -184,6 +213,7 @@ std::string gguf_tensor_name(const std::string& parameter) {
       {"mlp.gate_proj", "ffn_gate"},
       {"mlp.up_proj", "ffn_up"},
       {"mlp.down_proj", "ffn_down"},
+      {"mlp.gate", "ffn_gate_inp"},
       {"model.embed_tokens", "token_embd"},
       {"model.norm", "output_norm"},
       {"lm_head", "output"},

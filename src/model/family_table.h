@@ -14,12 +14,16 @@ struct Family {
   const char* hugging_face;   ///< model_type
   spec::RopeStyle gguf_rope;  ///< files of the llama family are permuted by their converter, others are not
   bool qkv_bias = false, qk_norm = false;
-  bool gpt2 = false;  ///< LayerNorm, GELU, learned positions, biases everywhere; keys and names of its own
+  bool experts = false;  ///< of this family are mixtures of experts, and of others none
+  bool gpt2 = false;     ///< LayerNorm, GELU, learned positions, biases everywhere; keys and names of its own
   // What transformers takes where config.json has no such key.
   std::int64_t kv_heads = 0;     ///< 0: as many as heads
   std::int64_t head_dim = 0;     ///< 0: width / heads
   std::int64_t window = 0;       ///< 0: none
+  bool window_if_told = false;   ///< without the key there is none, with it there is
   bool window_by_layer = false;  ///< use_sliding_window, max_window_layers and layer_types choose its layers
+
+  bool has_window() const { return window > 0 || window_if_told; }
 };
 
 std::span<const Family> families();

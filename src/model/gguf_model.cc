@@ -27,14 +27,16 @@ class GgufModel : public ModelFiles {
  public:
   explicit GgufModel(io::GgufFile file)
       : file_(std::move(file)), format_("GGUF v" + std::to_string(file_.version())) {
-    const auto architecture = file_.get_string("general.architecture", "");
-    gpt2_ = architecture.ok() && *architecture == "gpt2";
+    // What is wrong with these keys `config` says.
+    if (const auto key = file_.get_string("general.architecture", ""); key.ok()) architecture_ = *key;
+    if (const auto key = file_.get_int(architecture_ + ".expert_count", 0); key.ok()) experts_ = *key;
   }
 
   const char* format() const override { return format_.c_str(); }
   base::Result<spec::ModelConfig> config() const override { return config_from_gguf(file_); }
   base::Result<const io::TensorEntry*> get(const std::string& parameter) const override {
-    const TensorPlace place = gpt2_ ? gpt2_gguf_place(parameter) : TensorPlace{gguf_tensor_name(parameter)};
+    const TensorPlace place = gguf_place(architecture_, experts_, parameter);
+    if (const io::TensorEntry* entry = place.alone.empty() ? nullptr : file_.find(place.alone)) return entry;
     if (const io::TensorEntry* entry = file_.find(place.name)) return parts_.get(place, *entry, file_.path());
     return base::Error{base::Code::kNotFound, "has no tensor " + io::quote_text(place.name), file_.path()};
   }
@@ -70,7 +72,8 @@ class GgufModel : public ModelFiles {
  private:
   io::GgufFile file_;
   std::string format_;
-  bool gpt2_ = false;
+  std::string architecture_;
+  std::int64_t experts_ = 0;
   mutable TensorParts parts_;
 };
 

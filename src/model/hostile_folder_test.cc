@@ -100,6 +100,23 @@ TEST_F(HostileFolder, Gpt2sFusedLayersAreChecked) {
   EXPECT_THAT(reshaped("[64,192]", "[12288 ]"), HasSubstr("outputs divide by 3"));
 }
 
+TEST_F(HostileFolder, ExpertsAreChecked) {
+  restore("mixtral");
+  EXPECT_EQ(failure(), "");
+  EXPECT_THAT(config("num_local_experts", Json()), HasSubstr("\"num_local_experts\" is missing"));
+  EXPECT_THAT(config("num_experts_per_tok", Json()), HasSubstr("\"num_experts_per_tok\" is missing"));
+  EXPECT_THAT(config("num_experts_per_tok", 6), HasSubstr("5 experts of 64 with 6 chosen cannot be"));
+  EXPECT_THAT(config("num_local_experts", 6), HasSubstr("block_sparse_moe.gate.weight is [5, 64]"));
+  EXPECT_THAT(config("num_local_experts", 30000), HasSubstr("block_sparse_moe.gate.weight"));
+  EXPECT_THAT(config("num_hidden_layers", 4000), HasSubstr("model.layers.2."));
+  restore("qwen3-moe");
+  EXPECT_EQ(failure(), "");
+  EXPECT_THAT(config("moe_intermediate_size", Json()), HasSubstr("\"moe_intermediate_size\" is missing"));
+  EXPECT_THAT(config("decoder_sparse_step", 2), HasSubstr("\"decoder_sparse_step\" is '2'"));
+  EXPECT_THAT(config("mlp_only_layers", Json::parse("[0]")), HasSubstr("\"mlp_only_layers\" is '[0]'"));
+  EXPECT_THAT(config("use_sliding_window", true), HasSubstr("\"use_sliding_window\" is"));
+}
+
 TEST_F(HostileFolder, MissingKeysAreNamed) {
   for (const char* key : {"model_type", "num_hidden_layers", "hidden_size", "intermediate_size",
                           "num_attention_heads", "vocab_size", "max_position_embeddings"}) {

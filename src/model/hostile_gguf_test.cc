@@ -123,12 +123,57 @@ TEST(HostileGguf, AbsurdSizesAreRefused) {
 TEST(HostileGguf, WhatTheForwardLacksIsRefused) {
   EXPECT_THAT(failure(Draft().set("general.architecture", "mamba")),
               HasSubstr("general.architecture is 'mamba'"));
-  EXPECT_THAT(failure(Draft().set("llama.expert_count", std::uint32_t{8})), HasSubstr("mixture of experts"));
+  EXPECT_THAT(
+      failure(Draft().set("general.architecture", "qwen2").set("qwen2.expert_count", std::uint32_t{4})),
+      HasSubstr("qwen2.expert_count is 4, which no model of the family has"));
   EXPECT_THAT(failure(Draft().set("llama.rope.scaling.type", "yarn")), HasSubstr("rope scaling 'yarn'"));
   EXPECT_THAT(failure(Draft().set("llama.rope.dimension_count", std::uint32_t{2})),
               HasSubstr("rotates 2 of 4"));
   EXPECT_THAT(failure(Draft().set("llama.rope.scaling.factor", -2.0F)),
               HasSubstr("factor (-2) is not positive"));
+}
+
+/// Two of three experts a token; `stacked`: in tensors of all experts, or else one by one.
+Draft with_experts(bool stacked = true) {
+  Draft draft;
+  draft.set("llama.expert_count", std::uint32_t{3}).set("llama.expert_used_count", std::uint32_t{2});
+  draft.drop("blk.0.ffn_gate.weight").drop("blk.0.ffn_up.weight").drop("blk.0.ffn_down.weight");
+  draft.shape("blk.0.ffn_gate_inp.weight", {3, kWidth});
+  const std::vector<std::int64_t> in = {kFfn, kWidth}, out = {kWidth, kFfn};
+  for (const auto& [name, shape] : {std::pair("gate", in), std::pair("up", in), std::pair("down", out)}) {
+    if (stacked) draft.shape(fmt::format("blk.0.ffn_{}_exps.weight", name), {3, shape[0], shape[1]});
+    for (int e = 0; !stacked && e < 3; ++e)
+      draft.shape(fmt::format("blk.0.ffn_{}.{}.weight", name, e), shape);
+  }
+  return draft;
+}
+
+TEST(HostileGguf, ExpertsMustFit) {
+  EXPECT_EQ(failure(with_experts()), "");
+  EXPECT_EQ(failure(with_experts(false)), "");
+  const auto with = [](const char* key, std::int64_t value) {
+    return failure(with_experts().set(key, value));
+  };
+  EXPECT_THAT(with("llama.expert_used_count", 4), HasSubstr("3 experts of 12 with 4 chosen cannot be"));
+  EXPECT_THAT(with("llama.expert_used_count", 0), HasSubstr("0 chosen cannot be"));
+  EXPECT_THAT(with("llama.expert_count", 4), HasSubstr("tensor blk.0.ffn_gate_inp.weight is [3, 8]"));
+  EXPECT_THAT(with("llama.expert_count", 1 << 20), HasSubstr("1048576 experts"));
+  EXPECT_THAT(with("llama.expert_count", -3), HasSubstr("-3 experts"));
+  EXPECT_THAT(failure(with_experts()
+                          .set("llama.block_count", std::uint32_t{4000})
+                          .set("llama.expert_count", std::uint32_t{60000})),
+              HasSubstr("4000 layers of 60000 experts are more than"));
+  EXPECT_THAT(with("llama.expert_feed_forward_length", 13), HasSubstr("is [12, 8], but the configuration"));
+  EXPECT_THAT(failure(with_experts().drop("llama.expert_used_count")),
+              HasSubstr("has no key 'llama.expert_used_count'"));
+  EXPECT_THAT(failure(with_experts().drop("blk.0.ffn_up_exps.weight")),
+              HasSubstr("has no tensor 'blk.0.ffn_up_exps.weight'"));
+  EXPECT_THAT(failure(with_experts(false).drop("blk.0.ffn_up.2.weight")),
+              HasSubstr("has no tensor 'blk.0.ffn_up_exps.weight'"));
+  const std::string stack = "should be one matrix for each of 3 experts";
+  EXPECT_THAT(failure(with_experts().shape("blk.0.ffn_up_exps.weight", {2, kFfn, kWidth})), HasSubstr(stack));
+  EXPECT_THAT(failure(with_experts().shape("blk.0.ffn_up_exps.weight", {3 * kFfn, kWidth})),
+              HasSubstr(stack));
 }
 
 TEST(HostileGguf, TensorsMustFit) {

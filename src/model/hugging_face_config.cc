@@ -82,6 +82,12 @@ base::Status refuse_unknown_features(const Json& json, const std::string& where,
                                           {"mlp_bias", {false}},
                                           {"partial_rotary_factor", {1.0}}}));
   }
+  // Every layer has experts, and a window there is by sliding_window alone.
+  if (family.experts)
+    TW_RETURN_IF_ERROR(refuse_unexpected(json, where,
+                                         {{"decoder_sparse_step", {1}},
+                                          {"mlp_only_layers", {Json::array()}},
+                                          {"use_sliding_window", {false}}}));
   const auto quantized = json.find("quantization_config");
   if (quantized == json.end() || quantized->is_null()) return base::Ok{};
   std::string method = "an unnamed method";
@@ -122,7 +128,7 @@ base::Status read_window(const Json& json, const std::string& where, const Famil
   JsonFields fields(json, where);
   bool used = !family.window_by_layer;
   if (!used) fields.read("use_sliding_window", used);
-  if (!used || family.window == 0) return fields.status();
+  if (!used || !family.has_window()) return fields.status();
   if (!json.contains("sliding_window")) c.sliding_window = family.window;
   fields.read("sliding_window", c.sliding_window);
   TW_RETURN_IF_ERROR(fields.status());
@@ -156,6 +162,22 @@ base::Status read_sizes(const Json& json, const std::string& where, const Family
   fields.read("rms_norm_eps", c.norm_epsilon);
   fields.read("rope_theta", c.rope_theta);
   fields.read("tie_word_embeddings", c.tied_embeddings);
+  return fields.status();
+}
+
+base::Status read_experts(const Json& json, const std::string& where, ModelConfig& c) {
+  JsonFields fields(json, where);
+  spec::Experts& e = c.experts;
+  const bool qwen = c.architecture == "qwen3_moe";
+  fields.read("num_local_experts", e.count, !qwen);
+  fields.read("num_experts", e.count, qwen && !fields.has("num_local_experts"));
+  fields.read("num_experts_per_tok", e.chosen, true);
+  e.width = c.ffn_width;
+  e.normed = !qwen;
+  if (qwen) {
+    fields.read("moe_intermediate_size", e.width, true);
+    fields.read("norm_topk_prob", e.normed);
+  }
   return fields.status();
 }
 
@@ -205,6 +227,7 @@ base::Result<ModelConfig> config_from_hugging_face(const Json& json, const std::
     return validated(std::move(c), where);
   }
   TW_RETURN_IF_ERROR(read_sizes(json, where, *family, c));
+  if (family->experts) TW_RETURN_IF_ERROR(read_experts(json, where, c));
   TW_RETURN_IF_ERROR(read_rope(json, where, c));
   // Before what counts the layers.
   if (auto valid = validated(c, where); !valid.ok()) return valid;

@@ -63,11 +63,10 @@ class HuggingFaceModel : public ModelFiles {
       TW_ASSIGN_OR_RETURN(const io::TensorEntry* tables, tensors_.get(parameter + kTables));
       return palettes_.get(parameter, *codes, *tables, folder_);
     }
-    if (config_.architecture != "gpt2") return tensors_.get(parameter);
-    // Published without a prefix, saved by transformers with it.
+    // GPT-2 is published without a prefix, and saved by transformers with it.
     constexpr const char* kPrefix = "transformer.";
     const bool prefixed = tensors_.find(std::string(kPrefix) + "wte.weight") != nullptr;
-    const TensorPlace place = gpt2_folder_place(parameter, prefixed ? kPrefix : "");
+    const TensorPlace place = folder_place(config_.architecture, parameter, prefixed ? kPrefix : "");
     TW_ASSIGN_OR_RETURN(const io::TensorEntry* whole, tensors_.get(place.name));
     return parts_.get(place, *whole, folder_);
   }

@@ -150,29 +150,36 @@ base::Status LoadedModel::bind_all(const LoadOptions& options) {
   return base::Ok{};
 }
 
+double LoadedModel::share_of(const Param& param) const {
+  const spec::Experts& e = config().experts;
+  return param.routed ? static_cast<double>(e.chosen) / static_cast<double>(e.count) : 1;
+}
+
 std::size_t LoadedModel::weight_bytes_per_token() const {
-  std::size_t bytes = 0;
+  double bytes = 0;
   for (const Param& param : params_.params()) {
-    if (param.multiplied())
-      bytes += base::row_bytes(param.matrix.type(), param.matrix.k()) * param.matrix.n();
+    if (!param.multiplied()) continue;
+    const std::size_t whole = base::row_bytes(param.matrix.type(), param.matrix.k()) * param.matrix.n();
+    bytes += share_of(param) * static_cast<double>(whole);
   }
-  return bytes;
+  return static_cast<std::size_t>(bytes);
 }
 
 std::int64_t LoadedModel::matmul_weights() const {
-  std::int64_t weights = 0;
+  double weights = 0;
   for (const Param& param : params_.params()) {
-    if (param.multiplied()) weights += param.elements();
+    if (param.multiplied()) weights += share_of(param) * static_cast<double>(param.elements());
   }
-  return weights;
+  return static_cast<std::int64_t>(weights);
 }
 
 std::int64_t LoadedModel::layer_weights() const {
-  std::int64_t weights = 0;
+  double weights = 0;
   for (const Param& param : params_.params()) {
-    if (param.use == Use::kMatrix && param.name.starts_with("model.layers.")) weights += param.elements();
+    if (param.use == Use::kMatrix && param.name.starts_with("model.layers."))
+      weights += share_of(param) * static_cast<double>(param.elements());
   }
-  return weights;
+  return static_cast<std::int64_t>(weights);
 }
 
 }  // namespace tw::model

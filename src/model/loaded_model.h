@@ -36,7 +36,8 @@ class LoadedModel {
   const kernels::Table& table() const { return table_; }
   const ParamStore& params() const { return params_; }
 
-  /// Bytes of weights, as in the file, that computing one token needs: every matrix once, no embedding table.
+  /// Bytes of weights, as in the file, that computing one token needs: every matrix once, of the experts
+  /// those that it takes, no embedding table.
   std::size_t weight_bytes_per_token() const;
   /// Weights in the matrices a token is multiplied with; two FLOPs each.
   std::int64_t matmul_weights() const;
@@ -46,6 +47,8 @@ class LoadedModel {
 
  private:
   LoadedModel() = default;
+  /// Which share of the tokens a parameter meets.
+  double share_of(const Param& param) const;
   base::Status bind_all(const LoadOptions& options);
   const kernels::MatmulKernel& kernel_for(const io::TensorEntry& entry) const {
     return *table_.matmul[static_cast<std::size_t>(entry.dtype)];

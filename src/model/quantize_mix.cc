@@ -82,9 +82,20 @@ DType fused_type(const Mix& mix) {
   return name == "q5_k_m" ? k6 : mix.type;
 }
 
+/// Attention's matrices are a small part of a model with eight experts.
+DType of_eight_experts(const std::string& name, const Mix& mix, DType type) {
+  if (name.ends_with("self_attn.v_proj.weight") || name.ends_with("self_attn.k_proj.weight"))
+    return DType::kQ8_0;
+  constexpr std::string_view kMore[] = {"q2_k", "q3_k_s", "q3_k_m", "q4_k_s", "q4_k_m"};
+  const bool more = std::find(std::begin(kMore), std::end(kMore), mix.name) != std::end(kMore);
+  return more && name.ends_with("self_attn.o_proj.weight") ? k5 : type;
+}
+
 DType type_of(const Mix& mix, const io::TensorEntry& tensor, const spec::ModelConfig& c) {
-  // Learned positions are few, and stay exact.
-  if (tensor.shape.size() != 2 || tensor.name == "model.embed_positions.weight") return DType::kF32;
+  // Learned positions and routers are few, and stay exact.
+  if (tensor.shape.size() != 2 || tensor.name == "model.embed_positions.weight" ||
+      tensor.name.ends_with("mlp.gate.weight"))
+    return DType::kF32;
   if (!base::is_quantized(mix.type)) return mix.type;
   const bool head =
       tensor.name == "lm_head.weight" || (c.tied_embeddings && tensor.name == "model.embed_tokens.weight");
@@ -99,10 +110,11 @@ DType type_of(const Mix& mix, const io::TensorEntry& tensor, const spec::ModelCo
         (value || ends("self_attn.q_proj.weight") || ends("self_attn.k_proj.weight")))
       return fitting(fused_type(mix), tensor.shape[1]);
     const Mix::Rule rule = value                             ? mix.value
-                           : ends("mlp.down_proj.weight")    ? mix.down
+                           : ends(".down_proj.weight")       ? mix.down
                            : ends("self_attn.o_proj.weight") ? mix.output
                                                              : Mix::Rule{};
     if (rule != nullptr) type = rule(place);
+    if (c.experts.count == 8) type = of_eight_experts(tensor.name, mix, type);
     // Models of 70B: eight heads share their values, which are small.
     if (value && c.layers == 80 && (type == k3 || type == k4)) type = k5;
   }

@@ -18,6 +18,7 @@ using spec::RopeScalingKind;
 /// The class of transformers.
 std::string class_of(std::string_view family) {
   if (family == "gpt2") return "GPT2LMHeadModel";
+  if (family == "qwen3_moe") return "Qwen3MoeForCausalLM";
   std::string name(family);
   name[0] = static_cast<char>(name[0] - 'a' + 'A');
   return name + "ForCausalLM";
@@ -63,7 +64,7 @@ base::Result<OrderedJson> rope_scaling(const ModelConfig& c) {
 
 void add_window(const Family& family, const ModelConfig& c, OrderedJson& json) {
   const bool windowed = c.sliding_window > 0;
-  if (family.window == 0) return;
+  if (!family.has_window()) return;
   json["sliding_window"] = windowed ? OrderedJson(c.sliding_window) : OrderedJson(nullptr);
   if (!family.window_by_layer) return;
   json["use_sliding_window"] = windowed;
@@ -89,13 +90,16 @@ base::Result<const Family*> family_to_save(const ModelConfig& c) {
     const bool named =
         c.architecture == family.hugging_face || (c.architecture == "llama" && c.sliding_window > 0 &&
                                                   std::string_view(family.hugging_face) == "mistral");
-    const bool windows = c.sliding_window == 0 || family.window > 0;
-    if (named && windows && c.qkv_bias == family.qkv_bias && c.qk_norm == family.qk_norm) return &family;
+    const bool windows = c.sliding_window == 0 || family.has_window();
+    const bool fits = c.qkv_bias == family.qkv_bias && c.qk_norm == family.qk_norm &&
+                      (c.experts.count > 0) == family.experts && c.experts.dense_layers == 0;
+    if (named && windows && fits) return &family;
   }
-  return base::error(
-      Code::kUnsupported,
-      "no file of the family {} has biases ({}), QK-norm ({}) and a window ({}) like this model",
-      io::quote_text(c.architecture), c.qkv_bias, c.qk_norm, c.sliding_window);
+  return base::error(Code::kUnsupported,
+                     "no file of the family {} has biases ({}), QK-norm ({}), a window ({}) and experts ({}) "
+                     "like this model",
+                     io::quote_text(c.architecture), c.qkv_bias, c.qk_norm, c.sliding_window,
+                     c.experts.count);
 }
 
 std::vector<float> llama3_factors(const ModelConfig& c) {
@@ -137,6 +141,21 @@ void add_llama_sizes(const ModelConfig& c, const OrderedJson& scaling, OrderedJs
   json["attention_dropout"] = 0.0;
 }
 
+void add_experts(const ModelConfig& c, OrderedJson& json) {
+  const bool qwen = c.architecture == "qwen3_moe";
+  json[qwen ? "num_experts" : "num_local_experts"] = c.experts.count;
+  json["num_experts_per_tok"] = c.experts.chosen;
+  json["output_router_logits"] = false;
+  if (!qwen) {
+    json["intermediate_size"] = c.experts.width;
+    return;
+  }
+  json["moe_intermediate_size"] = c.experts.width;
+  json["norm_topk_prob"] = c.experts.normed;
+  json["decoder_sparse_step"] = 1;
+  json["mlp_only_layers"] = OrderedJson::array();
+}
+
 }  // namespace
 
 base::Result<OrderedJson> hugging_face_config(const ModelConfig& c, const text::TokenizerSpec& tokenizer,
@@ -150,6 +169,7 @@ base::Result<OrderedJson> hugging_face_config(const ModelConfig& c, const text::
     add_gpt2_sizes(c, json);
   else
     add_llama_sizes(c, scaling, json);
+  if (family->experts) add_experts(c, json);
   json["initializer_range"] = 0.02;
   json["tie_word_embeddings"] = c.tied_embeddings;
   json["bos_token_id"] = or_null(tokenizer.bos);

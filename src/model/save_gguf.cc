@@ -38,6 +38,15 @@ void add_sizes(const ModelConfig& c, const std::string& prefix, GgufWriteMetadat
   out.emplace_back(prefix + "rope.scaling.factor", static_cast<float>(c.rope_scaling.factor));
 }
 
+void add_experts(const ModelConfig& c, const std::string& prefix, GgufWriteMetadata& out) {
+  const spec::Experts& e = c.experts;
+  if (e.count == 0) return;
+  out.emplace_back(prefix + "expert_count", static_cast<std::uint32_t>(e.count));
+  out.emplace_back(prefix + "expert_used_count", static_cast<std::uint32_t>(e.chosen));
+  if (c.architecture == "mixtral" && e.width == c.ffn_width) return;  // its files have no such key
+  out.emplace_back(prefix + "expert_feed_forward_length", static_cast<std::uint32_t>(e.width));
+}
+
 void add_sampling(const GenerationDefaults& d, GgufWriteMetadata& out) {
   const auto put = [&](const char* key, const auto& value) {
     if (value) out.emplace_back(std::string("general.sampling.") + key, *value);
@@ -54,12 +63,17 @@ void add_sampling(const GenerationDefaults& d, GgufWriteMetadata& out) {
 base::Result<GgufWriteMetadata> gguf_metadata(const ModelToSave& model) {
   const ModelConfig& c = model.config;
   TW_ASSIGN_OR_RETURN(const Family* family, family_to_save(c));
+  if (!c.experts.normed)
+    return base::error(base::Code::kUnsupported,
+                       "this model does not norm the weights of a token's experts (norm_topk_prob is false), "
+                       "which readers of GGUF files would do");
   GgufWriteMetadata out = {{"general.architecture", std::string(family->gguf)},
                            {"general.type", std::string("model")}};
   if (!c.name.empty()) out.emplace_back("general.name", c.name);
   if (!c.license.empty()) out.emplace_back("general.license", c.license);
   add_sampling(model.generation.defaults, out);
   add_sizes(c, std::string(family->gguf) + ".", out);
+  add_experts(c, std::string(family->gguf) + ".", out);
   text::TokenizerSpec tokenizer = model.tokenizer;
   tokenizer.end_of_generation = end_tokens_of(model);
   TW_ASSIGN_OR_RETURN(const GgufWriteMetadata text, io::tokenizer_metadata(tokenizer, c.vocab));

@@ -107,16 +107,20 @@ namespace {
 template <typename PlaceOf>
 std::vector<StoredTensor> stored_tensors(const ModelToSave& model, const PlaceOf& place_of) {
   std::vector<StoredTensor> all;
+  std::map<std::string, std::size_t> stored;  // which of them has a name
   for (std::size_t i = 0; i < model.tensors.size(); ++i) {
     const TensorPlace place = place_of(model.tensors[i].name);
     if (place.part == 0) {
+      stored[place.name] = all.size();
       all.push_back({place.name, {i}, place.transposed, model.tensors[i].shape});
+      if (place.stacked) all.back().shape.insert(all.back().shape.begin(), 1);
       continue;
     }
-    const auto whole = std::find_if(all.begin(), all.end(), [&](auto& s) { return s.name == place.name; });
-    TW_CHECK(whole != all.end(), "the parts of a tensor come in their order");
-    whole->parts.push_back(i);
-    whole->shape[0] += model.tensors[i].shape[0];
+    const auto whole = stored.find(place.name);
+    TW_CHECK(whole != stored.end(), "the parts of a tensor come in their order");
+    StoredTensor& tensor = all[whole->second];
+    tensor.parts.push_back(i);
+    tensor.shape[0] += place.stacked ? 1 : model.tensors[i].shape[0];
   }
   for (StoredTensor& tensor : all) {
     if (tensor.transposed) std::swap(tensor.shape[0], tensor.shape[1]);
@@ -128,13 +132,13 @@ std::vector<StoredTensor> stored_tensors(const ModelToSave& model, const PlaceOf
 
 std::vector<StoredTensor> folder_tensors(const ModelToSave& model) {
   return stored_tensors(model, [&](const std::string& name) {
-    return model.config.architecture == "gpt2" ? gpt2_folder_place(name, "transformer.") : TensorPlace{name};
+    return folder_place(model.config.architecture, name, "transformer.");
   });
 }
 
 std::vector<StoredTensor> gguf_tensors(const ModelToSave& model) {
   return stored_tensors(model, [&](const std::string& name) {
-    return model.config.architecture == "gpt2" ? gpt2_gguf_place(name) : TensorPlace{gguf_tensor_name(name)};
+    return gguf_place(model.config.architecture, model.config.experts.count, name);
   });
 }
 

@@ -30,7 +30,8 @@ std::vector<float> llama3_factors(const spec::ModelConfig& config);
 /// All metadata of a GGUF file but general.file_type.
 base::Result<io::GgufWriteMetadata> gguf_metadata(const ModelToSave& model);
 
-/// A tensor as a file has it: one of the model's, or several, output after output, under one name.
+/// A tensor as a file has it: one of the model's, or several, output after output or one behind the other,
+/// under one name.
 struct StoredTensor {
   std::string name;
   std::vector<std::size_t> parts;  ///< numbers of ModelToSave::tensors, all of one width

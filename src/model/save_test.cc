@@ -54,7 +54,9 @@ class Saved : public ::testing::TestWithParam<std::string> {
   void TearDown() override { fs::remove_all(place_); }
 
   std::string at(const char* name) const { return place_ + "/" + name; }
-  bool sentence_piece_gguf() const { return GetParam() == "mistral-Q8_0"; }
+  bool sentence_piece_gguf() const { return GetParam() == "mistral-Q8_0" || GetParam() == "mixtral-Q8_0"; }
+  /// Readers of GGUF files would norm the weights of its experts.
+  bool no_gguf() const { return GetParam() == "qwen3-moe-unnormed"; }
 
   void expect_same_model(const std::string& path) {
     auto files = ModelFiles::open(path);
@@ -100,6 +102,11 @@ class Saved : public ::testing::TestWithParam<std::string> {
 
 TEST_P(Saved, GgufIsTheSameModel) {
   const base::Status status = save_gguf(at("m.gguf"), model_, DType::kF32);
+  if (no_gguf()) {
+    EXPECT_NE(status.error().message.find("norm_topk_prob"), std::string::npos);
+    EXPECT_TRUE(fs::is_empty(place_)) << "nothing is left of what failed";
+    return;
+  }
   ASSERT_TRUE(status.ok()) << status.error().text();
   expect_same_model(at("m.gguf"));
 }
@@ -127,13 +134,15 @@ TEST_P(SavedInShards, IsTheSameModel) {
 }
 
 TEST_P(Saved, SixteenBitsAreTheNearest) {
+  if (no_gguf()) return;
   for (const auto& [type, bits] : {std::pair(DType::kBF16, 8), std::pair(DType::kF16, 11)}) {
     ASSERT_TRUE(save_gguf(at("m.gguf"), model_, type).ok());
     const auto files = ModelFiles::open(at("m.gguf")).value();
     const ModelToSave again = model_to_save(*files).value();
     const Weights saved = weights_of(again), whole = weights_of(model_);
     for (const io::TensorEntry& tensor : again.tensors) {
-      const bool exact = tensor.shape.size() != 2 || tensor.name == "model.embed_positions.weight";
+      const bool exact = tensor.shape.size() != 2 || tensor.name == "model.embed_positions.weight" ||
+                         tensor.name.ends_with("mlp.gate.weight");
       EXPECT_EQ(tensor.dtype, exact ? DType::kF32 : type);
       const std::vector<float>&a = whole.at(tensor.name), &b = saved.at(tensor.name);
       for (std::size_t i = 0; i < a.size(); ++i)

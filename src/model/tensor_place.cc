@@ -1,7 +1,10 @@
 #include "model/tensor_place.h"
 
+#include <charconv>
 #include <cstring>
 #include <optional>
+
+#include "model/families.h"
 
 namespace tw::model {
 namespace {
@@ -54,6 +57,29 @@ const NamePart* find_part(std::string_view middle) {
   return nullptr;
 }
 
+/// "mlp.experts.3.up_proj" is {3, "up_proj"}.
+struct ExpertName {
+  std::int64_t expert;
+  std::string_view matrix;
+};
+std::optional<ExpertName> expert_name(std::string_view middle) {
+  constexpr std::string_view kExperts = "mlp.experts.";
+  if (!middle.starts_with(kExperts)) return std::nullopt;
+  middle.remove_prefix(kExperts.size());
+  ExpertName name{};
+  const auto [end, error] = std::from_chars(middle.data(), middle.data() + middle.size(), name.expert);
+  if (error != std::errc() || end == middle.data() + middle.size() || *end != '.') return std::nullopt;
+  name.matrix = middle.substr(static_cast<std::size_t>(end - middle.data()) + 1);
+  return name;
+}
+
+base::Error no_stack(const TensorPlace& place, const io::TensorEntry& whole, const std::string& where) {
+  return {Code::kCorrupt,
+          fmt::format("tensor {} is {}, but should be one matrix for each of {} experts",
+                      io::quote_text(whole.name), io::shape_text(whole.shape), place.parts),
+          where};
+}
+
 base::Error cannot_divide(const TensorPlace& place, const io::TensorEntry& whole, const std::string& where) {
   return {Code::kCorrupt,
           fmt::format("tensor {} is {} of type {}, but should be {} whose outputs divide by {}",
@@ -87,6 +113,8 @@ void transpose_plain(base::DType type, const std::byte* from, std::int64_t rows,
     transpose<std::uint16_t>(from, rows, stride, first, columns, to);
 }
 
+namespace {
+
 TensorPlace gpt2_folder_place(const std::string& parameter, std::string_view prefix) {
   const SplitName name(parameter);
   const NamePart* part = find_part(name.middle);
@@ -106,9 +134,47 @@ TensorPlace gpt2_gguf_place(const std::string& parameter) {
   return {place.append(part->gguf).append(name.suffix), part->part, part->parts, false};
 }
 
+/// Mixtral's experts have matrices w1, w2 and w3, and its block a name of its own.
+TensorPlace mixtral_folder_place(const std::string& parameter) {
+  const SplitName name(parameter);
+  const std::string prefix = fmt::format("{}{}.block_sparse_moe.", kLayers, name.layer);
+  if (name.middle == "mlp.gate") return {fmt::format("{}gate{}", prefix, name.suffix)};
+  const std::optional<ExpertName> expert = expert_name(name.middle);
+  if (!expert) return {parameter};
+  const char* matrix = expert->matrix == "gate_proj" ? "w1" : expert->matrix == "up_proj" ? "w3" : "w2";
+  return {fmt::format("{}experts.{}.{}{}", prefix, expert->expert, matrix, name.suffix)};
+}
+
+/// "model.layers.3.mlp.experts.5.up_proj.weight" is part 5 of "blk.3.ffn_up_exps.weight"; before that there
+/// were files with "blk.3.ffn_up.5.weight".
+TensorPlace stacked_place(const SplitName& name, const ExpertName& expert, std::int64_t experts) {
+  const std::string prefix =
+      fmt::format("blk.{}.ffn_{}", name.layer, expert.matrix.substr(0, expert.matrix.find('_')));
+  TensorPlace place{fmt::format("{}_exps{}", prefix, name.suffix), expert.expert, experts};
+  place.stacked = true;
+  place.alone = fmt::format("{}.{}{}", prefix, expert.expert, name.suffix);
+  return place;
+}
+
+}  // namespace
+
+TensorPlace folder_place(std::string_view family, const std::string& parameter,
+                         std::string_view gpt2_prefix) {
+  if (family == "gpt2") return gpt2_folder_place(parameter, gpt2_prefix);
+  if (family == "mixtral") return mixtral_folder_place(parameter);
+  return {parameter};
+}
+
+TensorPlace gguf_place(std::string_view family, std::int64_t experts, const std::string& parameter) {
+  if (family == "gpt2") return gpt2_gguf_place(parameter);
+  const SplitName name(parameter);
+  if (const auto expert = expert_name(name.middle)) return stacked_place(name, *expert, experts);
+  return {gguf_tensor_name(parameter)};
+}
+
 base::Result<const io::TensorEntry*> TensorParts::get(const TensorPlace& place, const io::TensorEntry& whole,
                                                       const std::string& where) {
-  if (place.parts == 1 && !place.transposed) return &whole;
+  if (place.parts == 1 && !place.transposed && !place.stacked) return &whole;
   const std::lock_guard lock(mutex_);
   std::unique_ptr<Part>& part = parts_[{place.name, place.part}];
   if (part == nullptr) {
@@ -124,6 +190,13 @@ base::Result<std::unique_ptr<TensorParts::Part>> TensorParts::make(const TensorP
   io::TensorEntry& entry = part->entry;
   entry = whole;
   if (place.parts > 1) entry.name += fmt::format(", part {} of {},", place.part + 1, place.parts);
+  if (place.stacked) {
+    if (whole.shape.size() != 3 || whole.shape[0] != place.parts) return no_stack(place, whole, where);
+    entry.shape.erase(entry.shape.begin());
+    entry.bytes = whole.bytes / static_cast<std::size_t>(place.parts);
+    entry.data = whole.data + entry.bytes * static_cast<std::size_t>(place.part);
+    return part;
+  }
   if (place.transposed) entry.name += " as outputs x inputs";
   const std::size_t axis = place.transposed ? 1 : 0;
   const bool plain = whole.dtype == base::DType::kF32 || whole.dtype == base::DType::kF16 ||

@@ -18,13 +18,15 @@ struct TensorPlace {
   std::string name;
   std::int64_t part = 0, parts = 1;  ///< of the outputs of a linear layer, all of one size
   bool transposed = false;           ///< the file has [in, out]
+  bool stacked = false;              ///< the file has [parts, out, in]: one matrix an expert
+  std::string alone = {};            ///< of `stacked`: its name where each expert has a tensor of its own
 };
 
-/// The folder's place of a parameter of GPT-2, whose layers are "transformers.Conv1D": `prefix` is what its
-/// names begin with.
-TensorPlace gpt2_folder_place(const std::string& parameter, std::string_view prefix);
-/// The same in a GGUF file.
-TensorPlace gpt2_gguf_place(const std::string& parameter);
+/// The place of a parameter in a folder of a family, by Hugging Face's name of that. `gpt2_prefix` is what
+/// names of GPT-2 begin with, whose layers are "transformers.Conv1D".
+TensorPlace folder_place(std::string_view family, const std::string& parameter, std::string_view gpt2_prefix);
+/// The same in a GGUF file, of layers with so many experts.
+TensorPlace gguf_place(std::string_view family, std::int64_t experts, const std::string& parameter);
 
 /// to [columns, rows] = columns [first, first + columns) of from [rows, stride], numbers of `type`, a plain
 /// one.

@@ -89,9 +89,13 @@ Transformer::Layer Transformer::declare_layer(ParamStore& store, std::int64_t in
 
 /// What is added to the residual stream begins smaller, so that the stream does not grow with the layers
 /// (GPT-2).
+double Transformer::adding_spread(const Param& param) const {
+  return param.spread / std::sqrt(2.0 * static_cast<double>(config_.layers));
+}
+
 const Param* Transformer::declare_adding(ParamStore& store, const std::string& name, std::int64_t in) const {
   Param& param = store.declare_linear(name, {config_.width, in}, Shard::kColumns);
-  param.spread /= std::sqrt(2.0 * static_cast<double>(config_.layers));
+  param.spread = adding_spread(param);
   return &param;
 }
 
@@ -137,13 +141,25 @@ void Transformer::declare_latent(ParamStore& store, const std::string& prefix, L
   layer.o = declare_adding(store, prefix + "o_proj.weight", c.heads * l.value_dim);
 }
 
+/// Adapters may not add to experts.
+void Transformer::declare_expert(ParamStore& store, const std::string& prefix, Layer& layer) const {
+  const std::int64_t width = config_.experts.width;
+  const auto declare = [&](const char* name, std::int64_t out, std::int64_t in, Shard shard) -> Param& {
+    Param& param = store.declare(prefix + name, {out, in}, Use::kMatrix, shard);
+    param.routed = true;
+    return param;
+  };
+  layer.gates.push_back(&declare("gate_proj.weight", width, config_.width, Shard::kRows).matrix);
+  layer.ups.push_back(&declare("up_proj.weight", width, config_.width, Shard::kRows).matrix);
+  Param& down = declare("down_proj.weight", config_.width, width, Shard::kColumns);
+  down.spread = adding_spread(down);
+  layer.downs.push_back(&down.matrix);
+}
+
 void Transformer::declare_ffn(ParamStore& store, const std::string& prefix, std::int64_t index,
                               Layer& layer) const {
   const spec::ModelConfig& c = config_;
   const spec::Experts& e = c.experts;
-  const auto matrix = [&](const std::string& name, std::int64_t out, std::int64_t in, Shard shard) {
-    return &store.declare(prefix + name, {out, in}, Use::kMatrix, shard);
-  };
   const auto gated = [&](const std::string& name, std::int64_t width, const Param*& gate, const Param*& up,
                          const Param*& down) {
     gate = &store.declare_linear(prefix + name + "gate_proj.weight", {width, c.width}, Shard::kRows);
@@ -151,9 +167,9 @@ void Transformer::declare_ffn(ParamStore& store, const std::string& prefix, std:
     down = declare_adding(store, prefix + name + "down_proj.weight", width);
   };
   if (e.count > 0 && index >= e.dense_layers) {
-    layer.router = matrix("gate.weight", e.count, c.width, Shard::kNone);
+    layer.router = &store.declare(prefix + "gate.weight", {e.count, c.width}, Use::kMatrix);
     for (std::int64_t i = 0; i < e.count; ++i)
-      gated("experts." + std::to_string(i) + ".", e.width, layer.gate, layer.up, layer.down);
+      declare_expert(store, prefix + "experts." + std::to_string(i) + ".", layer);
     if (e.shared > 0)
       gated("shared_experts.", e.shared * e.width, layer.shared_gate, layer.shared_up, layer.shared_down);
   } else if (c.ffn == spec::FfnKind::kGated) {
@@ -237,7 +253,7 @@ void Transformer::run_layer(ops::Exec& ex, const Layer& layer, ops::Tensor x, op
 void Transformer::run_ffn(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor residual,
                           ops::Tensor out, std::int64_t generated, Runs adapters) const {
   if (layer.router != nullptr) {
-    ops::ExpertWeights w{&layer.router->matrix, &layer.gate->matrix, &layer.up->matrix, &layer.down->matrix};
+    ops::ExpertWeights w{&layer.router->matrix, layer.gates, layer.ups, layer.downs};
     if (layer.shared_gate != nullptr) {
       w.shared_gate = &layer.shared_gate->matrix;
       w.shared_up = &layer.shared_up->matrix;
@@ -246,8 +262,9 @@ void Transformer::run_ffn(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops:
     w.local = config_.experts.count;
     w.experts = w.local * ex.sharding().expert;
     w.chosen = config_.experts.chosen;
+    w.normed = config_.experts.normed;
     w.capacity = config_.experts.capacity;
-    ops::moe_ffn(ex, x, w, residual, out);
+    ops::moe_ffn(ex, x, w, generated, residual, out);
   } else if (layer.gate == nullptr) {
     const ops::GeluWeights weights{&layer.up->matrix, &layer.down->matrix, vector_of(layer.up_bias),
                                    vector_of(layer.down_bias)};

@@ -42,7 +42,9 @@ class Transformer {
     const Param *o_bias = nullptr, *up_bias = nullptr, *down_bias = nullptr;
     const Param *q_down = nullptr, *kv_down = nullptr, *kv_up = nullptr;  ///< latent attention; q is its q_up
     const Param *q_down_norm = nullptr, *kv_down_norm = nullptr;
-    const Param *gate = nullptr, *up = nullptr, *down = nullptr;  ///< of one expert where there is a router
+    const Param *gate = nullptr, *up = nullptr, *down = nullptr;
+    // Instead of the three, each expert's:
+    std::vector<const ops::PackedMatrix*> gates, ups, downs;
     const Param *router = nullptr, *shared_gate = nullptr, *shared_up = nullptr, *shared_down = nullptr;
   };
   using Runs = std::span<const ops::AdapterRun>;
@@ -50,8 +52,10 @@ class Transformer {
   void declare_attention(ParamStore& store, const std::string& prefix, Layer& layer) const;
   void declare_latent(ParamStore& store, const std::string& prefix, Layer& layer) const;
   void declare_ffn(ParamStore& store, const std::string& prefix, std::int64_t index, Layer& layer) const;
+  void declare_expert(ParamStore& store, const std::string& prefix, Layer& layer) const;
   Norm declare_norm(ParamStore& store, const std::string& name) const;
   ops::Tensor norm(ops::Exec& ex, const Norm& norm, ops::Tensor x) const;
+  double adding_spread(const Param& param) const;
   const Param* declare_adding(ParamStore& store, const std::string& name, std::int64_t in) const;
   ops::Qkv queries(ops::Exec& ex, const Layer& layer, ops::Tensor x, const ops::RopeTable& rope,
                    const ops::AttentionPlace& place, Runs adapters) const;

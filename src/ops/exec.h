@@ -153,9 +153,18 @@ class Exec {
   /// work.
   template <typename F>
   void slice(std::int64_t count, std::int64_t grain, F&& f) const {
-    const std::int64_t grains = (count + grain - 1) / grain;
-    const std::int64_t begin = grains * worker_ / workers_ * grain;
-    const std::int64_t end = std::min(grains * (worker_ + 1) / workers_ * grain, count);
+    slice_in_turn(0, 1, count, grain, f);
+  }
+  /// The same for number `piece` of `pieces` that run without a barrier between: grains that do not divide
+  /// evenly fall to other workers from piece to piece, so that all have as many in sum.
+  template <typename F>
+  void slice_in_turn(std::int64_t piece, std::int64_t pieces, std::int64_t count, std::int64_t grain,
+                     F&& f) const {
+    const std::int64_t grains = (count + grain - 1) / grain, workers = workers_;
+    const auto cut = [&](std::int64_t worker) {
+      return (grains * worker * pieces + piece * workers) / (workers * pieces) * grain;
+    };
+    const std::int64_t begin = cut(worker_), end = std::min(cut(worker_ + 1), count);
     if (begin < end) f(begin, end);
   }
 

@@ -14,13 +14,7 @@ struct GatedFfn {
   bool fused;
 
   GatedFfn(const Exec& ex, const PackedMatrix& g, const PackedMatrix& u, const PackedMatrix& d)
-      : gate(g),
-        up(u),
-        down(d),
-        prompt(path_of(ex, g, true)),
-        fused(ex.observer() == nullptr &&  // who wants to see the third one's input in fp32
-              prompt.run_gated != nullptr && g.type() == u.type() && g.n() % prompt.slice_rows == 0 &&
-              path_of(ex, d, true).prepare == prompt.prepare) {}
+      : gate(g), up(u), down(d), prompt(path_of(ex, g, true)), fused(prompts_in_one_piece(ex, g, u, d)) {}
 };
 
 /// gates = silu(gates) * ups for rows [first, last), on the slices that the products had.

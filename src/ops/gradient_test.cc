@@ -123,6 +123,64 @@ GradientCase gelu_ffn_case(bool adapted) {
   return c;
 }
 
+/// What a row gets of its experts: inputs are the residual, x, the router, and each expert's gate, up, down.
+Numbers of_experts(const std::vector<Numbers>& in, std::int64_t width, std::int64_t hidden,
+                   std::int64_t chosen, bool normed) {
+  const auto experts = static_cast<std::int64_t>(in[2].size()) / width;
+  const Numbers logits = times(in[1], in[2], width);
+  Numbers out = in[0];
+  std::vector<Numbers> made;
+  for (std::int64_t e = 0; e < experts; ++e) {
+    const Numbers middle = gated(times(in[1], in[3 + 3 * e], width), times(in[1], in[4 + 3 * e], width));
+    made.push_back(times(middle, in[5 + 3 * e], hidden));
+  }
+  for (std::int64_t t = 0; t < kRows; ++t) {
+    const double* row = &logits[t * experts];
+    std::vector<std::int64_t> order(experts);
+    std::iota(order.begin(), order.end(), 0);
+    std::sort(order.begin(), order.end(), [&](auto a, auto b) { return row[a] > row[b]; });
+    double sum = 0;
+    for (std::int64_t i = 0; i < (normed ? chosen : experts); ++i) sum += std::exp(row[order[i]]);
+    for (std::int64_t i = 0; i < chosen; ++i) {
+      for (std::int64_t c = 0; c < width; ++c)
+        out[t * width + c] += std::exp(row[order[i]]) / sum * made[order[i]][t * width + c];
+    }
+  }
+  return out;
+}
+
+/// Of five experts.
+GradientCase moe_case(std::int64_t chosen, bool normed) {
+  constexpr std::int64_t kWidth = 24, kHidden = 18, kExperts = 5;
+  GradientCase c{
+      fmt::format("moe_ffn_{}_{}", chosen, normed),
+      {{Role::kValue, {kRows, kWidth}}, {Role::kValue, {kRows, kWidth}}, {Role::kMatrix, {kExperts, kWidth}}},
+      [=](auto& in) { return of_experts(in, kWidth, kHidden, chosen, normed); },
+      [=](Exec& ex, auto& in) {
+        // They must live until the tape was walked.
+        thread_local std::vector<const PackedMatrix*> gates, ups, downs;
+        gates.clear(), ups.clear(), downs.clear();
+        for (std::int64_t e = 0; e < kExperts; ++e) {
+          gates.push_back(&in.matrices[3 + 3 * e]);
+          ups.push_back(&in.matrices[4 + 3 * e]);
+          downs.push_back(&in.matrices[5 + 3 * e]);
+        }
+        ExpertWeights w{&in.matrices[2], gates, ups, downs};
+        w.experts = w.local = kExperts;
+        w.chosen = chosen;
+        w.normed = normed;
+        const Tensor out = ex.output({kRows, kWidth});
+        moe_ffn(ex, in.tensors[1], w, 0, in.tensors[0], out);
+        return out;
+      }};
+  for (std::int64_t e = 0; e < kExperts; ++e) {
+    c.inputs.push_back({Role::kMatrix, {kHidden, kWidth}});
+    c.inputs.push_back({Role::kMatrix, {kHidden, kWidth}});
+    c.inputs.push_back({Role::kMatrix, {kWidth, kHidden}});
+  }
+  return c;
+}
+
 std::vector<float> frequencies(std::int64_t d) {
   std::vector<float> result;
   for (std::int64_t i = 0; i < d / 2; ++i)
@@ -308,8 +366,8 @@ std::vector<GradientCase> all_cases() {
   const std::vector<GradientCase> products = {
       linear_case(40, 24), linear_case(13, 7),
       linear_case(1100, 3),  // more rows of the weight than are multiplied at a time
-      residual_case(), ffn_case(), gelu_ffn_case(false), gelu_ffn_case(true),
-      qkv_case("attention_interleaved", {4, 2, 6, 0}, true, false),
+      residual_case(), ffn_case(), moe_case(1, false), moe_case(2, true), moe_case(3, false),
+      gelu_ffn_case(false), gelu_ffn_case(true), qkv_case("attention_interleaved", {4, 2, 6, 0}, true, false),
       qkv_case("attention_halves_norms", {4, 2, 8, 0}, false, true),
       // With norms, or the gradient of the keys' bias were 0: softmax does not see it.
       qkv_case("attention_unturned", {2, 2, 8, 0}, false, true, kRows, false),

@@ -83,6 +83,14 @@ void matmul_slice(Exec& ex, const Prepared& x, const PackedMatrix& weight, float
   multiply(ex, x.prompt, weight, true, out, bias, residual);
 }
 
+bool prompts_in_one_piece(const Exec& ex, const PackedMatrix& gate, const PackedMatrix& up,
+                          const PackedMatrix& down) {
+  const kernels::MatmulPath& prompt = path_of(ex, gate, true);
+  return ex.observer() == nullptr &&  // who wants to see the third one's input in fp32
+         prompt.run_gated != nullptr && gate.type() == up.type() && gate.n() % prompt.slice_rows == 0 &&
+         path_of(ex, down, true).prepare == prompt.prepare;
+}
+
 OpCost linear_cost(const char* name, std::int64_t rows, const PackedMatrix& weight) {
   const auto n = static_cast<double>(weight.n()), k = static_cast<double>(weight.k()),
              t = static_cast<double>(rows);

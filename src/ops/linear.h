@@ -38,6 +38,11 @@ Prepared prepare_again(Exec& ex, Tensor x, const tensor::PackedMatrix& weight, c
 void matmul_slice(Exec& ex, const Prepared& x, const tensor::PackedMatrix& weight, float* out,
                   const float* bias, const float* residual);
 
+/// Whether a prompt's rows go from the gate and up of a gated feed-forward layer to its down in one piece
+/// (MatmulPath::run_gated).
+bool prompts_in_one_piece(const Exec& ex, const tensor::PackedMatrix& gate, const tensor::PackedMatrix& up,
+                          const tensor::PackedMatrix& down);
+
 /// x [T, K] as the product for a weight's gradient takes it, from the arena: xᵀ in the weight's type, or a
 /// right side of TrainMatmul.
 struct TransposedInput {

@@ -82,6 +82,22 @@ struct GeluWeights {
 void gelu_ffn(Exec& ex, Tensor x, const GeluWeights& weights, std::int64_t generated, Tensor residual,
               Tensor out, const Adapters& adapters = {});
 
+/// A mixture of gated experts (arXiv 2101.03961, 2401.06066), of which this rank has `local` of `experts`.
+struct ExpertWeights {
+  const PackedMatrix* router = nullptr;                    ///< [experts, D]
+  std::span<const PackedMatrix* const> gates, ups, downs;  ///< of the local experts: gated_ffn's
+  const PackedMatrix *shared_gate = nullptr, *shared_up = nullptr, *shared_down = nullptr;  ///< null: none
+  std::int64_t experts = 0, local = 0, chosen = 0;
+  bool normed = true;   ///< the weights of a row's experts add up to 1; else they are softmax's over all
+  double capacity = 0;  ///< 0: no token is dropped; else at most capacity * T * chosen / experts a expert
+};
+/// out = residual + sum of weight * (silu(x · Gᵀ) * (x · Uᵀ)) · Dᵀ over the `chosen` experts that the router
+/// finds likeliest for a row (of equals the first ones), added in the order of likelihood. As gated_ffn else,
+/// but that the router is multiplied by the decode kernels in any phase: a choice should not hang on bf16.
+/// Shared experts, a capacity and experts on other ranks can be traced alone.
+void moe_ffn(Exec& ex, Tensor x, const ExpertWeights& weights, std::int64_t generated, Tensor residual,
+             Tensor out);
+
 /// Cosines and sines of a step's rotary angles (arXiv 2104.09864): both [T, d/2].
 struct RopeTable {
   Tensor cos, sin;      ///< no shape: nothing is rotated
@@ -199,7 +215,7 @@ Tensor gather_rows_of_ranks(Exec& ex, Tensor x);
 /// sequence-parallel.
 Tensor sum_over_ranks(Exec& ex, Tensor x);
 
-// Ops that have shapes and costs and cannot run yet: outside a trace they end the program, naming themselves.
+// An op that has shapes and costs and cannot run yet: outside a trace it ends the program, naming itself.
 // spec::ModelConfig::runnable() says so before.
 
 /// Multi-head latent attention (arXiv 2405.04434): the projections of queries, and of keys and values,
@@ -211,15 +227,5 @@ struct LatentWeights {
 /// q [T, H * d].
 Tensor latent_qkv(Exec& ex, Tensor x, const LatentWeights& weights, const AttentionShape& shape,
                   const AttentionPlace& place);
-
-/// A mixture of gated experts (arXiv 2101.03961, 2401.06066). Weights of one expert; this rank has `local` of
-/// `experts`. capacity 0: no token is dropped; else at most capacity * T * chosen / experts a expert.
-struct ExpertWeights {
-  const PackedMatrix *router = nullptr, *gate = nullptr, *up = nullptr, *down = nullptr;
-  const PackedMatrix *shared_gate = nullptr, *shared_up = nullptr, *shared_down = nullptr;  ///< null: none
-  std::int64_t experts = 0, local = 0, chosen = 0;
-  double capacity = 0;
-};
-void moe_ffn(Exec& ex, Tensor x, const ExpertWeights& weights, Tensor residual, Tensor out);
 
 }  // namespace tw::ops

@@ -9,6 +9,8 @@ namespace tw::ops {
 void Tape::clear() {
   values_.clear();
   entries_.clear();
+  balance_.taken.clear();
+  balance_.rows = 0;
 }
 
 Tape::Entry& Tape::add(std::initializer_list<Tensor> outputs, std::initializer_list<Tensor> inputs,

@@ -36,6 +36,17 @@ class Tape {
   void clear();
   std::int32_t leaves() const { return static_cast<std::int32_t>(leaves_.size()); }
 
+  /// What is minimised besides by routers, so that rows are dealt out evenly (arXiv 2101.03961, over all
+  /// layers as transformers has it): weight * experts * sum over experts of (rows that took it / all rows) *
+  /// (mean of its probability).
+  struct Balance {
+    double weight = 0;                ///< stays from step to step
+    std::vector<std::int64_t> taken;  ///< by expert, in all layers so far
+    std::int64_t rows = 0;            ///< of all layers so far
+  };
+  Balance& balance() { return balance_; }
+  const Balance& balance() const { return balance_; }
+
   /// A value was made, with so many bytes. Worker 0 alone.
   void add_value(std::size_t bytes) { values_.push_back({bytes, 0, false}); }
 
@@ -96,6 +107,7 @@ class Tape {
   std::vector<Value> values_;
   std::vector<Entry> entries_;
   std::vector<Hole> holes_;  ///< while planning, by offset
+  Balance balance_;
   std::size_t planned_ = 0;  ///< bytes of all gradients
 };
 
@@ -114,6 +126,7 @@ class Backward {
   bool adds(int i = 0) const { return (entry_.adds >> i & 1) != 0; }
   /// What the tape has for a parameter; null: it is not trained and nothing goes through it.
   const Leaf* leaf(std::int32_t tape_id) const { return tape_id < 0 ? nullptr : &tape_.leaves_[tape_id]; }
+  const Tape::Balance& balance() const { return tape_.balance_; }
   /// Its gradient, or none.
   tensor::Tensor d_leaf(std::int32_t tape_id) const {
     return tape_id < 0 ? tensor::Tensor{} : leaf(tape_id)->gradient;

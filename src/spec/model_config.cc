@@ -7,6 +7,7 @@ namespace tw::spec {
 namespace {
 
 constexpr std::int64_t kMaxQueryWidth = std::int64_t{1} << 22;
+constexpr std::int64_t kMaxExperts = std::int64_t{1} << 16;  ///< of all layers
 
 struct Bound {
   const char* field;
@@ -79,6 +80,10 @@ base::Status ModelConfig::validate() const {
     return base::error(Code::kInvalidArgument, "{} experts of {} with {} chosen cannot be", e.count, e.width,
                        e.chosen);
   }
+  if ((e.count + e.shared) * layers > kMaxExperts) {
+    return base::error(Code::kInvalidArgument, "{} layers of {} experts are more than {} in all", layers,
+                       e.count + e.shared, kMaxExperts);
+  }
   return base::Ok{};
 }
 
@@ -119,8 +124,11 @@ std::int64_t ModelConfig::active_parameter_count() const {
 }
 
 base::Status ModelConfig::runnable() const {
-  const std::pair<bool, const char*> missing[] = {{experts.count > 0, "moe_ffn"},
-                                                  {latent.kv_rank > 0, "latent_qkv"}};
+  const std::pair<bool, const char*> missing[] = {
+      {latent.kv_rank > 0, "latent_qkv"},
+      {experts.shared > 0, "moe_ffn with shared experts"},
+      {experts.capacity > 0, "moe_ffn with a capacity"},
+  };
   for (const auto& [needed, op] : missing) {
     if (needed)
       return base::error(base::Code::kUnsupported,

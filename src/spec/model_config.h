@@ -37,6 +37,7 @@ struct Experts {
   std::int64_t width = 0;              ///< F of one expert
   std::int64_t dense_layers = 0;       ///< the first so many layers have an ordinary feed-forward layer
   double capacity = 0;                 ///< 0: no token is dropped
+  bool normed = true;                  ///< the weights of the chosen add up to 1
 };
 
 /// Multi-head latent attention (DeepSeek V2, arXiv 2405.04434); kv_rank 0: none. head_dim is then a head's
@@ -47,7 +48,7 @@ struct LatentAttention {
 };
 
 struct ModelConfig {
-  std::string architecture;  ///< "llama", "qwen2", "qwen3"
+  std::string architecture;  ///< "llama", "qwen2", "mixtral", ...: by Hugging Face
   std::string name;          ///< for people; may be empty
   std::string license;       ///< SPDX name if the file tells it
 

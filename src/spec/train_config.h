@@ -62,7 +62,8 @@ struct TrainSchedule {
 
 struct TrainOptimizer {
   std::string kind = "adamw";
-  double beta1 = 0.9, beta2 = 0.95, momentum = 0.95, epsilon = 0, decay = -1, clip = 1, spike = 0, z_loss = 0;
+  double beta1 = 0.9, beta2 = 0.95, momentum = 0.95, epsilon = 0, decay = -1, clip = 1, spike = 0, z_loss = 0,
+         balance_loss = 0.01;
 
   template <typename Self, typename Visitor>
   static void visit(Self& c, Visitor&& v) {
@@ -86,6 +87,10 @@ struct TrainOptimizer {
     v("spike", c.spike, "a step whose gradients are so many times longer than usual is skipped; 0: none is",
       TrainRule{0, 1e9});
     v("z-loss", c.z_loss, "weight of the squared logarithm of the softmax's sum", TrainRule{0, 1});
+    v("balance-loss", c.balance_loss,
+      "of a mixture of experts: weight of what deals tokens out evenly among them (router_aux_loss_coef of "
+      "transformers)",
+      TrainRule{0, 100});
   }
 };
 
@@ -194,6 +199,7 @@ struct TrainStage {
 struct TrainModel {
   std::string name, family = "llama";
   std::int64_t layers = 0, width = 0, heads = 0, kv_heads = 0, ffn_width = 0, context = 0, mup_base = 0;
+  std::int64_t experts = 0, experts_per_token = 0;
   bool tied = true;
   double rope_theta = 10000;
 
@@ -202,19 +208,24 @@ struct TrainModel {
     v("name", c.name, "what it is called (default: the name of the output folder)", kAnyText);
     v("family", c.family,
       "llama: rotary positions, RMSNorm, a gated feed-forward layer; gpt2: learned positions, LayerNorm, "
-      "GELU, "
-      "biases",
-      one_of("llama gpt2"));
+      "GELU, biases; mixtral and qwen3_moe: llama's with experts for feed-forward layers, and the second "
+      "norms "
+      "each head's query and key",
+      one_of("llama gpt2 mixtral qwen3_moe"));
     v("layers", c.layers, "decoder layers (default: layers and width by the machine, the time and the data)",
       TrainRule{0, 1000});
     v("width", c.width, "of the residual stream", TrainRule{0, 65536});
     v("heads", c.heads, "query heads (default: width / 64, or width / 32 below width 512)",
       TrainRule{0, 1024});
     v("kv-heads", c.kv_heads, "key and value heads (default: as many as heads)", TrainRule{0, 1024});
-    v("ffn-width", c.ffn_width, "of the feed-forward layer (default: 8/3 of the width, or 4 for gpt2)",
+    v("ffn-width", c.ffn_width,
+      "of the feed-forward layer, or of each expert (default: 8/3 of the width, or 4 for gpt2)",
       TrainRule{0, 1 << 20});
     v("context", c.context, "longest sequence (default: the longest of the stages, or 256)",
       TrainRule{0, kMaxTrainRows});
+    v("experts", c.experts, "of each layer, in families that have them (default: 8)", TrainRule{0, 4096});
+    v("experts-per-token", c.experts_per_token, "how many of them a token takes (default: 2)",
+      TrainRule{0, 4096});
     v("tied", c.tied, "the output head is the embedding table", kAnyText);
     v("rope-theta", c.rope_theta, "base of the rotary positions", TrainRule{1, 1e12});
     v("mup-base", c.mup_base,

@@ -115,6 +115,11 @@ TEST(TrainRecipe, ChecksFieldsAgainstEachOther) {
   EXPECT_EQ(
       stage(R"(, "teacher": {"top": 5, "path": "t"}}, {"data": [{"path": "a"}], "teacher": {"top": 5})"), "")
       << "a flag is given to every stage";
+  const auto model = [](const std::string& keys) {
+    return complaint("{\"model\": {" + keys + "}, \"stages\": [{\"data\": [{\"path\": \"a\"}]}]}");
+  };
+  EXPECT_THAT(model(R"("experts": 8)"), HasSubstr("want a family that has experts"));
+  EXPECT_THAT(model(R"("family": "qwen3_moe")"), HasSubstr("a mixture of experts is not sized by itself"));
   EXPECT_THAT(
       complaint("{\"tokenizer\": {\"kind\": \"file\"}, \"stages\": [{\"data\": [{\"path\": \"a\"}]}]}"),
       HasSubstr("tokenizer.path"));

@@ -21,8 +21,9 @@ using base::Status;
 constexpr std::int64_t kBatch = 8192, kContext = 256;
 constexpr double kMinutes = 10, kWantedSteps = 2000;
 
-/// "all", or names between commas.
-std::vector<std::string> targets_of(const std::string& text) {
+/// "all", or names between commas. Nothing is learnt beside experts.
+std::vector<std::string> targets_of(const std::string& text, const spec::ModelConfig& base) {
+  if (text == "all" && base.experts.count > 0) return {"q_proj", "k_proj", "v_proj", "o_proj"};
   if (text == "all") return {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"};
   std::vector<std::string> names;
   for (std::size_t at = 0; at <= text.size();) {
@@ -179,6 +180,8 @@ class Preparation {
     c.model.heads = run_.model.heads;
     c.model.kv_heads = run_.model.kv_heads;
     c.model.ffn_width = run_.model.ffn_width;
+    c.model.experts = run_.model.experts.count;
+    c.model.experts_per_token = run_.model.experts.chosen;
     return Ok{};
   }
 
@@ -293,9 +296,10 @@ class Preparation {
                    run_.config.model.context);
     if (run_.teachers[i] != nullptr)
       TW_RETURN_IF_ERROR(check_teacher_sizes(*run_.teachers[i], s, i, run_.model));
-    if (s.pruning.ffn_width > 0 && run_.model.ffn != spec::FfnKind::kGated)
+    if (s.pruning.ffn_width > 0 && (run_.model.ffn != spec::FfnKind::kGated || run_.model.experts.count > 0))
       return error(Code::kUnsupported,
-                   "stage {} prunes, which gated feed-forward layers can be, and no others", i + 1);
+                   "stage {} prunes, which gated feed-forward layers can be, and no others or experts",
+                   i + 1);
     if (s.pruning.ffn_width > 0 && s.pruning.ffn_width >= run_.model_of(i).ffn_width)
       return error(Code::kInvalidArgument,
                    "stage {} prunes the feed-forward layers to a width of {}, but they have {}", i + 1,
@@ -386,14 +390,16 @@ class Preparation {
       const auto memory = trace_step(run_.model, options, team_.size());
       return memory.ok() && memory->all() <= free;
     };
-    if (!options.recompute) {
+    const bool experts = run_.model.experts.count > 0;
+    if (!options.recompute && !experts) {
       options.recompute = true;
       if (fits()) return "with recompute \"block\" it would fit, a third slower";
     }
-    const std::string how = " and recompute \"block\"";
+    const std::string how = experts ? "" : " and recompute \"block\"";
     for (options.rows /= 2; options.rows >= sequence; options.rows /= 2) {
       if (fits()) return fmt::format("a micro-batch of {} tokens{} would fit", options.rows, how);
     }
+    if (experts) return "make the model smaller";
     options.rows = sequence;
     SizeGoal goal{.memory = free,
                   .vocab = run_.model.vocab,
@@ -438,6 +444,7 @@ TrainerOptions PreparedRun::trainer_options(std::size_t stage) const {
   options.clip = s.optimizer.clip;
   options.spike = s.optimizer.spike;
   options.objective.z_loss = static_cast<float>(s.optimizer.z_loss);
+  options.objective.balance = s.optimizer.balance_loss;
   if (teachers[stage] != nullptr)
     options.objective.distillation = {teachers[stage], s.teacher.top, s.teacher.weight,
                                       s.teacher.temperature};
@@ -455,7 +462,7 @@ base::Result<std::unique_ptr<Trainer>> PreparedRun::make_trainer(std::size_t sta
   adapter.base_model = config.stages[0].start;
   adapter.rank = config.adapter.rank;
   adapter.alpha = config.adapter.alpha;
-  adapter.targets = targets_of(config.adapter.targets);
+  adapter.targets = targets_of(config.adapter.targets, base->config());
   return Trainer::make_adapter(base, adapter, options, team);
 }
 

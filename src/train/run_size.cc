@@ -92,6 +92,11 @@ base::Result<spec::ModelConfig> config_of(const spec::TrainModel& m, std::int64_
   // Two matrices of 4 times the width, or three of 8/3 of it: as many numbers.
   const double wider = c.ffn == spec::FfnKind::kGelu ? 4.0 : 8.0 / 3;
   c.ffn_width = m.ffn_width > 0 ? m.ffn_width : rounded(wider * static_cast<double>(m.width), 32);
+  if (m.family == "mixtral" || m.family == "qwen3_moe") {
+    c.experts.count = m.experts > 0 ? m.experts : 8;
+    c.experts.chosen = m.experts_per_token > 0 ? m.experts_per_token : 2;
+    c.experts.width = c.ffn_width;
+  }
   c.vocab = vocab;
   c.context = context;
   c.rope_theta = m.rope_theta;

@@ -35,6 +35,11 @@ inline spec::ModelConfig config_of(const base::Json& all, const base::Json& mode
   c.qkv_bias = c.architecture == "qwen2";
   c.qk_norm = c.architecture == "qwen3";
   c.tied_embeddings = model["tied"].get<bool>();
+  if (model.contains("experts")) {
+    c.experts.count = model["experts"].get<std::int64_t>();
+    c.experts.chosen = model["chosen"].get<std::int64_t>();
+    c.experts.width = c.ffn_width;
+  }
   if (c.architecture != "gpt2") return c;
   c.kv_heads = c.heads;
   c.norm = spec::NormKind::kLayer;
@@ -89,7 +94,8 @@ inline std::vector<std::vector<float>> stored(const base::Json& model, const mod
 }
 
 inline std::unique_ptr<Trainer> trainer_of(const base::Json& all, const base::Json& model,
-                                           const TrainerOptions& options, base::Team& team) {
+                                           TrainerOptions options, base::Team& team) {
+  if (model.contains("balance")) options.objective.balance = model["balance"].get<double>();
   auto trainer = Trainer::make(config_of(all, model), options, team);
   TW_CHECK(trainer.ok(), "the test model can be trained");
   model::Trainable& params = (*trainer)->params();

@@ -30,6 +30,7 @@ double mup_factor(const TrainerOptions& options, std::int64_t width) {
 
 base::Result<std::unique_ptr<Trainer>> Trainer::make(const spec::ModelConfig& config,
                                                      const TrainerOptions& options, base::Team& team) {
+  TW_RETURN_IF_ERROR(config.runnable());
   std::unique_ptr<Trainer> trainer(new Trainer(options, team));
   TW_ASSIGN_OR_RETURN(trainer->table_, table_for(options));
   trainer->transformer_ = std::make_shared<const model::Transformer>(config, trainer->store_);
@@ -61,6 +62,10 @@ base::Result<std::unique_ptr<Trainer>> Trainer::make_adapter(
 
 /// Memory and first weights of what is learnt.
 base::Status Trainer::prepare(model::ParamStore& learnt) {
+  if (options_.recompute && transformer_->config().experts.count > 0)
+    return base::error(base::Code::kUnsupported,
+                       "a mixture of experts cannot recompute its blocks: the load-balancing loss counts what "
+                       "all layers took; set recompute to \"none\"");
   TW_ASSIGN_OR_RETURN(params_, model::Trainable::make(learnt, table_, options_.type));
   if (options_.pruning.width > 0) mask_ = std::make_unique<WidthMask>(*params_, options_.pruning);
   OptimizerOptions moving = options_.optimizer;
@@ -153,6 +158,8 @@ base::Result<Measures> Trainer::mean_of(std::span<const TrainBatch> batches, boo
   for (const TrainBatch& batch : batches) {
     TW_RETURN_IF_ERROR(pass_->load(batch, linears()));
     TW_RETURN_IF_ERROR(objective_->load(batch, total_weight, learn));
+    TW_ASSIGN_OR_RETURN(const double weight, objective_->weight(batch));
+    tape_->balance().weight = options_.objective.balance * weight / total_weight;
     run_batch(learn, sums);
   }
   return sums.over(total_weight);
@@ -218,7 +225,9 @@ double Trainer::flops(std::span<const TrainBatch> batches) const {
   const spec::ModelConfig& c = transformer_->config();
   double weights = 0, sum = 0;
   for (const model::Param& param : params_->store().params()) {
-    if (param.use != model::Use::kTable) weights += static_cast<double>(param.elements());
+    const double met =
+        param.routed ? static_cast<double>(c.experts.chosen) / static_cast<double>(c.experts.count) : 1;
+    if (param.use != model::Use::kTable) weights += met * static_cast<double>(param.elements());
   }
   if (base_ != nullptr) weights += 2.0 / 3 * static_cast<double>(base_->matmul_weights());
   for (const TrainBatch& batch : batches) {

@@ -66,9 +66,11 @@ TEST(Trainer, InBf16StaysNear) {
   }
 }
 
-std::vector<float> weights_after(int workers, const base::Json& all, bool apart) {
+constexpr std::size_t kExperts = 4;  ///< the model that has some
+
+std::vector<float> weights_after(int workers, const base::Json& all, bool apart, std::size_t model = 2) {
   base::Team team(workers);
-  const auto trainer = trainer_of(all, all["models"][2], options_of(all), team);
+  const auto trainer = trainer_of(all, all["models"][model], options_of(all), team);
   for (int step = 0; step < 5; ++step) EXPECT_TRUE(trainer->step(batches_of(all, step, apart), 1e-3).ok());
   return {trainer->params().masters().begin(), trainer->params().masters().end()};
 }
@@ -77,6 +79,7 @@ TEST(Trainer, HasTheSameBitsForAnyNumberOfWorkers) {
   const base::Json all = golden();
   const std::vector<float> alone = weights_after(1, all, true);
   for (const int workers : {2, 3}) EXPECT_EQ(weights_after(workers, all, true), alone) << workers;
+  EXPECT_EQ(weights_after(3, all, true, kExperts), weights_after(1, all, true, kExperts));
 }
 
 TEST(Trainer, AccumulatesBatchesToOneStep) {
@@ -88,6 +91,7 @@ TEST(Trainer, RecomputingChangesNoBit) {
   const base::Json all = golden();
   base::Team team(2);
   for (const base::Json& model : all["models"]) {
+    if (model.contains("experts")) continue;
     for (const base::DType type : {base::DType::kF32, base::DType::kBF16}) {
       TrainerOptions options = options_of(all);
       options.type = type;
@@ -154,30 +158,45 @@ TEST(Trainer, SkipsStepsThatAreNotFinite) {
 }
 
 /// Memory was sized for one document of 300 tokens: every other packing must fit.
+void run_any_packing(const base::Json& all, const base::Json& model, base::DType type, base::Team& team) {
+  spec::ModelConfig config = config_of(all, model);
+  config.vocab = 700;
+  TrainerOptions options = options_of(all);
+  options.rows = 300;
+  options.type = type;
+  const auto trainer = Trainer::make(config, options, team).value();
+  for (const std::vector<int>& lengths : std::vector<std::vector<int>>{
+           {300}, {1}, {17}, {1, 299}, {129, 1, 1, 33}, {64, 64, 65}, std::vector<int>(300, 1)}) {
+    TrainBatch batch;
+    for (const int length : lengths) {
+      std::vector<std::int32_t> ids;
+      for (int t = 0; t <= length; ++t) ids.push_back(t * 13 % 700);
+      batch.add_document(ids);
+    }
+    const auto report = trainer->step(std::span(&batch, 1), 1e-3);
+    ASSERT_TRUE(report.ok()) << report.error().text();
+    EXPECT_NEAR(report->loss, std::log(700), 0.7);
+    EXPECT_FALSE(report->skipped);
+  }
+}
+
 TEST(Trainer, RunsAnyPackingInTheMemoryOfTheWorst) {
   const base::Json all = golden();
   base::Team team(2);
-  spec::ModelConfig config = config_of(all, all["models"][2]);
-  config.vocab = 700;
   for (const base::DType type : {base::DType::kF32, base::DType::kBF16}) {
-    TrainerOptions options = options_of(all);
-    options.rows = 300;
-    options.type = type;
-    const auto trainer = Trainer::make(config, options, team).value();
-    for (const std::vector<int>& lengths : std::vector<std::vector<int>>{
-             {300}, {1}, {17}, {1, 299}, {129, 1, 1, 33}, {64, 64, 65}, std::vector<int>(300, 1)}) {
-      TrainBatch batch;
-      for (const int length : lengths) {
-        std::vector<std::int32_t> ids;
-        for (int t = 0; t <= length; ++t) ids.push_back(t * 13 % 700);
-        batch.add_document(ids);
-      }
-      const auto report = trainer->step(std::span(&batch, 1), 1e-3);
-      ASSERT_TRUE(report.ok()) << report.error().text();
-      EXPECT_NEAR(report->loss, std::log(700), 0.7);
-      EXPECT_FALSE(report->skipped);
-    }
+    for (const std::size_t model : {std::size_t{2}, kExperts})
+      run_any_packing(all, all["models"][model], type, team);
   }
+}
+
+TEST(Trainer, DoesNotRecomputeExperts) {
+  const base::Json all = golden();
+  base::Team team(1);
+  TrainerOptions options = options_of(all);
+  options.recompute = true;
+  const auto refused = Trainer::make(config_of(all, all["models"][kExperts]), options, team);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.error().text(), testing::HasSubstr("set recompute to \"none\""));
 }
 
 TEST(Trainer, RefusesBatchesThatDoNotFit) {

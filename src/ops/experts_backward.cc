@@ -1,0 +1,173 @@
+// The gradients of a mixture of experts. Which experts are chosen has none; how much a chosen one counts has.
+// One expert after the other, as a training step has many rows for each.
+#include <cmath>
+#include <cstring>
+
+#include "ops/experts.h"
+#include "ops/linear.h"
+
+namespace tw::ops {
+namespace {
+
+Tensor rows_of(Tensor all, const ExpertRows& e) {
+  const std::int64_t width = all.row_stride();
+  return {DType::kF32, {e.rows, width}, all.data == nullptr ? nullptr : all.f32() + e.begin * width};
+}
+
+/// Rows of x, so that an expert's lie together. Ends with a barrier.
+Tensor gathered(Exec& ex, const SavedExperts& s, const ExpertRows& e) {
+  const std::int64_t width = s.x.row_stride();
+  const Tensor rows = ex.temporary({e.rows, width});
+  if (ex.tracing()) return rows;
+  ex.slice(e.rows, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const float* from = s.x.f32() + s.routing.row[e.begin + i] * width;
+      std::memcpy(rows.f32() + i * width, from, width * sizeof(float));
+    }
+  });
+  ex.barrier();
+  return rows;
+}
+
+/// Softmax over all experts of a row: sum(exp(logit - largest)), of which each is a part.
+struct Softmax {
+  const float* logits;
+  double largest, sum = 0;
+
+  Softmax(const SavedExperts& s, std::int64_t t)
+      : logits(s.logits.f32() + t * s.routing.experts),
+        largest(static_cast<double>(logits[s.routing.expert[t * s.routing.chosen]])) {
+    for (std::int64_t e = 0; e < s.routing.experts; ++e) sum += std::exp(double{logits[e]} - largest);
+  }
+  double of(std::int64_t e) const { return std::exp(double{logits[e]} - largest) / sum; }
+};
+
+/// d_logits of row t by the weights of its experts, whose gradients are [chosen].
+void softmax_gradient(const SavedExperts& s, std::int64_t t, const double* d_weights, float* d_logits) {
+  const Routing& r = s.routing;
+  const std::int64_t first = t * r.chosen;
+  double mean = 0;
+  for (std::int64_t i = 0; i < r.chosen; ++i) mean += double{r.weight[first + i]} * d_weights[i];
+  std::fill(d_logits, d_logits + r.experts, 0.0F);
+  if (!s.weights.normed) {  // all logits are in the sum that each weight is divided by
+    const Softmax softmax(s, t);
+    for (std::int64_t e = 0; e < r.experts; ++e) d_logits[e] = static_cast<float>(-softmax.of(e) * mean);
+  }
+  for (std::int64_t i = 0; i < r.chosen; ++i) {
+    const double own = s.weights.normed ? d_weights[i] - mean : d_weights[i];
+    d_logits[r.expert[first + i]] += static_cast<float>(double{r.weight[first + i]} * own);
+  }
+}
+
+/// What Tape::Balance adds to d_logits of row t.
+void balance_gradient(const SavedExperts& s, const Tape::Balance& balance, std::int64_t t, float* d_logits) {
+  if (balance.weight == 0) return;
+  const Softmax softmax(s, t);
+  const std::int64_t experts = s.routing.experts;
+  const auto rows = static_cast<double>(balance.rows);
+  const auto by_probability = [&](std::int64_t e) {
+    return balance.weight * static_cast<double>(experts) *
+           static_cast<double>(balance.taken[static_cast<std::size_t>(e)]) / rows / rows;
+  };
+  double mean = 0;
+  for (std::int64_t e = 0; e < experts; ++e) mean += softmax.of(e) * by_probability(e);
+  for (std::int64_t e = 0; e < experts; ++e)
+    d_logits[e] += static_cast<float>(softmax.of(e) * (by_probability(e) - mean));
+}
+
+/// The router's gradient [T, experts]; what the experts made becomes the gradient by it. Ends with a barrier.
+Tensor weigh_gradient(const Backward& b, const SavedExperts& s, Tensor d_out) {
+  Exec& ex = b.ex;
+  const Routing& r = s.routing;
+  const std::int64_t width = d_out.row_stride();
+  const Tensor d_logits = ex.temporary(s.logits.shape);
+  auto* d_weights = static_cast<double*>(ex.scratch(r.chosen * sizeof(double)));
+  if (ex.tracing()) return d_logits;
+  ex.slice(r.rows, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      const float* d_row = d_out.f32() + t * width;
+      for (std::int64_t i = 0; i < r.chosen; ++i) {
+        float* made = s.made.f32() + r.slot[t * r.chosen + i] * width;
+        double sum = 0;
+        for (std::int64_t c = 0; c < width; ++c) {
+          sum += static_cast<double>(d_row[c]) * static_cast<double>(made[c]);
+          made[c] = r.weight[t * r.chosen + i] * d_row[c];
+        }
+        d_weights[i] = sum;
+      }
+      softmax_gradient(s, t, d_weights, d_logits.f32() + t * r.experts);
+      balance_gradient(s, b.balance(), t, d_logits.f32() + t * r.experts);
+    }
+  });
+  ex.barrier();
+  return d_logits;
+}
+
+/// The gradients of one expert; those by its rows take the place of those by what it made.
+void expert_gradients(const Backward& b, const SavedExperts& s, const ExpertRows& e) {
+  Exec& ex = b.ex;
+  const tensor::Arena::Scope scope(ex.arena());
+  const auto number = static_cast<std::size_t>(e.expert);
+  const PackedMatrix &gate = *s.weights.gates[number], &up = *s.weights.ups[number],
+                     &down = *s.weights.downs[number];
+  const Tensor d_rows = rows_of(s.made, e), gates = rows_of(s.gates, e), ups = rows_of(s.ups, e),
+               hidden = ex.temporary(gates.shape);
+  input_gradient(b, d_rows, down, hidden, false);
+  if (!ex.tracing()) {
+    ex.slice(hidden.shape.elements(), 64, [&](std::int64_t begin, std::int64_t end) {
+      ex.table().train.silu_mul_backward({gates.f32(), ups.f32(), hidden.f32(), begin, end});
+    });
+    ex.barrier();
+  }
+  {
+    const tensor::Arena::Scope learnt(ex.arena());
+    add_weight_gradient(b, d_rows, transpose_learnt(b, hidden, {&down}), down);
+  }
+  const TransposedInput x = transpose_learnt(b, gathered(ex, s, e), {&gate, &up});
+  add_weight_gradient(b, gates, x, gate);
+  add_weight_gradient(b, ups, x, up);
+  if (!b.wants(1)) return;
+  input_gradient(b, gates, gate, d_rows, false);
+  input_gradient(b, ups, up, d_rows, true);
+}
+
+/// Each row's sum of its experts' gradients. Ends with a barrier.
+void add_up(const Backward& b, const SavedExperts& s) {
+  Exec& ex = b.ex;
+  if (ex.tracing()) return;
+  const Routing& r = s.routing;
+  const std::int64_t width = s.x.row_stride();
+  ex.slice(r.rows, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      float* sum = b.d_in(1).f32() + t * width;
+      if (!b.adds(1)) std::fill(sum, sum + width, 0.0F);
+      for (std::int64_t at = t * r.chosen; at < (t + 1) * r.chosen; ++at)
+        ex.table().train.add({s.made.f32() + r.slot[at] * width, sum, 0, width});
+    }
+  });
+  ex.barrier();
+}
+
+}  // namespace
+
+void experts_backward(const Backward& b, const SavedExperts& s) {
+  Exec& ex = b.ex;
+  const PackedMatrix& router = *s.weights.router;
+  const Tensor d_out{DType::kF32, s.x.shape, b.d_out().data};
+  const Tensor d_logits = weigh_gradient(b, s, d_out);
+  if (ex.tracing()) {  // the worst: all rows take one
+    for (std::int64_t e = 0; e < s.routing.experts; ++e)
+      expert_gradients(b, s, {e, true, 0, s.routing.rows, 0});
+  } else {
+    s.routing.each([&](const ExpertRows& e) { expert_gradients(b, s, e); });
+  }
+  const tensor::Arena::Scope scope(ex.arena());
+  add_weight_gradient(b, d_logits, transpose_learnt(b, s.x, {&router}), router);
+  if (b.wants(1)) {
+    add_up(b, s);
+    input_gradient(b, d_logits, router, b.d_in(1), true);
+  }
+  pass_gradient(b);
+}
+
+}  // namespace tw::ops
