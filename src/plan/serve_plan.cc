@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "plan/memory.h"
 #include "plan/serve_division.h"
@@ -127,8 +128,10 @@ void simulate(const ServeSetting& s, Tried& t) {
 /// The best that meets the targets, simulated; when none does, the one that comes nearest.
 Tried choose(const ServeSetting& s, std::vector<Tried> all) {
   for (Tried& t : all) t.closed = t.missed(s);
-  std::stable_sort(all.begin(), all.end(), [&](const Tried& a, const Tried& b) {
-    return a.closed != b.closed ? a.closed < b.closed : better(s, a.option, b.option);
+  std::sort(all.begin(), all.end(), [&](const Tried& a, const Tried& b) {
+    if (a.closed != b.closed) return a.closed < b.closed;
+    if (better(s, a.option, b.option) || better(s, b.option, a.option)) return better(s, a.option, b.option);
+    return std::tie(a.option.split, a.option.batch) < std::tie(b.option.split, b.option.batch);
   });
   constexpr int kMostSimulated = 16;
   int simulated = 0;
