@@ -75,21 +75,25 @@ void HtmlPage::scatter(const std::string& x_title, const std::string& y_title,
                        const std::vector<ScatterPoint>& points, const ValueText& x_text,
                        const ValueText& y_text) {
   if (points.empty()) return;
-  constexpr double kWidth = 420, kHeight = 280, kLeft = 62, kRight = 14, kTop = 22, kBottom = 40;
+  constexpr double kWidth = 420, kHeight = 280, kRight = 14, kTop = 22, kBottom = 40;
   Axis across, along;
   for (const ScatterPoint& p : points) across.take(p.x), along.take(p.y);
   across.close(), along.close();
-  const auto x = [&](double v) { return kLeft + across.at(v) * (kWidth - kLeft - kRight); };
+  // A character of the page's 11 pixels is at most 7 wide on average.
+  std::size_t longest = 0;
+  for (const double tick : along.marks()) longest = std::max(longest, y_text(tick).size());
+  const double left = std::min(10 + 7 * static_cast<double>(longest), kWidth / 2);
+  const auto x = [&](double v) { return left + across.at(v) * (kWidth - left - kRight); };
   const auto y = [&](double v) { return kHeight - kBottom - along.at(v) * (kHeight - kTop - kBottom); };
   body_ += fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">", kWidth, kHeight,
                        html_escape(y_title + " against " + x_title));
-  body_ += fmt::format("<path class=\"axis\" d=\"M{0} {1}V{2}H{3}\"/>", kLeft, kTop, kHeight - kBottom,
+  body_ += fmt::format("<path class=\"axis\" d=\"M{0} {1}V{2}H{3}\"/>", left, kTop, kHeight - kBottom,
                        kWidth - kRight);
   for (const double tick : across.marks())
     body_ += fmt::format("<text x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">{}</text>", x(tick),
                          kHeight - kBottom + 14, html_escape(x_text(tick)));
   for (const double tick : along.marks())
-    body_ += fmt::format("<text x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>", kLeft - 5, y(tick) + 4,
+    body_ += fmt::format("<text x=\"{}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>", left - 5, y(tick) + 4,
                          html_escape(y_text(tick)));
   body_ +=
       fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text><text x=\"4\" y=\"12\">{}</text>",

@@ -60,6 +60,32 @@ TEST(HtmlPage, RangesStandBesideTheMiddle) {
   EXPECT_NE(text.find("left:37.500%;width:12.500%"), std::string::npos);
 }
 
+TEST(HtmlPage, BytesThatAreNoTextBecomeOne) {
+  HtmlPage page("model-\xff\xc3.gguf");
+  const std::string text = page.text();
+  EXPECT_NE(text.find("model-\xEF\xBF\xBD\xEF\xBF\xBD.gguf"), std::string::npos);
+  EXPECT_EQ(text.find('\xff'), std::string::npos);
+}
+
+TEST(HtmlPage, AxesLeaveRoomForTheirLabels) {
+  for (const char* unit : {"s", "million dollars"}) {
+    HtmlPage page("t");
+    const auto wide = [&](double v) { return fmt::format("{:.2f} {}", v, unit); };
+    page.scatter("x", "y", {{1, 2, "a", false}, {2, 3, "b", false}}, plain, wide);
+    const std::string text = page.text();
+    int labels = 0;
+    for (std::size_t at = 0; (at = text.find("text-anchor=\"end\">", at)) != std::string::npos; ++at) {
+      const std::size_t begin = at + 18, end = text.find('<', begin), x = text.rfind("x=\"", at);
+      const std::string label = text.substr(begin + 1, end - begin - 1);
+      if (!label.ends_with(unit)) continue;
+      ++labels;
+      // No narrower than 6 of the page's 11-pixel characters.
+      EXPECT_GE(std::stod(text.substr(x + 3)), 6.0 * static_cast<double>(label.size()));
+    }
+    EXPECT_GT(labels, 2);
+  }
+}
+
 TEST(HtmlPage, PointsStandWhereTheyBelong) {
   HtmlPage page("t");
   page.scatter("x", "y", {{0, 10, "a", false}, {5, 5, "b", true}, {10, 0, "c", false}}, plain, plain);

@@ -1,11 +1,13 @@
 #include "cli/markup.h"
 
+#include "base/utf8.h"
+
 namespace tw::cli {
 
 std::string html_escape(std::string_view text) {
   std::string safe;
   safe.reserve(text.size());
-  for (const char c : text) {
+  for (const char c : base::sanitize_utf8(text)) {
     switch (c) {
       case '&':
         safe += "&amp;";

@@ -41,6 +41,10 @@ void print(const plan::ServeSetting& s, const plan::ServeAnswer& a, int others) 
   std::printf("%s in %s on %lld x %s\n", s.model.name.c_str(), s.job.precision.c_str(),
               static_cast<long long>(s.cluster.accelerators), s.accelerator.name.c_str());
   std::printf("plan: %s\n", a.best.text().c_str());
+  if (const std::int64_t longest = s.job.input + s.job.output;
+      s.model.config.context > 0 && longest > s.model.config.context)
+    std::printf("warning: a request has up to %lld tokens, more than the %lld of the model's configuration\n",
+                static_cast<long long>(longest), static_cast<long long>(s.model.config.context));
   if (s.accelerator.machine != nullptr)
     print_machine(s.accelerator);
   else if (s.stack.rows > 0)
@@ -65,6 +69,8 @@ base::OrderedJson option_json(const plan::ServeOption& o) {
           {"attention_dp", o.split.attention},
           {"replicas", o.replicas()},
           {"batch", o.batch},
+          {"running", o.running},
+          {"idle_accelerators", o.idle},
           {"tokens_per_second", o.tokens_per_second},
           {"requests_per_second", o.requests_per_second},
           {"ttft_seconds", o.first_token},
@@ -89,6 +95,18 @@ base::OrderedJson json_of(const plan::ServeSetting& s, const plan::ServeAnswer& 
   return j;
 }
 
+void print_csv(const plan::ServeAnswer& a) {
+  print_figures_csv(a.figures);
+  const plan::ServeOption& o = a.best;
+  const std::pair<const char*, double> sizes[] = {
+      {"tp", o.split.tensor},       {"pp", o.split.pipeline},
+      {"ep", o.split.expert},       {"attention_dp", o.split.attention},
+      {"replicas", o.replicas()},   {"batch", o.batch},
+      {"idle_accelerators", o.idle}};
+  for (const auto& [name, size] : sizes)
+    std::printf("%s,%.0f,%.0f,%.0f,,extrapolated\n", name, size, size, size);
+}
+
 int run(const Options& options) {
   const auto setting = setting_of(options.inputs);
   if (!setting.ok()) return fail(setting.error());
@@ -97,7 +115,7 @@ int run(const Options& options) {
   if (options.json)
     std::printf("%s\n", base::dump_json(json_of(*setting, *answer)).c_str());
   else if (options.csv)
-    print_figures_csv(answer->figures);
+    print_csv(*answer);
   else
     print(*setting, *answer, options.others);
   return 0;

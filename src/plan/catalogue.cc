@@ -153,10 +153,16 @@ base::Result<Quantity> Accelerator::get(Field field) const {
   const auto& value = (*this)[field];
   const FieldInfo& info = field_info(field);
   if (!value) {
-    return base::error(base::Code::kNotFound,
-                       "the catalogue has no {} ({}, {}) for {}: give one in the cluster "
-                       "file, or choose another accelerator",
-                       info.title, info.column, info.unit, name);
+    // What a cluster may say instead.
+    const char* flag = field == Field::kMemory          ? "--memory"
+                       : field == Field::kNic           ? "--nic"
+                       : field == Field::kTdp           ? "--power"
+                       : field == Field::kPrice         ? "--price"
+                       : field == Field::kScaleUpDomain ? "--scale-up"
+                                                        : nullptr;
+    return base::error(
+        base::Code::kNotFound, "the catalogue has no {} ({}, {}) for {}: {}choose another accelerator",
+        info.title, info.column, info.unit, name, flag == nullptr ? "" : fmt::format("give {}, or ", flag));
   }
   if (field == Field::kPrice) return Quantity::around(*value, 0.25, info.unit, Provenance::kAssumed);
   // Datasheets round; claims of makers before delivery have been off by a tenth in both directions.

@@ -32,6 +32,8 @@ enum class Field {
   kPrice,
 };
 inline constexpr int kFields = 15;
+/// Bytes of a GB of the column of device memory.
+inline constexpr double kCatalogueGb = 0x1p30;
 
 struct FieldInfo {
   const char* column;  ///< in accelerators.csv

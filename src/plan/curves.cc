@@ -61,6 +61,10 @@ double median(std::vector<double> values) {
 
 }  // namespace
 
+Precision precision_of(std::string_view name) {
+  return name == "fp8" ? Precision::kFp8 : name == "fp4" ? Precision::kFp4 : Precision::kBf16;
+}
+
 Field peak_field(Precision precision) {
   return precision == Precision::kBf16  ? Field::kBf16
          : precision == Precision::kFp8 ? Field::kFp8

@@ -14,6 +14,8 @@ namespace tw::plan {
 /// Number formats that products are computed in.
 enum class Precision { kBf16, kFp8, kFp4 };
 Field peak_field(Precision precision);
+/// "fp8" and "fp4"; anything else is bf16.
+Precision precision_of(std::string_view name);
 /// Whether it is one of NVIDIA's generation of 2024 and 2025.
 bool is_blackwell(const Accelerator& accelerator);
 /// Share of its peak that an accelerator sustains in large products, against H100 SXM's: 1 where nothing is

@@ -32,9 +32,14 @@ base::Result<Torus> wanted_torus(const spec::NetworkSpec& s) {
                        torus.text(), block, near.text());
   }
   if (n == 0 || n == torus.places()) return torus;
-  const auto near = even_torus(n, static_cast<int>(torus.sizes.size()), block);
+  std::string would;
+  if (const auto near = even_torus(n, static_cast<int>(torus.sizes.size()), block)) {
+    spec::NetworkSpec changed = s;
+    changed.torus = near->text();
+    if (size_torus(changed).ok()) would = ": " + near->text() + " would have";
+  }
   return base::error(Code::kInvalidArgument, "{} has {} places, not {}{}", torus.text(), torus.places(), n,
-                     near ? ": " + near->text() + " would have" : "");
+                     would);
 }
 
 /// Switches of a group all meet; links between groups go to one switch after the other, `hosts` to each.
@@ -74,6 +79,8 @@ base::Result<NetworkPlan> size_torus(const spec::NetworkSpec& s) {
     // Each place on a block's face has one fibre to the optical switch of its row, where the fibre of the
     // opposite face of the same or another block ends too (arXiv 2304.01433, figure 1).
     const auto dims = static_cast<std::int64_t>(torus.sizes.size());
+    const auto joined =
+        std::count_if(torus.sizes.begin(), torus.sizes.end(), [](int size) { return size > 1; });
     std::int64_t face = 1, places = 1;
     for (std::int64_t i = 0; i < dims; ++i) places *= s.cube;
     face = places / s.cube;
@@ -85,9 +92,9 @@ base::Result<NetworkPlan> size_torus(const spec::NetworkSpec& s) {
           "{} blocks need optical switches of {} ports, but they have {}: up to {} accelerators would do",
           blocks, used, s.optical_ports, most);
     }
-    const std::int64_t fibres = blocks * 2 * dims * face;
-    p.tiers.push_back({"optical switch", dims * face * s.planes, s.optical_ports, s.nic.value, used, used, 0,
-                       s.nic.value, 0});
+    const std::int64_t fibres = blocks * 2 * joined * face;
+    p.tiers.push_back({"optical switch", joined * face * s.planes, s.optical_ports, s.nic.value, used, used,
+                       0, s.nic.value, 0});
     p.cables.push_back({"inside blocks", (links - fibres / 2) * s.planes, s.nic.value, 0});
     p.cables.push_back({"block to optical switch", fibres * s.planes, s.nic.value, 1});
     p.checks.push_back({fmt::format("optical switch: {} of {} ports used", used, s.optical_ports), true});
@@ -108,12 +115,20 @@ base::Result<NetworkPlan> size_dragonfly(const spec::NetworkSpec& s) {
   if (hosts < 1)
     return base::error(Code::kInvalidArgument, "a dragonfly needs switches of at least 3 ports, not {}",
                        s.radix);
+  TW_RETURN_IF_ERROR(check_nic_speed(s));
   const std::int64_t groups = ceil_div(s.endpoints(), hosts * routers), most = routers * global + 1;
+  int radix = 3;  // the smallest that reaches so far
+  const auto reached = [&](std::int64_t h) { return 2 * h * h * (2 * h * h + 1); };
+  while (reached((radix + 1) / 4) < s.endpoints()) ++radix;
+  const double wires = static_cast<double>(groups * routers) * static_cast<double>(routers + global) / 2;
+  if (wires > kMostWires)
+    return base::error(
+        Code::kInvalidArgument,
+        "{} groups of {} switches have {:.3g} links, and at most {:.3g} are wired: --radix {} reaches as "
+        "far",
+        groups, routers, wires, kMostWires, radix);
   if (groups > most) {
     const std::int64_t reach = most * hosts * routers / s.nics;
-    int radix = s.radix;
-    const auto reached = [&](std::int64_t h) { return 2 * h * h * (2 * h * h + 1); };
-    while (reached((radix + 1) / 4) < s.endpoints()) ++radix;
     return base::error(
         Code::kInvalidArgument,
         "a balanced dragonfly of {} ports reaches {} nodes of {} NICs, not {}: --radix {} would", s.radix,

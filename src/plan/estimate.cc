@@ -139,12 +139,7 @@ void Answer::money() {
   } else {
     miss("rent_usd", "to rent", "no rent is given: --rent \"2.5 USD/h\"");
   }
-  base::Result<Quantity> price = s_.cluster.price.given
-                                     ? base::Result<Quantity>(given(s_.cluster.price.value, true, 0, "USD"))
-                                     : s_.accelerator.get(Field::kPrice);
-  // What stands around a bare accelerator costs two thirds of it again (facts: 30k and 50k USD for H100).
-  if (price.ok() && !s_.cluster.price.given)
-    price = times(*price, Quantity::around(1.67, 0.2, "", Provenance::kAssumed), "USD");
+  const base::Result<Quantity> price = price_of(s_.cluster, s_.accelerator);
   if (!energy_ && price.ok()) return miss("own_usd", "to own", "the energy is not known: give --power");
   need(
       "own_usd", "to own", price,

@@ -79,7 +79,8 @@ std::int64_t most_leaves(const Box& box, int tiers, int rails) {
 
 class Builder {
  public:
-  Builder(const spec::NetworkSpec& s, int tiers, double link) : s_(s), tiers_(tiers) {
+  Builder(const spec::NetworkSpec& s, int tiers, double link, bool suggest)
+      : s_(s), tiers_(tiers), suggest_(suggest) {
     box_ = {s.radix,     s.spine_radix, s.port_speed.value, s.spine_speed.value,
             s.nic.value, link,          s.oversubscription};
     rails_ = s.topology == "rail" ? s.nics : 1;
@@ -104,6 +105,14 @@ class Builder {
       t.group = fewest(t.pod_leaves, t.pods, box_.lanes());
       t.core_links = t.pod_leaves / t.group;
     }
+    const double wires = static_cast<double>(t.leaves) * static_cast<double>(t.pod_spines) +
+                         static_cast<double>(t.spines()) * static_cast<double>(t.group);
+    if (wires > kMostWires)
+      return base::error(
+          Code::kInvalidArgument,
+          "{:.3g} pairs of switches are joined, and at most {:.3g} are wired: leaves with more endpoints "
+          "need fewer",
+          wires, kMostWires);
     return t;
   }
   /// Nodes that the tiers reach.
@@ -114,6 +123,8 @@ class Builder {
   const Box& box() const { return box_; }
 
  private:
+  /// ": leaf-up 32 would fit", if it does.
+  std::string would(int spec::NetworkSpec::* field, const char* name, std::int64_t value) const;
   base::Status choose_leaf() {
     if (tiers_ == 1) {
       leaf_ = {box_.leaf_ports * box_.nic_split(), 0};
@@ -123,22 +134,23 @@ class Builder {
     if (s_.leaf_down == 0) {
       leaf_ = fullest_leaf(box_, s_.leaf_up);
       if (leaf_.down > 0) return base::Ok{};
-      return base::error(
-          Code::kInvalidArgument,
-          "a leaf of {} ports has none left for endpoints besides {} links up: leaf-up {} would",
-          box_.leaf_ports, std::max(s_.leaf_up, 1), fullest_leaf(box_).up);
+      return base::error(Code::kInvalidArgument,
+                         "a leaf of {} ports has none left for endpoints besides {} links up{}",
+                         box_.leaf_ports, std::max(s_.leaf_up, 1),
+                         would(&spec::NetworkSpec::leaf_up, "leaf-up", fullest_leaf(box_).up));
     }
     leaf_ = {s_.leaf_down, s_.leaf_up > 0 ? s_.leaf_up : needed_up(box_, s_.leaf_down)};
     const std::int64_t ports = leaf_ports(box_, leaf_);
     if (ports <= box_.leaf_ports) return base::Ok{};
     return base::error(
-        Code::kInvalidArgument,
-        "a leaf needs {} ports for {} endpoints and {} links up, but has {}: leaf-down {} would fit", ports,
-        leaf_.down, leaf_.up, box_.leaf_ports, fullest_leaf(box_, s_.leaf_up).down);
+        Code::kInvalidArgument, "a leaf needs {} ports for {} endpoints and {} links up, but has {}{}", ports,
+        leaf_.down, leaf_.up, box_.leaf_ports,
+        would(&spec::NetworkSpec::leaf_down, "leaf-down", fullest_leaf(box_, s_.leaf_up).down));
   }
 
   const spec::NetworkSpec& s_;
   int tiers_, rails_ = 1;
+  bool suggest_;
   Box box_;
   Leaf leaf_;
 };
@@ -269,22 +281,44 @@ std::vector<double> link_rates(const spec::NetworkSpec& s) {
 }
 
 base::Status check_speeds(const spec::NetworkSpec& s, const std::vector<double>& links) {
-  if (!splits(s.port_speed.value, s.nic.value))
-    return base::error(
-        Code::kInvalidArgument,
-        "a port of {} cannot be split into NICs of {}: ports split in 2, 4 or 8, so port-speed {} would",
-        line_rate_text(s.port_speed.value), line_rate_text(s.nic.value), line_rate_text(s.nic.value));
+  TW_RETURN_IF_ERROR(check_nic_speed(s));
   if (!links.empty() && splits(s.port_speed.value, links[0]) && splits(s.spine_speed.value, links[0]))
     return base::Ok{};
+  const std::string ports =
+      line_rate_text(s.port_speed.value) + " and " + line_rate_text(s.spine_speed.value);
+  for (double rate = std::min(s.port_speed.value, s.spine_speed.value);
+       s.link_speed.given && splits(s.port_speed.value, rate); rate /= 2) {
+    if (splits(s.spine_speed.value, rate))
+      return base::error(
+          Code::kInvalidArgument,
+          "ports of {} cannot be split into links of {}: they split in 2, 4 or 8, so link-speed {} would",
+          ports, line_rate_text(s.link_speed.value), line_rate_text(rate));
+  }
   return base::error(
       Code::kInvalidArgument,
-      "ports of {} and {} cannot be split into the same links: a link-speed of which both are 1, 2, 4 "
-      "or 8 is needed, such as spine-speed {} has",
-      line_rate_text(s.port_speed.value), line_rate_text(s.spine_speed.value),
-      line_rate_text(s.port_speed.value));
+      "ports of {} cannot be split into the same links, for they split in 2, 4 or 8: spine-speed {} "
+      "would{}",
+      ports, line_rate_text(s.port_speed.value), s.link_speed.given ? ", without link-speed" : "");
+}
+
+base::Result<NetworkPlan> size_tree(const spec::NetworkSpec& s, bool suggest);
+
+std::string Builder::would(int spec::NetworkSpec::* field, const char* name, std::int64_t value) const {
+  spec::NetworkSpec changed = s_;
+  changed.*field = static_cast<int>(value);
+  if (!suggest_ || value < 1 || !size_tree(changed, false).ok()) return {};
+  return fmt::format(": {} {} would fit", name, value);
 }
 
 }  // namespace
+
+base::Status check_nic_speed(const spec::NetworkSpec& s) {
+  if (splits(s.port_speed.value, s.nic.value)) return base::Ok{};
+  return base::error(
+      Code::kInvalidArgument,
+      "a port of {} cannot be split into NICs of {}: ports split in 2, 4 or 8, so port-speed {} would",
+      line_rate_text(s.port_speed.value), line_rate_text(s.nic.value), line_rate_text(s.nic.value));
+}
 
 base::Result<double> fat_tree_reach(int tiers, int leaf_ports, int spine_ports) {
   if (tiers < 1 || tiers > 3 || leaf_ports < 2 || spine_ports < 2)
@@ -296,6 +330,12 @@ base::Result<double> fat_tree_reach(int tiers, int leaf_ports, int spine_ports) 
 }
 
 base::Result<NetworkPlan> size_fat_tree(const spec::NetworkSpec& s) {
+  return size_tree(s, true);
+}
+
+namespace {
+
+base::Result<NetworkPlan> size_tree(const spec::NetworkSpec& s, bool suggest) {
   const std::vector<double> links = link_rates(s);
   TW_RETURN_IF_ERROR(check_speeds(s, links));
   // Rails without spines are a choice and no accident.
@@ -303,7 +343,7 @@ base::Result<NetworkPlan> size_fat_tree(const spec::NetworkSpec& s) {
   std::int64_t reach = 0;
   for (int tiers = first; tiers <= last; ++tiers) {
     for (const double link : links) {
-      Builder builder(s, tiers, link);
+      Builder builder(s, tiers, link, suggest);
       const auto tree = builder.tree();
       if (tree.ok()) return plan_of(s, *tree, builder.box());
       if (tree.error().code != Code::kResourceExhausted) return tree.error();
@@ -312,19 +352,21 @@ base::Result<NetworkPlan> size_fat_tree(const spec::NetworkSpec& s) {
   }
   const std::string far = fmt::format("{} tier{} of these switches reach {} nodes of {} NICs, not {}", last,
                                       last == 1 ? "" : "s", reach, s.nics, s.nodes);
+  if (!suggest) return base::error(Code::kInvalidArgument, "{}", far);
   for (int tiers = last + 1; tiers <= 3; ++tiers) {
     spec::NetworkSpec more = s;
     more.tiers = tiers;
-    if (const auto found = size_fat_tree(more); found.ok())
+    if (const auto found = size_tree(more, false); found.ok())
       return base::error(Code::kInvalidArgument, "{}: --tiers {} would, with {} switches", far, tiers,
                          found->switches());
   }
   spec::NetworkSpec fewer = s;
   fewer.nodes = reach;
-  if (reach > 0 && size_fat_tree(fewer).ok())
+  if (reach > 0 && size_tree(fewer, false).ok())
     return base::error(Code::kInvalidArgument, "{}: --nodes {} would do, or a larger --spine-radix", far,
                        reach);
   return base::error(Code::kInvalidArgument, "{}: a larger --radix is needed", far);
 }
 
+}  // namespace
 }  // namespace tw::plan

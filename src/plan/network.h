@@ -59,6 +59,12 @@ base::Result<NetworkPlan> size_network(const spec::NetworkSpec& spec);
 /// tiers of R, R^3/4 in three (Al-Fares et al., SIGCOMM 2008).
 base::Result<double> fat_tree_reach(int tiers, int leaf_ports, int spine_ports);
 
+/// Wires that are laid out one by one at most: a quarter of a gigabyte.
+inline constexpr double kMostWires = 8e6;
+
+/// Whether a switch's port can be split into NICs.
+base::Status check_nic_speed(const spec::NetworkSpec& spec);
+
 /// The parts of size_network by topology; they leave the figures out. `spec` is resolved.
 base::Result<NetworkPlan> size_fat_tree(const spec::NetworkSpec& spec);
 base::Result<NetworkPlan> size_torus(const spec::NetworkSpec& spec);

@@ -335,5 +335,61 @@ TEST(Network, PowerAndMoneyNeedTheirNumbers) {
   EXPECT_NE(size_network(s).error().text().find("SN5600"), std::string::npos);
 }
 
+TEST(Network, WhatIsAdvisedWorks) {
+  // Links faster than the ports that both ends have.
+  spec::NetworkSpec s = fabric(1000, 8, 64);
+  s.link_speed = {800 * kGb, true};
+  EXPECT_NE(size_network(s).error().text().find("link-speed 400 Gb/s would"), std::string::npos)
+      << size_network(s).error().text();
+  s.link_speed = {400 * kGb, true};
+  EXPECT_TRUE(size_network(s).ok());
+  // 63 links up leave one endpoint a leaf, and 32 would reach 2,048 endpoints and no further in two tiers.
+  s = fabric(1000, 8, 64), s.tiers = 2, s.leaf_up = 64;
+  EXPECT_EQ(size_network(s).error().text().find("would"), std::string::npos)
+      << size_network(s).error().text();
+  s.nodes = 128;
+  EXPECT_NE(size_network(s).error().text().find("leaf-up 32 would"), std::string::npos);
+  s = fabric(257, 1, 0), s.topology = "torus", s.torus = "16x16", s.cube = 1;
+  EXPECT_EQ(size_network(s).error().text().find("would"), std::string::npos)
+      << size_network(s).error().text();
+}
+
+TEST(Network, FlatToriHaveNoFibresToNowhere) {
+  spec::NetworkSpec s = fabric(0, 1, 0);
+  s.topology = "torus", s.torus = "4x4x1", s.cube = 1;
+  const NetworkPlan p = sized(s);
+  for (const CableRun& c : p.cables) EXPECT_GE(c.count, 0) << c.name;
+  EXPECT_EQ(p.cables[1].count, 2 * 2 * 16);  // both ends of 32 links
+  EXPECT_EQ(p.cables[0].count, 0);
+}
+
+TEST(Network, WhatATopologyDoesNotHaveIsRefused) {
+  spec::NetworkSpec s = fabric(64, 1, 0);
+  s.topology = "torus", s.oversubscription = 2;
+  EXPECT_NE(size_network(s).error().text().find("has no oversubscription"), std::string::npos);
+  s.oversubscription = 1, s.tiers = 2;
+  EXPECT_FALSE(size_network(s).ok());
+  s.tiers = 0;
+  EXPECT_TRUE(size_network(s).ok());
+  s = fabric(64, 1, 64), s.cube = 4;
+  EXPECT_FALSE(size_network(s).ok());
+  // A NIC is no faster than its port.
+  s = fabric(72, 1, 7), s.topology = "dragonfly", s.port_speed = {100 * kGb, true};
+  EXPECT_NE(size_network(s).error().text().find("cannot be split into NICs"), std::string::npos);
+}
+
+TEST(Network, TooManyWiresAreRefusedBeforeTheyAreLaid) {
+  spec::NetworkSpec s = fabric(16384, 1, 16384);
+  s.leaf_down = 1, s.leaf_up = 16383, s.tiers = 2;
+  EXPECT_NE(size_network(s).error().text().find("at most"), std::string::npos);
+  s = fabric(1, 8, 16384), s.topology = "dragonfly";
+  EXPECT_NE(size_network(s).error().text().find("--radix 7 reaches as far"), std::string::npos)
+      << size_network(s).error().text();
+  s.radix = 7;
+  EXPECT_TRUE(size_network(s).ok());
+  s = fabric(1, 1, 64), s.switch_power = {1e20, true};
+  EXPECT_FALSE(size_network(s).ok());
+}
+
 }  // namespace
 }  // namespace tw::plan

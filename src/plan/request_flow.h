@@ -23,6 +23,10 @@ class UnitNumbers {
   }
   /// With a mean of one: times between the arrivals of a Poisson process.
   double exponential() { return -std::log(next()); }
+  /// Tokens of a request, evenly from a share of the longest up.
+  double length(double longest, double shortest) {
+    return std::max(1.0, std::round(longest * (shortest + (1 - shortest) * next())));
+  }
 
  private:
   std::uint64_t count_ = 0;
@@ -55,7 +59,8 @@ class RequestFlow {
     while (!sent_.empty() && sent_.top() <= now) {
       const double when = sent_.top();
       sent_.pop();
-      const double input = length(load_.input), output = length(load_.output);
+      const double input = numbers_.length(load_.input, load_.shortest);
+      const double output = numbers_.length(load_.output, load_.shortest);
       f(FlowRequest{when, input, output});
     }
   }
@@ -79,9 +84,6 @@ class RequestFlow {
   void send(double when) {
     sent_.push(when);
     ++sent_count_;
-  }
-  double length(double longest) {
-    return std::max(1.0, std::round(longest * (load_.shortest + (1 - load_.shortest) * numbers_.next())));
   }
 
   const ServeLoad& load_;

@@ -105,6 +105,28 @@ TEST(PlanSchedule, TheClosedFormIsWithinHalfAPercentOfTheSimulatedStep) {
   EXPECT_GT(tried, 25);
 }
 
+TEST(PlanSchedule, WhereLayersDoNotDivideTheClosedFormIsUpToThreePercentAbove) {
+  // examples/plan/405b: 126 layers in 16 stages, of which the last has 7 and the head.
+  spec::TrainJob job;
+  job.batch = 2048, job.sequence = 8192, job.tokens = {15.6e12, true};
+  spec::ClusterSpec cluster;
+  cluster.accelerator = "H100", cluster.accelerators = 16384;
+  const auto s = make_setting(*find_model("llama-3-405b"), job, cluster);
+  ASSERT_TRUE(s.ok());
+  Tracer tracer(s->model.config);
+  for (const int stages : {4, 8, 16}) {
+    spec::ParallelPlan plan;
+    plan.tensor = 8, plan.pipeline = stages, plan.data = 2048 / stages, plan.sequence = true, plan.zero = 2;
+    const auto basis = step_basis(tracer, s->training, plan, s->accelerator, s->stack.stack);
+    ASSERT_TRUE(basis.ok());
+    const auto simulated = simulated_step(*basis, s->stack.constants);
+    ASSERT_TRUE(simulated.ok());
+    const double ratio = step_seconds(*basis, s->stack.constants) / *simulated;
+    EXPECT_GT(ratio, 0.995) << stages;
+    EXPECT_LT(ratio, 1.035) << stages;
+  }
+}
+
 TEST(PlanSchedule, SpansAreWhatIsComputed) {
   const Pipeline pipeline{{{1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}}, {}, 0};
   for (const auto& [kind, pieces] :

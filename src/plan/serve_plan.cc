@@ -2,168 +2,75 @@
 
 #include <algorithm>
 #include <cmath>
-#include <memory>
 #include <tuple>
 
 #include "plan/machine_stack.h"
 #include "plan/memory.h"
+#include "plan/serve_division.h"
 #include "plan/shipped.h"
 
 namespace tw::plan {
 namespace {
 
-constexpr double kMostBatch = 8192;
-/// Of what can be served, a rate that comes at random may ask for so much: beyond, queues grow long.
-constexpr double kBusy = 0.8;
-
-/// A division with its costs, and what it serves by batch.
-class Division {
- public:
-  Division(const ServeSetting& s, ServeSplit split, ServeCosts costs)
-      : s_(s), split_(split), costs_(std::move(costs)) {
-    longest_ = static_cast<double>(s.job.input + s.job.output);
-    const double middle =
-        static_cast<double>(s.job.input) + s.stack.stack.reserved * static_cast<double>(s.job.output);
-    tokens_ = cache_tokens(costs_, s.memory);
-    most_ = std::floor(tokens_ / (middle * (1 + s.job.shortest) / 2));
-    groups_ = std::floor(static_cast<double>(s.cluster.accelerators) / split.ranks()) * split.attention;
-  }
-
-  bool fits() const { return tokens_ >= longest_; }
-  double most() const { return std::min(most_, kMostBatch); }
-  double groups() const { return groups_; }
-  ServeCosts& costs() { return costs_; }
-  ServeLoad load(double batch) const {
-    ServeLoad load{static_cast<double>(s_.job.input), static_cast<double>(s_.job.output), batch};
-    load.shortest = s_.job.shortest;
-    return load;
-  }
-
-  ServeOption at(double batch) {
-    ServeOption o;
-    const ServeConstants& c = s_.stack.constants;
-    const ServeBasis basis = serve_basis(costs_, s_.stack.stack, load(batch), s_.memory);
-    o.split = split_, o.groups = groups_, o.batch = batch;
-    o.first_token = first_token_seconds(basis, c), o.output_token = output_token_seconds(basis, c);
-    const double request = o.first_token + o.output_token * std::max(0.0, basis.output - 1);
-    o.requests_per_second = groups_ * batch / request;
-    o.tokens_per_second = o.requests_per_second * basis.output;
-    o.weights = costs_.weight_bytes();
-    const double mean = (s_.job.input + s_.job.output / 2.0) * (1 + s_.job.shortest) / 2;
-    o.cache = batch * mean * costs_.cache_bytes();
-    o.room = tokens_ * costs_.cache_bytes();
-    return o;
-  }
-
- private:
-  const ServeSetting& s_;
-  ServeSplit split_;
-  ServeCosts costs_;
-  double longest_ = 0, tokens_ = 0, most_ = 0, groups_ = 1;
-};
-
-bool meets(const ServeSetting& s, const ServeOption& o) {
-  return (!s.job.ttft.given || o.first_token <= s.job.ttft.value) &&
-         (!s.job.tpot.given || o.output_token <= s.job.tpot.value) &&
-         (s.job.rate <= 0 || kBusy * o.requests_per_second >= s.job.rate);
-}
-
-/// How far a target is missed, as a factor; 1: all are met.
-double missed_by(const ServeSetting& s, const ServeOption& o) {
-  double worst = 1;
-  if (s.job.ttft.given) worst = std::max(worst, o.first_token / s.job.ttft.value);
-  if (s.job.tpot.given) worst = std::max(worst, o.output_token / s.job.tpot.value);
-  if (s.job.rate > 0) worst = std::max(worst, s.job.rate / (kBusy * o.requests_per_second));
-  return worst;
-}
-
-/// Batches that the job leaves open.
-std::vector<double> batches(const ServeSetting& s, const Division& d) {
-  if (s.job.batch > 0) return {std::min<double>(s.job.batch, d.most())};
-  if (s.job.concurrency > 0)
-    return {std::clamp(std::ceil(static_cast<double>(s.job.concurrency) / d.groups()), 1.0, d.most())};
-  std::vector<double> list;
-  for (double b = 1; b < d.most(); b = std::max(b + 1, std::floor(b * 1.15))) list.push_back(b);
-  list.push_back(d.most());
-  return list;
-}
-
-/// The best of a division: with a rate the smallest batch that keeps up, else the one that gives most; when
-/// none meets the targets, the one that comes nearest.
-ServeOption best_of(const ServeSetting& s, Division& d) {
-  ServeOption best;
-  double nearest = INFINITY;
-  for (const double batch : batches(s, d)) {
-    const ServeOption o = d.at(batch);
-    const double missed = missed_by(s, o);
-    const bool better =
-        missed < nearest || (missed == 1 && s.job.rate <= 0 && o.tokens_per_second > best.tokens_per_second);
-    if (!better) continue;
-    best = o, nearest = missed;
-    if (missed == 1 && s.job.rate > 0) break;
-  }
-  return best;
-}
-
-/// All divisions that the accelerators and the job allow, fewest ranks first.
-std::vector<ServeSplit> splits_of(const ServeSetting& s) {
-  std::vector<ServeSplit> list;
-  const auto n = static_cast<int>(std::min<std::int64_t>(s.cluster.accelerators, 1 << 14));
-  const double domain = s.accelerator[Field::kScaleUpDomain].value_or(1);
-  const bool experts = s.model.config.experts.count > 0;
-  const auto asked = [](int wanted, int size) { return wanted == 0 || wanted == size; };
-  for (int pipeline = 1; pipeline <= n && pipeline <= s.model.config.layers; pipeline *= 2) {
-    for (int ranks = 1; ranks * pipeline <= n; ranks *= 2) {
-      // Layers are shared inside a domain alone: between domains every layer would wait for the network.
-      if (ranks > std::max(1.0, domain) || !asked(s.job.pp, pipeline)) continue;
-      ServeSplit split;
-      split.pipeline = pipeline;
-      split.tensor = ranks;
-      if (asked(s.job.tp, ranks) && asked(s.job.ep, 1)) list.push_back(split);
-      if (!experts || ranks == 1 || !asked(s.job.ep, ranks)) continue;
-      split.expert = ranks;
-      if (asked(s.job.tp, ranks)) list.push_back(split);
-      split.tensor = 1, split.attention = ranks;
-      if (asked(s.job.tp, 1)) list.push_back(split);
-    }
-  }
-  const auto key = [](const ServeSplit& p) {
-    return std::tuple(p.ranks(), p.pipeline, p.attention, p.expert);
-  };
-  std::sort(list.begin(), list.end(), [&](const auto& a, const auto& b) { return key(a) < key(b); });
-  return list;
-}
-
-base::Result<std::unique_ptr<Division>> division_of(const ServeSetting& s, Tracer& tracer,
-                                                    const ServeSplit& split) {
-  const double cache = s.stack.stack.cache_bytes(s.precision, s.accelerator);
-  TW_ASSIGN_OR_RETURN(ServeCosts costs, ServeCosts::make(tracer, split, s.accelerator, s.precision, cache));
-  return std::make_unique<Division>(s, split, std::move(costs));
-}
-
 std::string gigabytes(double bytes) {
   return spec::measure_text(spec::Dimension::kBytes, bytes);
 }
 
-/// The fewest accelerators that hold the model and a request, by ranks inside a domain and then by stages.
-std::string nearest_that_fits(const ServeSetting& s, Tracer& tracer) {
-  ServeSetting more = s;
-  more.cluster.accelerators = 1 << 14;
-  more.job.tp = more.job.pp = more.job.ep = 0;
-  for (const ServeSplit& split : splits_of(more)) {
-    const auto d = division_of(more, tracer, split);
-    if (!d.ok() || !(*d)->fits()) continue;
-    return fmt::format("; the nearest that fits: tp {} pp {} ep {} on {} accelerators", split.tensor,
-                       split.pipeline, split.expert, split.ranks());
-  }
-  return "; it fits no number of these accelerators: choose a narrower --precision";
+std::string sizes_text(const ServeSplit& split) {
+  return fmt::format("tp {} pp {} ep {}", split.tensor, split.pipeline, split.expert);
 }
 
-base::Error does_not_fit(const ServeSetting& s, Tracer& tracer, const std::vector<ServeSplit>& splits,
-                         const std::string& reason) {
-  std::string needs = reason;
+/// The division that needs the fewest accelerators; nothing: none of these powers of two holds a request.
+std::optional<ServeSplit> smallest_that_fits(ServeSetting s, Tracer& tracer) {
+  s.cluster.accelerators = 1 << 14;
+  s.job.tp = s.job.pp = s.job.ep = 0;
+  for (const ServeSplit& split : serve_splits(s)) {
+    const auto d = ServeDivision::make(s, tracer, split);
+    if (d.ok() && (*d)->fits()) return split;
+  }
+  return {};
+}
+
+/// Beyond what was asked for: more accelerators, or narrower weights.
+std::string nearest_that_fits(const ServeSetting& s, Tracer& tracer) {
+  if (const auto split = smallest_that_fits(s, tracer))
+    return fmt::format("; the nearest that fits: {} on {} accelerators", sizes_text(*split), split->ranks());
+  constexpr const char* kNone = "; it fits no division into powers of two of these accelerators";
+  for (const char* precision : {"fp8", "fp4"}) {
+    ServeSetting narrow = s;
+    narrow.precision = precision_of(narrow.job.precision = precision);
+    if (weight_bytes(narrow.precision) >= weight_bytes(s.precision)) continue;
+    if (const auto split = smallest_that_fits(narrow, tracer))
+      return fmt::format("{}: --precision {} would, as {} on {}", kNone, precision, sizes_text(*split),
+                         split->ranks());
+  }
+  return fmt::format("{}, in no --precision: one with more memory is needed", kNone);
+}
+
+/// The sizes that were asked for are none that divide: those nearest to them that fit.
+base::Error no_division(const ServeSetting& s, Tracer& tracer, const std::string& reason) {
+  ServeSetting any = s;
+  any.job.tp = any.job.pp = any.job.ep = 0;
+  const auto apart = [](int wanted, int size) {
+    return wanted == 0 ? 0 : std::fabs(std::log2(static_cast<double>(size) / wanted));
+  };
+  std::string nearest;
+  double least = INFINITY;
+  for (const ServeSplit& split : serve_splits(any)) {
+    const double off =
+        apart(s.job.tp, split.tensor) + apart(s.job.pp, split.pipeline) + apart(s.job.ep, split.expert);
+    const auto d = ServeDivision::make(any, tracer, split);
+    if (off >= least || !d.ok() || !(*d)->fits()) continue;
+    least = off, nearest = sizes_text(split);
+  }
+  if (nearest.empty()) nearest = "none of them either, whatever tp, pp and ep are";
+  return base::error(base::Code::kInvalidArgument, "{}: the nearest that fits is {}", reason, nearest);
+}
+
+base::Error does_not_fit(const ServeSetting& s, Tracer& tracer, const std::vector<ServeSplit>& splits) {
+  std::string needs;
   for (const ServeSplit& split : splits) {
-    auto d = division_of(s, tracer, split);
+    auto d = ServeDivision::make(s, tracer, split);
     if (!d.ok()) continue;
     const double request = static_cast<double>(s.job.input + s.job.output) * (*d)->costs().cache_bytes();
     needs = fmt::format(
@@ -178,77 +85,183 @@ base::Error does_not_fit(const ServeSetting& s, Tracer& tracer, const std::vecto
                      s.cluster.accelerators, s.accelerator.name, needs, nearest_that_fits(s, tracer));
 }
 
-base::Error misses_targets(const ServeSetting& s, const ServeOption& nearest) {
-  std::string wanted;
-  if (s.job.ttft.given) wanted += fmt::format("ttft {:.0f} ms, ", s.job.ttft.value * 1e3);
-  if (s.job.tpot.given) wanted += fmt::format("tpot {:.1f} ms, ", s.job.tpot.value * 1e3);
-  if (s.job.rate > 0)
-    wanted += fmt::format("{} requests/s at {:.0f} % of what can be served, ", s.job.rate, 100 * kBusy);
-  return base::error(base::Code::kInvalidArgument,
-                     "no division and batch reaches {}the nearest is {} with ttft {:.0f} ms, tpot {:.1f} ms, "
-                     "{:.2f} requests/s",
-                     wanted, nearest.text(), nearest.first_token * 1e3, nearest.output_token * 1e3,
-                     nearest.requests_per_second);
+/// One option, how far it misses, and what its simulation said.
+struct Tried {
+  std::shared_ptr<ServeDivision> division;
+  ServeOption option;
+  std::optional<Served> simulated;
+  std::string reason;  ///< why there is none
+  double closed = 1;   ///< missed() before it was simulated
+
+  /// Seconds to the first token, as far as it is known.
+  double first_token() const { return simulated ? simulated->first_token : option.first_token; }
+  /// How far a target is missed, as a factor; 1: all are met.
+  double missed(const ServeSetting& s) const {
+    double worst = 1;
+    if (s.job.ttft.given)
+      worst = std::max({worst, option.first_token / s.job.ttft.value, first_token() / s.job.ttft.value});
+    if (s.job.tpot.given) worst = std::max(worst, option.output_token / s.job.tpot.value);
+    if (s.job.rate > 0) worst = std::max(worst, s.job.rate / (kBusy * option.requests_per_second));
+    return worst;
+  }
+};
+
+/// With a rate the one that answers soonest, else the one that serves most.
+bool better(const ServeSetting& s, const ServeOption& a, const ServeOption& b) {
+  return s.job.rate > 0 ? a.request < b.request : a.tokens_per_second > b.tokens_per_second;
 }
 
-/// Requests of a simulation: enough for a mean, few enough for a second.
-int simulated_requests(const ServeSetting& s, double batch) {
-  const double tokens = 600e3 / static_cast<double>(s.job.output);
-  return static_cast<int>(std::clamp(4 * batch, 50.0, std::max(50.0, tokens)));
-}
-
-/// Money an hour for all accelerators; fails where neither rent nor price is known.
-base::Result<Quantity> hourly(const ServeSetting& s) {
-  const double n = static_cast<double>(s.cluster.accelerators);
-  if (s.cluster.rent.given)
-    return Quantity::around(n * s.cluster.rent.value, 0, "USD/h", Provenance::kAssumed);
-  base::Result<Quantity> price = s.cluster.price.given
-                                     ? Quantity::around(s.cluster.price.value, 0, "USD", Provenance::kAssumed)
-                                     : s.accelerator.get(Field::kPrice);
-  if (!price.ok()) return base::error(base::Code::kNotFound, "no rent is given: --rent \"2.5 USD/h\"");
-  // As `plan estimate` has it: what stands around an accelerator, and its power at full load.
-  const double around = s.cluster.price.given ? 1 : 1.67;
-  TW_ASSIGN_OR_RETURN(const Quantity watts, s.accelerator.get(Field::kTdp));
-  const double kilowatts =
-      (watts.value + s.cluster.host_power.value + s.cluster.network_power.value) * s.cluster.pue / 1e3;
-  const double worn = price->value * around * 3600 / s.cluster.lifetime.value;
-  return Quantity::around(n * (worn + kilowatts * s.cluster.electricity.value),
-                          s.cluster.price.given ? 0.05 : 0.3, "USD/h", Provenance::kAssumed);
-}
-
-void add_figures(const ServeSetting& s, ServeAnswer& answer) {
-  const ServeOption& o = answer.best;
-  const auto add = [&](const char* key, const char* title, double value, const char* unit, const char* how) {
-    answer.figures.push_back(
-        {key, title, Quantity::around(value, s.spread(), unit, Provenance::kExtrapolated), {}, how});
-  };
-  add("tokens_per_second", "tokens a second", o.tokens_per_second, "tokens/s",
-      "of answers; groups x batch x output / request");
-  add("requests_per_second", "requests a second", o.requests_per_second, "1/s", "groups x batch / request");
-  add("ttft_seconds", "first token (TTFT)", o.first_token, "s", "half a step and the step with the prompt");
-  add("tpot_seconds", "between tokens (ITL)", o.output_token, "s", "step + (batch - 1) / output x prompt");
-  const Served& sim = answer.simulated;
-  add("simulated_tokens_per_second", "simulated tokens/s", sim.tokens_per_second * o.groups, "tokens/s",
-      "events, Tokenworks' scheduler");
-  add("simulated_ttft_seconds", "simulated TTFT", sim.first_token, "s", "queueing included");
-  add("simulated_ttft_99_seconds", "simulated TTFT, p99", sim.first_token_99, "s", "queueing included");
-  add("simulated_tpot_seconds", "simulated ITL", sim.output_token, "s", "events, Tokenworks' scheduler");
-  const auto money = hourly(s);
-  const char* title = "a million tokens";
-  if (!money.ok()) {
-    answer.figures.push_back({"usd_per_million_tokens", title, std::nullopt, money.error().message, {}});
+void simulate(const ServeSetting& s, Tried& t) {
+  const ServeLoad load = t.division->load(t.option);
+  const SchedulerSetup setup{s.job.step_tokens, s.job.stretch};
+  const auto requests = requests_to_simulate(load, setup);
+  if (!requests.ok()) {
+    t.reason = requests.error().message;
     return;
   }
-  const double output = s.job.output * (1 + s.job.shortest) / 2;
-  const double served = s.job.rate > 0 ? s.job.rate * output : o.tokens_per_second;
-  const double millions = served * 3600 / 1e6;
-  answer.figures.push_back(
-      {"usd_per_million_tokens",
-       title,
-       over(*money, Quantity::around(millions, s.spread(), "", Provenance::kExtrapolated), "USD"),
-       {},
-       s.job.rate > 0 ? "USD an hour / tokens that the rate asks for"
-                      : "USD an hour / tokens of answers an hour"});
+  auto served = simulate_scheduler(t.division->costs(), s.stack.constants, load, s.memory, setup, *requests);
+  if (served.ok())
+    t.simulated = *served;
+  else
+    t.reason = "not simulated: " + served.error().message;
+}
+
+/// The best that meets the targets, simulated; when none does, the one that comes nearest.
+Tried choose(const ServeSetting& s, std::vector<Tried> all) {
+  for (Tried& t : all) t.closed = t.missed(s);
+  std::sort(all.begin(), all.end(), [&](const Tried& a, const Tried& b) {
+    if (a.closed != b.closed) return a.closed < b.closed;
+    if (better(s, a.option, b.option) || better(s, b.option, a.option)) return better(s, a.option, b.option);
+    return std::tie(a.option.split, a.option.batch) < std::tie(b.option.split, b.option.batch);
+  });
+  constexpr int kMostSimulated = 16;
+  int simulated = 0;
+  Tried nearest;
+  double least = INFINITY;
+  std::map<const ServeDivision*, double> most;
+  for (Tried& t : all) {
+    const auto limit = most.find(t.division.get());
+    if (t.closed >= least || (limit != most.end() && t.option.batch > limit->second)) continue;
+    // What misses anyway is not simulated: a queue that grows would tell the length of the simulation.
+    if (t.closed == 1 && simulated++ < kMostSimulated) simulate(s, t);
+    const double missed = t.missed(s);
+    if (missed < least) least = missed, nearest = t;
+    if (missed == 1) break;
+    // A smaller batch of it may do.
+    most[t.division.get()] = 0.8 * t.option.batch;
+  }
+  return nearest;
+}
+
+/// A number with three digits that is no less, or, down, no more.
+double rounded(double value, bool up) {
+  const double unit = std::pow(10, std::floor(std::log10(value)) - 2);
+  return (up ? std::ceil(value / unit + 1e-9) : std::floor(value / unit - 1e-9)) * unit;
+}
+
+/// Targets that this one meets.
+spec::ServeJob eased(spec::ServeJob job, const Tried& t) {
+  const auto wider = [](auto& target, double seconds) {
+    if (target.given && seconds > target.value) target.value = 1e-3 * rounded(1e3 * seconds, true);
+  };
+  wider(job.ttft, std::max(t.option.first_token, t.first_token()));
+  wider(job.tpot, t.option.output_token);
+  const double rate = kBusy * t.option.requests_per_second;
+  if (job.rate > rate) job.rate = rounded(rate, false);
+  return job;
+}
+
+std::string targets_text(const spec::ServeJob& job) {
+  std::string text;
+  const auto add = [&](const std::string& part) { text += (text.empty() ? "" : ", ") + part; };
+  if (job.ttft.given) add(fmt::format("ttft {:.6g} ms", job.ttft.value * 1e3));
+  if (job.tpot.given) add(fmt::format("tpot {:.6g} ms", job.tpot.value * 1e3));
+  if (job.rate > 0) add(fmt::format("{:.6g} requests/s", job.rate));
+  return text;
+}
+
+/// All that was tried, best first; fails where nothing divides or fits.
+base::Result<std::vector<Tried>> attempt(const ServeSetting& s, Tracer& tracer) {
+  const std::vector<ServeSplit> splits = serve_splits(s);
+  std::string reason =
+      fmt::format("no division of {} accelerators into powers of two has tp {} pp {} ep {} (0: any)",
+                  s.cluster.accelerators, s.job.tp, s.job.pp, s.job.ep);
+  std::vector<Tried> all;
+  std::string why;
+  double most = 0;
+  bool divides = false;
+  std::optional<base::Error> lacking;  // what the catalogue does not have
+  for (const ServeSplit& split : splits) {
+    auto made = ServeDivision::make(s, tracer, split);
+    if (!made.ok()) {
+      if (made.error().code == base::Code::kNotFound) lacking = made.error();
+      reason = made.error().message;
+      continue;
+    }
+    divides = true;
+    const std::shared_ptr<ServeDivision> division = std::move(*made);
+    if (!division->fits()) continue;
+    for (const double batch : division->batches(why, most)) {
+      Tried& t = all.emplace_back();
+      t.division = division, t.option = division->at(batch);
+    }
+  }
+  if (!all.empty()) return all;
+  if (!why.empty()) return base::error(base::Code::kInvalidArgument, "{}", why);
+  if (divides) return does_not_fit(s, tracer, splits);
+  if (lacking) return *lacking;
+  return no_division(s, tracer, reason);
+}
+
+base::Error misses_targets(const ServeSetting& s, Tracer& tracer, const Tried& nearest) {
+  const std::string wanted =
+      targets_text(s.job) +
+      (s.job.rate > 0 ? fmt::format(" at {:.0f} % of what can be served", 100 * kBusy) : std::string());
+  ServeSetting easier = s;
+  Tried t = nearest;
+  for (int round = 0; round < 6; ++round) {
+    easier.job = eased(easier.job, t);
+    auto all = attempt(easier, tracer);
+    if (!all.ok()) break;
+    t = choose(easier, std::move(*all));
+    if (t.missed(easier) == 1)
+      return base::error(base::Code::kInvalidArgument,
+                         "no division and batch reaches {}: the nearest is {} with {}", wanted,
+                         t.option.text(), targets_text(easier.job));
+  }
+  return base::error(base::Code::kInvalidArgument, "no division and batch reaches {}", wanted);
+}
+
+/// The best batch of each other division.
+std::vector<ServeOption> others_of(const ServeSetting& s, const std::vector<Tried>& all,
+                                   const ServeSplit& chosen) {
+  std::map<ServeSplit, const Tried*> best;
+  for (const Tried& t : all) {
+    const Tried*& known = best[t.option.split];
+    const double missed = t.missed(s), least = known == nullptr ? INFINITY : known->missed(s);
+    if (missed < least || (missed == least && better(s, t.option, known->option))) known = &t;
+  }
+  std::vector<ServeOption> others;
+  for (const auto& [split, t] : best) {
+    if (split != chosen) others.push_back(t->option);
+  }
+  std::sort(others.begin(), others.end(),
+            [](const auto& a, const auto& b) { return a.tokens_per_second > b.tokens_per_second; });
+  return others;
+}
+
+/// Stages meet over NICs alone, and nothing else leaves a domain: fields that would change nothing.
+base::Status check_network(const spec::ClusterSpec& c) {
+  const char* field = c.network != "fat-tree"   ? "network"
+                      : c.group > 0             ? "group"
+                      : c.oversubscription != 1 ? "oversubscription"
+                      : c.in_network_reduction  ? "in-network-reduction"
+                      : c.torus_link.given      ? "torus-link"
+                                                : nullptr;
+  if (field == nullptr) return base::Ok{};
+  return base::error(
+      base::Code::kInvalidArgument,
+      "{} has no effect on what is served: of the network `plan serve` knows scale-up and nic alone", field);
 }
 
 }  // namespace
@@ -259,23 +272,22 @@ double ServeSetting::spread() const {
 }
 
 std::string ServeOption::text() const {
-  return fmt::format("tp {} pp {} ep {}{}, {:.0f} replica{}, batch {:.0f}", split.tensor, split.pipeline,
-                     split.expert,
-                     split.attention > 1 ? fmt::format(" attention-dp {}", split.attention) : "", replicas(),
-                     replicas() == 1 ? "" : "s", batch);
+  return fmt::format(
+      "tp {} pp {} ep {}{}, {:.0f} replica{}, batch {:.0f}{}", split.tensor, split.pipeline, split.expert,
+      split.attention > 1 ? fmt::format(" attention-dp {}", split.attention) : "", replicas(),
+      replicas() == 1 ? "" : "s", batch, idle > 0 ? fmt::format(", {:.0f} accelerators idle", idle) : "");
 }
 
 base::Result<ServeSetting> make_serve_setting(PlannedModel model, spec::ServeJob job,
                                               spec::ClusterSpec cluster) {
   TW_RETURN_IF_ERROR(cluster.validate());
   TW_RETURN_IF_ERROR(job.validate());
+  TW_RETURN_IF_ERROR(check_network(cluster));
   ServeSetting s{std::move(model), std::move(job), std::move(cluster), {}, Precision::kBf16, {}, 0};
   TW_ASSIGN_OR_RETURN(s.accelerator, accelerator_of(s.cluster));
   TW_ASSIGN_OR_RETURN(const Quantity memory, memory_of(s.cluster, s.accelerator));
   s.memory = memory.value;
-  s.precision = s.job.precision == "fp8"   ? Precision::kFp8
-                : s.job.precision == "fp4" ? Precision::kFp4
-                                           : Precision::kBf16;
+  s.precision = precision_of(s.job.precision);
   static const auto known = read_serving_rows(shipped("inference_measured.csv"), "inference_measured.csv");
   TW_CHECK(known.ok(), "the shipped rows are broken");
   s.stack = s.accelerator.machine != nullptr ? machine_serving(*s.accelerator.machine)
@@ -286,42 +298,13 @@ base::Result<ServeSetting> make_serve_setting(PlannedModel model, spec::ServeJob
 
 base::Result<ServeAnswer> plan_serving(const ServeSetting& s) {
   Tracer tracer(s.model.config);
-  const std::vector<ServeSplit> splits = splits_of(s);
-  std::string reason =
-      fmt::format("no division of {} accelerators into powers of two has tp {} pp {} ep {} (0: any)",
-                  s.cluster.accelerators, s.job.tp, s.job.pp, s.job.ep);
+  TW_ASSIGN_OR_RETURN(const std::vector<Tried> all, attempt(s, tracer));
+  const Tried chosen = choose(s, all);
+  if (chosen.missed(s) > 1) return misses_targets(s, tracer, chosen);
   ServeAnswer answer;
-  std::unique_ptr<Division> chosen;
-  std::vector<ServeOption> all;
-  double nearest = INFINITY;
-  for (const ServeSplit& split : splits) {
-    auto d = division_of(s, tracer, split);
-    if (!d.ok()) {
-      reason = d.error().message;
-      continue;
-    }
-    if (!(*d)->fits()) continue;
-    const ServeOption o = best_of(s, **d);
-    all.push_back(o);
-    const double missed = missed_by(s, o);
-    const bool more = missed == 1 && o.tokens_per_second > answer.best.tokens_per_second;
-    if (chosen != nullptr && missed >= nearest && !more) continue;
-    answer.best = o, nearest = missed, chosen = std::move(*d);
-  }
-  if (chosen == nullptr) return does_not_fit(s, tracer, splits, reason);
-  if (!meets(s, answer.best)) return misses_targets(s, answer.best);
-  for (const ServeOption& o : all) {
-    if (o.split != answer.best.split) answer.others.push_back(o);
-  }
-  std::sort(answer.others.begin(), answer.others.end(),
-            [](const auto& a, const auto& b) { return a.tokens_per_second > b.tokens_per_second; });
-  ServeLoad load = chosen->load(answer.best.batch);
-  load.rate = s.job.rate / answer.best.groups;
-  if (load.rate > 0) load.running = answer.best.batch;
-  answer.simulated =
-      simulate_scheduler(chosen->costs(), s.stack.constants, load, s.memory,
-                         {s.job.step_tokens, s.job.stretch}, simulated_requests(s, answer.best.batch));
-  add_figures(s, answer);
+  answer.best = chosen.option, answer.simulated = chosen.simulated;
+  answer.others = others_of(s, all, chosen.option.split);
+  add_serve_figures(s, chosen.reason, answer);
   return answer;
 }
 

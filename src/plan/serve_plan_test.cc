@@ -88,6 +88,162 @@ TEST(PlanServing, FixedSizesAreKept) {
   EXPECT_FALSE(serve("llama-3-70b", 8, job).ok());
 }
 
+TEST(PlanServing, TheLongestRequestTakesWholeBlocks) {
+  // 439,593 + 1,000 tokens have room as tokens on one H100, but not as blocks of 16.
+  spec::ServeJob job = job_of(439593, 1000);
+  job.shortest = 1;
+  EXPECT_FALSE(serve("llama-3-8b", 1, job).ok());
+  bool some = false;
+  for (std::int64_t input = 439592; !some && input > 439593 - 64; --input) {
+    job.input = input;
+    some = serve("llama-3-8b", 1, job).ok();
+  }
+  EXPECT_TRUE(some);
+}
+
+TEST(PlanServing, NothingIsFasterThanATargetOfNoTime) {
+  spec::ServeJob job = job_of(1024, 256);
+  job.tpot = {0, true};
+  EXPECT_FALSE(serve("llama-3-8b", 1, job).ok());
+  job.tpot = {}, job.ttft = {0, true};
+  EXPECT_FALSE(serve("llama-3-8b", 1, job).ok());
+}
+
+TEST(PlanServing, OneRequestAtATimeKeepsOneReplicaBusy) {
+  spec::ServeJob job = job_of(1024, 1024);
+  job.concurrency = 1;
+  const auto eight = serve("llama-3-8b", 8, job);
+  ASSERT_TRUE(eight.ok());
+  const double alone = 0.9 * 1024 / eight->best.request;
+  EXPECT_NEAR(eight->best.tokens_per_second, alone, 1e-6);
+  EXPECT_NEAR(figure(*eight, "simulated_tokens_per_second"), alone, 0.1 * alone);
+  // So that sharing the layers serves more than copies that wait.
+  EXPECT_GT(eight->best.split.tensor, 1);
+}
+
+TEST(PlanServing, WhatDoesNotRunWaits) {
+  spec::ServeJob job = job_of(1024, 256);
+  job.concurrency = 500, job.batch = 5;
+  const auto queue = serve("llama-3-8b", 8, job);
+  ASSERT_TRUE(queue.ok()) << queue.error().text();
+  EXPECT_EQ(queue->best.batch, 5);
+  const double groups = queue->best.groups;
+  // Little's law: who waits, over what is served.
+  const double wait = (500 - 5 * groups) / queue->best.requests_per_second;
+  EXPECT_GT(wait, 1);
+  EXPECT_NEAR(queue->best.first_token, wait, 0.1 * wait);
+  EXPECT_NEAR(figure(*queue, "simulated_ttft_seconds"), wait, 0.15 * wait);
+  job.batch = 60000;
+  EXPECT_NE(serve("llama-3-8b", 8, job).error().message.find("is the most"), std::string::npos);
+  job.batch = 100, job.concurrency = 10;
+  const auto conflict = serve("llama-3-8b", 8, job);
+  ASSERT_FALSE(conflict.ok());
+  EXPECT_NE(conflict.error().message.find("more than the concurrency"), std::string::npos)
+      << conflict.error().message;
+}
+
+TEST(PlanServing, TheSimulationFillsItsBatch) {
+  spec::ServeJob job = job_of(1024, 2048);
+  job.batch = 200, job.tp = 1;
+  const auto answer = serve("llama-3-8b", 1, job);
+  ASSERT_TRUE(answer.ok()) << answer.error().text();
+  EXPECT_NEAR(figure(*answer, "simulated_tokens_per_second") / answer->best.tokens_per_second, 1, 0.1);
+  EXPECT_LT(figure(*answer, "simulated_ttft_seconds"), 3 * answer->best.first_token);
+}
+
+TEST(PlanServing, WithARateRequestsRunWhenTheyCome) {
+  spec::ServeJob job = job_of(1024, 256);
+  job.rate = 20, job.ttft = {0.5, true};
+  const auto answer = serve("llama-3-8b", 4, job);
+  ASSERT_TRUE(answer.ok()) << answer.error().text();
+  EXPECT_GT(answer->best.batch, 3 * answer->best.running);
+  EXPECT_LE(figure(*answer, "simulated_ttft_seconds"), 0.5);
+  // Little's law.
+  EXPECT_NEAR(answer->best.running * answer->best.groups, 20 * answer->best.request, answer->best.groups);
+  for (const ServeOption& other : answer->others) EXPECT_GE(other.request, 0.99 * answer->best.request);
+}
+
+TEST(PlanServing, StagesOfUnevenLayersAreAsLargeAsTheLargest) {
+  Tracer tracer(find_model("llama-3-405b")->config);
+  ServeSplit split;
+  split.tensor = 8, split.pipeline = 4;  // 126 layers: 32, 32, 31, 31
+  const auto costs = [&](int pipeline) {
+    split.pipeline = pipeline;
+    return *ServeCosts::make(tracer, split, **Catalogue::shipped().find("H100"), Precision::kBf16, 2);
+  };
+  const ServeCosts one = costs(1), four = costs(4);
+  EXPECT_DOUBLE_EQ(four.cache_bytes(), one.cache_bytes() * 32 / 126);
+  EXPECT_GT(four.weight_bytes(), one.weight_bytes() * 32 / 126);
+}
+
+TEST(PlanServing, StagesThatMeetOverANicWaitForIt) {
+  spec::ServeJob job = job_of(4096, 256);
+  job.tp = 8, job.pp = 2, job.batch = 64;
+  spec::ClusterSpec cluster;
+  cluster.accelerator = "H100", cluster.accelerators = 16;
+  const auto tokens = [&](double nic) {
+    cluster.nic = {nic, true};
+    const auto answer = plan_serving(*make_serve_setting(*find_model("llama-3-70b"), job, cluster));
+    EXPECT_TRUE(answer.ok());
+    return answer->best.tokens_per_second;
+  };
+  EXPECT_LT(tokens(1e8), 0.9 * tokens(50e9));
+  cluster.oversubscription = 4;
+  EXPECT_NE(make_serve_setting(*find_model("llama-3-70b"), job, cluster).error().message.find("oversub"),
+            std::string::npos);
+}
+
+TEST(PlanServing, TheNearestIsWhatWorks) {
+  spec::ServeJob job = job_of(1024, 256);
+  job.precision = "fp8";
+  for (int spec::ServeJob::* size : {&spec::ServeJob::tp, &spec::ServeJob::pp, &spec::ServeJob::ep}) {
+    spec::ServeJob odd = job;
+    odd.*size = size == &spec::ServeJob::tp ? 3 : size == &spec::ServeJob::pp ? 64 : 8;
+    const auto none = serve("llama-3-70b", 8, odd);
+    ASSERT_FALSE(none.ok());
+    const std::string& text = none.error().message;
+    EXPECT_EQ(text.find("does not fit"), std::string::npos) << text;
+    const char* wanted = size == &spec::ServeJob::tp   ? "is tp 4"
+                         : size == &spec::ServeJob::pp ? "pp 8"
+                                                       : "ep 1";
+    EXPECT_NE(text.find(wanted), std::string::npos) << text;
+  }
+  job.ttft = {1e-3, true};
+  const auto none = serve("llama-3-70b", 8, job);
+  ASSERT_FALSE(none.ok());
+  const std::string& text = none.error().message;
+  const std::size_t at = text.rfind("ttft ");
+  ASSERT_NE(at, std::string::npos) << text;
+  job.ttft.value = std::stod(text.substr(at + 5)) * 1e-3;
+  EXPECT_TRUE(serve("llama-3-70b", 8, job).ok()) << text;
+  job.ttft = {}, job.rate = 1000;
+  const auto slow = serve("llama-3-70b", 8, job);
+  ASSERT_FALSE(slow.ok());
+  const std::size_t rate = slow.error().message.rfind("with ");
+  ASSERT_NE(rate, std::string::npos);
+  job.rate = std::stod(slow.error().message.substr(rate + 5));
+  EXPECT_GT(job.rate, 1);
+  EXPECT_TRUE(serve("llama-3-70b", 8, job).ok()) << slow.error().message;
+}
+
+TEST(PlanServing, WhatIsTooMuchToSimulateSaysSo) {
+  const auto answer = serve("llama-3-8b", 8, job_of(1000, 1000000));
+  ASSERT_TRUE(answer.ok());
+  EXPECT_FALSE(answer->simulated);
+  for (const Figure& f : answer->figures) {
+    if (f.key != "simulated_ttft_seconds") continue;
+    EXPECT_NE(f.missing.find("not simulated"), std::string::npos) << f.missing;
+  }
+}
+
+TEST(PlanServing, AStepHasATokenForEachAnswer) {
+  spec::ServeJob job = job_of(1024, 256);
+  job.step_tokens = 16;
+  const auto answer = serve("llama-3-8b", 1, job);
+  ASSERT_TRUE(answer.ok());
+  EXPECT_LE(answer->best.batch, 16);
+}
+
 TEST(PlanServing, AJobWithoutLengthsIsRefused) {
   EXPECT_FALSE(serve("llama-3-8b", 1, spec::ServeJob{}).ok());
   spec::ServeJob both = job_of(10, 10);
@@ -103,8 +259,9 @@ TEST(SimulateScheduler, AgreesWithTheMixedPolicy) {
   load.shortest = 0.8;
   const double memory = 80 * 0x1p30;
   const ServeStack stack = serve_stack_of("vllm");
-  const Served ours = simulate_scheduler(*costs, kTypicalServing, load, memory, {8192, 0}, 200);
-  const Served light = simulate_serving(*costs, stack, kTypicalServing, load, memory, 200);
+  const Served ours = *simulate_scheduler(*costs, kTypicalServing, load, memory, {8192, 0}, 200);
+  // Which begins empty: enough requests that its first sixteen, who come together, do not count.
+  const Served light = simulate_serving(*costs, stack, kTypicalServing, load, memory, 4000);
   EXPECT_NEAR(ours.output_token / light.output_token, 1, 0.05);
   EXPECT_NEAR(ours.first_token / light.first_token, 1, 0.15);
   EXPECT_NEAR(ours.tokens_per_second / light.tokens_per_second, 1, 0.05);
@@ -118,8 +275,8 @@ TEST(SimulateScheduler, AStretchKeepsAnswersFluentAndMakesPromptsWait) {
   constants[static_cast<int>(ServeConstant::kLaunch)] = 0;
   ServeLoad load{8192, 64, 8};
   const double memory = 80 * 0x1p30;
-  const Served free = simulate_scheduler(*costs, constants, load, memory, {8192, 0}, 80);
-  const Served bound = simulate_scheduler(*costs, constants, load, memory, {8192, 2}, 80);
+  const Served free = *simulate_scheduler(*costs, constants, load, memory, {8192, 0}, 80);
+  const Served bound = *simulate_scheduler(*costs, constants, load, memory, {8192, 2}, 80);
   EXPECT_LT(bound.output_token, free.output_token);
   EXPECT_GT(bound.first_token, free.first_token);
 }

@@ -1,6 +1,7 @@
 #include "plan/serve_step.h"
 
 #include <cmath>
+#include <tuple>
 
 #include "plan/machine_step.h"
 #include "plan/memory.h"
@@ -31,6 +32,9 @@ double cached_elements(const spec::ModelConfig& part) {
   return 2.0 * static_cast<double>(part.kv_width());
 }
 
+/// As where no collective was measured (curves.cc).
+constexpr double kSendLatency = 10e-6, kSendShare = 0.8;
+
 }  // namespace
 
 double serve_seconds(const ServeStep& s, const ServeConstants& c) {
@@ -58,26 +62,59 @@ base::Result<ServeCosts> ServeCosts::make(Tracer& tracer, const ServeSplit& spli
   TW_ASSIGN_OR_RETURN(const spec::ModelConfig part, model.part(split.tensor, split.expert));
   // One token of a sequence with one in the cache: all that grows with tokens is linear in them.
   TW_ASSIGN_OR_RETURN(const BlockTrace* trace, tracer.get({split.tensor, 1, split.expert, false}, {1, 1, 1}));
-  const double layers = static_cast<double>(model.layers);
-  const double dense = model.experts.count > 0 ? static_cast<double>(model.experts.dense_layers) : layers;
-  c.layers_ = layers;
-  c.launches_ = dense + kExpertLaunches * (layers - dense);
+  const double layers = static_cast<double>(model.layers), stages = split.pipeline;
+  // All stages wait for the one with most layers: as if each had so many.
+  const double most = std::ceil(layers / stages), uneven = most * stages / layers;
+  const double all_dense = model.experts.count > 0 ? static_cast<double>(model.experts.dense_layers) : layers;
+  const double dense = uneven * all_dense, expert = uneven * (layers - all_dense);
+  c.layers_ = uneven * layers;
+  c.launches_ = dense + kExpertLaunches * expert;
   c.experts_ = static_cast<double>(model.experts.count),
   c.chosen_ = static_cast<double>(model.experts.chosen);
-  for (const ops::OpCost& op : trace->dense) c.add(op, dense);
-  for (const ops::OpCost& op : trace->expert) c.add(op, layers - dense);
+  // Of one layer of each kind; experts fill a stage where there are so many.
+  double held[2] = {0, 0};
+  for (const auto& [ops, count, at] :
+       {std::tuple(&trace->dense, dense, 0), std::tuple(&trace->expert, expert, 1)}) {
+    const std::size_t first = c.products_.size();
+    for (const ops::OpCost& op : *ops) c.add(op, count);
+    for (std::size_t i = first; i < c.products_.size(); ++i) {
+      const Product& p = c.products_[i];
+      held[at] += std::max(1.0, p.experts) * p.weights * c.bytes_of(p);
+    }
+  }
   for (const ops::OpCost& op : trace->head) {
     c.add(op, 1);
     if (op.kind == ops::OpKind::kMatmul) c.products_.back().answers = true;
   }
-  const double stages = split.pipeline, tables = trace->embed_parameters + trace->head_parameters;
-  for (const Product& p : c.products_) {
-    if (!p.answers) c.weights_ += p.count * std::max(1.0, p.experts) * p.weights * c.bytes_of(p) / stages;
-  }
+  const double tables = trace->embed_parameters + trace->head_parameters;
+  const double experts = std::min(most, layers - all_dense);
+  c.weights_ = std::max(experts * held[1] + (most - experts) * held[0],
+                        std::min(most, all_dense) * held[0] + std::max(0.0, most - all_dense) * held[1]);
   c.weights_ += kHalf * (stages > 1 ? std::max(trace->embed_parameters, trace->head_parameters) : tables);
-  c.cache_ = layers / stages * cached_elements(part) * cache_bytes;
+  c.cache_ = most * cached_elements(part) * cache_bytes;
+  TW_RETURN_IF_ERROR(c.join_stages(model));
   if (a.machine != nullptr) TW_RETURN_IF_ERROR(c.take_machine(model, *trace));
   return c;
+}
+
+/// What passes from stage to stage: 1/tp of the activations by each rank (as in training), over the domain or
+/// over its NIC.
+base::Status ServeCosts::join_stages(const spec::ModelConfig& model) {
+  const double stages = split_.pipeline;
+  if (stages < 2) return base::Ok{};
+  const double domain = std::max(1.0, a_[Field::kScaleUpDomain].value_or(1));
+  const double together = std::max(1.0, std::floor(domain * stages / split_.ranks()));  // stages of a domain
+  const double outside = std::ceil(stages / together) - 1, inside = stages - 1 - outside;
+  stage_sends_ = (stages - 1) * kSendLatency;
+  const double bytes = static_cast<double>(model.width) * kHalf / split_.tensor;
+  const auto pass = [&](double times, Field field) -> base::Status {
+    if (times <= 0) return base::Ok{};
+    TW_ASSIGN_OR_RETURN(const double rate, needed(a_, field, 1e9 * kSendShare));
+    stage_seconds_ += times * bytes / rate;
+    return base::Ok{};
+  };
+  TW_RETURN_IF_ERROR(pass(outside, Field::kNic));
+  return pass(inside, a_[Field::kScaleUpBandwidth] ? Field::kScaleUpBandwidth : Field::kNic);
 }
 
 base::Status ServeCosts::take_machine(const spec::ModelConfig& model, const BlockTrace& trace) {
@@ -167,7 +204,7 @@ double ServeCosts::network_seconds(double rows) {
     };
     return std::max(0.0, seconds(rows * elements * kHalf) - seconds(kLatencyBytes));
   };
-  double sum = 0;
+  double sum = stage_sends_ + stage_seconds_ * rows;
   if (sums_ > 0) sum += sums_ * beyond_latency(ops::Collective::kAllReduce, split_.tensor, sum_elements_);
   if (exchanges_ > 0)
     sum += exchanges_ * beyond_latency(ops::Collective::kAllToAll, split_.expert, exchange_elements_);

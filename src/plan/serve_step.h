@@ -85,6 +85,7 @@ class ServeCosts {
   double product_seconds(double rows, double wanted);
   double experts_seconds(const Product& product, double rows);
   double network_seconds(double rows);
+  base::Status join_stages(const spec::ModelConfig& model);
 
   Accelerator a_;
   Precision precision_ = Precision::kBf16;
@@ -97,6 +98,7 @@ class ServeCosts {
   double pair_flops_ = 0;               ///< of attention, for a (query, key)
   double sums_ = 0, sum_elements_ = 0;  ///< over tensor-parallel ranks; elements of each, a token
   double exchanges_ = 0, exchange_elements_ = 0;
+  double stage_sends_ = 0, stage_seconds_ = 0;  ///< between stages: latency, and of a token
   double weights_ = 0, cache_ = 0;
   double peak16_ = 0, peak_ = 0, memory_ = 0;
   Provenance provenance_ = Provenance::kMeasured;

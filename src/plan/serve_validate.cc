@@ -33,7 +33,7 @@ class Deployments {
 
 base::Result<double> memory_of(const Accelerator& a) {
   TW_ASSIGN_OR_RETURN(const Quantity gb, a.get(Field::kMemory));
-  return gb.value * 0x1p30;
+  return gb.value * kCatalogueGb;
 }
 
 ServeSamples samples_of(const std::vector<ServingRow>& known, Deployments& deployments) {
@@ -70,7 +70,7 @@ class Fits {
 
 /// Benchmarks run about ten times as many requests as are in flight (InferenceX; aiperf's users).
 int requests_of(const ServeLoad& load) {
-  return std::max(10, static_cast<int>(10 * load.concurrency));
+  return static_cast<int>(std::clamp(10 * load.concurrency, 10.0, 1e9));
 }
 
 base::Status predict_row(const ServingRow& row, Deployments& deployments, Fits& fits, ServePrediction& p) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 #include <map>
 
 #include "plan/csv_fields.h"
@@ -73,16 +74,25 @@ base::Result<const Accelerator*> accelerator_of(const std::string& name) {
   return Catalogue::shipped().find(name.starts_with("NVIDIA ") ? name.substr(7) : name);
 }
 
-/// "tp4 pp1 adp moe_tp1 bs8" by name; what has no number is left out.
-std::map<std::string, int> sizes_of(const std::string& text) {
+/// No accelerators are divided further, and no instance runs or is sent more at once.
+constexpr double kMostSize = 1 << 14, kMostInFlight = 1 << 16;
+
+/// "tp4 pp1 adp moe_tp1 bs8" by name; what has no number is left out. `strange`: a word whose number is no
+/// size.
+std::map<std::string, int> sizes_of(const std::string& text, std::string* strange = nullptr) {
   std::map<std::string, int> sizes;
   std::size_t begin = 0;
   while (begin < text.size()) {
     const std::size_t end = std::min(text.find(' ', begin), text.size());
     const std::string word = text.substr(begin, end - begin);
     const std::size_t digit = word.find_first_of("0123456789");
-    if (digit != std::string::npos && digit > 0)
-      sizes[word.substr(0, digit)] = static_cast<int>(parse_number(word.substr(digit)).value_or(0));
+    if (digit != std::string::npos && digit > 0) {
+      const double size = parse_number(word.substr(digit)).value_or(0);
+      if (size >= 0 && size <= kMostSize && size == std::floor(size))
+        sizes[word.substr(0, digit)] = static_cast<int>(size);
+      else if (strange != nullptr)
+        *strange = word;
+    }
     begin = end + 1;
   }
   return sizes;
@@ -140,6 +150,14 @@ std::string problem_of(const CsvFields& f, const ServingRow& row, bool& listed) 
                                     : "it is disaggregated: prompts and answers run on different ranks";
   if (!f.has("scenario", "MLPerf") && row.output_token <= 0) return "it states no time per token";
   if (row.load.input < 1 || row.load.output < 1) return "it does not state its lengths";
+  if (!f.has("scenario", "MLPerf") && row.load.output < 2)
+    return "its answers have one token: there is no time between tokens";
+  if (row.load.concurrency > kMostInFlight)
+    return fmt::format("{:g} requests in flight of one instance are more than {:g}", row.load.concurrency,
+                       kMostInFlight);
+  std::string strange;
+  sizes_of(f.text("parallel"), &strange);
+  if (!strange.empty()) return fmt::format("parallel has {}, which is no size", strange);
   const auto part = row.model->config.part(row.split.tensor, row.split.expert);
   const spec::Experts& e = row.model->config.experts;
   constexpr std::int64_t kTile = 128;  // columns that a kernel of products computes at once

@@ -143,6 +143,24 @@ TEST(ServingRows, SayWhatTheyAre) {
   EXPECT_EQ((*rows)[4].split.ranks(), 8);
 }
 
+TEST(ServingRows, ThatCannotBeMeantAreListedWithTheReason) {
+  const std::string head =
+      "system,model,accelerator,count,precision,scenario,input_len,output_len,concurrency,throughput_tok_s,"
+      "ttft_ms,itl_ms,source,parallel,power_w,note\n";
+  const auto rows =
+      read_serving_rows(head +
+                            "vllm,org/Qwen3-32B,h100_sxm,2,fp8,x,1000,100,8,,50,10,s,tp1e10 pp1,,\n"
+                            "vllm,org/Qwen3-32B,h100_sxm,2,fp8,x,1000,100,1e8,,50,10,s,tp2 pp1,,\n"
+                            "vllm,org/Qwen3-32B,h100_sxm,2,fp8,x,1000,1,8,,50,10,s,tp2 pp1,,\n",
+                        "test");
+  ASSERT_TRUE(rows.ok());
+  const char* reasons[] = {"tp1e10", "more than 65536", "no time between tokens"};
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_FALSE((*rows)[i].scored);
+    EXPECT_NE((*rows)[i].problem.find(reasons[i]), std::string::npos) << (*rows)[i].problem;
+  }
+}
+
 class ShippedRows : public testing::Test {
  protected:
   static const std::vector<ServingRow>& rows() {

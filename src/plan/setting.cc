@@ -46,7 +46,14 @@ const std::vector<TrainingRow>& shipped_rows() {
 base::Result<Quantity> memory_of(const spec::ClusterSpec& cluster, const Accelerator& accelerator) {
   if (cluster.memory.given) return Quantity::around(cluster.memory.value, 0, "B", Provenance::kAssumed);
   TW_ASSIGN_OR_RETURN(const Quantity gb, accelerator.get(Field::kMemory));
-  return Quantity::around(gb.value * 0x1p30, 0.005, "B", gb.provenance);
+  return Quantity::around(gb.value * kCatalogueGb, 0.005, "B", gb.provenance);
+}
+
+base::Result<Quantity> price_of(const spec::ClusterSpec& cluster, const Accelerator& accelerator) {
+  if (cluster.price.given) return Quantity::around(cluster.price.value, 0, "USD", Provenance::kAssumed);
+  TW_ASSIGN_OR_RETURN(const Quantity bare, accelerator.get(Field::kPrice));
+  // What stands around a bare accelerator costs two thirds of it again (facts: 30k and 50k USD for H100).
+  return times(bare, Quantity::around(1.67, 0.2, "", Provenance::kAssumed), "USD");
 }
 
 base::Result<Quantity> Setting::memory() const {
@@ -115,9 +122,7 @@ base::Result<Setting> make_setting(PlannedModel model, spec::TrainJob job, spec:
         static_cast<double>(s.fabric.torus.places());
   s.training.sequence = s.job.sequence;
   s.training.global_batch = s.job.batch;
-  s.training.precision = s.job.precision == "fp8"   ? Precision::kFp8
-                         : s.job.precision == "fp4" ? Precision::kFp4
-                                                    : Precision::kBf16;
+  s.training.precision = precision_of(s.job.precision);
   if (s.accelerator.machine != nullptr) {
     s.stack = machine_training(*s.accelerator.machine);
     return s;

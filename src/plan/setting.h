@@ -35,6 +35,8 @@ base::Result<Setting> make_setting(PlannedModel model, spec::TrainJob job, spec:
 base::Result<Accelerator> accelerator_of(const spec::ClusterSpec& cluster);
 /// Bytes of one: the cluster's, or the catalogue's GB as 2^30.
 base::Result<Quantity> memory_of(const spec::ClusterSpec& cluster, const Accelerator& accelerator);
+/// USD of one with its share of all around it: the cluster's, or the catalogue's and two thirds more.
+base::Result<Quantity> price_of(const spec::ClusterSpec& cluster, const Accelerator& accelerator);
 
 /// The name by which this machine is asked for, once `plan calibrate` has measured it.
 inline constexpr std::string_view kThisMachine = "this-machine";

@@ -113,12 +113,14 @@ struct StepParts {
 /// optimizer and the stack's share of a step.
 inline double step_formula(const StepParts& s) {
   const double send = s.pipeline > 1 ? s.send * s.interleave : 0;
-  const double middle = s.all / s.pipeline + send;
-  const double largest = s.all / s.layers * std::ceil(s.layers / s.pipeline) + send;
-  // The last stage sends no activations after its last piece.
-  const double last = middle - (s.pipeline > 1 ? s.send / 2 : 0) + s.head;
-  const double step =
-      (s.micro_batches - 1) * std::max(largest, last) + (s.pipeline - 1) * middle / s.interleave + last;
+  const double layer = s.all / s.layers, middle = s.all / s.pipeline + send;
+  const double largest = layer * std::ceil(s.layers / s.pipeline) + send;
+  // The last stage has the head, and so no layer more than another; it sends no activations after its last
+  // piece.
+  const double own = layer * std::floor(s.layers / s.pipeline);
+  const double last = own + send - (s.pipeline > 1 ? s.send / 2 : 0) + s.head;
+  const double before = s.all - own + (s.pipeline - 1) * send;
+  const double step = (s.micro_batches - 1) * std::max(largest, last) + before / s.interleave + last;
   // While a micro-batch runs backward, which is about two thirds of it.
   const double hidden = s.overlaps ? middle * 2 / 3 : 0;
   // Of ZeRO-2, all but the last reduce-scatter lie between micro-batches.

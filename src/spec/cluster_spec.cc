@@ -30,6 +30,12 @@ base::Status ClusterSpec::validate() const {
   if (memory.given) TW_RETURN_IF_ERROR(in_range("memory, in bytes,", memory.value, 1, 1e15));
   if (nic.given) TW_RETURN_IF_ERROR(in_range("nic, in bytes/s,", nic.value, 1, 1e15));
   if (power.given) TW_RETURN_IF_ERROR(in_range("power, in watts,", power.value, 1, 1e6));
+  TW_RETURN_IF_ERROR(in_range("host-power, in watts,", host_power.value, 0, 1e6));
+  TW_RETURN_IF_ERROR(in_range("network-power, in watts,", network_power.value, 0, 1e6));
+  TW_RETURN_IF_ERROR(in_range("price, in USD,", price.value, 0, 1e9));
+  TW_RETURN_IF_ERROR(in_range("rent, in USD/h,", rent.value, 0, 1e6));
+  TW_RETURN_IF_ERROR(in_range("electricity, in USD/kWh,", electricity.value, 0, 1e3));
+  TW_RETURN_IF_ERROR(in_range("carbon, in g/kWh,", carbon.value, 0, 1e6));
   return base::Ok{};
 }
 

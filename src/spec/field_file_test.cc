@@ -22,8 +22,11 @@ TEST(Measure, ReadsUnitsAndWantsThem) {
   }
   const auto bare = parse_measure(Dimension::kBytes, "80");
   ASSERT_FALSE(bare.ok());
-  EXPECT_NE(bare.error().message.find("needs a unit, such as \"80 TB\""), std::string::npos)
+  EXPECT_NE(bare.error().message.find("needs a unit, such as \"80 GB\""), std::string::npos)
       << bare.error().text();
+  // A target of 30 is hardly one of 30 days.
+  EXPECT_NE(parse_measure(Dimension::kSeconds, "30").error().message.find("\"30 s\""), std::string::npos);
+  EXPECT_FALSE(parse_measure(Dimension::kWatts, "1e305 GW").ok());
   for (const char* text : {"", "GB", "-1 GB", "80 Gb/s", "nan GB", "80 GB extra"})
     EXPECT_FALSE(parse_measure(Dimension::kBytes, text).ok()) << text;
 }
@@ -45,7 +48,7 @@ TEST(FieldFile, TellsTheLineOfWhatIsUnknownOrWrong) {
   EXPECT_NE(status.error().message.find("nodez"), std::string::npos);
   status = read_fields("{\n\"accelerators\": 8,\n\"memory\": 80}", "c.json", cluster);
   ASSERT_FALSE(status.ok());
-  EXPECT_EQ(status.error().text(), "c.json:3: \"memory\": \"80\" needs a unit, such as \"80 TB\"");
+  EXPECT_EQ(status.error().text(), "c.json:3: \"memory\": \"80\" needs a unit, such as \"80 GB\"");
   status = read_fields("{\n\n,}", "c.json", cluster);
   ASSERT_FALSE(status.ok());
   EXPECT_EQ(status.error().where, "c.json:3");

@@ -60,6 +60,16 @@ std::span<const Unit> units_of(Dimension dimension) {
   return {};
 }
 
+/// What a number without a unit most likely meant.
+std::string_view usual_unit(Dimension dimension) {
+  if (dimension == Dimension::kBytes) return "GB";
+  if (dimension == Dimension::kBytesPerSecond) return "GB/s";
+  for (const Unit& unit : units_of(dimension)) {
+    if (unit.factor == 1) return unit.name;
+  }
+  return {};
+}
+
 std::string_view trimmed(std::string_view text) {
   while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
   while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
@@ -82,11 +92,13 @@ base::Result<double> parse_measure(Dimension dimension, std::string_view text) {
   if (number < 0) return base::error(base::Code::kInvalidArgument, "\"{}\" is negative", whole);
   const std::string_view unit_text = trimmed(whole.substr(end - whole.data()));
   for (const Unit& unit : units) {
-    if (unit.name == unit_text) return number * unit.factor;
+    if (unit.name != unit_text) continue;
+    if (std::isfinite(number * unit.factor)) return number * unit.factor;
+    return base::error(base::Code::kInvalidArgument, "\"{}\" is too large", whole);
   }
   if (unit_text.empty())
     return base::error(base::Code::kInvalidArgument, "\"{}\" needs a unit, such as \"{} {}\"", whole, whole,
-                       units[units.size() > 2 ? 1 : 0].name);
+                       usual_unit(dimension));
   return base::error(base::Code::kInvalidArgument, "\"{}\" has the unit \"{}\", but must have one of {}",
                      whole, unit_text, listed);
 }

@@ -66,6 +66,9 @@ struct NetworkSpec {
 
   /// The error names the field, its value and its range.
   base::Status validate() const;
+
+ private:
+  base::Status check_used() const;
 };
 
 }  // namespace tw::spec

@@ -1,7 +1,10 @@
 #include "spec/parallel_plan.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
+#include <tuple>
+#include <vector>
 
 #include "spec/field_file.h"
 
@@ -23,6 +26,45 @@ base::Status divides(const char* what, std::int64_t whole, const char* by, std::
                      whole, by, part, by, nearest_divisor(whole, std::max<std::int64_t>(part, 1)));
 }
 
+/// ": dp 8 tp 8 would fit": the sizes nearest to those of the plan whose product are all accelerators; empty:
+/// none near them is valid.
+std::string nearest_filling(const ParallelPlan& plan, const ModelConfig& model, std::int64_t wanted,
+                            std::int64_t global_batch) {
+  constexpr int kNear = 16;
+  const auto near = [&](int size) {
+    std::vector<int> divisors;
+    for (int d = std::max(1, size / kNear); d <= size * kNear && d <= wanted; ++d) {
+      if (wanted % d == 0) divisors.push_back(d);
+    }
+    return divisors;
+  };
+  const auto apart = [](int a, int b) { return std::fabs(std::log2(static_cast<double>(a) / b)); };
+  ParallelPlan best;
+  double least = INFINITY;
+  for (const int tensor : near(plan.tensor)) {
+    for (const int pipeline : near(plan.pipeline)) {
+      for (const int context : near(plan.context)) {
+        const std::int64_t others = std::int64_t{tensor} * pipeline * context;
+        const double off =
+            apart(tensor, plan.tensor) + apart(pipeline, plan.pipeline) + apart(context, plan.context);
+        if (off >= least || wanted % others != 0) continue;
+        ParallelPlan p = plan;
+        p.tensor = tensor, p.pipeline = pipeline, p.context = context,
+        p.data = static_cast<int>(wanted / others);
+        if (p.validate(model, wanted, global_batch).ok()) best = p, least = off;
+      }
+    }
+  }
+  if (least == INFINITY) return {};
+  std::string text = fmt::format(": dp {}", best.data);
+  for (const auto& [name, size, was] :
+       {std::tuple("tp", best.tensor, plan.tensor), std::tuple("pp", best.pipeline, plan.pipeline),
+        std::tuple("cp", best.context, plan.context)}) {
+    if (size != was) text += fmt::format(" {} {}", name, size);
+  }
+  return text + " would fit";
+}
+
 }  // namespace
 
 base::Status ParallelPlan::validate(const ModelConfig& model, std::int64_t wanted,
@@ -42,14 +84,11 @@ base::Status ParallelPlan::validate(const ModelConfig& model, std::int64_t wante
                          pipeline, context, kMostRanks);
   }
   if (zero < 0 || zero > 3) return base::error(base::Code::kInvalidArgument, "zero is 0 to 3, not {}", zero);
-  if (ranks() != wanted) {
-    const std::int64_t others = std::int64_t{tensor} * pipeline * context;
+  if (ranks() != wanted)
     return base::error(
         base::Code::kInvalidArgument,
         "the plan is for {} accelerators (dp {} x tp {} x pp {} x cp {}) and the cluster has {}{}", ranks(),
-        data, tensor, pipeline, context, wanted,
-        wanted % others == 0 ? fmt::format(": dp {} would fit", wanted / others) : "");
-  }
+        data, tensor, pipeline, context, wanted, nearest_filling(*this, model, wanted, global_batch));
   TW_RETURN_IF_ERROR(divides("heads", model.heads, "tp", tensor));
   TW_RETURN_IF_ERROR(divides("ffn_width", model.ffn_width, "tp", tensor));
   if (pipeline > model.layers)

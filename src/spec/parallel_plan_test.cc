@@ -18,6 +18,12 @@ TEST(ParallelPlan, SaysWhatWouldDivide) {
   plan.data = 4, plan.tensor = 8, plan.pipeline = 2;
   EXPECT_TRUE(plan.validate(model(), 64, 64).ok());
   EXPECT_NE(plan.validate(model(), 128, 64).error().text().find("dp 8 would fit"), std::string::npos);
+  plan.tensor = 7, plan.data = 4, plan.pipeline = 2;
+  EXPECT_NE(plan.validate(model(), 64, 64).error().text().find("dp 4 tp 8 would fit"), std::string::npos);
+  plan.tensor = 8, plan.context = 16, plan.pipeline = 1, plan.data = 1;
+  EXPECT_NE(plan.validate(model(), 64, 64).error().text().find("dp 1 tp 4 would fit"), std::string::npos)
+      << plan.validate(model(), 64, 64).error().text();
+  plan.context = 1, plan.data = 4, plan.pipeline = 2;
   EXPECT_NE(plan.validate(model(), 64, 62).error().text().find("dp x micro-batch 4"), std::string::npos);
   plan.tensor = 6, plan.data = 1, plan.pipeline = 1;
   EXPECT_NE(plan.validate(model(), 6, 64).error().text().find("tp 8 would"), std::string::npos);

@@ -12,7 +12,10 @@ base::Status ServeJob::validate() const {
   TW_RETURN_IF_ERROR(between("input", input, std::int64_t{1}, std::int64_t{1} << 24, " tokens"));
   TW_RETURN_IF_ERROR(between("output", output, std::int64_t{1}, std::int64_t{1} << 24, " tokens"));
   TW_RETURN_IF_ERROR(between("concurrency", concurrency, std::int64_t{0}, std::int64_t{1} << 20, ""));
-  TW_RETURN_IF_ERROR(between("rate", rate, 0.0, 1e6, " requests/s"));
+  // 0: none is asked for.
+  if (rate != 0) TW_RETURN_IF_ERROR(between("rate", rate, 1e-6, 1e6, " requests/s"));
+  if (ttft.given) TW_RETURN_IF_ERROR(between("ttft", ttft.value, 1e-9, 1e9, " seconds"));
+  if (tpot.given) TW_RETURN_IF_ERROR(between("tpot", tpot.value, 1e-9, 1e9, " seconds"));
   TW_RETURN_IF_ERROR(between("shortest", shortest, 0.01, 1.0, ""));
   TW_RETURN_IF_ERROR(between("batch", batch, 0, 1 << 16, ""));
   TW_RETURN_IF_ERROR(between("stretch", stretch, 0.0, 1000.0, ""));

@@ -1,0 +1,93 @@
+#include <algorithm>
+#include <cmath>
+
+#include "plan/serve_division.h"
+
+namespace tw::plan {
+namespace {
+
+/// Money an hour for all accelerators; fails where neither rent nor price is known.
+base::Result<Quantity> hourly(const ServeSetting& s) {
+  const double n = static_cast<double>(s.cluster.accelerators);
+  if (s.cluster.rent.given)
+    return Quantity::around(n * s.cluster.rent.value, 0, "USD/h", Provenance::kAssumed);
+  const base::Result<Quantity> price = price_of(s.cluster, s.accelerator);
+  if (!price.ok()) return base::error(base::Code::kNotFound, "no rent is given: --rent \"2.5 USD/h\"");
+  // As `plan estimate` has it, with power at full load.
+  TW_ASSIGN_OR_RETURN(const Quantity watts, s.accelerator.get(Field::kTdp));
+  const double kilowatts =
+      (watts.value + s.cluster.host_power.value + s.cluster.network_power.value) * s.cluster.pue / 1e3;
+  const double worn = price->value * 3600 / s.cluster.lifetime.value;
+  return Quantity::around(n * (worn + kilowatts * s.cluster.electricity.value),
+                          s.cluster.price.given ? 0.05 : 0.3, "USD/h", Provenance::kAssumed);
+}
+
+Figure money_figure(const ServeSetting& s, const ServeOption& o) {
+  Figure f{"usd_per_million_tokens", "a million tokens", std::nullopt, {}, {}};
+  const auto money = hourly(s);
+  if (!money.ok()) {
+    f.missing = money.error().message;
+    return f;
+  }
+  const double output = static_cast<double>(s.job.output) * (1 + s.job.shortest) / 2;
+  const double millions = (s.job.rate > 0 ? s.job.rate * output : o.tokens_per_second) * 3600 / 1e6;
+  f.value = over(*money, Quantity::around(millions, s.spread(), "", Provenance::kExtrapolated), "USD");
+  f.how = fmt::format("{} an hour / tokens {}", s.cluster.rent.given ? "rent" : "price and energy",
+                      s.job.rate > 0 ? "that the rate asks for" : "of answers an hour");
+  return f;
+}
+
+void add_simulated(const ServeSetting& s, const std::string& reason, ServeAnswer& answer) {
+  const auto add = [&](const char* key, const char* title, double Served::* value, double scale,
+                       const char* unit, const char* how) {
+    Figure f{key, title, std::nullopt, reason, {}};
+    if (answer.simulated) {
+      f.value =
+          Quantity::around(scale * ((*answer.simulated).*value), s.spread(), unit, Provenance::kExtrapolated);
+      f.how = how;
+    }
+    answer.figures.push_back(std::move(f));
+  };
+  const ServeOption& o = answer.best;
+  // One group was simulated; fewer requests than groups, or that do not divide, leave some idle.
+  double groups = o.groups;
+  if (s.job.concurrency > 0) {
+    const auto all = static_cast<double>(s.job.concurrency);
+    groups = std::min(groups, all / std::ceil(all / groups));
+  }
+  add("simulated_tokens_per_second", "simulated tokens/s", &Served::tokens_per_second, groups, "tokens/s",
+      "events, Tokenworks' scheduler");
+  add("simulated_ttft_seconds", "simulated TTFT", &Served::first_token, 1, "s", "queueing included");
+  add("simulated_ttft_99_seconds", "simulated TTFT, p99", &Served::first_token_99, 1, "s",
+      "queueing included");
+  add("simulated_tpot_seconds", "simulated ITL", &Served::output_token, 1, "s",
+      "events, Tokenworks' scheduler");
+}
+
+}  // namespace
+
+void add_serve_figures(const ServeSetting& s, const std::string& reason, ServeAnswer& answer) {
+  const ServeOption& o = answer.best;
+  const auto add = [&](const char* key, const char* title, double value, const char* unit, const char* how) {
+    answer.figures.push_back(
+        {key, title, Quantity::around(value, s.spread(), unit, Provenance::kExtrapolated), {}, how});
+  };
+  const bool rate = s.job.rate > 0;
+  add("tokens_per_second", rate ? "most tokens a second" : "tokens a second", o.tokens_per_second, "tokens/s",
+      "of answers: requests a second x output");
+  add("requests_per_second", rate ? "most requests a second" : "requests a second", o.requests_per_second,
+      "1/s",
+      s.job.concurrency > 0 ? "min(groups x batch, concurrency) / request" : "groups x batch / request");
+  const bool queue = s.job.concurrency > 0 && static_cast<double>(s.job.concurrency) > o.groups * o.batch;
+  add("ttft_seconds", "first token (TTFT)", o.first_token, "s",
+      queue ? "the queue, half a step and the step with the prompt"
+            : "half a step and the step with the prompt");
+  add("tpot_seconds", "between tokens (ITL)", o.output_token, "s",
+      rate ? "step + (running - 1) / output x prompt" : "step + (batch - 1) / output x prompt");
+  if (rate)
+    add("running", "running in a group", o.running, "", "requests in flight: rate / groups x request");
+  add_simulated(s, reason, answer);
+  answer.figures.push_back(money_figure(s, o));
+}
+
+}  // namespace tw::plan
