@@ -25,16 +25,9 @@ class Encoder {
     RowReader reader(tensor, model_.config, style);
     if (tensor.dtype == type && reader.in_order()) return reader.as_it_lies();
     memory_.resize(base::row_bytes(type, reader.columns()) * static_cast<std::size_t>(reader.rows()));
-    const int workers = options_.team == nullptr ? 1 : options_.team->size();
-    std::vector<base::Status> results(static_cast<std::size_t>(workers), base::Ok{});
-    const auto work = [&](int worker) {
-      results[static_cast<std::size_t>(worker)] = encode_rows(tensor, style, type, worker, workers);
-    };
-    if (options_.team == nullptr)
-      work(0);
-    else
-      options_.team->run(work);
-    for (const base::Status& result : results) TW_RETURN_IF_ERROR(result);
+    TW_RETURN_IF_ERROR(on_team(options_.team, [&](int worker, int workers) {
+      return encode_rows(tensor, style, type, worker, workers);
+    }));
     return std::span<const std::byte>(memory_);
   }
 

@@ -27,17 +27,10 @@ class Palettizer {
   /// One matrix in so many bits, and what is lost by it.
   base::Result<Palettized> encode(const io::TensorEntry& tensor, int bits, PaletteError& error) const {
     Palettized to(bits, tensor.shape[0], tensor.shape[1]);
-    const int workers = options_.team == nullptr ? 1 : options_.team->size();
-    std::vector<base::Status> results(static_cast<std::size_t>(workers), base::Ok{});
     std::vector<PaletteError> errors(static_cast<std::size_t>(to.groups()));
-    const auto work = [&](int worker) {
-      results[static_cast<std::size_t>(worker)] = encode_groups(tensor, worker, workers, to, errors);
-    };
-    if (options_.team == nullptr)
-      work(0);
-    else
-      options_.team->run(work);
-    for (const base::Status& result : results) TW_RETURN_IF_ERROR(result);
+    TW_RETURN_IF_ERROR(on_team(options_.team, [&](int worker, int workers) {
+      return encode_groups(tensor, worker, workers, to, errors);
+    }));
     for (const PaletteError& one : errors)  // in order, whatever the workers
       error.lost += one.lost, error.whole += one.whole;
     return to;

@@ -15,6 +15,14 @@ using base::Code;
 using base::DType;
 using spec::RopeStyle;
 
+base::Status on_team(base::Team* team, const std::function<base::Status(int worker, int workers)>& f) {
+  if (team == nullptr) return f(0, 1);
+  std::vector<base::Status> results(static_cast<std::size_t>(team->size()), base::Ok{});
+  team->run([&](int worker) { results[static_cast<std::size_t>(worker)] = f(worker, team->size()); });
+  for (const base::Status& result : results) TW_RETURN_IF_ERROR(result);
+  return base::Ok{};
+}
+
 base::Status check_tensors(const ModelToSave& model) {
   TW_RETURN_IF_ERROR(model.config.validate());
   TW_RETURN_IF_ERROR(model.config.runnable());

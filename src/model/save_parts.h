@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "base/team.h"
 #include "io/gguf_write.h"
 #include "model/family_table.h"
 #include "model/save.h"
@@ -57,6 +58,10 @@ base::Status write_model_gguf(const std::string& file, const ModelToSave& model,
 base::Status write_folder(const std::string& folder, const ModelToSave& model,
                           const base::OrderedJson& config,
                           const std::function<base::Status(const std::string&)>& weights);
+
+/// Calls f(worker, workers) on every worker of a team, or once on this thread if there is none. The error of
+/// the first that has one.
+base::Status on_team(base::Team* team, const std::function<base::Status(int worker, int workers)>& f);
 
 /// Fails with kInvalidArgument unless the tensors are those that a Transformer of the configuration declares.
 base::Status check_tensors(const ModelToSave& model);

@@ -63,9 +63,10 @@ base::Result<std::unique_ptr<Trainer>> Trainer::make_adapter(
 /// Memory and first weights of what is learnt.
 base::Status Trainer::prepare(model::ParamStore& learnt) {
   if (options_.recompute && transformer_->config().experts.count > 0)
-    return base::error(base::Code::kUnsupported,
-                       "a mixture of experts cannot recompute its blocks: the load-balancing loss counts what "
-                       "all layers took; set recompute to \"none\"");
+    return base::error(
+        base::Code::kUnsupported,
+        "a mixture of experts cannot recompute its blocks: the load-balancing loss counts what "
+        "all layers took; set recompute to \"none\"");
   TW_ASSIGN_OR_RETURN(params_, model::Trainable::make(learnt, table_, options_.type));
   if (options_.pruning.width > 0) mask_ = std::make_unique<WidthMask>(*params_, options_.pruning);
   OptimizerOptions moving = options_.optimizer;
