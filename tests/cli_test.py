@@ -87,10 +87,23 @@ class Mistakes(unittest.TestCase):
         self.assertIn(f"tokenworks: {file.name}: ", said)
         self.assertIn("token 0", said)
 
+    def test_a_palette_is_read_and_exported(self):
+        llama = Path(__file__).parent / "golden/families/llama3"
+        with tempfile.TemporaryDirectory() as place:
+            self.assertIn("is for a folder", self.complaint(1, "quantize", llama, f"{place}/p.gguf", "--type", "palette"))
+            self.assertIn("--bits", self.complaint(2, "quantize", llama, f"{place}/p", "--type", "palette", "--bits", "5"))
+            done = run("quantize", llama, f"{place}/p", "--type", "palette", "--bits", "3", "--calibration", Path(__file__).parent / "data/text/README.md")
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertIn("mostly palettes of ", run("inspect", f"{place}/p").stdout)
+            self.assertEqual(run("quantize", f"{place}/p", f"{place}/p.gguf", "--type", "f16").returncode, 0)
+            told = [run("run", f"{place}/{name}", "abc", "-t", "0", "-n", "8") for name in ("p", "p.gguf")]
+            self.assertEqual(told[0].stdout, told[1].stdout)
+            self.assertEqual([t.returncode for t in told], [0, 0])
+
     def test_quantize_names_what_it_cannot_write(self):
         with tempfile.TemporaryDirectory() as place:
             self.assertIn("q4_k_m", self.complaint(1, "quantize", STORIES, f"{place}/m.gguf", "--type", "q9"))
-            self.assertIn("f32, f16 or bf16", self.complaint(1, "quantize", STORIES, f"{place}/m", "--type", "q4_0"))
+            self.assertIn("f32, f16, bf16 or a palette", self.complaint(1, "quantize", STORIES, f"{place}/m", "--type", "q4_0"))
             self.assertIn("/m.gguf", self.complaint(1, "quantize", STORIES, f"{place}/none/m.gguf"))
             self.assertEqual(os.listdir(place), [])
             self.assertEqual(run("quantize", STORIES, f"{place}/m.gguf").returncode, 0)

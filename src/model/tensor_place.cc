@@ -189,7 +189,6 @@ base::Result<std::unique_ptr<TensorParts::Part>> TensorParts::make(const TensorP
   auto part = std::make_unique<Part>();
   io::TensorEntry& entry = part->entry;
   entry = whole;
-  if (place.parts > 1) entry.name += fmt::format(", part {} of {},", place.part + 1, place.parts);
   if (place.stacked) {
     if (whole.shape.size() != 3 || whole.shape[0] != place.parts) return no_stack(place, whole, where);
     entry.shape.erase(entry.shape.begin());
@@ -197,7 +196,6 @@ base::Result<std::unique_ptr<TensorParts::Part>> TensorParts::make(const TensorP
     entry.data = whole.data + entry.bytes * static_cast<std::size_t>(place.part);
     return part;
   }
-  if (place.transposed) entry.name += " as outputs x inputs";
   const std::size_t axis = place.transposed ? 1 : 0;
   const bool plain = whole.dtype == base::DType::kF32 || whole.dtype == base::DType::kF16 ||
                      whole.dtype == base::DType::kBF16;
