@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <numeric>
 #include <optional>
+#include <utility>
 
 #include "base/dtype.h"
 #include "io/safetensors_write.h"
@@ -75,7 +76,7 @@ std::vector<std::size_t> in_two_bits(std::vector<Choice> choices, double bits) {
   double all = 0, wanted = 0;
   for (const Choice& choice : choices) all += choice.elements;
   wanted = all * (4 - bits) / 2;  // elements that must have 2 bits
-  std::ranges::stable_sort(choices, {}, [](const Choice& c) { return c.loss / c.elements; });
+  std::ranges::sort(choices, {}, [](const Choice& c) { return std::pair(c.loss / c.elements, c.matrix); });
   std::vector<std::size_t> chosen;
   for (const Choice& choice : choices) {
     if (wanted <= 0) break;
