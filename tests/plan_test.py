@@ -1,0 +1,210 @@
+#!/usr/bin/env python3
+"""The verb plan: what it says, plans for the machine that the test runs on, measured in next to no time, and the examples.
+
+plan_test.py PROGRAM [unittest arguments]
+"""
+import json
+import os
+import tempfile
+import unittest
+from pathlib import Path
+
+from cli_test import STORIES, run  # which takes PROGRAM from the arguments
+
+
+class Plan(unittest.TestCase):
+    def test_the_catalogue_in_three_forms(self):
+        self.assertIn("GB300 NVL72", run("plan", "catalog").stdout)
+        (row,) = json.loads(run("plan", "catalog", "H100", "--json").stdout)
+        self.assertEqual(row["bf16_dense_tflops"]["value"], 989.4)
+        self.assertEqual(row["bf16_dense_tflops"]["unit"], "TFLOP/s")
+        self.assertEqual(row["price_usd_est"]["provenance"], "assumed")
+        (chana,) = json.loads(run("plan", "catalog", "Chana", "--json").stdout)
+        self.assertIsNone(chana["bf16_dense_tflops"])
+        self.assertIn("H100 SXM,bf16_dense_tflops,989.4", run("plan", "catalog", "--csv").stdout)
+        missing = run("plan", "catalog", "Z9000")
+        self.assertEqual((missing.returncode, missing.stdout), (1, ""))
+        self.assertRegex(missing.stderr, r"\Atokenworks: [^\n]*Z9000[^\n]*\n\Z")
+
+    def test_an_estimate_has_numbers_or_one_clear_line(self):
+        job = ["--accelerator", "H100", "--accelerators", "8", "--tokens", "2T", "--batch", "1024", "--recompute", "full"]
+        answer = json.loads(run("plan", "estimate", "llama-2-7b", *job, "--zero", "1", "--json").stdout)
+        self.assertEqual(answer["plan"]["dp"], 8)
+        days = answer["figures"]["days"]
+        self.assertTrue(0 < days["low"] < days["value"] < days["high"])
+        for flags, part in (
+            (["--zero", "0"], "the nearest plan that fits: dp 8 mb 1 zero 1"),
+            (["--tp", "3"], "the plan is for 3 accelerators"),
+            (["--dp", "4"], "dp 8 would fit"),
+            (["--memory", "80"], "needs a unit"),
+        ):
+            done = run("plan", "estimate", "llama-2-7b", *job, *flags)
+            self.assertEqual((done.returncode, done.stdout), (1, ""), flags)
+            self.assertRegex(done.stderr, r"\Atokenworks: [^\n]*\n\Z")
+            self.assertIn(part, done.stderr)
+
+    def test_what_search_saves_can_be_estimated(self):
+        with tempfile.TemporaryDirectory() as folder:
+            cluster = Path(folder) / "cluster.json"
+            cluster.write_text('{"accelerator": "H100",\n "accelerators": 64}')
+            job = ["llama-2-7b", "--cluster", cluster, "--tokens", "2T", "--batch", "1024"]
+            saved = Path(folder) / "plan.json"
+            found = json.loads(run("plan", "search", *job, "--save", saved, "--json").stdout)
+            self.assertEqual(found["best"], json.loads(saved.read_text()))
+            best = found["searches"][0]["best"][0]["figures"]["simulated_step_seconds"]
+            again = json.loads(run("plan", "estimate", *job, "--plan", saved, "--json").stdout)
+            self.assertAlmostEqual(again["figures"]["simulated_step_seconds"]["value"], best["value"])
+            cluster.write_text('{"accelerator": "H100",\n "acelerators": 64}')
+            self.assertIn("cluster.json:2: there is no field", run("plan", "search", *job).stderr)
+
+    def test_what_search_does_not_know_is_no_number(self):
+        job = ["llama-2-7b", "--accelerator", "TPUv4", "--counts", "8,16", "--tokens", "2T", "--batch", "64"]
+        header, *lines = run("plan", "search", *job, "--csv").stdout.splitlines()
+        self.assertGreater(len(lines), 1)
+        column = header.split(",").index("usd")
+        self.assertEqual({line.split(",")[column] for line in lines}, {""})
+        table = run("plan", "search", *job).stdout
+        self.assertRegex(table, r"\n +16 +[\d.]+ +- ")
+        self.assertNotIn("on the front", table.split("accelerators       days")[1])
+        dear = run("plan", "search", *job, "--objective", "usd")
+        self.assertEqual((dear.returncode, dear.stdout), (1, ""))
+        self.assertIn("the usd of the plans are not known", dear.stderr)
+
+    def test_a_network_has_counts_and_checks_or_one_clear_line(self):
+        rail = ["--topology", "rail", "--switch", "qm9700", "--nic", "400 Gb/s"]
+        answer = json.loads(run("plan", "network", "--nodes", "1024", *rail, "--json").stdout)
+        self.assertEqual([tier["switches"] for tier in answer["tiers"]], [256, 256, 128])
+        self.assertTrue(answer["non_blocking"] and all(check["ok"] for check in answer["checks"]))
+        self.assertEqual(answer["figures"]["cables"]["value"], 3 * 8192)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "network.json"
+            file.write_text('{"nodes": 1024, "nic": "400 Gb/s",\n "radix": 64, "switch-power": "1 kW"}')
+            lines = run("plan", "network", "--network", file, "--csv").stdout.splitlines()
+            self.assertIn("switches: core,128,128,128,,extrapolated", lines)
+            self.assertRegex("\n".join(lines), r"\nwatts,[\d.e+]+,")
+            file.write_text('{"nodes": 1024, "nic": "400 Gb/s",\n "radius": 64}')
+            self.assertIn("network.json:2: there is no field", run("plan", "network", "--network", file).stderr)
+        self.assertIn("non-blocking: yes", run("plan", "network", "--nodes", "128", *rail).stdout)
+        for flags, part in (
+            (["--nodes", "1024", "--tiers", "2"], "--tiers 3 would, with 640 switches"),
+            (["--nodes", "9000"], "--nodes 8192 would do"),
+            (["--nodes", "16", "--nic-power", "25"], "needs a unit"),
+            (["--nodes", "16", "--spine-switch", "SN9"], "SN5600"),
+        ):
+            done = run("plan", "network", *rail, *flags)
+            self.assertEqual((done.returncode, done.stdout), (1, ""), flags)
+            self.assertRegex(done.stderr, r"\Atokenworks: [^\n]*\n\Z")
+            self.assertIn(part, done.stderr)
+
+    def test_claims_are_found_from_any_folder(self):
+        with tempfile.TemporaryDirectory() as folder:
+            lines = run("plan", "claims", "--json", cwd=folder).stdout.splitlines()
+            self.assertGreaterEqual(len(lines), 25)
+            verdicts = {json.loads(line)["verdict"] for line in lines}
+            self.assertEqual(verdicts, {"consistent", "needs an assumption", "contradicted"})
+
+    def test_validation_from_any_folder_and_of_rows_of_ones_own(self):
+        with tempfile.TemporaryDirectory() as folder:
+            lines = [json.loads(line) for line in run("plan", "validate", "--json", cwd=folder).stdout.splitlines()]
+            self.assertEqual({line["set"] for line in lines}, {"training-multi-node", "training-single-node",
+                                                              "training-selene", "training-other", "search",
+                                                              "serve-dense", "serve-moe", "serve-ttft",
+                                                              "serve-mlperf"})
+            for line in lines:
+                self.assertEqual(list(line), ["set", "rows", "unpredicted", "metric", "value", "target", "met"])
+            shipped = Path(__file__).parent.parent / "data/planner/training_measured.csv"
+            rows = shipped.read_text().splitlines()
+            mine = Path(folder) / "mine.csv"
+            mine.write_text("\n".join([rows[0], *(row for row in rows if row.startswith("Megatron-LM SC21,"))]) + "\n")
+            done = run("plan", "validate", "--json", "--training", mine)
+            trained = [line for line in map(json.loads, done.stdout.splitlines()) if line["set"].startswith("training")]
+            self.assertEqual([(line["set"], line["rows"], line["unpredicted"]) for line in trained],
+                             [("training-other", 10, 0)])
+            mine.write_text("a,b\n1,2\n")
+            done = run("plan", "validate", "--training", mine)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("mine.csv: there is no column 'system'", done.stderr)
+
+
+class ThisMachine(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.home = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(cls.home.cleanup)
+        cls.env = {**os.environ, "TOKENWORKS_HOME": cls.home.name}
+        cls.file = Path(cls.home.name) / "calibration.json"
+        cls.before = cls.plan("serve", STORIES, "--accelerator", "this-machine", "--input", "64", "--output", "16")
+        cls.made = cls.plan("calibrate", "--seconds", "0.01", "--threads", "1", "--types", "F32,BF16,Q8_0")
+
+    @classmethod
+    def plan(cls, *arguments):
+        return run("plan", *arguments, env=cls.env)
+
+    def fails(self, done, *parts):
+        self.assertEqual((done.returncode, done.stdout), (1, ""), done)
+        self.assertRegex(done.stderr, r"\Atokenworks: [^\n]+\n\Z")
+        for part in parts:
+            self.assertIn(part, done.stderr)
+
+    def test_without_a_calibration_the_command_is_named(self):
+        self.fails(self.before, "tokenworks plan calibrate", str(self.file))
+
+    def test_what_is_measured_can_be_planned_with(self):
+        self.assertEqual(self.made.returncode, 0, self.made)
+        self.assertIn(str(self.file), self.made.stdout)
+        self.assertEqual(json.loads(self.file.read_text())["format"], "tokenworks calibration 1")
+        job = ["--accelerator", "this-machine", "--input", "64", "--output", "16"]
+        answer = json.loads(self.plan("serve", STORIES, *job, "--json").stdout)
+        self.assertEqual((answer["accelerator"], answer["accelerator_source"]), ("this-machine", str(self.file)))
+        self.assertGreater(answer["figures"]["tokens_per_second"]["value"], 0)
+        for wanted in (["serve", STORIES, *job],
+                       ["estimate", STORIES, *job[:2], "--tokens", "1M", "--batch", "8", "--sequence", "64"],
+                       ["search", STORIES, *job[:2], "--tokens", "1M", "--batch", "8", "--sequence", "64"]):
+            done = self.plan(*wanted)
+            self.assertEqual(done.returncode, 0, done)
+            self.assertIn(str(self.file), done.stdout)
+
+    def test_another_file_can_be_named_and_is_checked(self):
+        other = Path(self.home.name) / "other.json"
+        job = ["serve", STORIES, "--accelerator", "this-machine", "--calibration", other, "--input", "64", "--output",
+               "16"]
+        self.fails(self.plan(*job), "tokenworks plan calibrate", str(other))
+        other.write_text(self.file.read_text().replace('"threads":1', '"threads":0', 1))
+        self.fails(self.plan(*job), str(other), '"threads" is not a positive number')
+        other.write_text(self.file.read_text())
+        self.assertEqual(self.plan(*job).returncode, 0)
+        self.fails(self.plan(*job, "--precision", "fp4"), "calibrate --types Q4_0 --threads 1")
+        self.fails(self.plan(*job, "--accelerators", "2"), "one accelerator, not 2")
+        self.fails(self.plan("calibrate", "--types", "Q7_Z"), "Q7_Z", "Q8_0")
+        self.fails(self.plan("calibrate", "--seconds", "0.01", "--types", "F32", "--threads", "1", "--out",
+                             Path(self.home.name) / "calibration.json/x"), "calibration.json/x")
+
+    def test_its_set_is_run_when_it_is_asked_for(self):
+        runs = ["--model", STORIES, "--prompt", "16", "--generate", "4", "--repeat", "1", "--batch", "1"]
+        done = self.plan("validate", "--this-machine", *runs, "--json")
+        (line,) = map(json.loads, done.stdout.splitlines())
+        self.assertEqual(list(line), ["set", "rows", "unpredicted", "metric", "value", "target", "met"])
+        self.assertEqual((line["set"], line["rows"], line["unpredicted"], line["target"]), ("this-machine", 5, 0, 10))
+        self.assertEqual((done.returncode == 0), line["met"])
+        self.assertEqual(self.plan("validate", *runs).returncode, 2)
+
+    def test_every_example_of_a_plan_runs(self):
+        examples = Path(__file__).parent.parent / "examples/plan"
+        wanted = {"7b": ["estimate", "llama-2-7b"], "405b": ["estimate", "llama-3-405b"],
+                  "afm": ["search", "afm-server"], "deepseek-v3": ["search", "deepseek-v3"],
+                  "serve": ["serve", "deepseek-v3"], "this-machine": ["estimate", STORIES]}
+        found = {file.name.rsplit("-", 1)[0] for file in examples.glob("*-cluster.json")}
+        self.assertEqual(found, set(wanted))
+        for name, (verb, model) in wanted.items():
+            files = [part for kind in ("job", "cluster", "plan")
+                     if (file := examples / f"{name}-{kind}.json").exists() for part in (f"--{kind}", file)]
+            done = self.plan(verb, model, *files, "--json")
+            self.assertEqual(done.returncode, 0, done)
+            self.assertTrue(json.loads(done.stdout), name)
+        done = self.plan("serve", STORIES, "--cluster", examples / "this-machine-cluster.json", "--job",
+                         examples / "this-machine-serve.json", "--json")
+        self.assertGreater(json.loads(done.stdout)["figures"]["tokens_per_second"]["value"], 0, done)
+
+
+if __name__ == "__main__":
+    unittest.main()
