@@ -59,14 +59,14 @@ class HuggingFaceModel : public ModelFiles {
   const char* format() const override { return "Hugging Face folder"; }
   base::Result<spec::ModelConfig> config() const override { return config_; }
   base::Result<const io::TensorEntry*> get(const std::string& parameter) const override {
-    if (const io::TensorEntry* codes = tensors_.find(parameter + kCodes)) {
-      TW_ASSIGN_OR_RETURN(const io::TensorEntry* tables, tensors_.get(parameter + kTables));
-      return palettes_.get(parameter, *codes, *tables, folder_);
-    }
     // GPT-2 is published without a prefix, and saved by transformers with it.
     constexpr const char* kPrefix = "transformer.";
     const bool prefixed = tensors_.find(std::string(kPrefix) + "wte.weight") != nullptr;
     const TensorPlace place = folder_place(config_.architecture, parameter, prefixed ? kPrefix : "");
+    if (const io::TensorEntry* codes = tensors_.find(place.name + kCodes)) {
+      TW_ASSIGN_OR_RETURN(const io::TensorEntry* tables, tensors_.get(place.name + kTables));
+      return palettes_.get(place.name, *codes, *tables, folder_);
+    }
     TW_ASSIGN_OR_RETURN(const io::TensorEntry* whole, tensors_.get(place.name));
     return parts_.get(place, *whole, folder_);
   }

@@ -225,6 +225,18 @@ TEST_F(PaletteFolder, AModelRunsFromItsPalettes) {
   fs::remove_all(plain);
 }
 
+/// Experts are palettized under the names that their folders have; routers stay.
+TEST_F(PaletteFolder, HoldsExperts) {
+  for (const char* family : {"mixtral", "qwen3-moe"}) {
+    save(family, 4);
+    const auto model = LoadedModel::load(folder_, {.isa = "ref", .threads = 1, .progress = {}});
+    ASSERT_TRUE(model.ok()) << model.error().text();
+    const auto files = ModelFiles::open(folder_).value();
+    EXPECT_FALSE(files->get("model.layers.0.mlp.experts.1.up_proj.weight").value()->mapped) << "decoded";
+    EXPECT_TRUE(files->get("model.layers.0.mlp.gate.weight").value()->mapped) << "as it lies";
+  }
+}
+
 TEST_F(PaletteFolder, AFamilyThatJoinsLayersIsRefused) {
   const auto files = ModelFiles::open(kFamilies + "gpt2").value();
   const base::Status status = save_palettized(folder_, model_to_save(*files).value(), 4, {});

@@ -15,9 +15,10 @@ namespace {
 using base::DType;
 using Group = std::vector<float>;
 
-/// The layers' matrices: all that is multiplied but the head.
+/// The layers' matrices: all that is multiplied but the head, and routers, in which little chooses much.
 bool is_palettized(const io::TensorEntry& tensor) {
-  return tensor.shape.size() == 2 && tensor.name.starts_with("model.layers.") && tensor.shape[1] % 4 == 0;
+  return tensor.shape.size() == 2 && tensor.name.starts_with("model.layers.") && tensor.shape[1] % 4 == 0 &&
+         !tensor.name.ends_with(".mlp.gate.weight");
 }
 
 /// Encodes matrices, groups of rows shared by a team.
@@ -120,26 +121,25 @@ base::Result<std::vector<io::TensorEntry>> folder_entries(const ModelToSave& mod
                                                           std::vector<std::vector<std::byte>>& memory) {
   std::vector<io::TensorEntry> entries;
   memory.resize(model.tensors.size());
+  const std::vector<StoredTensor> stored = folder_tensors(model);
   for (std::size_t i = 0; i < model.tensors.size(); ++i) {
     const io::TensorEntry& tensor = model.tensors[i];
+    const std::string& name = stored[i].name;
     if (!all[i]) {
       TW_ASSIGN_OR_RETURN(const std::span<const std::byte> bytes,
                           encoded(tensor, model.config, spec::RopeStyle::kHalfSplit, DType::kF16, memory[i]));
-      entries.push_back({tensor.name, DType::kF16, tensor.shape, bytes.data(), bytes.size()});
+      entries.push_back({name, DType::kF16, tensor.shape, bytes.data(), bytes.size()});
       continue;
     }
     const Palettized& p = *all[i];
-    entries.push_back({tensor.name + kCodes,
+    entries.push_back({name + kCodes,
                        DType::kI8,
                        {p.rows, static_cast<std::int64_t>(p.row_bytes())},
                        p.codes.data(),
                        p.codes.size()});
     const auto tables = std::as_bytes(std::span(p.tables));
-    entries.push_back({tensor.name + kTables,
-                       DType::kF16,
-                       {p.groups(), std::int64_t{1} << p.bits},
-                       tables.data(),
-                       tables.size()});
+    entries.push_back(
+        {name + kTables, DType::kF16, {p.groups(), std::int64_t{1} << p.bits}, tables.data(), tables.size()});
   }
   return entries;
 }
@@ -149,10 +149,12 @@ base::Result<std::vector<io::TensorEntry>> folder_entries(const ModelToSave& mod
 base::Status save_palettized(const std::string& folder, const ModelToSave& model, double bits,
                              const QuantizeOptions& options) {
   TW_RETURN_IF_ERROR(check_tensors(model));
-  if (model.config.architecture == "gpt2")
-    return base::error(base::Code::kUnsupported,
-                       "palettes of the family gpt2, whose files join layers, cannot "
-                       "be written: quantize it to a .gguf file");
+  if (std::ranges::any_of(folder_tensors(model),
+                          [](const StoredTensor& t) { return t.parts.size() > 1 || t.transposed; }))
+    return base::error(
+        base::Code::kUnsupported,
+        "palettes of the family {}, whose files join layers, cannot be written: quantize it to a .gguf file",
+        model.config.architecture);
   TW_ASSIGN_OR_RETURN(base::OrderedJson config,
                       hugging_face_config(model.config, model.tokenizer, DType::kF16));
   config["quantization_config"] = {{"quant_method", kPaletteMethod}};
