@@ -162,6 +162,7 @@ std::vector<float> best_palette(std::span<const float> values, std::span<const f
   std::vector<double> numbers = Division(line, std::min(count, line.bins())).means();
   for (int i = 0; i < kLloydSteps; ++i) line.improve(numbers);
   std::vector<float> palette;
+  palette.reserve(count);
   for (std::size_t i = 0; i < count; ++i)
     palette.push_back(static_cast<float>(numbers[std::min(i, numbers.size() - 1)] + line.middle()));
   return palette;
