@@ -20,7 +20,7 @@ bytes=$(wc -c < "$text")
 head -c $((bytes * 9 / 10)) "$text" > text/train.txt
 tail -c $((bytes / 10)) "$text" > unseen.txt
 
-for recipe in base pruned scratch scratch-distilled; do
+for recipe in base pruned pruned-soft pruned-text scratch scratch-distilled; do
   echo "== $recipe" >&2
   "$program" train "$recipe.json"
 done
@@ -38,7 +38,9 @@ row() {
 echo
 printf '%-46s %s\n' "model" "perplexity of unseen.txt"
 row "base: the teacher" base
-row "pruned and distilled, 300 steps" pruned
+row "pruned, 100 steps, and distilled, 200" pruned
+row "the same from all of the teacher's logits" pruned-soft
+row "pruned, 100 steps, then text alone, 200" pruned-text
 row "from nothing, 300 steps" scratch
 row "from nothing with the teacher, 300 steps" scratch-distilled
 row "pruned, in palettes of 3.5 bits" palettized
