@@ -3,9 +3,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <random>
 
-#include "ops/ops.h"
+#include "ops/test_op.h"
 
 namespace tw::ops {
 namespace {
@@ -66,13 +65,6 @@ class Step {
   }
 
  private:
-  static std::vector<float> normal(std::int64_t n, unsigned seed) {
-    std::mt19937 generator(seed);
-    std::normal_distribution<float> distribution;
-    std::vector<float> values(static_cast<std::size_t>(n));
-    for (float& value : values) value = distribution(generator);
-    return values;
-  }
   std::int64_t rows() const { return static_cast<std::int64_t>(positions_.size()); }
   std::int64_t longest_blocks() const { return static_cast<std::int64_t>(blocks_.size()) * 16; }
 
