@@ -47,18 +47,36 @@ void rms_norm_backward(const RmsNormBackwardArgs& a) {
   }
 }
 
+/// kVectors of columns from `column` on, the last of `lanes`, down all rows: what lies beside each other in a
+/// row is read together.
+template <typename V, int kVectors>
+void add_columns(const ColumnSumArgs& a, std::int64_t column, std::int64_t lanes) {
+  typename V::Floats sums[kVectors];
+  for (typename V::Floats& sum : sums) sum = V::all(0);
+  for (std::int64_t t = 0; t < a.rows; ++t) {
+    const std::int64_t row = t * a.stride + column;
+    const typename V::Floats scale = V::all(a.scale == nullptr ? 1.0F : a.scale[t]);
+    for (int j = 0; j < kVectors; ++j) {
+      const std::int64_t at = row + j * V::kLanes, there = j == kVectors - 1 ? lanes : V::kLanes;
+      const typename V::Floats factor = a.b == nullptr ? scale : V::mul(V::load(a.b + at, there), scale);
+      sums[j] = V::fma(V::load(a.a + at, there), factor, sums[j]);
+    }
+  }
+  for (int j = 0; j < kVectors; ++j) {
+    float* to = a.sums + column + j * V::kLanes;
+    const std::int64_t there = j == kVectors - 1 ? lanes : V::kLanes;
+    V::store(to, V::add(V::load(to, there), sums[j]), there);
+  }
+}
+
 template <typename V>
 void add_column_sums(const ColumnSumArgs& a) {
-  for_vectors<V>(a.column_begin, a.column_end, [&](std::int64_t i, std::int64_t lanes) {
-    typename V::Floats sum = V::all(0);
-    for (std::int64_t t = 0; t < a.rows; ++t) {
-      const typename V::Floats v = V::load(a.a + t * a.stride + i, lanes);
-      const typename V::Floats other = a.b == nullptr ? V::all(1) : V::load(a.b + t * a.stride + i, lanes);
-      const typename V::Floats factor = a.scale == nullptr ? other : V::mul(other, V::all(a.scale[t]));
-      sum = V::fma(v, factor, sum);
-    }
-    V::store(a.sums + i, V::add(V::load(a.sums + i, lanes), sum), lanes);
-  });
+  constexpr int kVectors = 8;
+  constexpr std::int64_t kColumns = kVectors * V::kLanes;
+  std::int64_t column = a.column_begin;
+  for (; column + kColumns <= a.column_end; column += kColumns) add_columns<V, kVectors>(a, column, V::kLanes);
+  for_vectors<V>(column, a.column_end,
+                 [&](std::int64_t i, std::int64_t lanes) { add_columns<V, 1>(a, i, lanes); });
 }
 
 template <typename V>

@@ -179,7 +179,8 @@ TEST_P(TrainKernels, ProductsOfSidesAreProducts) {
     for (const std::int64_t m : {1, 16, 40, 70}) {
       for (const std::int64_t n : {2, 16, 33, 80, 130}) check_product(table_, m, n, 100, transposed);
     }
-    for (const std::int64_t k : {1, 16, 31, 32, 640, 641, 700, 1400})
+    // Past 1,024 a sum is made in several parts.
+    for (const std::int64_t k : {1, 16, 31, 32, 640, 641, 700, 1024, 1025, 1400, 2100})
       check_product(table_, 35, 48, k, transposed);
     check_product(table_, 100, 1100, 1400, transposed);  // more panels than are run together
   }

@@ -8,9 +8,9 @@
 
 namespace tw::ops {
 
-/// Rows whose logits exist at a time: some 64 MiB of them.
+/// Rows whose logits exist at a time: some 256 MiB of them. Each piece adds to all of the weight's gradient.
 inline std::int64_t logit_rows(std::int64_t rows, std::int64_t vocab) {
-  constexpr std::int64_t kLogits = std::int64_t{16} << 20;
+  constexpr std::int64_t kLogits = std::int64_t{64} << 20;
   return std::min(rows, std::clamp<std::int64_t>(kLogits / vocab / 64 * 64, 64, 1024));
 }
 

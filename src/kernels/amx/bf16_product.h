@@ -198,12 +198,12 @@ struct Activations {
   std::int64_t rows, blocks;
 };
 
-/// Blocks [begin, end) for one or two tiles of rows, into `sums`.
+/// Blocks [begin, end) for one or two tiles of rows, added to what was `kept` (null: nothing), into `sums`.
 template <bool kBoth, bool kXStays, typename Work>
 void run_rows(const Activations& p, const std::uint8_t* const weights[2], const float* kept, float* sums,
               std::int64_t row, std::int64_t begin, std::int64_t end, Work& chores) {
   const std::uint8_t* x = p.x + row / kRows * p.blocks * kTileBytes;
-  if (begin == 0)
+  if (kept == nullptr)
     zero_sums<kBoth>();
   else
     load_sums<kBoth>(kept);

@@ -41,24 +41,32 @@ inline void load_along(const SideArgs& a, std::int64_t k, std::int64_t r, __m512
     v[i] = r + i < a.rows ? pairs(a.x + (r + i) * a.stride + k, a.k - k) : _mm512_setzero_si512();
 }
 
-/// [row / 16][k / 32] tiles, a block of K at a time, so that rows of x are read along. `kPairRows`: a tile's
-/// rows are pairs.
+/// Tile [row / 16][k / 32], past the caches: whole lines that nobody reads soon. `kPairRows`: a tile's rows
+/// are pairs.
+template <bool kPairRows>
+void make_tile(const SideArgs& a, std::int64_t tile, std::int64_t block) {
+  __m512i v[kRows];
+  if (a.transposed)
+    load_down(a, block * kPanelBlock, tile * kRows, v);
+  else
+    load_along(a, block * kPanelBlock, tile * kRows, v);
+  if (a.transposed != kPairRows) transpose(v);
+  auto* to = static_cast<__m512i*>(a.out) + (tile * blocks_of(a.k) + block) * kRows;
+  for (int i = 0; i < kRows; ++i) _mm512_stream_si512(to + i, v[i]);
+}
+
+/// In an order in which rows of x are read along.
 template <bool kPairRows>
 void make_side(const SideArgs& a) {
-  const std::int64_t blocks = blocks_of(a.k);
-  auto* out = static_cast<std::uint8_t*>(a.out);
-  for (std::int64_t block = 0; block < blocks; ++block) {
-    for (std::int64_t tile = a.begin / kRows; tile < tiles_of(a.end); ++tile) {
-      __m512i v[kRows];
-      if (a.transposed)
-        load_down(a, block * kPanelBlock, tile * kRows, v);
-      else
-        load_along(a, block * kPanelBlock, tile * kRows, v);
-      if (a.transposed != kPairRows) transpose(v);
-      std::uint8_t* to = out + (tile * blocks + block) * kTileBytes;
-      for (int i = 0; i < kRows; ++i) _mm512_store_si512(to + i * 64, v[i]);
-    }
+  const std::int64_t blocks = blocks_of(a.k), begin = a.begin / kRows, end = tiles_of(a.end);
+  if (a.transposed) {
+    for (std::int64_t block = 0; block < blocks; ++block)
+      for (std::int64_t tile = begin; tile < end; ++tile) make_tile<kPairRows>(a, tile, block);
+  } else {
+    for (std::int64_t tile = begin; tile < end; ++tile)
+      for (std::int64_t block = 0; block < blocks; ++block) make_tile<kPairRows>(a, tile, block);
   }
+  _mm_sfence();
 }
 
 }  // namespace

@@ -17,26 +17,55 @@ std::int64_t right_bytes(DType, std::int64_t n, std::int64_t k) {
 
 /// Of right sides that all rows meet before the next: they stay in the second cache.
 constexpr std::int64_t kRightBytes = 1 << 20;
+constexpr std::int64_t kMostPairs = 32;
 /// Most blocks of a stretch: 40 KiB of left sides.
 constexpr std::int64_t kLeftStretch = 20;
+/// Most blocks of K that rows meet at a time: with more, too few columns fit the second cache for the left
+/// sides that each group of them fetches from the third.
+constexpr std::int64_t kMostBlocks = 32;
 
-/// Pairs of panels of a K that are run together.
+/// Pairs of panels of so many blocks that are run together.
 std::int64_t pairs_at_once(std::int64_t blocks) {
   const std::int64_t pairs = kRightBytes / (2 * blocks * kTileBytes);
-  return pairs < 2 ? 2 : pairs > 32 ? 32 : pairs;
+  return pairs < 2 ? 2 : pairs > kMostPairs ? kMostPairs : pairs;
 }
 
-std::int64_t side_scratch(std::int64_t, std::int64_t k) {
-  return (pairs_at_once(blocks_of(k)) + 2) * kPairFloats * 4;
+std::int64_t side_scratch(std::int64_t, std::int64_t) {
+  return (kMostPairs + 2) * kPairFloats * 4;
 }
 
-/// Products of all rows and the columns at hand. `Out` is Chores'.
+/// Left sides that lie as they are, tile after tile and past the caches: nobody reads them soon.
+void prepare_left(const PrepareArgs& a) {
+  const std::int64_t blocks = blocks_of(a.k);
+  constexpr std::int64_t kAhead = 128;  // numbers of a row
+  for (std::int64_t first = a.row_begin; first < a.row_end; first += kRows) {
+    auto* out = static_cast<std::uint8_t*>(a.prepared) + first / kRows * blocks * kTileBytes;
+    for (std::int64_t block = 0; block < blocks; ++block) {
+      const std::int64_t at = block * kPanelBlock;
+      for (std::int64_t row = first; row < first + kRows; ++row, out += 64) {
+        __m512i v = _mm512_setzero_si512();
+        if (row < a.row_end) {
+          const float* x = a.x + row * a.x_stride + at;
+          _mm_prefetch(reinterpret_cast<const char*>(x + kAhead), _MM_HINT_T0);
+          _mm_prefetch(reinterpret_cast<const char*>(x + kAhead + 16), _MM_HINT_T0);
+          v = pairs(x, a.k - at);
+        }
+        _mm512_stream_si512(reinterpret_cast<__m512i*>(out), v);
+      }
+    }
+  }
+  _mm_sfence();
+}
+
+/// Blocks [begin, end) of K of the products of all rows and the columns at hand. `Out` is Chores'.
 template <typename Out>
 class SidesProduct {
  public:
-  SidesProduct(const MatmulArgs& a, const Out& out)
+  SidesProduct(const MatmulArgs& a, std::int64_t begin, std::int64_t end, const Out& out)
       : a_(a),
         right_(static_cast<const std::uint8_t*>(a.weight)),
+        begin_(begin),
+        end_(end),
         chores_(out),
         last_(static_cast<float*>(a.scratch)),
         sums_(last_ + 2 * kPairFloats) {
@@ -48,12 +77,16 @@ class SidesProduct {
   /// Pairs [first, last) of panels, 32 rows at a time: a stretch of them in the nearest cache meets all
   /// columns, so that what is written follows in rows, and the processor sees what comes next.
   void run(std::int64_t first, std::int64_t last) {
-    const std::int64_t blocks = product_.blocks, stretches = (blocks + kLeftStretch - 1) / kLeftStretch;
+    const std::int64_t stretches = (end_ - begin_ + kLeftStretch - 1) / kLeftStretch;
+    const auto begin_of = [&](std::int64_t s) { return begin_ + (end_ - begin_) * s / stretches; };
     for (std::int64_t row = 0; row < product_.rows; row += 2 * kRows) {
       for (std::int64_t s = 0; s < stretches; ++s) {
-        const std::int64_t begin = blocks * s / stretches, end = blocks * (s + 1) / stretches;
+        if (s + 1 < stretches)
+          ask_for(row, begin_of(s + 1), begin_of(s + 2), last - first);
+        else
+          ask_for(row + 2 * kRows, begin_of(0), begin_of(1), last - first);
         for (std::int64_t i = first; i < last; ++i)
-          run_block(i, row, begin, end, sums_ + (i - first) * kPairFloats);
+          run_block(i, row, begin_of(s), begin_of(s + 1), sums_ + (i - first) * kPairFloats);
       }
     }
   }
@@ -63,15 +96,28 @@ class SidesProduct {
   }
 
  private:
+  /// The stretch of left sides that comes next is fetched in equal parts by so many blocks of sums.
+  void ask_for(std::int64_t row, std::int64_t begin, std::int64_t end, std::int64_t parts) {
+    next_ = product_.x + (row / kRows * product_.blocks + begin) * kTileBytes;
+    next_left_ = row < product_.rows ? (end - begin) * kTileBytes : 0;
+    next_part_ = (next_left_ / parts + 63) / 64 * 64;
+  }
+  void fetch_part(std::int64_t steps) {
+    const std::int64_t part = next_part_ < next_left_ ? next_part_ : next_left_;
+    chores_.fetch(next_, next_ + product_.blocks * kTileBytes, part, steps);
+    next_ += part, next_left_ -= part;
+  }
   void run_block(std::int64_t i, std::int64_t row, std::int64_t begin, std::int64_t end, float* kept) {
     const std::uint8_t* first = right_ + (2 * i * product_.blocks + begin) * kTileBytes;
-    const bool both = 32 * i + kRows < a_.n, done = end == product_.blocks;
+    const bool both = 32 * i + kRows < a_.n, done = end == end_;
     const std::uint8_t* const tiles[2] = {first, both ? first + product_.blocks * kTileBytes : first};
+    const float* from = begin == begin_ ? nullptr : kept;
     float* const to = done ? last_ + turn_ * kPairFloats : kept;
+    fetch_part(end - begin);
     if (row + kRows < product_.rows)
-      run_rows<true, true>(product_, tiles, kept, to, row, begin, end, chores_);
+      run_rows<true, true>(product_, tiles, from, to, row, begin, end, chores_);
     else
-      run_rows<false, true>(product_, tiles, kept, to, row, begin, end, chores_);
+      run_rows<false, true>(product_, tiles, from, to, row, begin, end, chores_);
     if (!done) return;
     chores_.finish_writing();
     chores_.write(i, row, to, end - begin);
@@ -80,26 +126,38 @@ class SidesProduct {
 
   const MatmulArgs& a_;
   const std::uint8_t* right_;  ///< [n / 16][k / 32][k pair][n % 16]
+  std::int64_t begin_, end_;
   Activations product_{};
   Chores<Out> chores_;
   float *last_, *sums_;
+  const std::uint8_t* next_ = nullptr;
+  std::int64_t next_left_ = 0, next_part_ = 0;
   int turn_ = 0;
 };
+
+/// Blocks [begin, end) of K: the first ones with bias and residual, the others onto what is there.
+void run_blocks(const MatmulArgs& whole, std::int64_t begin, std::int64_t end) {
+  MatmulArgs a = whole;
+  if (begin > 0) a.bias = nullptr, a.residual = a.out;
+  const auto out = [&](std::int64_t i, std::int64_t row, const float* sums, std::int64_t from,
+                       std::int64_t to) { write_out<true>(a, row, 32 * i, sums, from, to); };
+  SidesProduct product(a, begin, end, out);
+  const std::int64_t pairs = pairs_at_once(end - begin), last = (a.n_end + 31) / 32;
+  for (std::int64_t first = a.n_begin / 32; first < last; first += pairs)
+    product.run(first, first + pairs < last ? first + pairs : last);
+  product.finish();
+}
 
 void run_sides(const MatmulArgs& a) {
   const TileConfig config = whole_tiles();
   const TileScope scope(config);
-  const auto out = [&](std::int64_t i, std::int64_t row, const float* sums, std::int64_t from,
-                       std::int64_t to) { write_out<true>(a, row, 32 * i, sums, from, to); };
-  SidesProduct product(a, out);
-  const std::int64_t pairs = pairs_at_once(blocks_of(a.k)), end = (a.n_end + 31) / 32;
-  for (std::int64_t first = a.n_begin / 32; first < end; first += pairs)
-    product.run(first, first + pairs < end ? first + pairs : end);
-  product.finish();
+  const std::int64_t blocks = blocks_of(a.k), parts = (blocks + kMostBlocks - 1) / kMostBlocks;
+  for (std::int64_t part = 0; part < parts; ++part)
+    run_blocks(a, blocks * part / parts, blocks * (part + 1) / parts);
 }
 
 constexpr MatmulPath kSides = {
-    "amx bf16 tiles, both sides", 2 * kRows, prepared_bytes, prepare, kRows, side_scratch, run_sides};
+    "amx bf16 tiles, both sides", 2 * kRows, prepared_bytes, prepare_left, kRows, side_scratch, run_sides};
 
 constexpr TrainMatmul kTrain = {{kRows, right_bytes, nullptr, kSides}, make_side<true>, make_side<false>};
 
