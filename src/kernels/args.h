@@ -209,6 +209,16 @@ struct SideArgs {
   std::int64_t begin, end;  ///< begin is a multiple of 16; end too, or R
 };
 
+/// Both left sides of x [T, N], of which N is a multiple of 32, in one reading: of columns [begin, end),
+/// which are multiples of 32.
+struct LeftSidesArgs {
+  const float* x;
+  std::int64_t stride, rows, columns;
+  void* as_is;       ///< of x: T rows
+  void* transposed;  ///< of xᵀ: N rows
+  std::int64_t begin, end;
+};
+
 /// How weights that are learnt are multiplied where there is a better way than by plain rows: products
 /// out[M, N] = left[M, K] · right[N, K]ᵀ of two sides that are both made from fp32. Immutable.
 struct TrainMatmul {
@@ -217,6 +227,7 @@ struct TrainMatmul {
   MatmulKernel kernel;
   void (*make_right)(const SideArgs&);
   void (*make_left)(const SideArgs&);
+  void (*make_lefts)(const LeftSidesArgs&);
 };
 
 /// For measuring what a machine can do (probe.h): reads all of `data` and returns a sum of it.

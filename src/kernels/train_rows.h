@@ -74,7 +74,8 @@ void add_column_sums(const ColumnSumArgs& a) {
   constexpr int kVectors = 8;
   constexpr std::int64_t kColumns = kVectors * V::kLanes;
   std::int64_t column = a.column_begin;
-  for (; column + kColumns <= a.column_end; column += kColumns) add_columns<V, kVectors>(a, column, V::kLanes);
+  for (; column + kColumns <= a.column_end; column += kColumns)
+    add_columns<V, kVectors>(a, column, V::kLanes);
   for_vectors<V>(column, a.column_end,
                  [&](std::int64_t i, std::int64_t lanes) { add_columns<V, 1>(a, i, lanes); });
 }

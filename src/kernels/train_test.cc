@@ -186,6 +186,35 @@ TEST_P(TrainKernels, ProductsOfSidesAreProducts) {
   }
 }
 
+TEST_P(TrainKernels, BothLeftSidesAreWhatEachIsAlone) {
+  if (table_.train_matmul == nullptr)
+    GTEST_SKIP() << GetParam() << " multiplies weights that are learnt as others";
+  const TrainMatmul& matmul = *table_.train_matmul;
+  const MatmulPath& path = matmul.kernel.decode;
+  struct alignas(64) Line {
+    std::array<std::uint8_t, 64> bytes;
+    bool operator==(const Line&) const = default;
+  };
+  for (const std::int64_t rows : {1, 15, 16, 17, 32, 33, 100}) {
+    for (const std::int64_t columns : {32, 96, 320}) {
+      SCOPED_TRACE(testing::Message() << rows << " x " << columns);
+      const std::vector<float> x = normal(rows * columns, 1);
+      const std::int64_t lines = (rows + 15) / 16 * 16 * (columns / 32);
+      const std::int64_t transposed_lines = columns * ((rows + 31) / 32);
+      std::vector<Line> as_is(lines), transposed(transposed_lines), alone(lines),
+          alone_transposed(transposed_lines);
+      path.prepare({x.data(), columns, alone.data(), 0, rows, columns});
+      matmul.make_left({x.data(), columns, columns, rows, true, alone_transposed.data(), 0, columns});
+      for (std::int64_t begin = 0; begin < columns; begin += 64) {
+        matmul.make_lefts({x.data(), columns, rows, columns, as_is.data(), transposed.data(), begin,
+                           std::min(begin + 64, columns)});
+      }
+      EXPECT_TRUE(as_is == alone);
+      EXPECT_TRUE(transposed == alone_transposed);
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Sets, TrainKernels, testing::ValuesIn(available_sets(detect_features())),
                          [](const auto& info) { return info.param; });
 

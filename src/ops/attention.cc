@@ -87,9 +87,11 @@ void qkv_rope_backward(const Backward& b, const SavedQkv& s) {
   for (const Projection& p : {Projection{d_q, w.q, w.q_bias, s.low[0]},
                               {d_k, w.k, w.k_bias, s.low[1]},
                               {d_v, w.v, w.v_bias, s.low[2]}}) {
-    add_weight_gradient(b, p.d, x, *p.weight);
+    const tensor::Arena::Scope scope(b.ex.arena());
+    const OutputGradient y = b.wants() ? both_sides(b, p.d, *p.weight) : p.d;
+    add_weight_gradient(b, y, x, *p.weight);
     add_bias_gradient(b, p.d, p.bias);
-    if (b.wants()) input_gradient(b, p.d, *p.weight, b.d_in(), std::exchange(add, true));
+    if (b.wants()) input_gradient(b, y, *p.weight, b.d_in(), std::exchange(add, true));
     low_rank_gradients(b, p.d, x, p.low, 0);
   }
 }

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include "ops/linear.h"
 #include "ops/low_rank.h"
@@ -133,7 +134,8 @@ void gated_ffn_backward(const Backward& b, const SavedFfn& s) {
   Exec& ex = b.ex;
   const std::int64_t rows = s.x.rows(), width = s.gate->n();
   const Tensor d_y{DType::kF32, {rows, s.down->n()}, b.d_out().data}, hidden = ex.temporary({rows, width});
-  input_gradient(b, d_y, *s.down, hidden, false);
+  const OutputGradient sides = both_sides(b, d_y, *s.down);
+  input_gradient(b, sides, *s.down, hidden, false);
   const Tensor d_middle = low_rank_middle_gradient(b, d_y, s.low_down);
   if (s.low_down.low != nullptr) input_gradient(b, d_middle, *s.low_down.a(), hidden, true);
   if (!ex.tracing()) {
@@ -145,17 +147,18 @@ void gated_ffn_backward(const Backward& b, const SavedFfn& s) {
   {
     const tensor::Arena::Scope scope(ex.arena());
     const TransposedInput learnt = transpose_learnt(b, hidden, {s.down, s.low_down.a()});
-    add_weight_gradient(b, d_y, learnt, *s.down);
+    add_weight_gradient(b, sides, learnt, *s.down);
     low_rank_weight_gradients(b, d_y, d_middle, learnt, s.low_down);
   }
   const Tensor d_gates{DType::kF32, {rows, width}, s.gates.data},
       d_ups{DType::kF32, {rows, width}, s.ups.data};
   const TransposedInput x = transpose_learnt(b, s.x, {s.gate, s.up, s.low_gate.a(), s.low_up.a()});
-  add_weight_gradient(b, d_gates, x, *s.gate);
-  add_weight_gradient(b, d_ups, x, *s.up);
-  if (b.wants(1)) {
-    input_gradient(b, d_gates, *s.gate, b.d_in(1), b.adds(1));
-    input_gradient(b, d_ups, *s.up, b.d_in(1), true);
+  bool add = b.wants(1) && b.adds(1);
+  for (const auto& [d, weight] : {std::pair{d_gates, s.gate}, std::pair{d_ups, s.up}}) {
+    const tensor::Arena::Scope scope(ex.arena());
+    const OutputGradient both = b.wants(1) ? both_sides(b, d, *weight) : d;
+    add_weight_gradient(b, both, x, *weight);
+    if (b.wants(1)) input_gradient(b, both, *weight, b.d_in(1), std::exchange(add, true));
   }
   low_rank_gradients(b, d_gates, x, s.low_gate, 1);
   low_rank_gradients(b, d_ups, x, s.low_up, 1);

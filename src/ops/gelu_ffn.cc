@@ -17,7 +17,8 @@ void gelu_ffn_backward(const Backward& b, const SavedGelu& s) {
   const PackedMatrix &up = *s.weights.up, &down = *s.weights.down;
   const std::int64_t rows = s.x.rows(), width = up.n();
   const Tensor d_y{DType::kF32, {rows, down.n()}, b.d_out().data}, hidden = ex.temporary({rows, width});
-  input_gradient(b, d_y, down, hidden, false);
+  const OutputGradient sides = both_sides(b, d_y, down);
+  input_gradient(b, sides, down, hidden, false);
   const Tensor d_low = low_rank_middle_gradient(b, d_y, s.low_down);
   if (s.low_down.low != nullptr) input_gradient(b, d_low, *s.low_down.a(), hidden, true);
   if (!ex.tracing()) {
@@ -29,7 +30,7 @@ void gelu_ffn_backward(const Backward& b, const SavedGelu& s) {
   {
     const tensor::Arena::Scope scope(ex.arena());
     const TransposedInput learnt = transpose_learnt(b, hidden, {&down, s.low_down.a()});
-    add_weight_gradient(b, d_y, learnt, down);
+    add_weight_gradient(b, sides, learnt, down);
     add_bias_gradient(b, d_y, s.weights.down_bias);
     low_rank_weight_gradients(b, d_y, d_low, learnt, s.low_down);
   }

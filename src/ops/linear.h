@@ -56,14 +56,26 @@ TransposedInput transpose_input(Exec& ex, Tensor x, const tensor::PackedMatrix& 
 TransposedInput transpose_learnt(const Backward& b, Tensor x,
                                  std::initializer_list<const tensor::PackedMatrix*> weights);
 
+/// d_y [T, N], and the sides that the two products with it are made of, where both are wanted and one reading
+/// gives them (null: each makes its own).
+struct OutputGradient {
+  OutputGradient(Tensor gradient) : d_y(gradient) {}
+  Tensor d_y;
+  const void* as_is = nullptr;       ///< for input_gradient
+  const void* transposed = nullptr;  ///< for add_weight_gradient
+};
+/// For both gradients of `weight`, from the arena. Ends with a barrier if there was anything to do.
+OutputGradient both_sides(const Backward& b, Tensor d_y, const tensor::PackedMatrix& weight);
+
 /// The gradients of y = x · Wᵀ (+ bias), of d_y [T, N]. Each does nothing for what is frozen, and ends with a
 /// barrier. d_W += d_yᵀ · x
-void add_weight_gradient(const Backward& b, Tensor d_y, const TransposedInput& x,
+void add_weight_gradient(const Backward& b, const OutputGradient& y, const TransposedInput& x,
                          const tensor::PackedMatrix& weight);
 void add_bias_gradient(const Backward& b, Tensor d_y, Tensor bias);
 /// d_x [T, K] = d_y · W, or with `add` d_x += d_y · W. A weight that the tape does not know is frozen: of its
 /// rows as they are in the file, in any type, a panel of columns at a time is made plain and multiplied with.
-void input_gradient(const Backward& b, Tensor d_y, const tensor::PackedMatrix& weight, Tensor d_x, bool add);
+void input_gradient(const Backward& b, const OutputGradient& y, const tensor::PackedMatrix& weight,
+                    Tensor d_x, bool add);
 void frozen_input_gradient(const Backward& b, Tensor d_y, const tensor::PackedMatrix& weight, Tensor d_x,
                            bool add);
 /// All three of one layer whose input was x, input number `input` of the op.

@@ -42,13 +42,20 @@ void make_side(Exec& ex, void (*make)(const kernels::SideArgs&), Tensor x, std::
 /// d_yᵀ [N, T] as a path wants it, in pieces of kRowsAtOnce rows.
 class TransposedGradient {
  public:
-  TransposedGradient(Exec& ex, Tensor d_y, const PackedMatrix& weight)
-      : n_(d_y.row_stride()), depth_(d_y.rows()), at_once_(kRowsAtOnce) {
+  TransposedGradient(Exec& ex, const OutputGradient& y, const PackedMatrix& weight)
+      : n_(y.d_y.row_stride()), depth_(y.d_y.rows()), at_once_(kRowsAtOnce) {
+    const Tensor d_y = y.d_y;
     const kernels::MatmulPath& path = gradient_path(ex, weight);
+    if (y.transposed != nullptr) {
+      at_once_ = n_;
+      prepared_ = static_cast<const std::byte*>(y.transposed);
+      return;
+    }
     if (const kernels::TrainMatmul* matmul = sides_of(ex, weight)) {
       at_once_ = n_;
-      prepared_ = ex.arena().allocate(path.prepared_bytes(n_, depth_));
-      if (!ex.tracing()) make_side(ex, matmul->make_left, d_y, path.prepare_rows, prepared_);
+      std::byte* side = ex.arena().allocate(path.prepared_bytes(n_, depth_));
+      if (!ex.tracing()) make_side(ex, matmul->make_left, d_y, path.prepare_rows, side);
+      prepared_ = side;
       return;
     }
     const Tensor plain = ex.temporary({n_, depth_});
@@ -56,13 +63,14 @@ class TransposedGradient {
     if (!ex.tracing()) transpose(ex, d_y, DType::kF32, plain.data);
     if (path.prepare == nullptr) return;
     piece_bytes_ = (path.prepared_bytes(at_once(), depth_) + 63) / 64 * 64;
-    prepared_ = ex.arena().allocate(piece_bytes_ * ((n_ + kRowsAtOnce - 1) / kRowsAtOnce));
+    std::byte* pieces = ex.arena().allocate(piece_bytes_ * ((n_ + kRowsAtOnce - 1) / kRowsAtOnce));
+    prepared_ = pieces;
     if (ex.tracing()) return;
     ex.barrier();
     for (std::int64_t row = 0; row < n_; row += kRowsAtOnce) {
       ex.slice(rows_of(row), path.prepare_rows, [&](std::int64_t from, std::int64_t to) {
         path.prepare(
-            {plain_ + row * depth_, depth_, prepared_ + row / kRowsAtOnce * piece_bytes_, from, to, depth_});
+            {plain_ + row * depth_, depth_, pieces + row / kRowsAtOnce * piece_bytes_, from, to, depth_});
       });
     }
   }
@@ -76,7 +84,7 @@ class TransposedGradient {
  private:
   std::int64_t n_, depth_, at_once_, piece_bytes_ = 0;
   const float* plain_ = nullptr;
-  std::byte* prepared_ = nullptr;
+  const std::byte* prepared_ = nullptr;
 };
 
 OpCost product_cost(const char* name, std::int64_t rows, std::int64_t n, std::int64_t k,
@@ -119,7 +127,26 @@ TransposedInput transpose_learnt(const Backward& b, Tensor x,
   return learnt == nullptr ? TransposedInput{} : transpose_input(b.ex, x, *learnt);
 }
 
-void add_weight_gradient(const Backward& b, Tensor d_y, const TransposedInput& x,
+OutputGradient both_sides(const Backward& b, Tensor d_y, const PackedMatrix& weight) {
+  OutputGradient y(d_y);
+  Exec& ex = b.ex;
+  const kernels::TrainMatmul* matmul = sides_of(ex, weight);
+  const Leaf* leaf = b.leaf(weight.tape_id());
+  const std::int64_t rows = d_y.rows(), n = d_y.row_stride();
+  if (matmul == nullptr || leaf == nullptr || leaf->gradient.shape.rank() == 0 || n % 32 != 0) return y;
+  const kernels::MatmulPath& path = matmul->kernel.decode;
+  std::byte* as_is = ex.arena().allocate(path.prepared_bytes(rows, n));
+  std::byte* transposed = ex.arena().allocate(path.prepared_bytes(n, rows));
+  y.as_is = as_is, y.transposed = transposed;
+  if (ex.tracing()) return y;
+  ex.slice(n, 32, [&](std::int64_t begin, std::int64_t end) {
+    matmul->make_lefts({d_y.f32(), n, rows, n, as_is, transposed, begin, end});
+  });
+  ex.barrier();
+  return y;
+}
+
+void add_weight_gradient(const Backward& b, const OutputGradient& y, const TransposedInput& x,
                          const PackedMatrix& weight) {
   const Tensor gradient = b.d_leaf(weight.tape_id());
   if (gradient.shape.rank() == 0) return;
@@ -127,7 +154,7 @@ void add_weight_gradient(const Backward& b, Tensor d_y, const TransposedInput& x
   const std::int64_t n = weight.n(), k = weight.k(), depth = x.rows;
   const kernels::MatmulPath& path = gradient_path(ex, weight);
   const tensor::Arena::Scope scope(ex.arena());
-  const TransposedGradient left(ex, d_y, weight);
+  const TransposedGradient left(ex, y, weight);
   void* scratch = ex.scratch(path.scratch_bytes == nullptr ? 0 : path.scratch_bytes(left.at_once(), depth));
   if (ex.tracing()) {
     return ex.record(product_cost("weight_gradient", depth, n, k, 2 * static_cast<double>(gradient.bytes())));
@@ -154,8 +181,10 @@ void add_bias_gradient(const Backward& b, Tensor d_y, Tensor bias) {
   b.ex.barrier();
 }
 
-void input_gradient(const Backward& b, Tensor d_y, const PackedMatrix& weight, Tensor d_x, bool add) {
+void input_gradient(const Backward& b, const OutputGradient& y, const PackedMatrix& weight, Tensor d_x,
+                    bool add) {
   Exec& ex = b.ex;
+  const Tensor d_y = y.d_y;
   const Leaf* leaf = b.leaf(weight.tape_id());
   if (leaf == nullptr) return frozen_input_gradient(b, d_y, weight, d_x, add);
   TW_CHECK(leaf->transposed != nullptr, "gradients go through a weight's transpose");
@@ -163,7 +192,11 @@ void input_gradient(const Backward& b, Tensor d_y, const PackedMatrix& weight, T
   TW_CHECK(transposed.n() == weight.k() && transposed.k() == weight.n(),
            "a transposed weight has the wrong shape");
   const tensor::Arena::Scope scope(ex.arena());
-  const Prepared prepared = prepare(ex, d_y, transposed, 0);
+  Prepared prepared;
+  if (y.as_is != nullptr)
+    prepared.prompt = {0, d_y.rows(), y.as_is, path_of(ex, transposed, true).prepare};
+  else
+    prepared = prepare(ex, d_y, transposed, 0);
   matmul_slice(ex, prepared, transposed, d_x.f32(), nullptr, add ? d_x.f32() : nullptr);
   if (ex.tracing()) return ex.record(linear_cost("input_gradient", d_y.rows(), transposed));
   ex.barrier();
@@ -172,9 +205,10 @@ void input_gradient(const Backward& b, Tensor d_y, const PackedMatrix& weight, T
 void linear_gradients(const Backward& b, Tensor d_y, const TransposedInput& x, const PackedMatrix& weight,
                       Tensor bias, int input) {
   const tensor::Arena::Scope scope(b.ex.arena());
-  add_weight_gradient(b, d_y, x, weight);
+  const OutputGradient y = b.wants(input) ? both_sides(b, d_y, weight) : d_y;
+  add_weight_gradient(b, y, x, weight);
   add_bias_gradient(b, d_y, bias);
-  if (b.wants(input)) input_gradient(b, d_y, weight, b.d_in(input), b.adds(input));
+  if (b.wants(input)) input_gradient(b, y, weight, b.d_in(input), b.adds(input));
 }
 
 void pass_gradient(const Backward& b) {

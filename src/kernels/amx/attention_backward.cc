@@ -118,7 +118,7 @@ class Gradient {
   void make(const float* x, std::int64_t stride, std::int64_t rows, bool transposed, std::int64_t tiles,
             std::uint8_t* out) const {
     const std::int64_t side = transposed ? a_.d : rows, k = transposed ? rows : a_.d;
-    make_side<kPairRows>({x, stride, side, k, transposed, out, 0, side});
+    make_side<kPairRows, false>({x, stride, side, k, transposed, out, 0, side});
     const std::int64_t row_bytes = blocks_of(k) * kTileBytes;
     for (std::int64_t at = tiles_of(side) * row_bytes; at < tiles * row_bytes; at += 64)
       _mm512_store_si512(out + at, _mm512_setzero_si512());

@@ -129,10 +129,11 @@ void run_stretch(const Product& p, const std::uint8_t* const tiles[2], std::int6
   for (std::int64_t row = 0; row < p.rows; row += 2 * kRows, kept += kPairFloats) {
     const bool last = end == p.blocks;
     float* sums = last ? p.scratch.last[turn] : kept;
+    const float* before = begin == 0 ? nullptr : kept;
     if (row + kRows < p.rows)
-      run_rows<true, false>(p, tiles, kept, sums, row, begin, end, chores);
+      run_rows<true, false>(p, tiles, before, sums, row, begin, end, chores);
     else
-      run_rows<false, false>(p, tiles, kept, sums, row, begin, end, chores);
+      run_rows<false, false>(p, tiles, before, sums, row, begin, end, chores);
     if (!last) continue;
     chores.finish_writing();
     chores.write(i, row, sums, end - begin);

@@ -41,9 +41,9 @@ inline void load_along(const SideArgs& a, std::int64_t k, std::int64_t r, __m512
     v[i] = r + i < a.rows ? pairs(a.x + (r + i) * a.stride + k, a.k - k) : _mm512_setzero_si512();
 }
 
-/// Tile [row / 16][k / 32], past the caches: whole lines that nobody reads soon. `kPairRows`: a tile's rows
-/// are pairs.
-template <bool kPairRows>
+/// Tile [row / 16][k / 32]. `kPairRows`: a tile's rows are pairs. `kPassing`: past the caches, where nobody
+/// reads it soon.
+template <bool kPairRows, bool kPassing>
 void make_tile(const SideArgs& a, std::int64_t tile, std::int64_t block) {
   __m512i v[kRows];
   if (a.transposed)
@@ -52,20 +52,62 @@ void make_tile(const SideArgs& a, std::int64_t tile, std::int64_t block) {
     load_along(a, block * kPanelBlock, tile * kRows, v);
   if (a.transposed != kPairRows) transpose(v);
   auto* to = static_cast<__m512i*>(a.out) + (tile * blocks_of(a.k) + block) * kRows;
-  for (int i = 0; i < kRows; ++i) _mm512_stream_si512(to + i, v[i]);
+  for (int i = 0; i < kRows; ++i) {
+    if constexpr (kPassing)
+      _mm512_stream_si512(to + i, v[i]);
+    else
+      _mm512_store_si512(to + i, v[i]);
+  }
 }
 
 /// In an order in which rows of x are read along.
-template <bool kPairRows>
+template <bool kPairRows, bool kPassing>
 void make_side(const SideArgs& a) {
   const std::int64_t blocks = blocks_of(a.k), begin = a.begin / kRows, end = tiles_of(a.end);
   if (a.transposed) {
     for (std::int64_t block = 0; block < blocks; ++block)
-      for (std::int64_t tile = begin; tile < end; ++tile) make_tile<kPairRows>(a, tile, block);
+      for (std::int64_t tile = begin; tile < end; ++tile) make_tile<kPairRows, kPassing>(a, tile, block);
   } else {
     for (std::int64_t tile = begin; tile < end; ++tile)
-      for (std::int64_t block = 0; block < blocks; ++block) make_tile<kPairRows>(a, tile, block);
+      for (std::int64_t block = 0; block < blocks; ++block) make_tile<kPairRows, kPassing>(a, tile, block);
   }
+  if constexpr (kPassing) _mm_sfence();
+}
+
+/// Columns c .. c + 31 of rows t .. t + 31, of which those before `rows` are there: two tiles of x and two of
+/// xᵀ.
+inline void make_left_tiles(const LeftSidesArgs& a, std::int64_t t, std::int64_t c) {
+  constexpr std::int64_t kAhead = 128;  // numbers of a row
+  const std::int64_t across = a.columns / kPanelBlock, down = blocks_of(a.rows);
+  auto* as_is = static_cast<__m512i*>(a.as_is) + (t / kRows * across + c / kPanelBlock) * kRows;
+  auto* transposed = static_cast<__m512i*>(a.transposed) + (c / kRows * down + t / kPanelBlock) * kRows;
+  __m512i first[kRows], second[kRows];  // of 16 columns each: lane a column, a pair of rows (t, t + 16)
+  for (std::int64_t i = 0; i < kRows; ++i) {
+    __m512i half[2][2];  // of two rows 16 apart and 16 columns each: bf16 in the low half of a lane
+    for (std::int64_t j = 0; j < 2; ++j) {
+      const std::int64_t row = t + i + j * kRows;
+      const float* x = a.x + row * a.stride + c;
+      for (std::int64_t k = 0; k < 2; ++k) {
+        _mm_prefetch(reinterpret_cast<const char*>(x + kAhead + k * kRows), _MM_HINT_T0);
+        half[j][k] = low_halves(x + k * kRows, row < a.rows, kRows);
+      }
+      const __m512i pair = _mm512_or_si512(half[j][0], _mm512_slli_epi32(half[j][1], 16));
+      if (row / kRows < tiles_of(a.rows)) _mm512_stream_si512(as_is + j * across * kRows + i, pair);
+    }
+    first[i] = _mm512_or_si512(half[0][0], _mm512_slli_epi32(half[1][0], 16));
+    second[i] = _mm512_or_si512(half[0][1], _mm512_slli_epi32(half[1][1], 16));
+  }
+  transpose(first);
+  transpose(second);
+  for (std::int64_t i = 0; i < kRows; ++i) {
+    _mm512_stream_si512(transposed + i, first[i]);
+    _mm512_stream_si512(transposed + down * kRows + i, second[i]);
+  }
+}
+
+inline void make_lefts(const LeftSidesArgs& a) {
+  for (std::int64_t t = 0; t < a.rows; t += kPanelBlock)
+    for (std::int64_t c = a.begin; c < a.end; c += kPanelBlock) make_left_tiles(a, t, c);
   _mm_sfence();
 }
 

@@ -159,7 +159,8 @@ void run_sides(const MatmulArgs& a) {
 constexpr MatmulPath kSides = {
     "amx bf16 tiles, both sides", 2 * kRows, prepared_bytes, prepare_left, kRows, side_scratch, run_sides};
 
-constexpr TrainMatmul kTrain = {{kRows, right_bytes, nullptr, kSides}, make_side<true>, make_side<false>};
+constexpr TrainMatmul kTrain = {
+    {kRows, right_bytes, nullptr, kSides}, make_side<true, true>, make_side<false, true>, make_lefts};
 
 }  // namespace
 
