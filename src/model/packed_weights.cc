@@ -79,7 +79,8 @@ std::span<std::byte> PackedWeights::find(const std::string& name, const kernels:
 
 bool PackedWeights::wants_copy() const {
   constexpr double kMostly = 0.9;
-  constexpr std::size_t kSamples = 8, kSample = 8U << 20;  // all of it would take as long as copying
+  // All of it would take as long as copying. Pages of 2 MiB come and go by stretches of some 100 MiB.
+  constexpr std::size_t kSamples = 64, kSample = 2U << 20;
   if (options_.copy) return *options_.copy;
   if (!file_) return false;
   const std::span<const std::byte> file = file_->mapped();
