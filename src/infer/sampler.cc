@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "base/check.h"
-#include "infer/philox.h"
+#include "base/philox.h"
 #include "infer/token_filters.h"
 
 namespace tw::infer {
@@ -128,7 +128,7 @@ std::int32_t choose(const SampleInput& input, float max, SamplerWorkspace& works
   keep_top_p(state, params.top_p);
   keep_min_p(state, params.min_p);
   keep_typical_p(state, params.typical_p);
-  return draw(workspace.candidates, uniform(params.seed, input.position));
+  return draw(workspace.candidates, base::uniform(params.seed, input.position));
 }
 
 }  // namespace

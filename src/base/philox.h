@@ -6,7 +6,7 @@
 #include <array>
 #include <cstdint>
 
-namespace tw::infer {
+namespace tw::base {
 
 /// 128 random bits for a 64-bit key and a 128-bit counter, both given as 32-bit words, lowest first.
 constexpr std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter,
@@ -32,4 +32,4 @@ constexpr double uniform(std::uint64_t seed, std::uint64_t position) {
   return static_cast<double>(bits) * 0x1p-53;
 }
 
-}  // namespace tw::infer
+}  // namespace tw::base
