@@ -119,6 +119,7 @@ void fill_from(TrainSlots& table, const TrainSlots& lower) {
   fill(&TrainSlots::transpose);
   fill(&TrainSlots::round_bf16);
   fill(&TrainSlots::add);
+  fill(&TrainSlots::dropout);
   fill(&TrainSlots::attention_backward);
   fill(&TrainSlots::adamw);
   fill(&TrainSlots::sum_squares);

@@ -89,6 +89,20 @@ struct AddArgs {
   std::int64_t begin, end;
 };
 
+/// out[t, i] = add[t, i] + (kept ? scale * x[t, i] : 0): dropout (arXiv 1207.0580). Number i of row t is kept
+/// where word i / 16 % 4 of base::philox, with `seed` for its key and (i / 64 * 16 + i % 16, first_row + t,
+/// site, step) for its counter, is at least `dropped`. Rows lie beside each other.
+struct DropoutArgs {
+  const float* x;
+  const float* add;  ///< null: 0
+  float* out;        ///< may be x or add
+  std::int64_t row_begin, row_end, width;
+  std::uint32_t first_row, site, step;
+  std::uint64_t seed;
+  std::uint32_t dropped;  ///< so many of 2^32
+  float scale;
+};
+
 /// Gradients of causal attention (AttentionArgs) within one document: rows [row_begin, row_end), all of them,
 /// and the query heads [head_begin, head_end) that share kv_head.
 struct AttentionBackwardArgs {
@@ -135,6 +149,7 @@ struct TrainSlots {
   void (*transpose)(const TransposeArgs&) = nullptr;
   void (*round_bf16)(const RoundArgs&) = nullptr;
   void (*add)(const AddArgs&) = nullptr;
+  void (*dropout)(const DropoutArgs&) = nullptr;
   void (*attention_backward)(const AttentionBackwardArgs&) = nullptr;
   void (*adamw)(const AdamWArgs&) = nullptr;
   /// Of a chunk of at most 65,536 numbers; in fp32, so that it is not finite where they are too large.

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/args.h"
+#include "kernels/train_dropout.h"
 #include "kernels/train_rows.h"
 
 namespace tw::kernels {
@@ -253,6 +254,7 @@ void fill_train_slots(TrainSlots& slots) {
   slots.transpose = transpose<V>;
   slots.round_bf16 = round_bf16<V>;
   slots.add = add<V>;
+  slots.dropout = dropout<V>;
   slots.attention_backward = attention_backward<V>;
   slots.adamw = adamw<V>;
   slots.sum_squares = sum_squares<V>;

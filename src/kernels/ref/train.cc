@@ -12,6 +12,7 @@ namespace {
 
 struct TrainNumber {
   using Floats = float;
+  using Words = std::uint32_t;
   static constexpr std::int64_t kLanes = 1;
   static constexpr int kTileRows = 4, kTileVectors = 4;
 
@@ -31,6 +32,16 @@ struct TrainNumber {
   static float exp(float x) { return std::exp(x); }
   static float sum_of(float v) { return v; }
   static float largest_of(float v) { return v; }
+
+  static Words words(std::uint32_t x) { return x; }
+  static Words counting(std::uint32_t first) { return first; }
+  static Words exclusive_or(Words a, Words b) { return a ^ b; }
+  static void multiply(Words a, std::uint32_t by, Words& high, Words& low) {
+    const std::uint64_t product = std::uint64_t{a} * by;
+    high = static_cast<Words>(product >> 32);
+    low = static_cast<Words>(product);
+  }
+  static float where_at_least(Words w, std::uint32_t least, float v) { return w >= least ? v : 0; }
 };
 
 }  // namespace
