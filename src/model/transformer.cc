@@ -190,6 +190,7 @@ ops::Tensor Transformer::forward(ops::Exec& ex, const Batch& batch, const KvView
                                       positions_ == nullptr ? ops::EmbeddingTable{} : positions_->table};
   ops::Tensor x =
       ops::embed(ex, batch.tokens(), embedding_->table, positions_ == nullptr ? nullptr : &learned);
+  x = ops::dropout(ex, x, ops::kEmbeddingSite);
   if (ex.sharding().sequence) x = rows_of_rank(x, ex.sharding().tensor);
   x = ops::sum_over_ranks(ex, x);
   ops::Tensor next = ex.output(x.shape);
@@ -236,18 +237,20 @@ ops::Qkv Transformer::queries(ops::Exec& ex, const Layer& layer, ops::Tensor x, 
 void Transformer::run_layer(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor out,
                             const ops::RopeTable& rope, const ops::AttentionPlace& place,
                             Runs adapters) const {
+  const std::int64_t number = &layer - layers_.data();
   tensor::Arena::Scope scope(ex.arena(), ex.training());
   const ops::Tensor attention_input = ops::gather_rows_of_ranks(ex, norm(ex, layer.attention_norm, x));
   const ops::Qkv projected = queries(ex, layer, attention_input, rope, place, adapters);
   const ops::Tensor mixed = ops::attention(ex, projected, attention_, place);
-  ops::Tensor middle = ex.output(x.shape);
-  ops::linear_residual(ex, mixed, layer.o->matrix, place.generated, x, middle, {adapters, layer.o->linear},
-                       vector_of(layer.o_bias));
-  middle = ops::sum_over_ranks(ex, middle);
+  ops::Branch attended(ex, x, ex.output(x.shape), ops::layer_site(number, ops::LayerSite::kAttention));
+  ops::linear_residual(ex, mixed, layer.o->matrix, place.generated, attended.residual(), attended.out(),
+                       {adapters, layer.o->linear}, vector_of(layer.o_bias));
+  const ops::Tensor middle = ops::sum_over_ranks(ex, attended.end());
 
   const ops::Tensor ffn_input = ops::gather_rows_of_ranks(ex, norm(ex, layer.ffn_norm, middle));
-  run_ffn(ex, layer, ffn_input, middle, out, place.generated, adapters);
-  ops::sum_over_ranks(ex, out);
+  ops::Branch fed(ex, middle, out, ops::layer_site(number, ops::LayerSite::kFfn));
+  run_ffn(ex, layer, ffn_input, fed.residual(), fed.out(), place.generated, adapters);
+  ops::sum_over_ranks(ex, fed.end());
 }
 
 void Transformer::run_ffn(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor residual,

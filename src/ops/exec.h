@@ -8,6 +8,7 @@
 
 #include "base/team.h"
 #include "kernels/table.h"
+#include "ops/dropout.h"
 #include "ops/tape.h"
 #include "tensor/memory.h"
 
@@ -94,12 +95,14 @@ class Exec {
   /// From now on gradients will be wanted: values are numbered, and ops keep what their backward needs. The
   /// tape is empty, and shared by all workers. REQUIRES: worker 0 clears it, before a barrier. `blocks`: a
   /// second one with the same leaves, for parts that are run again by their backward (recompute.h); null:
-  /// none is.
-  void train(Tape* tape, Tape* blocks = nullptr) {
+  /// none is. `dropout`: what ops leave out, forwards and backwards.
+  void train(Tape* tape, Tape* blocks = nullptr, const Dropout& dropout = {}) {
     tape_ = tape;
     blocks_ = blocks;
+    dropout_ = dropout;
     next_value_ = tape->leaves();
   }
+  const Dropout& dropout() const { return dropout_; }
   bool recomputes() const { return blocks_ != nullptr; }
   /// While it is there values are numbered on the tape of blocks, afresh. REQUIRES: no worker walks that.
   class OnBlockTape {
@@ -201,6 +204,7 @@ class Exec {
   std::size_t scratch_bytes_ = 0, scratch_peak_ = 0;
   Trace* trace_ = nullptr;
   Tape *tape_ = nullptr, *blocks_ = nullptr;
+  Dropout dropout_;
   InputSquares* inputs_ = nullptr;
   std::int32_t next_value_ = 0;
   Sharding sharding_;

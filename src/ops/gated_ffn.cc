@@ -209,7 +209,7 @@ void train_gated_ffn(Exec& ex, Tensor x, const GatedFfn& ffn, Tensor residual, T
 void gated_ffn(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMatrix& up, const PackedMatrix& down,
                std::int64_t generated, Tensor residual, Tensor out, const Adapters& adapters) {
   TW_CHECK(gate.n() == up.n() && gate.n() == down.k(), "gate, up and down have widths that do not fit");
-  TW_CHECK(residual.shape == out.shape && out.row_stride() == down.n(), "a residual has the wrong shape");
+  TW_CHECK(residual_fits(ex, residual, out, down.n()), "a residual has the wrong shape");
   const GatedFfn ffn(ex, gate, up, down);
   if (ex.training()) {
     TW_CHECK(generated == 0, "what is generated is not learnt from");

@@ -55,8 +55,7 @@ void activate(Exec& ex, const PackedMatrix& up, bool prompt, Tensor from, Tensor
 void gelu_ffn(Exec& ex, Tensor x, const GeluWeights& w, std::int64_t generated, Tensor residual, Tensor out,
               const Adapters& adapters) {
   TW_CHECK(w.up->n() == w.down->k(), "gelu_ffn: up and down have widths that do not fit");
-  TW_CHECK(residual.shape == out.shape && out.row_stride() == w.down->n(),
-           "gelu_ffn: a residual has the wrong shape");
+  TW_CHECK(residual_fits(ex, residual, out, w.down->n()), "gelu_ffn: a residual has the wrong shape");
   tensor::Arena::Scope kept(ex.arena(), ex.training());
   const std::int64_t rows = x.rows();
   const Tensor middle = ex.temporary({rows, w.up->n()});

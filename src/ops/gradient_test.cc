@@ -50,6 +50,33 @@ struct Documents {
   }
 };
 
+constexpr std::uint32_t kSite = layer_site(3, LayerSite::kFfn);
+
+/// The same with some of the branch left out that the op adds to its first input.
+GradientCase dropped(const GradientCase& c) {
+  GradientCase d = c;
+  d.name = "dropped_" + c.name;
+  d.dropout = {.branches = 0.3, .seed = 0x123456789ABCULL, .step = 5, .first_row = 100};
+  const std::int64_t width = c.inputs[0].shape[1];
+  d.definition = [c, width, dropout = d.dropout](auto& in) {
+    Numbers branch = c.definition(in);
+    for (std::size_t i = 0; i < branch.size(); ++i) branch[i] -= in[0][i];
+    return plus(kept(branch, dropout, dropout.branches, kSite, width), in[0]);
+  };
+  return d;
+}
+
+/// Dropout alone, in whole and part vectors of every set.
+GradientCase dropout_case() {
+  constexpr std::int64_t kWidth = 90;
+  const Dropout d{.branches = 0.4, .seed = 7, .step = 1, .first_row = 0};
+  return {.name = "dropout",
+          .inputs = {{Role::kValue, {kRows, kWidth}}},
+          .definition = [=](auto& in) { return kept(in[0], d, d.branches, kEmbeddingSite, kWidth); },
+          .op = [](Exec& ex, auto& in) { return dropout(ex, in.tensors[0], kEmbeddingSite); },
+          .dropout = d};
+}
+
 GradientCase linear_case(std::int64_t n, std::int64_t k) {
   return {"linear_" + std::to_string(n) + "_" + std::to_string(k),
           {{Role::kValue, {kRows, k}}, {Role::kMatrix, {n, k}}, {Role::kVector, {n}}},
@@ -65,9 +92,10 @@ GradientCase residual_case() {
            {Role::kVector, {24}}},
           [](auto& in) { return plus(times(in[1], in[2], 40, in[3]), in[0]); },
           [](Exec& ex, auto& in) {
-            const Tensor out = ex.output({kRows, 24});
-            linear_residual(ex, in.tensors[1], in.matrices[2], 0, in.tensors[0], out, {}, in.tensors[3]);
-            return out;
+            Branch branch(ex, in.tensors[0], ex.output({kRows, 24}), kSite);
+            linear_residual(ex, in.tensors[1], in.matrices[2], 0, branch.residual(), branch.out(), {},
+                            in.tensors[3]);
+            return branch.end();
           }};
 }
 
@@ -84,10 +112,10 @@ GradientCase ffn_case() {
             return plus(times(hidden, in[4], kHidden), in[0]);
           },
           [](Exec& ex, auto& in) {
-            const Tensor out = ex.output({kRows, kWidth});
-            gated_ffn(ex, in.tensors[1], in.matrices[2], in.matrices[3], in.matrices[4], 0, in.tensors[0],
-                      out);
-            return out;
+            Branch branch(ex, in.tensors[0], ex.output({kRows, kWidth}), kSite);
+            gated_ffn(ex, in.tensors[1], in.matrices[2], in.matrices[3], in.matrices[4], 0, branch.residual(),
+                      branch.out());
+            return branch.end();
           }};
 }
 
@@ -110,10 +138,10 @@ GradientCase gelu_ffn_case(bool adapted) {
                    return out;
                  },
                  [](Exec& ex, auto& in) {
-                   const Tensor out = ex.output({kRows, kWidth});
                    const GeluWeights weights{&in.matrices[2], &in.matrices[4], in.tensors[3], in.tensors[5]};
-                   gelu_ffn(ex, in.tensors[1], weights, 0, in.tensors[0], out, in.adapters);
-                   return out;
+                   Branch branch(ex, in.tensors[0], ex.output({kRows, kWidth}), kSite);
+                   gelu_ffn(ex, in.tensors[1], weights, 0, branch.residual(), branch.out(), in.adapters);
+                   return branch.end();
                  }};
   if (!adapted) return c;
   for (const std::vector<std::int64_t>& shape : std::vector<std::vector<std::int64_t>>{
@@ -169,15 +197,40 @@ GradientCase moe_case(std::int64_t chosen, bool normed) {
         w.experts = w.local = kExperts;
         w.chosen = chosen;
         w.normed = normed;
-        const Tensor out = ex.output({kRows, kWidth});
-        moe_ffn(ex, in.tensors[1], w, 0, in.tensors[0], out);
-        return out;
+        Branch branch(ex, in.tensors[0], ex.output({kRows, kWidth}), kSite);
+        moe_ffn(ex, in.tensors[1], w, 0, branch.residual(), branch.out());
+        return branch.end();
       }};
   for (std::int64_t e = 0; e < kExperts; ++e) {
     c.inputs.push_back({Role::kMatrix, {kHidden, kWidth}});
     c.inputs.push_back({Role::kMatrix, {kHidden, kWidth}});
     c.inputs.push_back({Role::kMatrix, {kWidth, kHidden}});
   }
+  return c;
+}
+
+/// With the load-balancing loss of rows x that take their likeliest experts.
+GradientCase balanced(GradientCase c, std::int64_t chosen) {
+  c.name = "balanced_" + c.name;
+  c.balance = 300;  // as heavy as what the op computes
+  c.besides = [=, weight = c.balance](const std::vector<Numbers>& in) {
+    const std::int64_t width = c.inputs[1].shape[1], experts = c.inputs[2].shape[0];
+    const Numbers logits = times(in[1], in[2], width);
+    Numbers taken(experts), likely(experts);  // shares of rows, mean probabilities
+    for (std::int64_t t = 0; t < kRows; ++t) {
+      const double* row = &logits[t * experts];
+      double sum = 0;
+      for (std::int64_t e = 0; e < experts; ++e) sum += std::exp(row[e]);
+      for (std::int64_t e = 0; e < experts; ++e) {
+        likely[e] += std::exp(row[e]) / sum / kRows;
+        if (std::count_if(row, row + experts, [&](double other) { return other > row[e]; }) < chosen)
+          taken[e] += 1.0 / kRows;
+      }
+    }
+    double sum = 0;
+    for (std::int64_t e = 0; e < experts; ++e) sum += taken[e] * likely[e];
+    return weight * static_cast<double>(experts) * sum;
+  };
   return c;
 }
 
@@ -376,7 +429,9 @@ std::vector<GradientCase> all_cases() {
       qkv_case("attention_long_window", {2, 1, 4, 70}, true, false, 150),
       adapted_residual_case(DType::kF32, 4), adapted_residual_case(DType::kF16, 20),
       adapted_residual_case(DType::kQ8_0, 8), adapted_residual_case(DType::kQ4_0, 1), adapted_ffn_case(),
-      adapted_qkv_case()};
+      adapted_qkv_case(), dropout_case(), dropped(residual_case()), dropped(ffn_case()),
+      dropped(gelu_ffn_case(true)), dropped(moe_case(2, true)), balanced(moe_case(2, true), 2),
+      balanced(moe_case(1, false), 1)};
   cases.insert(cases.end(), products.begin(), products.end());
   return cases;
 }

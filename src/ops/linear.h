@@ -82,6 +82,9 @@ void frozen_input_gradient(const Backward& b, Tensor d_y, const tensor::PackedMa
 void linear_gradients(const Backward& b, Tensor d_y, const TransposedInput& x,
                       const tensor::PackedMatrix& weight, Tensor bias, int input);
 
+/// Whether an op may add to that: it has out's shape, and so many columns; in training it may be missing.
+bool residual_fits(const Exec& ex, Tensor residual, Tensor out, std::int64_t width);
+
 /// The gradient of an op's first input is that of its output: added, where it is not in the same place.
 void pass_gradient(const Backward& b);
 

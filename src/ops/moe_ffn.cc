@@ -282,7 +282,7 @@ void count_taken(const Routing& r, Tape::Balance& balance) {
   balance.rows += r.rows;
 }
 
-/// out = residual + the sum of a row's experts, each with its weight. Ends with a barrier.
+/// out = residual, if there is one, + the sum of a row's experts, each with its weight. Ends with a barrier.
 void combine(Exec& ex, const Routing& r, Tensor made, Tensor residual, Tensor out) {
   const std::int64_t width = out.row_stride();
   ex.slice(r.rows * width, 16, [&](std::int64_t begin, std::int64_t end) {
@@ -290,7 +290,10 @@ void combine(Exec& ex, const Routing& r, Tensor made, Tensor residual, Tensor ou
       const std::int64_t from = std::max<std::int64_t>(begin - t * width, 0),
                          to = std::min(end - t * width, width);
       float* sum = out.f32() + t * width;
-      std::memmove(sum + from, residual.f32() + t * width + from, (to - from) * sizeof(float));
+      if (residual.data == nullptr)
+        std::fill(sum + from, sum + to, 0.0F);
+      else
+        std::memmove(sum + from, residual.f32() + t * width + from, (to - from) * sizeof(float));
       for (std::int64_t at = t * r.chosen; at < (t + 1) * r.chosen; ++at) {
         const float* expert = made.f32() + r.slot[at] * width;
         for (std::int64_t i = from; i < to; ++i) sum[i] += r.weight[at] * expert[i];
@@ -348,7 +351,8 @@ void record_costs(Exec& ex, Tensor x, const ExpertWeights& w, Tensor out) {
 
 void moe_ffn(Exec& ex, Tensor x, const ExpertWeights& w, std::int64_t generated, Tensor residual,
              Tensor out) {
-  TW_CHECK(w.local * ex.sharding().expert == w.experts && residual.shape == out.shape, "moe_ffn: shapes");
+  TW_CHECK(w.local * ex.sharding().expert == w.experts && residual_fits(ex, residual, out, out.row_stride()),
+           "moe_ffn: shapes");
   const auto local = static_cast<std::size_t>(w.local);
   TW_CHECK(w.gates.size() == local && w.ups.size() == local && w.downs.size() == local,
            "moe_ffn: every expert has its weights");

@@ -44,6 +44,29 @@ Tensor layer_norm(Exec& ex, Tensor x, Tensor weight, Tensor bias, double epsilon
 // `generated`: rows [0, generated) of a step are generated tokens and take the decode kernels, the others are
 // of prompts and take the prefill kernels (DESIGN, Same bits).
 
+// Dropout: Exec::train says how much. A step that does not train leaves nothing out.
+
+/// x, of which training leaves some out; else x itself. In x's memory: nobody else reads it.
+Tensor dropout(Exec& ex, Tensor x, std::uint32_t site);
+
+/// What an op adds to a residual stream, of which training leaves some out: the op is told residual() and
+/// out(), and end() does what is left to do. Where nothing is left out, the op adds at once.
+class Branch {
+ public:
+  /// out = residual + the branch. `out` [T, D] is given, as linear_residual's.
+  Branch(Exec& ex, Tensor residual, Tensor out, std::uint32_t site);
+  Tensor residual() const { return drops_ ? Tensor{} : residual_; }
+  Tensor out() const { return made_; }
+  /// The `out` that was given, complete.
+  Tensor end();
+
+ private:
+  Exec& ex_;
+  Tensor residual_, out_, made_;  ///< made_: the op's, in out_'s memory
+  std::uint32_t site_;
+  bool drops_;
+};
+
 /// What an adapter adds to a linear layer (LoRA, arXiv 2106.09685): y += scale * (x · Aᵀ) · Bᵀ.
 struct LowRank {
   const PackedMatrix *a = nullptr, *b = nullptr;  ///< A [r, K] and B [N, r]; null: nothing is added
@@ -64,7 +87,7 @@ struct Adapters {
 Tensor linear(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t generated, Tensor bias = {});
 
 /// out = residual + x · Wᵀ (+ bias). `out` [T, N] is given, so that it may outlive the arena scope of a
-/// layer.
+/// layer. In training the residual may be missing, as Branch wants it: then nothing is added to.
 void linear_residual(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t generated, Tensor residual,
                      Tensor out, const Adapters& adapters = {}, Tensor bias = {});
 

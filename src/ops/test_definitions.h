@@ -8,6 +8,9 @@
 #include <numbers>
 #include <vector>
 
+#include "base/philox.h"
+#include "ops/dropout.h"
+
 namespace tw::ops {
 
 using Numbers = std::vector<double>;
@@ -29,6 +32,21 @@ inline Numbers times(const Numbers& x, const Numbers& w, std::int64_t k, const N
 inline Numbers plus(Numbers a, const Numbers& b) {
   for (std::size_t i = 0; i < a.size(); ++i) a[i] += b[i];
   return a;
+}
+
+/// What dropout leaves of x [T, K], and makes larger.
+inline Numbers kept(Numbers x, const Dropout& d, double share, std::uint32_t site, std::int64_t k) {
+  const std::array<std::uint32_t, 2> key = {static_cast<std::uint32_t>(d.seed),
+                                            static_cast<std::uint32_t>(d.seed >> 32)};
+  for (std::int64_t at = 0; at < std::ssize(x); ++at) {
+    const std::int64_t i = at % k;
+    const auto words = base::philox(
+        {static_cast<std::uint32_t>(i / 64 * 16 + i % 16), static_cast<std::uint32_t>(d.first_row + at / k),
+         site, static_cast<std::uint32_t>(d.step)},
+        key);
+    x[at] = words[i / 16 % 4] * 0x1p-32 < share ? 0 : x[at] / (1 - share);
+  }
+  return x;
 }
 
 /// scale * (x [T, K] · A [r, K]ᵀ) · B [N, r]ᵀ: what an adapter adds to x · Wᵀ.

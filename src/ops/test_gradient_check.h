@@ -66,7 +66,7 @@ Numbers at_places(const Vector& all, const std::vector<std::size_t>& places) {
 
 double loss_of(const GradientCase& c, const std::vector<Numbers>& in, const std::vector<float>& factors) {
   const Numbers out = c.definition(in);
-  double sum = 0;
+  double sum = c.besides ? c.besides(in) : 0;
   for (std::size_t i = 0; i < out.size(); ++i) sum += c.is_loss ? out[i] : out[i] * factors[i];
   return sum;
 }

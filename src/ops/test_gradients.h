@@ -47,6 +47,10 @@ struct GradientCase {
   bool is_loss = false;  ///< the definition is the loss itself
   /// Of each linear layer of the op: the inputs that are its adapter's A and B; 0: it has none.
   std::vector<std::array<int, 2>> adapters = {};
+  Dropout dropout = {};
+  double balance = 0;  ///< Tape::Balance's weight
+  /// What is minimised besides the sum of what the op computes.
+  std::function<double(const std::vector<Numbers>&)> besides = {};
 };
 
 /// All inputs' gradients, one after the other, and what the forward made.
@@ -83,6 +87,7 @@ class GradientRunner {
     for (auto& gradient : gradients_) gradient.assign(gradient.size(), 0);
     Trace trace;
     Tape tape(leaves_);
+    tape.balance().weight = case_.balance;
     const auto out = run_on_workers(
         table_, workers, trace, [&](Exec& ex) { return step(ex, tape, factors, extra); },
         [&] { tape.clear(); });
@@ -154,7 +159,7 @@ class GradientRunner {
 
   Tensor step(Exec& ex, Tape& tape, const std::vector<float>& factors,
               const std::vector<std::vector<float>>& extra) {
-    ex.train(&tape);
+    ex.train(&tape, nullptr, case_.dropout);
     GradientOperands operands = operands_;
     for (std::size_t i = 0; i < inputs_.size(); ++i) {
       if (case_.inputs[i].role != Role::kValue) continue;
