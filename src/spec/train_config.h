@@ -21,6 +21,9 @@ inline constexpr TrainRule one_of(const char* words) {
   return {0, 0, words};
 }
 
+/// Something must be left.
+inline constexpr TrainRule kShareLeftOut{0, 0.999999};
+
 struct TrainData {
   std::string path;
   std::string kind = "text";
@@ -150,7 +153,7 @@ struct TrainStage {
   std::int64_t steps = 0, tokens = 0;
   double minutes = 0;
   std::string start = "auto", recompute = "none";
-  double rope_theta = 0;
+  double rope_theta = 0, dropout = 0;
   TrainTeacher teacher;
   TrainPreference preference;
   TrainPruning pruning;
@@ -188,6 +191,11 @@ struct TrainStage {
       kAnyText);
     v("rope-theta", c.rope_theta, "base of the rotary positions from this stage on (default: the model's)",
       TrainRule{0, 1e12});
+    v("dropout", c.dropout,
+      "share of the numbers that is left out at random, behind the embedding and of what each layer adds; "
+      "not "
+      "when validating and sampling",
+      kShareLeftOut);
     v("teacher", c.teacher, "a model whose opinion is learnt, too", kAnyText);
     v("preference", c.preference, "how preferences are learnt", kAnyText);
     v("pruning", c.pruning, "narrower feed-forward layers", kAnyText);

@@ -53,6 +53,8 @@ TEST(TrainRecipe, NamesTheLineOfWhatIsWrong) {
             "r.json:3: \"kind\" is a number, but must be text");
   EXPECT_EQ(complaint("{\"stages\": [\n{\"optimizer\":\n {\"momentum\": 1}}]}"),
             "r.json:3: \"momentum\" is 1, but must be 0 to 0.999999");
+  EXPECT_EQ(complaint("{\"stages\": [\n{\"dropout\": 1}]}"),
+            "r.json:2: \"dropout\" is 1, but must be 0 to 0.999999");
   EXPECT_EQ(complaint("{\"model\":\n{\"layers\": \"two\"}}"),
             "r.json:2: \"layers\" is text, but must be a whole number");
   EXPECT_EQ(complaint("{\"stages\": [\n{\"recompute\": \"all\"}]}"),

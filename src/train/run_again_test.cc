@@ -30,6 +30,12 @@ spec::TrainConfig run_of(const std::string& kind, const std::string& folder) {
     config.stages[1].rope_theta = 0;
     return config;
   }
+  if (kind == "dropout") {
+    spec::TrainConfig config = small_run(folder);
+    for (spec::TrainStage& stage : config.stages) stage.dropout = 0.2;
+    config.stages[1].recompute = "block";
+    return config;
+  }
   if (kind == "gpt2_started") return started_run(folder, kFamilies + "gpt2");
   spec::TrainConfig config =
       started_run(folder, kFamilies + (kind == "adapter" ? "qwen2" : "mistral-Q8_0.gguf"));
@@ -42,7 +48,8 @@ class RunAgain : public testing::TestWithParam<const char*> {};
 TEST_P(RunAgain, HasTheSameBitsHoweverOftenItStops) {
   const std::string folder = test_folder(), kind = GetParam();
   const auto whole = losses_of(run_of(kind, folder + "/whole"), {});
-  const auto stopped = losses_of(run_of(kind, folder + "/stopped"), {3, 7});
+  const std::int64_t second = kind == "dropout" ? 15 : 7;  // there are two stages
+  const auto stopped = losses_of(run_of(kind, folder + "/stopped"), {3, second});
   EXPECT_EQ(whole, stopped);
   const std::string written =
       kind.starts_with("adapter") ? "/out/adapter_model.safetensors" : "/out/model.safetensors";
@@ -57,7 +64,8 @@ TEST_P(RunAgain, HasTheSameBitsHoweverOftenItStops) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, RunAgain,
-                         testing::Values("gpt2", "gpt2_started", "adapter", "adapter_of_sentencepiece"),
+                         testing::Values("gpt2", "dropout", "gpt2_started", "adapter",
+                                         "adapter_of_sentencepiece"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST(RunFolders, WhatARunReadsIsNotOverwritten) {

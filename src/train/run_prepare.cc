@@ -451,6 +451,8 @@ TrainerOptions PreparedRun::trainer_options(std::size_t stage) const {
   if (s.of_pairs()) options.objective.preference = {s.preference.beta};
   options.pruning = {s.pruning.ffn_width, s.pruning.falling, s.pruning.speed};
   options.seed = config.seed;
+  options.dropout.branches = s.dropout;
+  options.dropout.seed = config.seed | static_cast<std::uint64_t>(stage) << 32;  // steps are the stage's
   return options;
 }
 

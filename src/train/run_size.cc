@@ -134,7 +134,7 @@ base::Result<StepMemory> trace_step(const spec::ModelConfig& config, const Train
                    {nullptr, nullptr, options.type, kernels::kKvBlock, config.kv_heads, config.head_dim});
   ops::Trace trace;
   ops::Exec ex(table, trace);
-  ex.train(&tape, options.recompute ? &of_blocks : nullptr);
+  ex.train(&tape, options.recompute ? &of_blocks : nullptr, options.dropout);
   objective.loss(ex, transformer, transformer.forward(ex, batch, kv));
   tape.backward(ex);
   StepMemory m;

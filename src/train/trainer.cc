@@ -94,7 +94,7 @@ base::Status Trainer::allocate() {
     ops::Trace trace;
     ops::Exec ex(table_, trace);
     tape_->clear();
-    if (learn) ex.train(tape_.get(), blocks_.get());
+    if (learn) ex.train(tape_.get(), blocks_.get(), options_.dropout);
     objective_->loss(ex, *transformer_, transformer_->forward(ex, pass_->batch(), pass_->kv()));
     if (learn) tape_->backward(ex);
     peak = std::max(peak, ex.arena().peak());
@@ -141,11 +141,11 @@ ops::Exec Trainer::exec(int worker, int workers) {
           scratch_[worker].size()};
 }
 
-void Trainer::run_batch(bool learn, Measures& sums) {
+void Trainer::run_batch(bool learn, const ops::Dropout& dropout, Measures& sums) {
   tape_->clear();
   team_.run_available([&](int worker, int workers) {
     ops::Exec ex = exec(worker, workers);
-    if (learn) ex.train(tape_.get(), blocks_.get());
+    if (learn) ex.train(tape_.get(), blocks_.get(), dropout);
     const ops::Tensor losses =
         objective_->loss(ex, *transformer_, transformer_->forward(ex, pass_->batch(), pass_->kv()));
     if (learn) tape_->backward(ex);
@@ -156,12 +156,16 @@ void Trainer::run_batch(bool learn, Measures& sums) {
 base::Result<Measures> Trainer::mean_of(std::span<const TrainBatch> batches, bool learn,
                                         double total_weight) {
   Measures sums;
+  ops::Dropout dropout = options_.dropout;
+  dropout.step = step_;
+  dropout.first_row = 0;
   for (const TrainBatch& batch : batches) {
     TW_RETURN_IF_ERROR(pass_->load(batch, linears()));
     TW_RETURN_IF_ERROR(objective_->load(batch, total_weight, learn));
     TW_ASSIGN_OR_RETURN(const double weight, objective_->weight(batch));
     tape_->balance().weight = options_.objective.balance * weight / total_weight;
-    run_batch(learn, sums);
+    run_batch(learn, dropout, sums);
+    dropout.first_row += batch.rows();
   }
   return sums.over(total_weight);
 }

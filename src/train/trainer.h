@@ -23,6 +23,7 @@ struct TrainerOptions {
   base::DType type = base::DType::kF32;  ///< of products: kF32 or kBF16
   std::int64_t rows = 1024;              ///< most tokens of one batch
   bool recompute = false;  ///< of each layer keep the input alone, and run it again for gradients
+  ops::Dropout dropout;    ///< of steps, not of evaluations; which step and rows it is of the trainer knows
   OptimizerOptions optimizer;
   /// muP (simple) (arXiv 2309.14322, section 3.2.4, as AXLearn's honeycrisp.py has it): a model wider than
   /// this learns the matrices of its layers at base / width times the rate; 0: all at the rate.
@@ -116,7 +117,7 @@ class Trainer {
   base::Status allocate();
   base::Result<double> check(std::span<const TrainBatch> batches) const;
   const ops::LowRank* linears() const { return adapter_ == nullptr ? nullptr : adapter_->linears(); }
-  void run_batch(bool learn, Measures& sums);
+  void run_batch(bool learn, const ops::Dropout& dropout, Measures& sums);
   base::Result<Measures> mean_of(std::span<const TrainBatch> batches, bool learn, double total_weight);
   void zero_gradients(ops::Exec& ex);
   void refresh(ops::Exec& ex);
