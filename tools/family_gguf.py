@@ -17,7 +17,8 @@ def permuted_heads(config, name):
 
 
 def arch_of(config):
-    return {"mistral": "llama", "mixtral": "llama", "qwen3_moe": "qwen3moe"}.get(config.model_type, config.model_type)
+    return {"mistral": "llama", "mixtral": "llama", "qwen2_moe": "qwen2moe",
+            "qwen3_moe": "qwen3moe"}.get(config.model_type, config.model_type)
 
 
 def apart(config, state):
@@ -83,11 +84,13 @@ def add_sizes(writer, config):
     else:
         writer.add_head_count_kv(config.num_key_value_heads)
         writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    if getattr(config, "num_local_experts", None):
-        writer.add_expert_count(config.num_local_experts)
+    if experts := getattr(config, "num_local_experts", None) or getattr(config, "num_experts", None):
+        writer.add_expert_count(experts)
         writer.add_expert_used_count(config.num_experts_per_tok)
-        if config.model_type == "qwen3_moe":
+        if config.model_type != "mixtral":
             writer.add_expert_feed_forward_length(config.moe_intermediate_size)
+        if config.model_type == "qwen2_moe":
+            writer.add_expert_shared_feed_forward_length(config.shared_expert_intermediate_size)
     writer.add_vocab_size(config.vocab_size)
     if getattr(config, "head_dim", None):
         writer.add_key_length(config.head_dim)
@@ -167,6 +170,8 @@ def write_gguf(path, model, tokenizer, text_config, sampling, pre, kind):
             values = to_neighbours(values, heads)
         if turned(config, name):
             values = values.T
+        if name.endswith("shared_expert_gate.weight"):
+            values = values[0]
         ours = gguf_name(names, name)
         plain = values.ndim == 1 or ours == "position_embd.weight" or ours.endswith("ffn_gate_inp.weight")
         matrix = gguf.GGMLQuantizationType.F32 if plain else gguf.GGMLQuantizationType[kind]

@@ -86,6 +86,15 @@ FAMILIES = [
                 "num_key_value_heads": 1, "head_dim": 16, "vocab_size": 288, "num_experts": 4, "num_experts_per_tok": 2,
                 "norm_topk_prob": False, "rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"}},
      "without": [{"norm_topk_prob": True}], "sampling": {}, "gguf": []},
+    # The shared expert is no multiple of the others, and the weights of the chosen are not normed.
+    {"name": "qwen2-moe", "type": "qwen2_moe", "dtype": torch.float32, "tokenizer": "qwen", "published": True,
+     "config": {"hidden_size": 64, "intermediate_size": 96, "moe_intermediate_size": 32,
+                "shared_expert_intermediate_size": 80, "num_attention_heads": 4, "num_key_value_heads": 2,
+                "vocab_size": 288, "num_experts": 6, "num_experts_per_tok": 3, "norm_topk_prob": False,
+                "rope_parameters": {"rope_theta": 1000000.0, "rope_type": "default"}},
+     "without": ["q_proj.bias", "v_proj.bias", "shared_expert_gate.weight", "shared_expert.up_proj.weight",
+                 {"norm_topk_prob": True}, {"num_experts_per_tok": 2}],
+     "sampling": {}, "gguf": [("F16", "qwen2")]},
     # Published without the prefix "transformer." and, as all of the family, with weights [in, out].
     {"name": "gpt2", "type": "gpt2", "dtype": torch.float32, "tokenizer": "gpt2", "published": True,
      "config": {"hidden_size": 64, "n_inner": 96, "num_attention_heads": 4, "vocab_size": 281,

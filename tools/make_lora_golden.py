@@ -34,6 +34,10 @@ ADAPTERS = [
      "config": {"r": 3, "lora_alpha": 4, "target_modules": "all-linear"}},
     {"name": "mistral-Q8_0", "base": "mistral-Q8_0.gguf", "folder": "mistral", "dtype": torch.float32, "train": True,
      "config": {"r": 4, "lora_alpha": 6, "target_modules": ["q_proj", "k_proj", "v_proj", "down_proj"]}},
+    # Experts are frozen; the one that every token takes is a layer as any other.
+    {"name": "qwen2-moe", "base": "qwen2-moe", "folder": "qwen2-moe", "dtype": torch.float32, "train": True,
+     "config": {"r": 4, "lora_alpha": 8,
+                "target_modules": ["q_proj", "shared_expert.gate_proj", "shared_expert.up_proj", "shared_expert.down_proj"]}},
 ]
 PROMPT, STEPS, LENGTHS = 24, 5, (13, 20)
 RATE, DECAY, BETAS, EPSILON, CLIP = 3e-3, 0.1, (0.9, 0.95), 1e-8, 1.0

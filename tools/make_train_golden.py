@@ -39,6 +39,8 @@ SIZES = {"vocab_size": VOCAB, "hidden_size": 16, "intermediate_size": 40, "num_h
          "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
          "attn_implementation": "eager"}
 EXPERTS, CHOSEN, BALANCE = 5, 2, 0.05  # the last is the weight of the load-balancing loss
+SHARED = 56  # width of Qwen2-MoE's shared expert
+MIXTURES = ("mixtral", "qwen2_moe")
 
 
 def make_model(family):
@@ -48,6 +50,9 @@ def make_model(family):
         "qwen3": lambda: transformers.Qwen3Config(**SIZES, head_dim=8, tie_word_embeddings=True),
         "mixtral": lambda: transformers.MixtralConfig(
             **SIZES, num_local_experts=EXPERTS, num_experts_per_tok=CHOSEN, tie_word_embeddings=False),
+        "qwen2_moe": lambda: transformers.Qwen2MoeConfig(
+            **SIZES, moe_intermediate_size=40, shared_expert_intermediate_size=SHARED, num_experts=EXPERTS,
+            num_experts_per_tok=CHOSEN, norm_topk_prob=False, tie_word_embeddings=False),
         "gpt2": lambda: transformers.GPT2Config(
             vocab_size=VOCAB, n_embd=16, n_inner=40, n_layer=2, n_head=4, n_positions=64, layer_norm_epsilon=1e-5,
             attn_pdrop=0, embd_pdrop=0, resid_pdrop=0, attn_implementation="eager"),
@@ -66,7 +71,7 @@ def step_loss(model, step):
     total, routed = 0, []
     for i, length in enumerate(LENGTHS):
         ids = document(step, i, length)
-        options = {"output_router_logits": True} if model.config.model_type == "mixtral" else {}
+        options = {"output_router_logits": True} if model.config.model_type in MIXTURES else {}
         made = model(input_ids=torch.tensor([ids[:-1]]), **options)
         logits = made.logits[0]
         routed.append(made.router_logits if options else ())
@@ -211,8 +216,9 @@ def train(family):
     head_dim = getattr(model.config, "head_dim", None) or SIZES["hidden_size"] // SIZES["num_attention_heads"]
     return {"family": family, "losses": losses, "gradient_norms": norms, "rope_theta": theta, "head_dim": head_dim,
             "tied": model.config.tie_word_embeddings,
-            "others": {} if family in ("gpt2", "mixtral") else {kind: losses_with(kind, family) for kind in RATES},
-            **({"experts": EXPERTS, "chosen": CHOSEN, "balance": BALANCE} if family == "mixtral" else {}),
+            "others": {} if family in ("gpt2", *MIXTURES) else {kind: losses_with(kind, family) for kind in RATES},
+            **({"experts": EXPERTS, "chosen": CHOSEN, "balance": BALANCE} if family in MIXTURES else {}),
+            **({"shared_width": SHARED} if family == "qwen2_moe" else {}),
             "parameters": [{"name": n, "shape": list(p.shape)} for n, p in named_parts(model, lambda p: p)]}
 
 
@@ -223,7 +229,7 @@ def main():
               "sizes": {key: value for key, value in SIZES.items() if key != "attn_implementation"},
               "lengths": LENGTHS, "rate": RATE, "decay": DECAY, "betas": BETAS, "epsilon": EPSILON, "clip": CLIP,
               "rates": RATES, "momentum": MOMENTUM, "mup": MUP,
-              "models": [train(family) for family in ("llama", "qwen2", "qwen3", "gpt2", "mixtral")]}
+              "models": [train(family) for family in ("llama", "qwen2", "qwen3", "gpt2", *MIXTURES)]}
     with open(os.path.join(FOLDER, "golden.json"), "w", encoding="utf-8") as file:
         json.dump(golden, file, indent=1)
         file.write("\n")

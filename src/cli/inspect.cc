@@ -43,8 +43,10 @@ base::OrderedJson describe(const model::ModelFiles& files, const model::ModelCar
   j["head_dim"] = c.head_dim;
   j["ffn_width"] = c.ffn_width;
   if (c.experts.count > 0)
-    j["experts"] = {
-        {"count", c.experts.count}, {"per_token", c.experts.chosen}, {"ffn_width", c.experts.width}};
+    j["experts"] = {{"count", c.experts.count},
+                    {"per_token", c.experts.chosen},
+                    {"ffn_width", c.experts.width},
+                    {"shared_ffn_width", c.experts.shared_ffn()}};
   j["vocab"] = c.vocab;
   j["context"] = c.context;
   j["rope_theta"] = c.rope_theta;
@@ -96,10 +98,12 @@ void print(const model::ModelFiles& files, const model::ModelCard& card, bool te
               static_cast<long long>(c.heads), static_cast<long long>(c.head_dim),
               static_cast<long long>(c.kv_heads), static_cast<long long>(c.ffn_width));
   if (c.experts.count > 0)
-    std::printf("  %lld experts of %lld, %lld a token: %.1f M parameters that a token meets\n",
-                static_cast<long long>(c.experts.count), static_cast<long long>(c.experts.width),
-                static_cast<long long>(c.experts.chosen),
-                static_cast<double>(c.active_parameter_count()) / 1e6);
+    std::printf(
+        "  %lld experts of %lld, %lld a token%s: %.1f M parameters that a token meets\n",
+        static_cast<long long>(c.experts.count), static_cast<long long>(c.experts.width),
+        static_cast<long long>(c.experts.chosen),
+        c.experts.shared > 0 ? fmt::format(", and {} for every token", c.experts.shared_ffn()).c_str() : "",
+        static_cast<double>(c.active_parameter_count()) / 1e6);
   const std::string positions =
       c.learned_positions ? "learned positions" : fmt::format("rope theta {}", c.rope_theta);
   std::printf("  context %lld, %s, embeddings %s\n", static_cast<long long>(c.context), positions.c_str(),

@@ -38,7 +38,10 @@ std::string shape_text(const train::PreparedRun& run) {
   return fmt::format(
       "{} layers of width {}, {} heads, feed-forward {}{}, vocabulary {}, context {}: {} parameters",
       m.layers, m.width, m.heads, m.experts.count > 0 ? m.experts.width : m.ffn_width,
-      m.experts.count > 0 ? fmt::format(" ({} experts, {} a token)", m.experts.count, m.experts.chosen) : "",
+      m.experts.count > 0
+          ? fmt::format(" ({} experts, {} a token{})", m.experts.count, m.experts.chosen,
+                        m.experts.shared > 0 ? fmt::format(", and {} for all", m.experts.shared_ffn()) : "")
+          : "",
       m.vocab, run.config.model.context,
       count_text(static_cast<double>(m.parameter_count())) +
           (run.base == nullptr

@@ -19,7 +19,8 @@ struct GoldenAdapter {
 const std::vector<GoldenAdapter> kAdapters = {
     {"llama3", "llama3"},       {"llama3", "llama3-F16.gguf"},  // its heads' rows are reordered
     {"llama3-gates", "llama3"}, {"qwen2", "qwen2"},
-    {"qwen3", "qwen3"},         {"mistral-Q8_0", "mistral-Q8_0.gguf"}};
+    {"qwen3", "qwen3"},         {"mistral-Q8_0", "mistral-Q8_0.gguf"},
+    {"qwen2-moe", "qwen2-moe"}};
 
 base::Json golden(const std::string& name) {
   const auto all = base::parse_json(base::read_file(kLora + "golden.json").value()).value();

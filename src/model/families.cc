@@ -1,5 +1,6 @@
 #include "model/families.h"
 
+#include <algorithm>
 #include <array>
 
 #include "model/family_table.h"
@@ -39,6 +40,14 @@ constexpr Family kFamilies[] = {
      .head_dim = 128,
      .window = 4096,
      .window_by_layer = true},
+    {.gguf = "qwen2moe",
+     .hugging_face = "qwen2_moe",
+     .gguf_rope = RopeStyle::kHalfSplit,
+     .qkv_bias = true,
+     .experts = true,
+     .shared_expert = true,
+     .normed = false,
+     .kv_heads = 16},
     {.gguf = "qwen3moe",
      .hugging_face = "qwen3_moe",
      .gguf_rope = RopeStyle::kHalfSplit,
@@ -61,8 +70,8 @@ std::span<const Family> families() {
 base::Error unknown_family(const std::string& where, std::string_view key, std::string_view value) {
   return {
       Code::kUnsupported,
-      fmt::format("{} is {}; this program runs llama, mistral, mixtral, qwen2, qwen3, qwen3_moe (in GGUF: "
-                  "qwen3moe) and gpt2",
+      fmt::format("{} is {}; this program runs llama, mistral, mixtral, qwen2, qwen2_moe, qwen3, qwen3_moe "
+                  "(in GGUF: qwen2moe, qwen3moe) and gpt2",
                   key, io::quote_text(value)),
       where};
 }
@@ -71,6 +80,9 @@ void apply(const Family& family, ModelConfig& c) {
   c.architecture = family.hugging_face;
   c.qkv_bias = family.qkv_bias;
   c.qk_norm = family.qk_norm;
+  c.experts.normed = family.normed;
+  c.experts.shared = family.shared_expert ? 1 : 0;
+  c.experts.shared_gated = family.shared_expert;
   if (!family.gpt2) return;
   c.norm = spec::NormKind::kLayer;
   c.ffn = spec::FfnKind::kGelu;
@@ -152,8 +164,15 @@ base::Status read_gguf_sizes(const io::GgufFile& file, const std::string& prefix
 base::Status read_gguf_experts(const io::GgufFile& file, const std::string& prefix, ModelConfig& c) {
   TW_ASSIGN_OR_RETURN(c.experts.count, file.get_int(prefix + "expert_count"));
   TW_ASSIGN_OR_RETURN(c.experts.chosen, file.get_int(prefix + "expert_used_count"));
-  TW_ASSIGN_OR_RETURN(c.experts.width, file.get_int(prefix + "expert_feed_forward_length", c.ffn_width));
-  TW_ASSIGN_OR_RETURN(c.experts.normed, file.get_bool(prefix + "expert_weights_norm", true));
+  TW_ASSIGN_OR_RETURN(c.experts.normed, file.get_bool(prefix + "expert_weights_norm", c.experts.normed));
+  // As llama.cpp reads it: early files with a shared expert say its width alone, which is that of all that a
+  // token takes.
+  const bool shared = c.experts.shared > 0;
+  const std::int64_t each = shared ? c.ffn_width / std::max<std::int64_t>(1, c.experts.chosen) : c.ffn_width;
+  TW_ASSIGN_OR_RETURN(c.experts.width, file.get_int(prefix + "expert_feed_forward_length", each));
+  if (!shared) return base::Ok{};
+  TW_ASSIGN_OR_RETURN(c.experts.shared_width,
+                      file.get_int(prefix + "expert_shared_feed_forward_length", c.ffn_width));
   return base::Ok{};
 }
 
@@ -201,7 +220,7 @@ base::Result<ModelConfig> config_from_gguf(const io::GgufFile& file) {
 }
 
 std::string gguf_tensor_name(const std::string& parameter) {
-  static constexpr std::array<std::pair<std::string_view, std::string_view>, 15> kParts = {{
+  static constexpr std::array<std::pair<std::string_view, std::string_view>, 19> kParts = {{
       {"input_layernorm", "attn_norm"},
       {"self_attn.q_proj", "attn_q"},
       {"self_attn.k_proj", "attn_k"},
@@ -214,6 +233,10 @@ std::string gguf_tensor_name(const std::string& parameter) {
       {"mlp.up_proj", "ffn_up"},
       {"mlp.down_proj", "ffn_down"},
       {"mlp.gate", "ffn_gate_inp"},
+      {"mlp.shared_expert.gate_proj", "ffn_gate_shexp"},
+      {"mlp.shared_expert.up_proj", "ffn_up_shexp"},
+      {"mlp.shared_expert.down_proj", "ffn_down_shexp"},
+      {"mlp.shared_expert_gate", "ffn_gate_inp_shexp"},
       {"model.embed_tokens", "token_embd"},
       {"model.norm", "output_norm"},
       {"lm_head", "output"},

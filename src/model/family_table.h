@@ -14,8 +14,10 @@ struct Family {
   const char* hugging_face;   ///< model_type
   spec::RopeStyle gguf_rope;  ///< files of the llama family are permuted by their converter, others are not
   bool qkv_bias = false, qk_norm = false;
-  bool experts = false;  ///< of this family are mixtures of experts, and of others none
-  bool gpt2 = false;     ///< LayerNorm, GELU, learned positions, biases everywhere; keys and names of its own
+  bool experts = false;        ///< of this family are mixtures of experts, and of others none
+  bool shared_expert = false;  ///< and one more for every token, which a sigmoid weighs
+  bool normed = true;          ///< readers of GGUF files norm the weights of a token's experts
+  bool gpt2 = false;  ///< LayerNorm, GELU, learned positions, biases everywhere; keys and names of its own
   // What transformers takes where config.json has no such key.
   std::int64_t kv_heads = 0;     ///< 0: as many as heads
   std::int64_t head_dim = 0;     ///< 0: width / heads

@@ -115,6 +115,15 @@ TEST_F(HostileFolder, ExpertsAreChecked) {
   EXPECT_THAT(config("decoder_sparse_step", 2), HasSubstr("\"decoder_sparse_step\" is '2'"));
   EXPECT_THAT(config("mlp_only_layers", Json::parse("[0]")), HasSubstr("\"mlp_only_layers\" is '[0]'"));
   EXPECT_THAT(config("use_sliding_window", true), HasSubstr("\"use_sliding_window\" is"));
+  restore("qwen2-moe");
+  EXPECT_EQ(failure(), "");
+  EXPECT_THAT(config("qkv_bias", false), HasSubstr("\"qkv_bias\" is 'false', but only true is supported"));
+  EXPECT_THAT(config("shared_expert_intermediate_size", Json()),
+              HasSubstr("\"shared_expert_intermediate_size\" is missing"));
+  EXPECT_THAT(config("shared_expert_intermediate_size", -8), HasSubstr("cannot be"));
+  EXPECT_THAT(config("shared_expert_intermediate_size", 88),
+              HasSubstr("mlp.shared_expert.gate_proj.weight is [80, 64]"));
+  EXPECT_THAT(config("mlp_only_layers", Json::parse("[1]")), HasSubstr("\"mlp_only_layers\" is '[1]'"));
 }
 
 TEST_F(HostileFolder, MissingKeysAreNamed) {

@@ -176,6 +176,43 @@ TEST(HostileGguf, ExpertsMustFit) {
               HasSubstr(stack));
 }
 
+/// Of early files that say one width alone: all that a token takes, and the shared expert, are as wide.
+Draft with_shared_expert() {
+  Draft draft = with_experts();
+  for (auto& [key, value] : draft.metadata) {
+    if (key.starts_with("llama.")) key.replace(0, 5, "qwen2moe");
+  }
+  draft.set("general.architecture", "qwen2moe");
+  for (const char* bias : {"q", "k", "v"}) draft.shape(fmt::format("blk.0.attn_{}.bias", bias), {kWidth});
+  for (const char* name : {"gate", "up"}) {
+    draft.shape(fmt::format("blk.0.ffn_{}_exps.weight", name), {3, kFfn / 2, kWidth});
+    draft.shape(fmt::format("blk.0.ffn_{}_shexp.weight", name), {kFfn, kWidth});
+  }
+  draft.shape("blk.0.ffn_down_exps.weight", {3, kWidth, kFfn / 2});
+  draft.shape("blk.0.ffn_down_shexp.weight", {kWidth, kFfn})
+      .shape("blk.0.ffn_gate_inp_shexp.weight", {kWidth});
+  return draft;
+}
+
+TEST(HostileGguf, TheSharedExpertMustFit) {
+  EXPECT_EQ(failure(with_shared_expert()), "");
+  const std::string row = "blk.0.ffn_gate_inp_shexp.weight";
+  EXPECT_EQ(failure(with_shared_expert().shape(row, {1, kWidth})), "") << "some converters keep it a matrix";
+  EXPECT_THAT(failure(with_shared_expert().shape(row, {1, kWidth + 1})), HasSubstr(row + " is [9]"));
+  EXPECT_THAT(failure(with_shared_expert().shape(row, {2, kWidth})), HasSubstr(row + " is [2, 8]"));
+  EXPECT_THAT(failure(with_shared_expert().drop(row)), HasSubstr("has no tensor '" + row + "'"));
+  EXPECT_THAT(failure(with_shared_expert().set("qwen2moe.expert_feed_forward_length", std::uint32_t{5})),
+              HasSubstr("is [6, 8], but the configuration says [5, 8]"));
+  EXPECT_THAT(
+      failure(with_shared_expert().set("qwen2moe.expert_shared_feed_forward_length", std::uint32_t{10})),
+      HasSubstr("ffn_gate_shexp.weight is [12, 8], but the configuration says [10, 8]"));
+  EXPECT_THAT(
+      failure(with_shared_expert().set("qwen2moe.expert_shared_feed_forward_length", std::int64_t{-1})),
+      HasSubstr("cannot be"));
+  EXPECT_THAT(failure(with_shared_expert().drop("qwen2moe.expert_count")),
+              HasSubstr("qwen2moe.expert_count is 0"));
+}
+
 TEST(HostileGguf, TensorsMustFit) {
   EXPECT_THAT(failure(Draft().drop("token_embd.weight")), HasSubstr("has no matrix token_embd.weight"));
   EXPECT_THAT(failure(Draft().drop("blk.0.ffn_up.weight")), HasSubstr("has no tensor 'blk.0.ffn_up.weight'"));

@@ -87,6 +87,7 @@ base::Status refuse_unknown_features(const Json& json, const std::string& where,
     TW_RETURN_IF_ERROR(refuse_unexpected(json, where,
                                          {{"decoder_sparse_step", {1}},
                                           {"mlp_only_layers", {Json::array()}},
+                                          {"qkv_bias", {family.qkv_bias}},
                                           {"use_sliding_window", {false}}}));
   const auto quantized = json.find("quantization_config");
   if (quantized == json.end() || quantized->is_null()) return base::Ok{};
@@ -168,7 +169,7 @@ base::Status read_sizes(const Json& json, const std::string& where, const Family
 base::Status read_experts(const Json& json, const std::string& where, ModelConfig& c) {
   JsonFields fields(json, where);
   spec::Experts& e = c.experts;
-  const bool qwen = c.architecture == "qwen3_moe";
+  const bool qwen = c.architecture != "mixtral";
   fields.read("num_local_experts", e.count, !qwen);
   fields.read("num_experts", e.count, qwen && !fields.has("num_local_experts"));
   fields.read("num_experts_per_tok", e.chosen, true);
@@ -178,6 +179,7 @@ base::Status read_experts(const Json& json, const std::string& where, ModelConfi
     fields.read("moe_intermediate_size", e.width, true);
     fields.read("norm_topk_prob", e.normed);
   }
+  if (e.shared > 0) fields.read("shared_expert_intermediate_size", e.shared_width, true);
   return fields.status();
 }
 

@@ -227,7 +227,7 @@ TEST_F(PaletteFolder, AModelRunsFromItsPalettes) {
 
 /// Experts are palettized under the names that their folders have; routers stay.
 TEST_F(PaletteFolder, HoldsExperts) {
-  for (const char* family : {"mixtral", "qwen3-moe"}) {
+  for (const char* family : {"mixtral", "qwen2-moe", "qwen3-moe"}) {
     save(family, 4);
     const auto model = LoadedModel::load(folder_, {.isa = "ref", .threads = 1, .progress = {}});
     ASSERT_TRUE(model.ok()) << model.error().text();

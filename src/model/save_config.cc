@@ -18,6 +18,7 @@ using spec::RopeScalingKind;
 /// The class of transformers.
 std::string class_of(std::string_view family) {
   if (family == "gpt2") return "GPT2LMHeadModel";
+  if (family == "qwen2_moe") return "Qwen2MoeForCausalLM";
   if (family == "qwen3_moe") return "Qwen3MoeForCausalLM";
   std::string name(family);
   name[0] = static_cast<char>(name[0] - 'a' + 'A');
@@ -92,7 +93,8 @@ base::Result<const Family*> family_to_save(const ModelConfig& c) {
                                                   std::string_view(family.hugging_face) == "mistral");
     const bool windows = c.sliding_window == 0 || family.has_window();
     const bool fits = c.qkv_bias == family.qkv_bias && c.qk_norm == family.qk_norm &&
-                      (c.experts.count > 0) == family.experts && c.experts.dense_layers == 0;
+                      (c.experts.count > 0) == family.experts && c.experts.dense_layers == 0 &&
+                      (c.experts.shared > 0) == family.shared_expert;
     if (named && windows && fits) return &family;
   }
   return base::error(Code::kUnsupported,
@@ -142,7 +144,7 @@ void add_llama_sizes(const ModelConfig& c, const OrderedJson& scaling, OrderedJs
 }
 
 void add_experts(const ModelConfig& c, OrderedJson& json) {
-  const bool qwen = c.architecture == "qwen3_moe";
+  const bool qwen = c.architecture != "mixtral";
   json[qwen ? "num_experts" : "num_local_experts"] = c.experts.count;
   json["num_experts_per_tok"] = c.experts.chosen;
   json["output_router_logits"] = false;
@@ -151,6 +153,7 @@ void add_experts(const ModelConfig& c, OrderedJson& json) {
     return;
   }
   json["moe_intermediate_size"] = c.experts.width;
+  if (c.experts.shared > 0) json["shared_expert_intermediate_size"] = c.experts.shared_ffn();
   json["norm_topk_prob"] = c.experts.normed;
   json["decoder_sparse_step"] = 1;
   json["mlp_only_layers"] = OrderedJson::array();

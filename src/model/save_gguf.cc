@@ -45,6 +45,8 @@ void add_experts(const ModelConfig& c, const std::string& prefix, GgufWriteMetad
   out.emplace_back(prefix + "expert_used_count", static_cast<std::uint32_t>(e.chosen));
   if (c.architecture == "mixtral" && e.width == c.ffn_width) return;  // its files have no such key
   out.emplace_back(prefix + "expert_feed_forward_length", static_cast<std::uint32_t>(e.width));
+  if (e.shared == 0) return;
+  out.emplace_back(prefix + "expert_shared_feed_forward_length", static_cast<std::uint32_t>(e.shared_ffn()));
 }
 
 void add_sampling(const GenerationDefaults& d, GgufWriteMetadata& out) {
@@ -63,10 +65,11 @@ void add_sampling(const GenerationDefaults& d, GgufWriteMetadata& out) {
 base::Result<GgufWriteMetadata> gguf_metadata(const ModelToSave& model) {
   const ModelConfig& c = model.config;
   TW_ASSIGN_OR_RETURN(const Family* family, family_to_save(c));
-  if (!c.experts.normed)
+  if (family->experts && c.experts.normed != family->normed)
     return base::error(base::Code::kUnsupported,
-                       "this model does not norm the weights of a token's experts (norm_topk_prob is false), "
-                       "which readers of GGUF files would do");
+                       "norm_topk_prob of this model is {}, but readers of GGUF files {} the weights of a "
+                       "token's experts in the family {}",
+                       c.experts.normed, family->normed ? "norm" : "do not norm", c.architecture);
   GgufWriteMetadata out = {{"general.architecture", std::string(family->gguf)},
                            {"general.type", std::string("model")}};
   if (!c.name.empty()) out.emplace_back("general.name", c.name);

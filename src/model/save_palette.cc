@@ -128,7 +128,7 @@ base::Result<std::vector<io::TensorEntry>> folder_entries(const ModelToSave& mod
     if (!all[i]) {
       TW_ASSIGN_OR_RETURN(const std::span<const std::byte> bytes,
                           encoded(tensor, model.config, spec::RopeStyle::kHalfSplit, DType::kF16, memory[i]));
-      entries.push_back({name, DType::kF16, tensor.shape, bytes.data(), bytes.size()});
+      entries.push_back({name, DType::kF16, stored[i].shape, bytes.data(), bytes.size()});
       continue;
     }
     const Palettized& p = *all[i];

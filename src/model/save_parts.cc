@@ -121,7 +121,7 @@ std::vector<StoredTensor> stored_tensors(const ModelToSave& model, const PlaceOf
     if (place.part == 0) {
       stored[place.name] = all.size();
       all.push_back({place.name, {i}, place.transposed, model.tensors[i].shape});
-      if (place.stacked) all.back().shape.insert(all.back().shape.begin(), 1);
+      if (place.stacked || place.row) all.back().shape.insert(all.back().shape.begin(), 1);
       continue;
     }
     const auto whole = stored.find(place.name);
@@ -146,7 +146,9 @@ std::vector<StoredTensor> folder_tensors(const ModelToSave& model) {
 
 std::vector<StoredTensor> gguf_tensors(const ModelToSave& model) {
   return stored_tensors(model, [&](const std::string& name) {
-    return gguf_place(model.config.architecture, model.config.experts.count, name);
+    TensorPlace place = gguf_place(model.config.architecture, model.config.experts.count, name);
+    place.row = false;  // it stays a vector
+    return place;
   });
 }
 

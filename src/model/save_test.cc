@@ -55,7 +55,7 @@ class Saved : public ::testing::TestWithParam<std::string> {
 
   std::string at(const char* name) const { return place_ + "/" + name; }
   bool sentence_piece_gguf() const { return GetParam() == "mistral-Q8_0" || GetParam() == "mixtral-Q8_0"; }
-  /// Readers of GGUF files would norm the weights of its experts.
+  /// Readers of GGUF files would norm the weights of its experts, though it does not.
   bool no_gguf() const { return GetParam() == "qwen3-moe-unnormed"; }
 
   void expect_same_model(const std::string& path) {

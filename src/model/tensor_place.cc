@@ -156,25 +156,35 @@ TensorPlace stacked_place(const SplitName& name, const ExpertName& expert, std::
   return place;
 }
 
+/// To transformers it is a linear layer with one output.
+bool is_row(const SplitName& name) {
+  return name.middle == "mlp.shared_expert_gate";
+}
+
 }  // namespace
 
 TensorPlace folder_place(std::string_view family, const std::string& parameter,
                          std::string_view gpt2_prefix) {
   if (family == "gpt2") return gpt2_folder_place(parameter, gpt2_prefix);
   if (family == "mixtral") return mixtral_folder_place(parameter);
-  return {parameter};
+  TensorPlace place{parameter};
+  place.row = is_row(SplitName(parameter));
+  return place;
 }
 
 TensorPlace gguf_place(std::string_view family, std::int64_t experts, const std::string& parameter) {
   if (family == "gpt2") return gpt2_gguf_place(parameter);
   const SplitName name(parameter);
   if (const auto expert = expert_name(name.middle)) return stacked_place(name, *expert, experts);
-  return {gguf_tensor_name(parameter)};
+  TensorPlace place{gguf_tensor_name(parameter)};
+  place.row = is_row(name);
+  return place;
 }
 
 base::Result<const io::TensorEntry*> TensorParts::get(const TensorPlace& place, const io::TensorEntry& whole,
                                                       const std::string& where) {
-  if (place.parts == 1 && !place.transposed && !place.stacked) return &whole;
+  const bool turned = place.row && whole.shape.size() == 2 && whole.shape[0] == 1;
+  if (place.parts == 1 && !place.transposed && !place.stacked && !turned) return &whole;
   const std::lock_guard lock(mutex_);
   std::unique_ptr<Part>& part = parts_[{place.name, place.part}];
   if (part == nullptr) {
@@ -189,6 +199,10 @@ base::Result<std::unique_ptr<TensorParts::Part>> TensorParts::make(const TensorP
   auto part = std::make_unique<Part>();
   io::TensorEntry& entry = part->entry;
   entry = whole;
+  if (place.row) {
+    entry.shape = {whole.shape[1]};
+    return part;
+  }
   if (place.stacked) {
     if (whole.shape.size() != 3 || whole.shape[0] != place.parts) return no_stack(place, whole, where);
     entry.shape.erase(entry.shape.begin());

@@ -20,6 +20,7 @@ struct TensorPlace {
   bool transposed = false;           ///< the file has [in, out]
   bool stacked = false;              ///< the file has [parts, out, in]: one matrix an expert
   std::string alone = {};            ///< of `stacked`: its name where each expert has a tensor of its own
+  bool row = false;                  ///< a vector that the file may have as a matrix [1, n]
 };
 
 /// The place of a parameter in a folder of a family, by Hugging Face's name of that. `gpt2_prefix` is what

@@ -171,7 +171,13 @@ void Transformer::declare_ffn(ParamStore& store, const std::string& prefix, std:
     for (std::int64_t i = 0; i < e.count; ++i)
       declare_expert(store, prefix + "experts." + std::to_string(i) + ".", layer);
     if (e.shared > 0)
-      gated("shared_experts.", e.shared * e.width, layer.shared_gate, layer.shared_up, layer.shared_down);
+      gated(e.shared_gated ? "shared_expert." : "shared_experts.", e.shared_ffn(), layer.shared_gate,
+            layer.shared_up, layer.shared_down);
+    if (e.shared > 0 && e.shared_gated) {
+      Param& share = store.declare(prefix + "shared_expert_gate.weight", {c.width}, Use::kVector);
+      share.start = 0, share.spread = 0.02, share.decay = true;  // a matrix of one row
+      layer.share = &share;
+    }
   } else if (c.ffn == spec::FfnKind::kGated) {
     gated("", c.ffn_width, layer.gate, layer.up, layer.down);
   } else {
@@ -256,18 +262,7 @@ void Transformer::run_layer(ops::Exec& ex, const Layer& layer, ops::Tensor x, op
 void Transformer::run_ffn(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor residual,
                           ops::Tensor out, std::int64_t generated, Runs adapters) const {
   if (layer.router != nullptr) {
-    ops::ExpertWeights w{&layer.router->matrix, layer.gates, layer.ups, layer.downs};
-    if (layer.shared_gate != nullptr) {
-      w.shared_gate = &layer.shared_gate->matrix;
-      w.shared_up = &layer.shared_up->matrix;
-      w.shared_down = &layer.shared_down->matrix;
-    }
-    w.local = config_.experts.count;
-    w.experts = w.local * ex.sharding().expert;
-    w.chosen = config_.experts.chosen;
-    w.normed = config_.experts.normed;
-    w.capacity = config_.experts.capacity;
-    ops::moe_ffn(ex, x, w, generated, residual, out);
+    run_experts(ex, layer, x, residual, out, generated, adapters);
   } else if (layer.gate == nullptr) {
     const ops::GeluWeights weights{&layer.up->matrix, &layer.down->matrix, vector_of(layer.up_bias),
                                    vector_of(layer.down_bias)};
@@ -276,6 +271,22 @@ void Transformer::run_ffn(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops:
     ops::gated_ffn(ex, x, layer.gate->matrix, layer.up->matrix, layer.down->matrix, generated, residual, out,
                    {adapters, layer.gate->linear});
   }
+}
+
+void Transformer::run_experts(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor residual,
+                              ops::Tensor out, std::int64_t generated, Runs adapters) const {
+  ops::ExpertWeights w{&layer.router->matrix, layer.gates, layer.ups, layer.downs};
+  w.local = config_.experts.count;
+  w.experts = w.local * ex.sharding().expert;
+  w.chosen = config_.experts.chosen;
+  w.normed = config_.experts.normed;
+  w.capacity = config_.experts.capacity;
+  if (layer.shared_gate == nullptr) return ops::moe_ffn(ex, x, w, generated, residual, out);
+  const ops::Tensor routed = ex.output(out.shape);
+  ops::moe_ffn(ex, x, w, generated, residual, routed);
+  const ops::SharedExpert shared{&layer.shared_gate->matrix, &layer.shared_up->matrix,
+                                 &layer.shared_down->matrix, vector_of(layer.share)};
+  ops::shared_ffn(ex, x, shared, generated, routed, out, {adapters, layer.shared_gate->linear});
 }
 
 ops::Tensor Transformer::logits(ops::Exec& ex, ops::Tensor hidden) const {

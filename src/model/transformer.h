@@ -46,6 +46,7 @@ class Transformer {
     // Instead of the three, each expert's:
     std::vector<const ops::PackedMatrix*> gates, ups, downs;
     const Param *router = nullptr, *shared_gate = nullptr, *shared_up = nullptr, *shared_down = nullptr;
+    const Param* share = nullptr;  ///< how much the shared ones count
   };
   using Runs = std::span<const ops::AdapterRun>;
   Layer declare_layer(ParamStore& store, std::int64_t index) const;
@@ -61,6 +62,8 @@ class Transformer {
                    const ops::AttentionPlace& place, Runs adapters) const;
   void run_ffn(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor residual, ops::Tensor out,
                std::int64_t generated, Runs adapters) const;
+  void run_experts(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor residual, ops::Tensor out,
+                   std::int64_t generated, Runs adapters) const;
   /// What a layer is run with, for running it again.
   struct LayerRun {
     const Transformer* model;

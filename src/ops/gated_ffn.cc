@@ -1,9 +1,10 @@
+#include "ops/gated_ffn.h"
+
 #include <algorithm>
 #include <utility>
 
 #include "ops/linear.h"
 #include "ops/low_rank.h"
-#include "ops/ops.h"
 
 namespace tw::ops {
 namespace {
@@ -107,7 +108,8 @@ void run_pieces(Exec& ex, Tensor x, const GatedFfn& ffn, std::int64_t generated,
     if (begin == end) return;
     const Adapters theirs{adapters.runs.subspan(first_run, runs), adapters.linear};
     run_rows(ex, rows_of(x, begin, end), how, std::clamp<std::int64_t>(generated - begin, 0, end - begin),
-             rows_of(residual, begin, end), rows_of(out, begin, end), theirs, begin);
+             residual.shape.rank() == 0 ? residual : rows_of(residual, begin, end), rows_of(out, begin, end),
+             theirs, begin);
   };
   // Generated rows never go in one piece.
   std::size_t done = 0;
@@ -206,10 +208,12 @@ void train_gated_ffn(Exec& ex, Tensor x, const GatedFfn& ffn, Tensor residual, T
 
 }  // namespace
 
-void gated_ffn(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMatrix& up, const PackedMatrix& down,
-               std::int64_t generated, Tensor residual, Tensor out, const Adapters& adapters) {
+void run_gated_ffn(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMatrix& up,
+                   const PackedMatrix& down, std::int64_t generated, Tensor residual, Tensor out,
+                   const Adapters& adapters) {
   TW_CHECK(gate.n() == up.n() && gate.n() == down.k(), "gate, up and down have widths that do not fit");
-  TW_CHECK(residual_fits(ex, residual, out, down.n()), "a residual has the wrong shape");
+  TW_CHECK((residual.shape.rank() == 0 || residual.shape == out.shape) && out.row_stride() == down.n(),
+           "a residual has the wrong shape");
   const GatedFfn ffn(ex, gate, up, down);
   if (ex.training()) {
     TW_CHECK(generated == 0, "what is generated is not learnt from");
@@ -219,12 +223,23 @@ void gated_ffn(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMatrix&
   } else {
     run_pieces(ex, x, ffn, generated, residual, out, adapters);
   }
-  if (!ex.tracing()) return;
-  const auto middle = static_cast<double>(x.rows() * gate.n());
-  const auto elements = static_cast<double>(out.rows() * out.row_stride());
-  ex.record(fused_cost("gated_ffn", x.rows(), {&gate, &up}));
+}
+
+void record_gated_ffn(Exec& ex, const char* name, std::int64_t rows, const PackedMatrix& gate,
+                      const PackedMatrix& up, const PackedMatrix& down) {
+  const auto middle = static_cast<double>(rows * gate.n());
+  ex.record(fused_cost(name, rows, {&gate, &up}));
   ex.record(rows_cost("silu_mul", 2 * middle, middle));
-  ex.record(linear_cost("gated_ffn", x.rows(), down));
+  ex.record(linear_cost(name, rows, down));
+}
+
+void gated_ffn(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMatrix& up, const PackedMatrix& down,
+               std::int64_t generated, Tensor residual, Tensor out, const Adapters& adapters) {
+  TW_CHECK(residual.shape == out.shape, "a residual has the wrong shape");
+  run_gated_ffn(ex, x, gate, up, down, generated, residual, out, adapters);
+  if (!ex.tracing()) return;
+  record_gated_ffn(ex, "gated_ffn", x.rows(), gate, up, down);
+  const auto elements = static_cast<double>(out.rows() * out.row_stride());
   ex.record(rows_cost("residual", 2 * elements, elements));
 }
 

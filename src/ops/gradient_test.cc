@@ -234,6 +234,37 @@ GradientCase balanced(GradientCase c, std::int64_t chosen) {
   return c;
 }
 
+Numbers sigmoid(Numbers x) {
+  for (double& v : x) v = 1 / (1 + std::exp(-v));
+  return x;
+}
+
+/// `gated`: how much the expert counts is learnt, too; an odd width, so that a rest is left of the lanes.
+GradientCase shared_case(bool gated_by_row) {
+  constexpr std::int64_t kWidth = 27, kHidden = 50;
+  return {gated_by_row ? "shared_ffn" : "shared_ffn_whole",
+          {{Role::kValue, {kRows, kWidth}},
+           {Role::kValue, {kRows, kWidth}},
+           {Role::kMatrix, {kHidden, kWidth}},
+           {Role::kMatrix, {kHidden, kWidth}},
+           {Role::kMatrix, {kWidth, kHidden}},
+           {Role::kVector, {kWidth}}},
+          [=](auto& in) {
+            const Numbers hidden = gated(times(in[1], in[2], kWidth), times(in[1], in[3], kWidth));
+            Numbers made = times(hidden, in[4], kHidden);
+            const Numbers shares = sigmoid(times(in[1], in[5], kWidth));
+            for (std::size_t i = 0; gated_by_row && i < made.size(); ++i) made[i] *= shares[i / kWidth];
+            return plus(made, in[0]);
+          },
+          [=](Exec& ex, auto& in) {
+            const Tensor out = ex.output({kRows, kWidth});
+            const SharedExpert expert{&in.matrices[2], &in.matrices[3], &in.matrices[4],
+                                      gated_by_row ? in.tensors[5] : Tensor{}};
+            shared_ffn(ex, in.tensors[1], expert, 0, in.tensors[0], out);
+            return out;
+          }};
+}
+
 std::vector<float> frequencies(std::int64_t d) {
   std::vector<float> result;
   for (std::int64_t i = 0; i < d / 2; ++i)
@@ -420,7 +451,8 @@ std::vector<GradientCase> all_cases() {
       linear_case(40, 24), linear_case(13, 7),
       linear_case(1100, 3),  // more rows of the weight than are multiplied at a time
       residual_case(), ffn_case(), moe_case(1, false), moe_case(2, true), moe_case(3, false),
-      gelu_ffn_case(false), gelu_ffn_case(true), qkv_case("attention_interleaved", {4, 2, 6, 0}, true, false),
+      shared_case(true), shared_case(false), gelu_ffn_case(false), gelu_ffn_case(true),
+      qkv_case("attention_interleaved", {4, 2, 6, 0}, true, false),
       qkv_case("attention_halves_norms", {4, 2, 8, 0}, false, true),
       // With norms, or the gradient of the keys' bias were 0: softmax does not see it.
       qkv_case("attention_unturned", {2, 2, 8, 0}, false, true, kRows, false),

@@ -340,11 +340,6 @@ void record_costs(Exec& ex, Tensor x, const ExpertWeights& w, Tensor out) {
   grouped(ex, "moe_ffn", each, static_cast<double>(w.local), {&down});
   all_to_all(ex, "combine", routed * width);
   ex.record(rows_cost("combine", routed * width, static_cast<double>(out.rows() * out.row_stride())));
-  if (w.shared_gate == nullptr) return;
-  const double shared = rows * static_cast<double>(w.shared_gate->n());
-  ex.record(fused_cost("shared_ffn", x.rows(), {w.shared_gate, w.shared_up}));
-  ex.record(rows_cost("silu_mul", 2 * shared, shared));
-  ex.record(linear_cost("shared_ffn", x.rows(), *w.shared_down));
 }
 
 }  // namespace
@@ -357,7 +352,7 @@ void moe_ffn(Exec& ex, Tensor x, const ExpertWeights& w, std::int64_t generated,
   TW_CHECK(w.gates.size() == local && w.ups.size() == local && w.downs.size() == local,
            "moe_ffn: every expert has its weights");
   if (ex.tracing()) record_costs(ex, x, w, out);
-  const bool here = w.shared_gate == nullptr && w.capacity == 0 && ex.sharding().expert == 1;
+  const bool here = w.capacity == 0 && ex.sharding().expert == 1;
   TW_CHECK(ex.tracing() || here, "the op moe_ffn cannot run so yet");
   TW_CHECK(!ex.training() || generated == 0, "what is generated is not learnt from");
   const tensor::Arena::Scope kept(ex.arena(), ex.training());

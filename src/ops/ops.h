@@ -109,7 +109,6 @@ void gelu_ffn(Exec& ex, Tensor x, const GeluWeights& weights, std::int64_t gener
 struct ExpertWeights {
   const PackedMatrix* router = nullptr;                    ///< [experts, D]
   std::span<const PackedMatrix* const> gates, ups, downs;  ///< of the local experts: gated_ffn's
-  const PackedMatrix *shared_gate = nullptr, *shared_up = nullptr, *shared_down = nullptr;  ///< null: none
   std::int64_t experts = 0, local = 0, chosen = 0;
   bool normed = true;   ///< the weights of a row's experts add up to 1; else they are softmax's over all
   double capacity = 0;  ///< 0: no token is dropped; else at most capacity * T * chosen / experts a expert
@@ -117,9 +116,18 @@ struct ExpertWeights {
 /// out = residual + sum of weight * (silu(x · Gᵀ) * (x · Uᵀ)) · Dᵀ over the `chosen` experts that the router
 /// finds likeliest for a row (of equals the first ones), added in the order of likelihood. As gated_ffn else,
 /// but that the router is multiplied by the decode kernels in any phase: a choice should not hang on bf16.
-/// Shared experts, a capacity and experts on other ranks can be traced alone.
+/// A capacity and experts on other ranks can be traced alone.
 void moe_ffn(Exec& ex, Tensor x, const ExpertWeights& weights, std::int64_t generated, Tensor residual,
              Tensor out);
+
+/// The expert that every row takes: gated_ffn's matrices, and how much it counts for a row.
+struct SharedExpert {
+  const PackedMatrix *gate = nullptr, *up = nullptr, *down = nullptr;
+  Tensor share;  ///< [D], empty: it counts as it is
+};
+/// out = residual + sigmoid(x · share) * (silu(x · Gᵀ) * (x · Uᵀ)) · Dᵀ. As gated_ffn else.
+void shared_ffn(Exec& ex, Tensor x, const SharedExpert& expert, std::int64_t generated, Tensor residual,
+                Tensor out, const Adapters& adapters = {});
 
 /// Cosines and sines of a step's rotary angles (arXiv 2104.09864): both [T, d/2].
 struct RopeTable {

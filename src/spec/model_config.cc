@@ -76,6 +76,7 @@ base::Status ModelConfig::validate() const {
   const Experts& e = experts;
   if (e.count < 0 || e.chosen < 0 || e.shared < 0 || e.width < 0 || e.dense_layers < 0 || e.count > 1 << 16 ||
       e.width > 1 << 22 || e.shared > 1 << 10 || e.chosen > e.count || e.dense_layers > layers ||
+      e.shared_width < 0 || e.shared_width > 1 << 22 || (e.shared > 0 && e.shared_ffn() == 0) ||
       (e.count > 0 && (e.chosen == 0 || e.width == 0))) {
     return base::error(Code::kInvalidArgument, "{} experts of {} with {} chosen cannot be", e.count, e.width,
                        e.chosen);
@@ -106,7 +107,8 @@ std::int64_t parameters_with(const ModelConfig& c, std::int64_t taken) {
       added + attention_parameters(c) + biases + 2 * norm + (c.qk_norm ? 2 * c.head_dim : 0);
   const std::int64_t matrices = c.ffn == FfnKind::kGated ? 3 : 2, dense = matrices * c.width * c.ffn_width;
   const Experts& e = c.experts;
-  const std::int64_t routed = c.width * e.count + 3 * c.width * e.width * (taken + e.shared);
+  const std::int64_t routed =
+      c.width * (e.count + (e.shared_gated ? 1 : 0)) + 3 * c.width * (e.width * taken + e.shared_ffn());
   const std::int64_t dense_layers = e.count > 0 ? e.dense_layers : c.layers;
   return c.layers * common + dense_layers * dense + (c.layers - dense_layers) * routed +
          c.vocab * c.width * (c.tied_embeddings ? 1 : 2) + norm +
@@ -126,7 +128,6 @@ std::int64_t ModelConfig::active_parameter_count() const {
 base::Status ModelConfig::runnable() const {
   const std::pair<bool, const char*> missing[] = {
       {latent.kv_rank > 0, "latent_qkv"},
-      {experts.shared > 0, "moe_ffn with shared experts"},
       {experts.capacity > 0, "moe_ffn with a capacity"},
   };
   for (const auto& [needed, op] : missing) {
@@ -150,7 +151,10 @@ base::Result<ModelConfig> ModelConfig::part(int tensor, int expert) const {
   TW_RETURN_IF_ERROR(divide(p.experts.count, expert, "experts"));
   // With fewer key heads than ranks, ranks share one. Experts are cut only where they are not dealt out.
   p.kv_heads = kv_heads % tensor == 0 ? kv_heads / tensor : 1;
-  if (expert == 1) TW_RETURN_IF_ERROR(divide(p.experts.width, tensor, "expert width"));
+  if (expert == 1) {
+    TW_RETURN_IF_ERROR(divide(p.experts.width, tensor, "expert width"));
+    TW_RETURN_IF_ERROR(divide(p.experts.shared_width, tensor, "width of the shared expert"));
+  }
   if (p.heads % p.kv_heads != 0)
     return base::error(base::Code::kInvalidArgument, "kv_heads ({}) does not divide by {}", kv_heads, tensor);
   p.vocab = (vocab + tensor - 1) / tensor;  // tables are padded

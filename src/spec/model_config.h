@@ -38,6 +38,10 @@ struct Experts {
   std::int64_t dense_layers = 0;       ///< the first so many layers have an ordinary feed-forward layer
   double capacity = 0;                 ///< 0: no token is dropped
   bool normed = true;                  ///< the weights of the chosen add up to 1
+  std::int64_t shared_width = 0;       ///< F of all shared ones together; 0: that of so many experts
+  bool shared_gated = false;           ///< a sigmoid of each row says how much they count (Qwen2-MoE)
+
+  std::int64_t shared_ffn() const { return shared_width > 0 ? shared_width : shared * width; }
 };
 
 /// Multi-head latent attention (DeepSeek V2, arXiv 2405.04434); kv_rank 0: none. head_dim is then a head's

@@ -64,9 +64,16 @@ TEST(ModelConfig, WhatCannotRunNamesItsOp) {
   c.latent.kv_rank = 0;
   c.experts = {8, 2, 0, 1024, 0, 0};
   EXPECT_TRUE(c.runnable().ok());
-  c.experts.shared = 1;
-  EXPECT_NE(c.runnable().error().text().find("moe_ffn with shared experts"), std::string::npos);
   EXPECT_LT(c.active_parameter_count(), c.parameter_count());
+  const std::int64_t without = c.parameter_count();
+  c.experts.shared = 1;
+  EXPECT_TRUE(c.runnable().ok());
+  EXPECT_EQ(c.parameter_count(), without + c.layers * 3 * c.width * 1024) << "as wide as another";
+  c.experts.shared_width = 1536;
+  EXPECT_EQ(c.parameter_count(), without + c.layers * 3 * c.width * 1536);
+  EXPECT_EQ(c.part(8, 1)->experts.shared_width, 192);
+  c.experts.shared_width = 1 << 23;
+  EXPECT_FALSE(c.validate().ok());
 }
 
 }  // namespace

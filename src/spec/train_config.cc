@@ -79,13 +79,12 @@ Status check_model(const TrainModel& m) {
   if (m.width == 0 && (m.heads > 0 || m.kv_heads > 0 || m.ffn_width > 0))
     return error(Code::kInvalidArgument,
                  "model.heads, kv-heads and ffn-width want model.layers and model.width");
-  const bool mixture = m.family == "mixtral" || m.family == "qwen3_moe";
-  if (!mixture && (m.experts > 0 || m.experts_per_token > 0))
+  if (!m.mixture() && (m.experts > 0 || m.experts_per_token > 0))
     return error(Code::kInvalidArgument,
-                 "model.experts and experts-per-token want a family that has experts, mixtral or qwen3_moe, "
-                 "and not {}",
+                 "model.experts and experts-per-token want a family that has experts, mixtral, qwen2_moe or "
+                 "qwen3_moe, and not {}",
                  m.family);
-  if (mixture && m.width == 0)
+  if (m.mixture() && m.width == 0)
     return error(Code::kInvalidArgument,
                  "a mixture of experts is not sized by itself: give model.layers and model.width");
   if (m.family == "gpt2" && m.kv_heads > 0 && m.kv_heads != m.heads)

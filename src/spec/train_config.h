@@ -206,6 +206,7 @@ struct TrainStage {
 
 struct TrainModel {
   std::string name, family = "llama";
+  bool mixture() const { return family == "mixtral" || family.ends_with("_moe"); }
   std::int64_t layers = 0, width = 0, heads = 0, kv_heads = 0, ffn_width = 0, context = 0, mup_base = 0;
   std::int64_t experts = 0, experts_per_token = 0;
   bool tied = true;
@@ -216,10 +217,10 @@ struct TrainModel {
     v("name", c.name, "what it is called (default: the name of the output folder)", kAnyText);
     v("family", c.family,
       "llama: rotary positions, RMSNorm, a gated feed-forward layer; gpt2: learned positions, LayerNorm, "
-      "GELU, biases; mixtral and qwen3_moe: llama's with experts for feed-forward layers, and the second "
-      "norms "
+      "GELU, biases; mixtral, qwen2_moe and qwen3_moe: llama's with experts for feed-forward layers, the "
+      "second with biases and an expert for every token, as wide as all that it takes, and the third norms "
       "each head's query and key",
-      one_of("llama gpt2 mixtral qwen3_moe"));
+      one_of("llama gpt2 mixtral qwen2_moe qwen3_moe"));
     v("layers", c.layers, "decoder layers (default: layers and width by the machine, the time and the data)",
       TrainRule{0, 1000});
     v("width", c.width, "of the residual stream", TrainRule{0, 65536});

@@ -99,8 +99,10 @@ class AdapterTraining : public ::testing::TestWithParam<std::string> {};
 TEST_P(AdapterTraining, IsPeftsInLossesAndGradients) {
   const base::Json all = golden();
   base::Team team(2);
-  for (const Case& c :
-       {Case{"llama3", "llama3"}, {"llama3", "llama3-F16.gguf"}, {"mistral-Q8_0", "mistral-Q8_0.gguf"}}) {
+  for (const Case& c : {Case{"llama3", "llama3"},
+                        {"llama3", "llama3-F16.gguf"},
+                        {"mistral-Q8_0", "mistral-Q8_0.gguf"},
+                        {"qwen2-moe", "qwen2-moe"}}) {
     SCOPED_TRACE(c.adapter + " on " + c.base);
     const base::Json wanted = adapter_of(all, c.adapter);
     const auto trainer = trainer_of(c.adapter, c.base, GetParam(), options_of(all, base::DType::kF32), team);

@@ -36,6 +36,12 @@ spec::TrainConfig run_of(const std::string& kind, const std::string& folder) {
     config.stages[1].recompute = "block";
     return config;
   }
+  if (kind == "mixture") {
+    spec::TrainConfig config = small_run(folder);
+    config.model.family = "qwen2_moe";
+    config.model.experts = 4;
+    return config;
+  }
   if (kind == "gpt2_started") return started_run(folder, kFamilies + "gpt2");
   spec::TrainConfig config =
       started_run(folder, kFamilies + (kind == "adapter" ? "qwen2" : "mistral-Q8_0.gguf"));
@@ -64,7 +70,7 @@ TEST_P(RunAgain, HasTheSameBitsHoweverOftenItStops) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, RunAgain,
-                         testing::Values("gpt2", "dropout", "gpt2_started", "adapter",
+                         testing::Values("gpt2", "dropout", "gpt2_started", "mixture", "adapter",
                                          "adapter_of_sentencepiece"),
                          [](const auto& info) { return std::string(info.param); });
 

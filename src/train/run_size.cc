@@ -92,10 +92,12 @@ base::Result<spec::ModelConfig> config_of(const spec::TrainModel& m, std::int64_
   // Two matrices of 4 times the width, or three of 8/3 of it: as many numbers.
   const double wider = c.ffn == spec::FfnKind::kGelu ? 4.0 : 8.0 / 3;
   c.ffn_width = m.ffn_width > 0 ? m.ffn_width : rounded(wider * static_cast<double>(m.width), 32);
-  if (m.family == "mixtral" || m.family == "qwen3_moe") {
+  if (m.mixture()) {
     c.experts.count = m.experts > 0 ? m.experts : 8;
     c.experts.chosen = m.experts_per_token > 0 ? m.experts_per_token : 2;
     c.experts.width = c.ffn_width;
+    // As wide as all others that a token takes, as in Qwen1.5-MoE and Qwen2-57B-A14B.
+    if (c.experts.shared > 0) c.experts.shared_width = c.experts.chosen * c.experts.width;
   }
   c.vocab = vocab;
   c.context = context;

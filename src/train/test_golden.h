@@ -32,13 +32,19 @@ inline spec::ModelConfig config_of(const base::Json& all, const base::Json& mode
   c.context = sizes["max_position_embeddings"].get<std::int64_t>();
   c.norm_epsilon = sizes["rms_norm_eps"].get<double>();
   c.rope_theta = model["rope_theta"].get<double>();
-  c.qkv_bias = c.architecture == "qwen2";
+  c.qkv_bias = c.architecture.starts_with("qwen2");
   c.qk_norm = c.architecture == "qwen3";
   c.tied_embeddings = model["tied"].get<bool>();
   if (model.contains("experts")) {
     c.experts.count = model["experts"].get<std::int64_t>();
     c.experts.chosen = model["chosen"].get<std::int64_t>();
     c.experts.width = c.ffn_width;
+  }
+  if (model.contains("shared_width")) {
+    c.experts.shared = 1;
+    c.experts.shared_width = model["shared_width"].get<std::int64_t>();
+    c.experts.shared_gated = true;
+    c.experts.normed = false;
   }
   if (c.architecture != "gpt2") return c;
   c.kv_heads = c.heads;
@@ -82,8 +88,9 @@ inline std::vector<std::vector<float>> stored(const base::Json& model, const mod
   for (const base::Json& parameter : model["parameters"]) {
     for (std::size_t i = 0; i < all.size(); ++i) {
       if (store.params()[i].name != parameter["name"].get<std::string>()) continue;
-      TW_CHECK(store.params()[i].shape == parameter["shape"].get<std::vector<std::int64_t>>(),
-               "the golden shape");
+      auto shape = parameter["shape"].get<std::vector<std::int64_t>>();
+      if (shape.size() == 2 && shape[0] == 1) shape.erase(shape.begin());  // a vector to us
+      TW_CHECK(store.params()[i].shape == shape, "the golden shape");
       all[i].resize(store.params()[i].elements());
       std::memcpy(all[i].data(), bytes.data() + at, all[i].size() * sizeof(float));
       at += all[i].size() * sizeof(float);

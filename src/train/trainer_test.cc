@@ -66,7 +66,7 @@ TEST(Trainer, InBf16StaysNear) {
   }
 }
 
-constexpr std::size_t kExperts = 4;  ///< the model that has some
+constexpr std::size_t kExperts = 4, kSharedExpert = 5;  ///< the models that have some
 
 std::vector<float> weights_after(int workers, const base::Json& all, bool apart, std::size_t model = 2) {
   base::Team team(workers);
@@ -79,7 +79,8 @@ TEST(Trainer, HasTheSameBitsForAnyNumberOfWorkers) {
   const base::Json all = golden();
   const std::vector<float> alone = weights_after(1, all, true);
   for (const int workers : {2, 3}) EXPECT_EQ(weights_after(workers, all, true), alone) << workers;
-  EXPECT_EQ(weights_after(3, all, true, kExperts), weights_after(1, all, true, kExperts));
+  for (const std::size_t model : {kExperts, kSharedExpert})
+    EXPECT_EQ(weights_after(3, all, true, model), weights_after(1, all, true, model)) << model;
 }
 
 TEST(Trainer, AccumulatesBatchesToOneStep) {
@@ -184,7 +185,7 @@ TEST(Trainer, RunsAnyPackingInTheMemoryOfTheWorst) {
   const base::Json all = golden();
   base::Team team(2);
   for (const base::DType type : {base::DType::kF32, base::DType::kBF16}) {
-    for (const std::size_t model : {std::size_t{2}, kExperts})
+    for (const std::size_t model : {std::size_t{2}, kExperts, kSharedExpert})
       run_any_packing(all, all["models"][model], type, team);
   }
 }
