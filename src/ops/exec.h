@@ -94,8 +94,8 @@ class Exec {
 
   /// From now on gradients will be wanted: values are numbered, and ops keep what their backward needs. The
   /// tape is empty, and shared by all workers. REQUIRES: worker 0 clears it, before a barrier. `blocks`: a
-  /// second one with the same leaves, for parts that are run again by their backward (recompute.h); null:
-  /// none is. `dropout`: what ops leave out, forwards and backwards.
+  /// second one, of that whole, for parts that are run again by their backward (recompute.h); null: none
+  /// is. `dropout`: what ops leave out, forwards and backwards.
   void train(Tape* tape, Tape* blocks = nullptr, const Dropout& dropout = {}) {
     tape_ = tape;
     blocks_ = blocks;

@@ -235,7 +235,7 @@ void record_gated_ffn(Exec& ex, const char* name, std::int64_t rows, const Packe
 
 void gated_ffn(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMatrix& up, const PackedMatrix& down,
                std::int64_t generated, Tensor residual, Tensor out, const Adapters& adapters) {
-  TW_CHECK(residual.shape == out.shape, "a residual has the wrong shape");
+  TW_CHECK(residual_fits(ex, residual, out, down.n()), "a residual has the wrong shape");
   run_gated_ffn(ex, x, gate, up, down, generated, residual, out, adapters);
   if (!ex.tracing()) return;
   record_gated_ffn(ex, "gated_ffn", x.rows(), gate, up, down);

@@ -276,6 +276,7 @@ Tensor router_logits(Exec& ex, Tensor x, const PackedMatrix& router) {
 
 /// On the worker that records.
 void count_taken(const Routing& r, Tape::Balance& balance) {
+  if (balance.complete) return;
   balance.taken.resize(static_cast<std::size_t>(r.experts));
   for (std::int64_t e = 0; e < r.experts; ++e)
     balance.taken[static_cast<std::size_t>(e)] += r.first[2 * e + 2] - r.first[2 * e];

@@ -9,8 +9,9 @@ namespace tw::ops {
 void Tape::clear() {
   values_.clear();
   entries_.clear();
-  balance_.taken.clear();
-  balance_.rows = 0;
+  own_balance_.taken.clear();
+  own_balance_.rows = 0;
+  own_balance_.complete = false;
 }
 
 Tape::Entry& Tape::add(std::initializer_list<Tensor> outputs, std::initializer_list<Tensor> inputs,
@@ -93,7 +94,10 @@ void Tape::plan(Value* given) {
 }
 
 void Tape::backward(Exec& ex) {
-  if (ex.worker() == 0) plan(nullptr);
+  if (ex.worker() == 0) {
+    plan(nullptr);
+    own_balance_.complete = true;
+  }
   if (!ex.tracing()) ex.barrier();
   const tensor::Arena::Scope scope(ex.arena());
   walk(ex, ex.arena().allocate(planned_));

@@ -30,7 +30,12 @@ struct Leaf {
 /// Worker 0 records; all workers walk.
 class Tape {
  public:
-  explicit Tape(std::vector<Leaf> leaves) : leaves_(std::move(leaves)) { clear(); }
+  /// `whole`: this one is of blocks that are run again (recompute.h), and that whole step's Balance is also
+  /// its own. It must outlive this.
+  explicit Tape(std::vector<Leaf> leaves, Tape* whole = nullptr)
+      : leaves_(std::move(leaves)), balance_(whole == nullptr ? &own_balance_ : whole->balance_) {}
+  Tape(const Tape&) = delete;
+  Tape& operator=(const Tape&) = delete;
 
   /// Forgets the step, and keeps the memory.
   void clear();
@@ -43,9 +48,9 @@ class Tape {
     double weight = 0;                ///< stays from step to step
     std::vector<std::int64_t> taken;  ///< by expert, in all layers so far
     std::int64_t rows = 0;            ///< of all layers so far
+    bool complete = false;            ///< the forward is over: what is run again was counted already
   };
-  Balance& balance() { return balance_; }
-  const Balance& balance() const { return balance_; }
+  Balance& balance() { return *balance_; }
 
   /// A value was made, with so many bytes. Worker 0 alone.
   void add_value(std::size_t bytes) { values_.push_back({bytes, 0, false}); }
@@ -107,7 +112,8 @@ class Tape {
   std::vector<Value> values_;
   std::vector<Entry> entries_;
   std::vector<Hole> holes_;  ///< while planning, by offset
-  Balance balance_;
+  Balance own_balance_;
+  Balance* balance_;
   std::size_t planned_ = 0;  ///< bytes of all gradients
 };
 
@@ -126,7 +132,7 @@ class Backward {
   bool adds(int i = 0) const { return (entry_.adds >> i & 1) != 0; }
   /// What the tape has for a parameter; null: it is not trained and nothing goes through it.
   const Leaf* leaf(std::int32_t tape_id) const { return tape_id < 0 ? nullptr : &tape_.leaves_[tape_id]; }
-  const Tape::Balance& balance() const { return tape_.balance_; }
+  const Tape::Balance& balance() const { return *tape_.balance_; }
   /// Its gradient, or none.
   tensor::Tensor d_leaf(std::int32_t tape_id) const {
     return tape_id < 0 ? tensor::Tensor{} : leaf(tape_id)->gradient;

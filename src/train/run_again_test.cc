@@ -40,6 +40,7 @@ spec::TrainConfig run_of(const std::string& kind, const std::string& folder) {
     spec::TrainConfig config = small_run(folder);
     config.model.family = "qwen2_moe";
     config.model.experts = 4;
+    config.stages[1].recompute = "block";
     return config;
   }
   if (kind == "gpt2_started") return started_run(folder, kFamilies + "gpt2");

@@ -390,16 +390,15 @@ class Preparation {
       const auto memory = trace_step(run_.model, options, team_.size());
       return memory.ok() && memory->all() <= free;
     };
-    const bool experts = run_.model.experts.count > 0;
-    if (!options.recompute && !experts) {
+    if (!options.recompute) {
       options.recompute = true;
       if (fits()) return "with recompute \"block\" it would fit, a third slower";
     }
-    const std::string how = experts ? "" : " and recompute \"block\"";
     for (options.rows /= 2; options.rows >= sequence; options.rows /= 2) {
-      if (fits()) return fmt::format("a micro-batch of {} tokens{} would fit", options.rows, how);
+      if (fits())
+        return fmt::format("a micro-batch of {} tokens and recompute \"block\" would fit", options.rows);
     }
-    if (experts) return "make the model smaller";
+    if (run_.model.experts.count > 0) return "make the model smaller, or take fewer experts";
     options.rows = sequence;
     SizeGoal goal{.memory = free,
                   .vocab = run_.model.vocab,
@@ -408,8 +407,9 @@ class Preparation {
     goal.most_parameters = static_cast<std::size_t>(run_.model.parameter_count());
     const auto rung = fitting_rung(goal, options, team_.size());
     if (!rung) return "no model of that vocabulary and context fits";
-    return fmt::format("{} layers of width {} with a micro-batch of {} tokens{} would fit", rung->layers,
-                       rung->width, sequence, how);
+    return fmt::format(
+        "{} layers of width {} with a micro-batch of {} tokens and recompute \"block\" would fit",
+        rung->layers, rung->width, sequence);
   }
 
   const PrepareOptions options_;

@@ -121,7 +121,7 @@ base::Result<StepMemory> trace_step(const spec::ModelConfig& config, const Train
   model::ParamStore store;
   const model::Transformer transformer(config, store);
   TW_ASSIGN_OR_RETURN(const auto params, model::Trainable::make(store, table, options.type));
-  ops::Tape tape(params->leaves()), of_blocks(params->leaves());
+  ops::Tape tape(params->leaves()), of_blocks(params->leaves(), &tape);
   const std::int64_t rows = (options.rows + 15) / 16 * 16;
   model::Batch batch;
   const std::vector<std::int32_t> ids(rows);

@@ -62,11 +62,6 @@ base::Result<std::unique_ptr<Trainer>> Trainer::make_adapter(
 
 /// Memory and first weights of what is learnt.
 base::Status Trainer::prepare(model::ParamStore& learnt) {
-  if (options_.recompute && transformer_->config().experts.count > 0)
-    return base::error(
-        base::Code::kUnsupported,
-        "a mixture of experts cannot recompute its blocks: the load-balancing loss counts what "
-        "all layers took; set recompute to \"none\"");
   TW_ASSIGN_OR_RETURN(params_, model::Trainable::make(learnt, table_, options_.type));
   if (options_.pruning.width > 0) mask_ = std::make_unique<WidthMask>(*params_, options_.pruning);
   OptimizerOptions moving = options_.optimizer;
@@ -74,7 +69,7 @@ base::Status Trainer::prepare(model::ParamStore& learnt) {
   TW_ASSIGN_OR_RETURN(Optimizer optimizer, Optimizer::make(*params_, moving));
   optimizer_ = std::make_unique<Optimizer>(std::move(optimizer));
   tape_ = std::make_unique<ops::Tape>(params_->leaves());
-  if (options_.recompute) blocks_ = std::make_unique<ops::Tape>(params_->leaves());
+  if (options_.recompute) blocks_ = std::make_unique<ops::Tape>(params_->leaves(), tape_.get());
   norm_memory_.resize(square_sum_memory(params_->gradients()));
   const spec::ModelConfig& config = transformer_->config();
   pass_ = std::make_unique<Pass>(config, options_.type, options_.rows);

@@ -92,7 +92,6 @@ TEST(Trainer, RecomputingChangesNoBit) {
   const base::Json all = golden();
   base::Team team(2);
   for (const base::Json& model : all["models"]) {
-    if (model.contains("experts")) continue;
     for (const base::DType type : {base::DType::kF32, base::DType::kBF16}) {
       TrainerOptions options = options_of(all);
       options.type = type;
@@ -110,8 +109,7 @@ TEST(Trainer, RecomputingChangesNoBit) {
   }
 }
 
-TEST(Trainer, RecomputingTakesTheMemoryOfOneLayer) {
-  spec::ModelConfig config = config_of(golden(), golden()["models"][0]);
+void expect_the_memory_of_one_layer(spec::ModelConfig config) {
   base::Team team(2);
   TrainerOptions options;
   options.rows = 512;
@@ -126,6 +124,12 @@ TEST(Trainer, RecomputingTakesTheMemoryOfOneLayer) {
   // A layer more costs its input alone: rows of 16 floats.
   EXPECT_EQ(again[12] - again[4], 8U * 512 * 16 * sizeof(float));
   EXPECT_GT(plain[12] - plain[4], 8 * (again[12] - again[4]));
+}
+
+TEST(Trainer, RecomputingTakesTheMemoryOfOneLayer) {
+  const base::Json all = golden();
+  for (const std::size_t model : {std::size_t{0}, kExperts, kSharedExpert})
+    expect_the_memory_of_one_layer(config_of(all, all["models"][model]));
 }
 
 TEST(Trainer, EvaluatesWhatItWouldLearn) {
@@ -188,16 +192,6 @@ TEST(Trainer, RunsAnyPackingInTheMemoryOfTheWorst) {
     for (const std::size_t model : {std::size_t{2}, kExperts, kSharedExpert})
       run_any_packing(all, all["models"][model], type, team);
   }
-}
-
-TEST(Trainer, DoesNotRecomputeExperts) {
-  const base::Json all = golden();
-  base::Team team(1);
-  TrainerOptions options = options_of(all);
-  options.recompute = true;
-  const auto refused = Trainer::make(config_of(all, all["models"][kExperts]), options, team);
-  ASSERT_FALSE(refused.ok());
-  EXPECT_THAT(refused.error().text(), testing::HasSubstr("set recompute to \"none\""));
 }
 
 TEST(Trainer, RefusesBatchesThatDoNotFit) {
