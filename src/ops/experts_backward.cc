@@ -87,6 +87,8 @@ Tensor weigh_gradient(const Backward& b, const SavedExperts& s, Tensor d_out) {
     for (std::int64_t t = begin; t < end; ++t) {
       const float* d_row = d_out.f32() + t * width;
       for (std::int64_t i = 0; i < r.chosen; ++i) {
+        d_weights[i] = 0;
+        if (r.slot[t * r.chosen + i] < 0) continue;
         float* made = s.made.f32() + r.slot[t * r.chosen + i] * width;
         double sum = 0;
         for (std::int64_t c = 0; c < width; ++c) {
@@ -141,8 +143,9 @@ void add_up(const Backward& b, const SavedExperts& s) {
     for (std::int64_t t = begin; t < end; ++t) {
       float* sum = b.d_in(1).f32() + t * width;
       if (!b.adds(1)) std::fill(sum, sum + width, 0.0F);
-      for (std::int64_t at = t * r.chosen; at < (t + 1) * r.chosen; ++at)
-        ex.table().train.add({s.made.f32() + r.slot[at] * width, sum, 0, width});
+      for (std::int64_t at = t * r.chosen; at < (t + 1) * r.chosen; ++at) {
+        if (r.slot[at] >= 0) ex.table().train.add({s.made.f32() + r.slot[at] * width, sum, 0, width});
+      }
     }
   });
   ex.barrier();
@@ -157,7 +160,7 @@ void experts_backward(const Backward& b, const SavedExperts& s) {
   const Tensor d_logits = weigh_gradient(b, s, d_out);
   if (ex.tracing()) {  // the worst: all rows take one
     for (std::int64_t e = 0; e < s.routing.experts; ++e)
-      expert_gradients(b, s, {e, true, 0, s.routing.rows, 0});
+      expert_gradients(b, s, {e, true, 0, s.routing.most_rows(), 0});
   } else {
     s.routing.each([&](const ExpertRows& e) { expert_gradients(b, s, e); });
   }

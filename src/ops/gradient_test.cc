@@ -151,9 +151,20 @@ GradientCase gelu_ffn_case(bool adapted) {
   return c;
 }
 
+/// Who has an expert of those that each row finds likeliest, when that takes `most`: [rows][choice].
+std::vector<std::vector<bool>> admitted(const std::vector<std::vector<std::int64_t>>& orders,
+                                        std::int64_t chosen, std::int64_t experts, std::int64_t most) {
+  std::vector<std::vector<bool>> taken(orders.size(), std::vector<bool>(chosen));
+  std::vector<std::int64_t> rows(experts);
+  for (std::int64_t i = 0; i < chosen; ++i) {
+    for (std::size_t t = 0; t < orders.size(); ++t) taken[t][i] = rows[orders[t][i]]++ < most;
+  }
+  return taken;
+}
+
 /// What a row gets of its experts: inputs are the residual, x, the router, and each expert's gate, up, down.
 Numbers of_experts(const std::vector<Numbers>& in, std::int64_t width, std::int64_t hidden,
-                   std::int64_t chosen, bool normed) {
+                   std::int64_t chosen, bool normed, std::int64_t most) {
   const auto experts = static_cast<std::int64_t>(in[2].size()) / width;
   const Numbers logits = times(in[1], in[2], width);
   Numbers out = in[0];
@@ -162,14 +173,20 @@ Numbers of_experts(const std::vector<Numbers>& in, std::int64_t width, std::int6
     const Numbers middle = gated(times(in[1], in[3 + 3 * e], width), times(in[1], in[4 + 3 * e], width));
     made.push_back(times(middle, in[5 + 3 * e], hidden));
   }
+  std::vector<std::vector<std::int64_t>> orders(kRows, std::vector<std::int64_t>(experts));
   for (std::int64_t t = 0; t < kRows; ++t) {
     const double* row = &logits[t * experts];
-    std::vector<std::int64_t> order(experts);
-    std::iota(order.begin(), order.end(), 0);
-    std::sort(order.begin(), order.end(), [&](auto a, auto b) { return row[a] > row[b]; });
+    std::iota(orders[t].begin(), orders[t].end(), 0);
+    std::sort(orders[t].begin(), orders[t].end(), [&](auto a, auto b) { return row[a] > row[b]; });
+  }
+  const auto taken = admitted(orders, chosen, experts, most);
+  for (std::int64_t t = 0; t < kRows; ++t) {
+    const double* row = &logits[t * experts];
+    const std::vector<std::int64_t>& order = orders[t];
     double sum = 0;
     for (std::int64_t i = 0; i < (normed ? chosen : experts); ++i) sum += std::exp(row[order[i]]);
     for (std::int64_t i = 0; i < chosen; ++i) {
+      if (!taken[t][i]) continue;
       for (std::int64_t c = 0; c < width; ++c)
         out[t * width + c] += std::exp(row[order[i]]) / sum * made[order[i]][t * width + c];
     }
@@ -177,13 +194,13 @@ Numbers of_experts(const std::vector<Numbers>& in, std::int64_t width, std::int6
   return out;
 }
 
-/// Of five experts.
-GradientCase moe_case(std::int64_t chosen, bool normed) {
+/// Of five experts. With a capacity each takes at most `most` rows.
+GradientCase moe_case(std::int64_t chosen, bool normed, double capacity = 0, std::int64_t most = kRows) {
   constexpr std::int64_t kWidth = 24, kHidden = 18, kExperts = 5;
   GradientCase c{
-      fmt::format("moe_ffn_{}_{}", chosen, normed),
+      fmt::format("moe_ffn_{}_{}_{}", chosen, normed, capacity),
       {{Role::kValue, {kRows, kWidth}}, {Role::kValue, {kRows, kWidth}}, {Role::kMatrix, {kExperts, kWidth}}},
-      [=](auto& in) { return of_experts(in, kWidth, kHidden, chosen, normed); },
+      [=](auto& in) { return of_experts(in, kWidth, kHidden, chosen, normed, most); },
       [=](Exec& ex, auto& in) {
         // They must live until the tape was walked.
         thread_local std::vector<const PackedMatrix*> gates, ups, downs;
@@ -197,6 +214,7 @@ GradientCase moe_case(std::int64_t chosen, bool normed) {
         w.experts = w.local = kExperts;
         w.chosen = chosen;
         w.normed = normed;
+        w.capacity = capacity;
         Branch branch(ex, in.tensors[0], ex.output({kRows, kWidth}), kSite);
         moe_ffn(ex, in.tensors[1], w, 0, branch.residual(), branch.out());
         return branch.end();
@@ -451,7 +469,9 @@ std::vector<GradientCase> all_cases() {
       linear_case(40, 24), linear_case(13, 7),
       linear_case(1100, 3),  // more rows of the weight than are multiplied at a time
       residual_case(), ffn_case(), moe_case(1, false), moe_case(2, true), moe_case(3, false),
-      shared_case(true), shared_case(false), gelu_ffn_case(false), gelu_ffn_case(true),
+      // 37 rows: 0.7 * 37 / 5 is 5.2, 1 * 37 * 2 / 5 is 14.8, and 0.5 * 37 * 3 / 5 is 11.1.
+      moe_case(1, false, 0.7, 6), moe_case(2, true, 1, 15), moe_case(3, false, 0.5, 12), shared_case(true),
+      shared_case(false), gelu_ffn_case(false), gelu_ffn_case(true),
       qkv_case("attention_interleaved", {4, 2, 6, 0}, true, false),
       qkv_case("attention_halves_norms", {4, 2, 8, 0}, false, true),
       // With norms, or the gradient of the keys' bias were 0: softmax does not see it.

@@ -1,6 +1,7 @@
 // A mixture of experts: all of them in a few passes over their rows, so that the barriers do not grow with
 // their number and every worker has a part of each.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "ops/experts.h"
@@ -38,7 +39,8 @@ class ExpertInputs {
     std::size_t bytes = 0;
     for (const bool prompt : {false, true}) {
       const std::int64_t of_phase = prompt ? routing.rows - generated : generated;
-      bytes += most_bytes(prompt, (ex.tracing() ? routing.rows : of_phase) * routing.chosen);
+      bytes += most_bytes(
+          prompt, std::min((ex.tracing() ? routing.rows : of_phase) * routing.chosen, routing.slots()));
     }
     prepared_ = ex.arena().allocate(own ? bytes : 0);
   }
@@ -279,7 +281,8 @@ void count_taken(const Routing& r, Tape::Balance& balance) {
   if (balance.complete) return;
   balance.taken.resize(static_cast<std::size_t>(r.experts));
   for (std::int64_t e = 0; e < r.experts; ++e)
-    balance.taken[static_cast<std::size_t>(e)] += r.first[2 * e + 2] - r.first[2 * e];
+    balance.taken[static_cast<std::size_t>(e)] +=
+        r.wanted != nullptr ? r.wanted[e] : r.first[2 * e + 2] - r.first[2 * e];
   balance.rows += r.rows;
 }
 
@@ -296,12 +299,20 @@ void combine(Exec& ex, const Routing& r, Tensor made, Tensor residual, Tensor ou
       else
         std::memmove(sum + from, residual.f32() + t * width + from, (to - from) * sizeof(float));
       for (std::int64_t at = t * r.chosen; at < (t + 1) * r.chosen; ++at) {
+        if (r.slot[at] < 0) continue;
         const float* expert = made.f32() + r.slot[at] * width;
         for (std::int64_t i = from; i < to; ++i) sum[i] += r.weight[at] * expert[i];
       }
     }
   });
   ex.barrier();
+}
+
+/// Rows that an expert takes; 0: any number.
+std::int64_t most_rows(const Exec& ex, const ExpertWeights& w, std::int64_t rows) {
+  if (!ex.training() || w.capacity == 0) return 0;
+  const double even = static_cast<double>(rows * w.chosen) / static_cast<double>(w.experts);
+  return static_cast<std::int64_t>(std::ceil(w.capacity * even));
 }
 
 void all_to_all(Exec& ex, const char* name, double moved) {
@@ -353,12 +364,12 @@ void moe_ffn(Exec& ex, Tensor x, const ExpertWeights& w, std::int64_t generated,
   TW_CHECK(w.gates.size() == local && w.ups.size() == local && w.downs.size() == local,
            "moe_ffn: every expert has its weights");
   if (ex.tracing()) record_costs(ex, x, w, out);
-  const bool here = w.capacity == 0 && ex.sharding().expert == 1;
-  TW_CHECK(ex.tracing() || here, "the op moe_ffn cannot run so yet");
+  TW_CHECK(ex.tracing() || ex.sharding().expert == 1, "experts on other ranks cannot be run yet");
   TW_CHECK(!ex.training() || generated == 0, "what is generated is not learnt from");
   const tensor::Arena::Scope kept(ex.arena(), ex.training());
   SavedExperts s{.x = x, .logits = router_logits(ex, x, *w.router), .weights = w};
-  s.routing = route(ex, s.logits, std::min(w.chosen, w.local), w.normed, generated);
+  s.routing =
+      route(ex, s.logits, std::min(w.chosen, w.local), w.normed, generated, most_rows(ex, w, x.rows()));
   s.gates = ex.temporary({s.routing.slots(), w.gates[0]->n()});
   s.ups = ex.temporary(s.gates.shape);
   s.made = ex.temporary({s.routing.slots(), x.row_stride()});

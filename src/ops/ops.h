@@ -110,13 +110,16 @@ struct ExpertWeights {
   const PackedMatrix* router = nullptr;                    ///< [experts, D]
   std::span<const PackedMatrix* const> gates, ups, downs;  ///< of the local experts: gated_ffn's
   std::int64_t experts = 0, local = 0, chosen = 0;
-  bool normed = true;   ///< the weights of a row's experts add up to 1; else they are softmax's over all
-  double capacity = 0;  ///< 0: no token is dropped; else at most capacity * T * chosen / experts a expert
+  bool normed = true;  ///< the weights of a row's experts add up to 1; else they are softmax's over all
+  /// Learning, an expert takes at most capacity * T * chosen / experts rows, rounded up: of all rows'
+  /// likeliest experts the first ones, then of their second ones. The others go on without it (arXiv
+  /// 2006.16668, 2101.03961). 0, and in any run without a tape: all rows that want it.
+  double capacity = 0;
 };
 /// out = residual + sum of weight * (silu(x · Gᵀ) * (x · Uᵀ)) · Dᵀ over the `chosen` experts that the router
 /// finds likeliest for a row (of equals the first ones), added in the order of likelihood. As gated_ffn else,
 /// but that the router is multiplied by the decode kernels in any phase: a choice should not hang on bf16.
-/// A capacity and experts on other ranks can be traced alone.
+/// Experts on other ranks can be traced alone.
 void moe_ffn(Exec& ex, Tensor x, const ExpertWeights& weights, std::int64_t generated, Tensor residual,
              Tensor out);
 

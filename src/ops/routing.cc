@@ -40,14 +40,26 @@ void weigh(const float* logits, std::int64_t experts, const Routing& r, bool nor
     weights[i] = static_cast<float>(static_cast<double>(weights[i]) / sum);
 }
 
+/// Turns away who comes to an expert that is full: the likeliest of all rows come first, then the second.
+void turn_away(const Routing& r) {
+  std::fill(r.wanted, r.wanted + r.experts, 0);
+  for (std::int64_t choice = 0; choice < r.chosen; ++choice) {
+    for (std::int64_t at = choice; at < r.choices(); at += r.chosen)
+      r.slot[at] = r.wanted[r.expert[at]]++ < r.most ? 0 : -1;
+  }
+}
+
 /// Counts, and then deals the rows out in their order.
 void put_in_order(const Routing& r, std::int64_t generated) {
   const auto group_of = [&](std::int64_t at) {
     return 2 * r.expert[at] + (at / r.chosen >= generated ? 1 : 0);
   };
-  const std::int64_t groups = 2 * r.experts, slots = r.slots();
+  const std::int64_t groups = 2 * r.experts, choices = r.choices();
   std::fill(r.first, r.first + groups + 1, 0);
-  for (std::int64_t at = 0; at < slots; ++at) ++r.first[group_of(at)];
+  const auto stays = [&](std::int64_t at) { return r.wanted == nullptr || r.slot[at] >= 0; };
+  for (std::int64_t at = 0; at < choices; ++at) {
+    if (stays(at)) ++r.first[group_of(at)];
+  }
   *r.used = 0;
   std::int32_t begin = 0;
   for (std::int64_t group = 0; group <= groups; ++group) {
@@ -56,7 +68,8 @@ void put_in_order(const Routing& r, std::int64_t generated) {
     r.first[group] = begin;
     begin += count;
   }
-  for (std::int64_t at = 0; at < slots; ++at) {
+  for (std::int64_t at = 0; at < choices; ++at) {
+    if (!stays(at)) continue;
     const std::int32_t slot = r.first[group_of(at)]++;
     r.slot[at] = slot;
     r.row[slot] = static_cast<std::int32_t>(at / r.chosen);
@@ -68,16 +81,18 @@ void put_in_order(const Routing& r, std::int64_t generated) {
 
 }  // namespace
 
-Routing route(Exec& ex, Tensor logits, std::int64_t chosen, bool normed, std::int64_t generated) {
+Routing route(Exec& ex, Tensor logits, std::int64_t chosen, bool normed, std::int64_t generated,
+              std::int64_t most) {
   const std::int64_t experts = logits.row_stride();
   TW_CHECK(chosen >= 1 && chosen <= experts, "a row takes some of its experts");
-  Routing r{logits.rows(), experts, chosen};
-  r.expert = room<std::int32_t>(ex, r.slots());
-  r.weight = room<float>(ex, r.slots());
-  r.slot = room<std::int32_t>(ex, r.slots());
+  Routing r{logits.rows(), experts, chosen, most};
+  r.expert = room<std::int32_t>(ex, r.choices());
+  r.weight = room<float>(ex, r.choices());
+  r.slot = room<std::int32_t>(ex, r.choices());
   r.row = room<std::int32_t>(ex, r.slots());
   r.first = room<std::int32_t>(ex, 2 * experts + 1);
   r.used = room<std::int32_t>(ex, 1);
+  if (most > 0) r.wanted = room<std::int32_t>(ex, experts);
   if (ex.tracing()) return r;
   ex.slice(r.rows, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
@@ -87,7 +102,10 @@ Routing route(Exec& ex, Tensor logits, std::int64_t chosen, bool normed, std::in
     }
   });
   ex.barrier();
-  if (ex.worker() == 0) put_in_order(r, generated);
+  if (ex.worker() == 0) {
+    if (most > 0) turn_away(r);
+    put_in_order(r, generated);
+  }
   ex.barrier();
   return r;
 }

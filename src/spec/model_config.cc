@@ -76,8 +76,8 @@ base::Status ModelConfig::validate() const {
   const Experts& e = experts;
   if (e.count < 0 || e.chosen < 0 || e.shared < 0 || e.width < 0 || e.dense_layers < 0 || e.count > 1 << 16 ||
       e.width > 1 << 22 || e.shared > 1 << 10 || e.chosen > e.count || e.dense_layers > layers ||
-      e.shared_width < 0 || e.shared_width > 1 << 22 || (e.shared > 0 && e.shared_ffn() == 0) ||
-      (e.count > 0 && (e.chosen == 0 || e.width == 0))) {
+      !(e.capacity >= 0 && e.capacity <= 1e6) || e.shared_width < 0 || e.shared_width > 1 << 22 ||
+      (e.shared > 0 && e.shared_ffn() == 0) || (e.count > 0 && (e.chosen == 0 || e.width == 0))) {
     return base::error(Code::kInvalidArgument, "{} experts of {} with {} chosen cannot be", e.count, e.width,
                        e.chosen);
   }
@@ -128,7 +128,6 @@ std::int64_t ModelConfig::active_parameter_count() const {
 base::Status ModelConfig::runnable() const {
   const std::pair<bool, const char*> missing[] = {
       {latent.kv_rank > 0, "latent_qkv"},
-      {experts.capacity > 0, "moe_ffn with a capacity"},
   };
   for (const auto& [needed, op] : missing) {
     if (needed)

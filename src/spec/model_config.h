@@ -36,7 +36,7 @@ struct Experts {
   std::int64_t shared = 0;             ///< experts that every token takes besides
   std::int64_t width = 0;              ///< F of one expert
   std::int64_t dense_layers = 0;       ///< the first so many layers have an ordinary feed-forward layer
-  double capacity = 0;                 ///< 0: no token is dropped
+  double capacity = 0;                 ///< while learning: ops::ExpertWeights'; 0: no token is dropped
   bool normed = true;                  ///< the weights of the chosen add up to 1
   std::int64_t shared_width = 0;       ///< F of all shared ones together; 0: that of so many experts
   bool shared_gated = false;           ///< a sigmoid of each row says how much they count (Qwen2-MoE)

@@ -135,6 +135,10 @@ Status check_adapter(const TrainConfig& c) {
     if (c.stages[i].rope_theta > 0)
       return error(Code::kInvalidArgument,
                    "stage {} changes the rotary base of a model that an adapter leaves as it is", i + 1);
+    if (c.stages[i].expert_capacity > 0)
+      return error(Code::kInvalidArgument,
+                   "stage {} has an expert-capacity, but an adapter leaves the model's experts as they are",
+                   i + 1);
   }
   return Ok{};
 }

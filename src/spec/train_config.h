@@ -153,7 +153,7 @@ struct TrainStage {
   std::int64_t steps = 0, tokens = 0;
   double minutes = 0;
   std::string start = "auto", recompute = "none";
-  double rope_theta = 0, dropout = 0;
+  double rope_theta = 0, dropout = 0, expert_capacity = 0;
   TrainTeacher teacher;
   TrainPreference preference;
   TrainPruning pruning;
@@ -196,6 +196,11 @@ struct TrainStage {
       "not "
       "when validating and sampling",
       kShareLeftOut);
+    v("expert-capacity", c.expert_capacity,
+      "of a mixture of experts: an expert takes at most so many times its even share of the tokens of a "
+      "pass, "
+      "and those that it has no room for go on without it; 0: all that it is chosen for",
+      TrainRule{0, 1000});
     v("teacher", c.teacher, "a model whose opinion is learnt, too", kAnyText);
     v("preference", c.preference, "how preferences are learnt", kAnyText);
     v("pruning", c.pruning, "narrower feed-forward layers", kAnyText);

@@ -101,6 +101,9 @@ TEST(TrainRecipe, ChecksFieldsAgainstEachOther) {
                             "stages": [{"start": "m", "data": [{"path": "a"}]}]})"),
               HasSubstr("an adapter has no width"));
   EXPECT_THAT(complaint(R"({"model": {"mup-base": -1}})"), HasSubstr("must be 0 to 65536"));
+  EXPECT_THAT(complaint(R"({"adapter": {"rank": 4},
+                            "stages": [{"start": "m", "expert-capacity": 1, "data": [{"path": "a"}]}]})"),
+              HasSubstr("leaves the model's experts as they are"));
   EXPECT_THAT(stage(R"(, "optimizer": {"decay": -0.5})"), HasSubstr("weights do not grow"));
   EXPECT_THAT(stage(R"(, "teacher": {"wight": 1})"), HasSubstr("the nearest is \"weight\""));
   EXPECT_THAT(complaint("{\"model\": {\"layers\": 2}, \"stages\": [{\"data\": [{\"path\": \"a\"}]}]}"),

@@ -40,6 +40,7 @@ spec::TrainConfig run_of(const std::string& kind, const std::string& folder) {
     spec::TrainConfig config = small_run(folder);
     config.model.family = "qwen2_moe";
     config.model.experts = 4;
+    config.stages[0].expert_capacity = 1;
     config.stages[1].recompute = "block";
     return config;
   }

@@ -300,6 +300,9 @@ class Preparation {
       return error(Code::kUnsupported,
                    "stage {} prunes, which gated feed-forward layers can be, and no others or experts",
                    i + 1);
+    if (s.expert_capacity > 0 && run_.model.experts.count == 0)
+      return error(Code::kInvalidArgument, "stage {} has an expert-capacity, but the model has no experts",
+                   i + 1);
     if (s.pruning.ffn_width > 0 && s.pruning.ffn_width >= run_.model_of(i).ffn_width)
       return error(Code::kInvalidArgument,
                    "stage {} prunes the feed-forward layers to a width of {}, but they have {}", i + 1,
@@ -427,6 +430,7 @@ spec::ModelConfig PreparedRun::model_of(std::size_t stage, bool over) const {
     if (config.stages[i].pruning.ffn_width > 0) c.ffn_width = config.stages[i].pruning.ffn_width;
   }
   c.context = config.model.context;
+  c.experts.capacity = config.stages[stage].expert_capacity;
   if (config.stages[stage].rope_theta > 0) c.rope_theta = config.stages[stage].rope_theta;
   return c;
 }

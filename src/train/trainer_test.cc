@@ -83,6 +83,50 @@ TEST(Trainer, HasTheSameBitsForAnyNumberOfWorkers) {
     EXPECT_EQ(weights_after(3, all, true, model), weights_after(1, all, true, model)) << model;
 }
 
+/// Of experts that take at most so many times their even share.
+std::vector<float> weights_with_capacity(int workers, const base::Json& all, double capacity) {
+  base::Team team(workers);
+  spec::ModelConfig config = config_of(all, all["models"][kExperts]);
+  config.experts.capacity = capacity;
+  TrainerOptions options = options_of(all);
+  options.objective.balance = 0.05;
+  const auto trainer = Trainer::make(config, options, team).value();
+  for (int step = 0; step < 3; ++step) EXPECT_TRUE(trainer->step(batches_of(all, step, true), 1e-3).ok());
+  return {trainer->params().masters().begin(), trainer->params().masters().end()};
+}
+
+TEST(Trainer, ExpertsTurnAwayWhatIsBeyondTheirCapacity) {
+  const base::Json all = golden();
+  const std::vector<float> any = weights_with_capacity(2, all, 0), few = weights_with_capacity(1, all, 0.5);
+  EXPECT_EQ(weights_with_capacity(3, all, 0.5), few);
+  EXPECT_GT(relative_error(few, any), 1e-4);
+  // All rows could take one of the five, two of which each takes.
+  EXPECT_EQ(weights_with_capacity(2, all, 2.5), any);
+}
+
+TEST(Trainer, CapacityBoundsTheMemoryOfTheWorst) {
+  const base::Json all = golden();
+  base::Team team(1);
+  spec::ModelConfig config = config_of(all, all["models"][kExperts]);
+  TrainerOptions options = options_of(all);
+  options.rows = 2048;
+  const auto any = Trainer::make(config, options, team).value();
+  config.experts.capacity = 1;
+  EXPECT_LT(Trainer::make(config, options, team).value()->activation_bytes(), any->activation_bytes());
+}
+
+/// Nothing that is asked of a model hangs on what is asked beside it.
+TEST(Trainer, NobodyIsTurnedAwayWhileAModelIsMeasured) {
+  const base::Json all = golden();
+  base::Team team(2);
+  spec::ModelConfig config = config_of(all, all["models"][kExperts]);
+  const auto any = Trainer::make(config, options_of(all), team).value();
+  config.experts.capacity = 0.1;
+  const auto few = Trainer::make(config, options_of(all), team).value();
+  EXPECT_EQ(few->evaluate(batches_of(all, 0)).value(), any->evaluate(batches_of(all, 0)).value());
+  EXPECT_NE(few->accumulate(batches_of(all, 0))->loss, any->accumulate(batches_of(all, 0))->loss);
+}
+
 TEST(Trainer, AccumulatesBatchesToOneStep) {
   const base::Json all = golden();
   EXPECT_LT(relative_error(weights_after(2, all, true), weights_after(2, all, false)), 1e-5);
