@@ -84,9 +84,6 @@ Status check_model(const TrainModel& m) {
                  "model.experts and experts-per-token want a family that has experts, mixtral, qwen2_moe or "
                  "qwen3_moe, and not {}",
                  m.family);
-  if (m.mixture() && m.width == 0)
-    return error(Code::kInvalidArgument,
-                 "a mixture of experts is not sized by itself: give model.layers and model.width");
   if (m.family == "gpt2" && m.kv_heads > 0 && m.kv_heads != m.heads)
     return error(Code::kInvalidArgument,
                  "model.kv-heads is {}, but in the family gpt2 each of the {}heads has its own keys: take it "

@@ -242,7 +242,7 @@ class Preparation {
 
   Status choose_size(std::int64_t vocab) {
     spec::TrainConfig& c = run_.config;
-    SizeGoal goal{.vocab = vocab, .context = c.model.context, .family = c.model.family};
+    SizeGoal goal{.vocab = vocab, .context = c.model.context, .model = c.model};
     for (std::size_t i = 0; i < c.stages.size(); ++i) {
       const spec::TrainStage& stage = c.stages[i];
       goal.seconds += 60 * (stage.steps > 0 || stage.tokens > 0 ? kMinutes : minutes_of(stage));
@@ -401,12 +401,12 @@ class Preparation {
       if (fits())
         return fmt::format("a micro-batch of {} tokens and recompute \"block\" would fit", options.rows);
     }
-    if (run_.model.experts.count > 0) return "make the model smaller, or take fewer experts";
     options.rows = sequence;
-    SizeGoal goal{.memory = free,
-                  .vocab = run_.model.vocab,
-                  .context = run_.model.context,
-                  .family = run_.model.learned_positions ? "gpt2" : "llama"};
+    SizeGoal goal{.memory = free, .vocab = run_.model.vocab, .context = run_.model.context};
+    const spec::Experts& experts = run_.model.experts;
+    goal.model.family = run_.model.learned_positions ? "gpt2" : "llama";
+    if (experts.count > 0) goal.model.family = run_.model.architecture;
+    goal.model.experts = experts.count, goal.model.experts_per_token = experts.chosen;
     goal.most_parameters = static_cast<std::size_t>(run_.model.parameter_count());
     const auto rung = fitting_rung(goal, options, team_.size());
     if (!rung) return "no model of that vocabulary and context fits";

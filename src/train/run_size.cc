@@ -35,8 +35,8 @@ std::vector<TrainBatch> random_batches(std::int64_t tokens, std::int64_t rows, s
   return batches;
 }
 
-std::int64_t layer_parameters(const spec::ModelConfig& c) {
-  return c.parameter_count() - c.vocab * c.width * (c.tied_embeddings ? 1 : 2);
+std::int64_t table_parameters(const spec::ModelConfig& c) {
+  return c.vocab * c.width * (c.tied_embeddings ? 1 : 2);
 }
 
 /// A teacher is loaded already, a reference is not.
@@ -66,8 +66,7 @@ base::Status add_optimizer(StepMemory& m, model::Trainable& params, const kernel
 }
 
 spec::TrainModel model_of(const Rung& rung, const SizeGoal& goal) {
-  spec::TrainModel model;
-  model.family = goal.family;
+  spec::TrainModel model = goal.model;
   model.layers = rung.layers;
   model.width = rung.width;
   return model;
@@ -186,24 +185,29 @@ const std::vector<Rung>& shape_ladder() {
   return ladder;
 }
 
+double tokens_wanted(const spec::ModelConfig& c) {
+  return 20 * static_cast<double>(c.active_parameter_count() - table_parameters(c));
+}
+
 base::Result<SizedModel> choose_shape(const SizeGoal& goal, const TrainerOptions& options, base::Team& team,
                                       const std::function<void(double done)>& progress) {
-  constexpr double kTokensEach = 20, kMostEach = 4;
+  constexpr double kMostEach = 4;
   SizedModel best;
   double previous = 0;  // FLOPs a token times tokens a second of the rung below: larger ones are not slower
   for (std::size_t i = 0; i < shape_ladder().size(); ++i) {
     TW_ASSIGN_OR_RETURN(const spec::ModelConfig config,
                         config_of(model_of(shape_ladder()[i], goal), goal.vocab, goal.context));
-    const auto layers = static_cast<double>(layer_parameters(config));
-    const auto weights = static_cast<double>(config.parameter_count());
-    const bool hopeless = previous > 0 && 4 * previous / weights * goal.seconds < kTokensEach * layers;
+    const auto layers = static_cast<double>(config.parameter_count() - table_parameters(config));
+    const auto weights = static_cast<double>(config.active_parameter_count());
+    const double wanted = tokens_wanted(config);
+    const bool hopeless = previous > 0 && 4 * previous / weights * goal.seconds < wanted;
     if (i > 0 && (hopeless || layers > kMostEach * static_cast<double>(goal.tokens))) break;
     TW_ASSIGN_OR_RETURN(const StepMemory memory, trace_step(config, options, team.size()));
     if (i > 0 && memory.all() > goal.memory) break;
     TW_ASSIGN_OR_RETURN(const auto trainer, Trainer::make(config, options, team));
     TW_ASSIGN_OR_RETURN(const double seconds, measure_step(*trainer, options.rows, goal.context));
     const double speed = static_cast<double>(options.rows) / seconds;
-    if (i > 0 && speed * goal.seconds < kTokensEach * layers) break;
+    if (i > 0 && speed * goal.seconds < wanted) break;
     best = {config.layers, config.width, speed};
     previous = weights * speed;
     if (progress) progress(static_cast<double>(i + 1) / static_cast<double>(shape_ladder().size()));

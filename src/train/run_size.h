@@ -55,7 +55,7 @@ struct SizeGoal {
   std::int64_t tokens = 0;  ///< of the data, to learn from
   std::size_t memory = 0;   ///< bytes that a step may take
   std::int64_t vocab = 0, context = 0;
-  std::string family = "llama";
+  spec::TrainModel model = {};      ///< its family, and what else is told of it but layers and width
   std::size_t most_parameters = 0;  ///< 0: any
 };
 
@@ -65,10 +65,13 @@ struct SizedModel {
   double tokens_per_second = 0;
 };
 
-/// THE RULE: of a ladder of shapes the largest that sees at least 20 tokens a parameter in the time (Hoffmann
-/// et al. 2022, arXiv 2203.15556), by its speed measured here, that has at most 4 parameters a token of the
-/// data (more learn it by heart), and that fits the memory; the smallest if none does. Layers' parameters
-/// alone count.
+/// What a shape should see: 20 tokens a parameter of its layers (Hoffmann et al. 2022, arXiv 2203.15556), of
+/// experts those that a token takes.
+double tokens_wanted(const spec::ModelConfig& config);
+
+/// THE RULE: of a ladder of shapes the largest that sees tokens_wanted in the time, by its speed measured
+/// here, whose layers have at most 4 parameters a token of the data, all experts counted (more learn it by
+/// heart), and that fits the memory; the smallest if none does.
 base::Result<SizedModel> choose_shape(const SizeGoal& goal, const TrainerOptions& options, base::Team& team,
                                       const std::function<void(double done)>& progress);
 

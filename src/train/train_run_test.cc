@@ -409,6 +409,57 @@ TEST(TrainRun, GoesOnFromAModelInAFolder) {
               HasSubstr("the tokenizer does not fit: it has 300 tokens and the model 257"));
 }
 
+/// The time that a step takes hangs on the experts that a token takes, its memory on all of them.
+TEST(TrainRun, SizesMixturesByWhatATokenMeetsAndByAllThatIsThere) {
+  spec::TrainModel shape;
+  shape.family = "mixtral";
+  shape.layers = 3;
+  shape.width = 96;
+  const auto config = [&](std::int64_t experts) {
+    shape.experts = experts;
+    return config_of(shape, 257, 64).value();
+  };
+  const std::int64_t expert = 3 * 96 * 256, attention = 4 * 96 * 96;
+  const double met = 3.0 * static_cast<double>(attention + 2 * expert + 8 * 96 + 2 * 96) + 96;
+  EXPECT_EQ(tokens_wanted(config(8)), 20 * met);
+  EXPECT_EQ(tokens_wanted(config(16)), 20 * (met + 3 * 8 * 96)) << "only routers are larger";
+
+  base::Team team(2);
+  TrainerOptions options;
+  options.isa = "avx2";
+  options.rows = 64;
+  SizeGoal goal{.seconds = 1e9, .tokens = 1'000'000'000, .vocab = 257, .context = 64};
+  goal.model.family = "mixtral";
+  goal.memory = trace_step(config(8), options, 2)->all();
+  const auto width_with = [&](std::int64_t experts) {
+    goal.model.experts = experts;
+    return choose_shape(goal, options, team, {}).value().width;
+  };
+  EXPECT_EQ(width_with(8), 96) << "that very shape";
+  EXPECT_EQ(width_with(9), 64);
+  EXPECT_GT(width_with(2), 96);
+  goal.model.experts = 16;
+  goal.most_parameters = std::size_t{1} << 40;
+  EXPECT_EQ(fitting_rung(goal, options, 2)->width, 64);
+}
+
+TEST(TrainRun, SizesAMixtureByItself) {
+  const std::string folder = test_folder();
+  spec::TrainConfig config = small_run(folder);
+  config.stages.resize(1);
+  config.model = {};
+  config.model.family = "qwen2_moe";
+  config.model.experts = 4;
+  base::Team team(2);
+  Watcher watcher;
+  const auto run = prepare_run(config, {}, team, watcher);
+  ASSERT_TRUE(run.ok()) << run.error().text();
+  EXPECT_EQ(run->model.layers, 2) << "the text is short";
+  EXPECT_EQ(run->model.experts.count, 4);
+  EXPECT_EQ(run->model.experts.chosen, 2);
+  EXPECT_EQ(run->model.experts.shared_width, 2 * run->model.experts.width);
+}
+
 /// The numbers that a run is refused or allowed by are those that the trainer allocates.
 TEST(TrainRun, TracesTheMemoryThatTheTrainerTakes) {
   spec::TrainModel shape;
