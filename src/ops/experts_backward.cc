@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "ops/dot.h"
 #include "ops/experts.h"
 #include "ops/linear.h"
 
@@ -29,50 +30,61 @@ Tensor gathered(Exec& ex, const SavedExperts& s, const ExpertRows& e) {
   return rows;
 }
 
-/// Softmax over all experts of a row: sum(exp(logit - largest)), of which each is a part.
-struct Softmax {
-  const float* logits;
-  double largest, sum = 0;
+/// What a worker computes the gradients of rows with.
+struct RowMemory {
+  double* weights;  ///< [chosen]: gradients by the weights of a row's experts
+  double* softmax;  ///< [experts]: of a row's logits
+  double* pull;     ///< [experts]: what Tape::Balance adds to the gradient by an expert's probability; null:
+                    ///< nothing
 
-  Softmax(const SavedExperts& s, std::int64_t t)
-      : logits(s.logits.f32() + t * s.routing.experts),
-        largest(static_cast<double>(logits[s.routing.expert[t * s.routing.chosen]])) {
-    for (std::int64_t e = 0; e < s.routing.experts; ++e) sum += std::exp(double{logits[e]} - largest);
+  static std::size_t bytes(const Routing& r) { return (r.chosen + 2 * r.experts) * sizeof(double); }
+  RowMemory(const Tape::Balance& balance, const Routing& r, void* memory)
+      : weights(static_cast<double*>(memory)),
+        softmax(weights + r.chosen),
+        pull(balance.weight == 0 ? nullptr : softmax + r.experts) {
+    if (pull == nullptr) return;
+    const auto rows = static_cast<double>(balance.rows);
+    for (std::int64_t e = 0; e < r.experts; ++e) {
+      const auto taken = static_cast<double>(balance.taken[static_cast<std::size_t>(e)]);
+      pull[e] = balance.weight * static_cast<double>(r.experts) * taken / rows / rows;
+    }
   }
-  double of(std::int64_t e) const { return std::exp(double{logits[e]} - largest) / sum; }
 };
 
-/// d_logits of row t by the weights of its experts, whose gradients are [chosen].
-void softmax_gradient(const SavedExperts& s, std::int64_t t, const double* d_weights, float* d_logits) {
+/// Of all experts of row t.
+void compute_softmax(const SavedExperts& s, std::int64_t t, double* softmax) {
   const Routing& r = s.routing;
-  const std::int64_t first = t * r.chosen;
-  double mean = 0;
-  for (std::int64_t i = 0; i < r.chosen; ++i) mean += double{r.weight[first + i]} * d_weights[i];
-  std::fill(d_logits, d_logits + r.experts, 0.0F);
-  if (!s.weights.normed) {  // all logits are in the sum that each weight is divided by
-    const Softmax softmax(s, t);
-    for (std::int64_t e = 0; e < r.experts; ++e) d_logits[e] = static_cast<float>(-softmax.of(e) * mean);
+  const float* logits = s.logits.f32() + t * r.experts;
+  const auto largest = static_cast<double>(logits[r.expert[t * r.chosen]]);
+  double sum = 0;
+  for (std::int64_t e = 0; e < r.experts; ++e) {
+    softmax[e] = std::exp(double{logits[e]} - largest);
+    sum += softmax[e];
   }
-  for (std::int64_t i = 0; i < r.chosen; ++i) {
-    const double own = s.weights.normed ? d_weights[i] - mean : d_weights[i];
-    d_logits[r.expert[first + i]] += static_cast<float>(double{r.weight[first + i]} * own);
-  }
+  for (std::int64_t e = 0; e < r.experts; ++e) softmax[e] /= sum;
 }
 
-/// What Tape::Balance adds to d_logits of row t.
-void balance_gradient(const SavedExperts& s, const Tape::Balance& balance, std::int64_t t, float* d_logits) {
-  if (balance.weight == 0) return;
-  const Softmax softmax(s, t);
-  const std::int64_t experts = s.routing.experts;
-  const auto rows = static_cast<double>(balance.rows);
-  const auto by_probability = [&](std::int64_t e) {
-    return balance.weight * static_cast<double>(experts) *
-           static_cast<double>(balance.taken[static_cast<std::size_t>(e)]) / rows / rows;
-  };
+/// d_logits of row t by the weights of its experts, and by Tape::Balance.
+void logit_gradients(const SavedExperts& s, std::int64_t t, const RowMemory& m, float* d_logits) {
+  const Routing& r = s.routing;
+  const std::int64_t first = t * r.chosen;
+  const bool normed = s.weights.normed;
+  if (!normed || m.pull != nullptr) compute_softmax(s, t, m.softmax);
   double mean = 0;
-  for (std::int64_t e = 0; e < experts; ++e) mean += softmax.of(e) * by_probability(e);
-  for (std::int64_t e = 0; e < experts; ++e)
-    d_logits[e] += static_cast<float>(softmax.of(e) * (by_probability(e) - mean));
+  for (std::int64_t i = 0; i < r.chosen; ++i) mean += double{r.weight[first + i]} * m.weights[i];
+  std::fill(d_logits, d_logits + r.experts, 0.0F);
+  if (!normed) {  // all logits are in the sum that each weight is divided by
+    for (std::int64_t e = 0; e < r.experts; ++e) d_logits[e] = static_cast<float>(-m.softmax[e] * mean);
+  }
+  for (std::int64_t i = 0; i < r.chosen; ++i) {
+    const double own = normed ? m.weights[i] - mean : m.weights[i];
+    d_logits[r.expert[first + i]] += static_cast<float>(double{r.weight[first + i]} * own);
+  }
+  if (m.pull == nullptr) return;
+  double pulled = 0;
+  for (std::int64_t e = 0; e < r.experts; ++e) pulled += m.softmax[e] * m.pull[e];
+  for (std::int64_t e = 0; e < r.experts; ++e)
+    d_logits[e] += static_cast<float>(m.softmax[e] * (m.pull[e] - pulled));
 }
 
 /// The router's gradient [T, experts]; what the experts made becomes the gradient by it. Ends with a barrier.
@@ -81,24 +93,21 @@ Tensor weigh_gradient(const Backward& b, const SavedExperts& s, Tensor d_out) {
   const Routing& r = s.routing;
   const std::int64_t width = d_out.row_stride();
   const Tensor d_logits = ex.temporary(s.logits.shape);
-  auto* d_weights = static_cast<double*>(ex.scratch(r.chosen * sizeof(double)));
+  void* scratch = ex.scratch(RowMemory::bytes(r));
   if (ex.tracing()) return d_logits;
+  const RowMemory memory(b.balance(), r, scratch);
   ex.slice(r.rows, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
       const float* d_row = d_out.f32() + t * width;
       for (std::int64_t i = 0; i < r.chosen; ++i) {
-        d_weights[i] = 0;
+        memory.weights[i] = 0;
         if (r.slot[t * r.chosen + i] < 0) continue;
         float* made = s.made.f32() + r.slot[t * r.chosen + i] * width;
-        double sum = 0;
-        for (std::int64_t c = 0; c < width; ++c) {
-          sum += static_cast<double>(d_row[c]) * static_cast<double>(made[c]);
-          made[c] = r.weight[t * r.chosen + i] * d_row[c];
-        }
-        d_weights[i] = sum;
+        memory.weights[i] = static_cast<double>(dot(d_row, made, width));
+        const float weight = r.weight[t * r.chosen + i];
+        for (std::int64_t c = 0; c < width; ++c) made[c] = weight * d_row[c];
       }
-      softmax_gradient(s, t, d_weights, d_logits.f32() + t * r.experts);
-      balance_gradient(s, b.balance(), t, d_logits.f32() + t * r.experts);
+      logit_gradients(s, t, memory, d_logits.f32() + t * r.experts);
     }
   });
   ex.barrier();

@@ -1,27 +1,13 @@
 // The expert that every row takes beside those that it is sent to: a gated feed-forward layer, of which a
 // sigmoid of the row says how much it counts (Qwen2-MoE).
-#include <array>
 #include <cmath>
 
+#include "ops/dot.h"
 #include "ops/gated_ffn.h"
 #include "ops/linear.h"
 
 namespace tw::ops {
 namespace {
-
-/// In one order, by lanes that a compiler may keep together.
-float dot(const float* a, const float* b, std::int64_t count) {
-  std::array<float, 16> lanes{};
-  constexpr auto kLanes = static_cast<std::int64_t>(lanes.size());
-  std::int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    for (std::int64_t lane = 0; lane < kLanes; ++lane) lanes[lane] += a[i + lane] * b[i + lane];
-  }
-  for (std::int64_t lane = 0; i < count; ++i, ++lane) lanes[lane] += a[i] * b[i];
-  float sum = 0;
-  for (const float lane : lanes) sum += lane;
-  return sum;
-}
 
 float sigmoid(float x) {
   return 1 / (1 + std::exp(-x));
