@@ -51,9 +51,9 @@ class Plan(unittest.TestCase):
             saved = Path(folder) / "plan.json"
             found = json.loads(run("plan", "search", *job, "--save", saved, "--json").stdout)
             self.assertEqual(found["best"], json.loads(saved.read_text()))
-            best = found["searches"][0]["best"][0]["figures"]["simulated_step_seconds"]
+            best = found["searches"][0]["best"][0]["figures"]["step_seconds"]
             again = json.loads(run("plan", "estimate", *job, "--plan", saved, "--json").stdout)
-            self.assertAlmostEqual(again["figures"]["simulated_step_seconds"]["value"], best["value"])
+            self.assertAlmostEqual(again["figures"]["step_seconds"]["value"], best["value"])
             cluster.write_text('{"accelerator": "H100",\n "acelerators": 64}')
             self.assertIn("cluster.json:2: there is no field", run("plan", "search", *job).stderr)
 

@@ -94,7 +94,7 @@ base::Result<Answer> search_one(plan::Setting setting, base::Team& team) {
   std::vector<std::tuple<double, std::size_t, plan::Estimate>> timed;
   for (const plan::FoundPlan& f : answer.found.best) {
     TW_ASSIGN_OR_RETURN(plan::Estimate e, plan::estimate(answer.setting, f.plan));
-    const double seconds = e.simulated_seconds;
+    const double seconds = e.step_seconds;
     timed.emplace_back(seconds, timed.size(), std::move(e));
   }
   std::sort(timed.begin(), timed.end(), [](const auto& a, const auto& b) {

@@ -57,11 +57,11 @@ base::Status Answer::time(double flops) {
   // A prediction is extrapolated at best, whatever it was made from.
   step_ =
       Quantity::around(e_.step_seconds, s_.spread(e_.curves), "s", weaker(sure, Provenance::kExtrapolated));
-  add("step_seconds", "a step", step_, "closed form over traced ops");
-  Quantity simulated = step_;
-  const double ratio = e_.simulated_seconds / e_.step_seconds;
-  simulated.value *= ratio, simulated.low *= ratio, simulated.high *= ratio;
-  add("simulated_step_seconds", "a step, simulated", simulated, "the pipeline's schedule, action by action");
+  add("step_seconds", "a step", step_, "traced ops, the pipeline's schedule simulated action by action");
+  Quantity closed = step_;
+  const double ratio = e_.closed_seconds / e_.step_seconds;
+  closed.value *= ratio, closed.low *= ratio, closed.high *= ratio;
+  add("closed_form_step_seconds", "a step, closed form", closed, "what searches compare");
   const double tokens = static_cast<double>(s_.job.batch) * static_cast<double>(s_.job.sequence);
   const double n = static_cast<double>(s_.cluster.accelerators);
   const Quantity exact = Quantity::around(tokens, 0, "tokens", Provenance::kMeasured);
@@ -228,9 +228,9 @@ base::Result<Estimate> estimate(const Setting& s, const spec::ParallelPlan& plan
   e.plan = plan;
   e.basis = basis;
   e.curves = basis.provenance;
-  e.step = step_time(basis, s.stack.constants);
-  e.step_seconds = step_seconds(basis, s.stack.constants);
-  TW_ASSIGN_OR_RETURN(e.simulated_seconds, simulated_step(basis, s.stack.constants));
+  e.closed_seconds = step_seconds(basis, s.stack.constants);
+  TW_ASSIGN_OR_RETURN(e.step_seconds, simulated_step(basis, s.stack.constants));
+  e.step = step_time(basis, s.stack.constants, e.step_seconds);
   e.capacity = memory.value;
   const MemoryBasis held = memory_basis(model, *trace, s.training, plan, s.stack.stack);
   for (int stage = 0; stage < plan.pipeline; ++stage) {

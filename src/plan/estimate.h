@@ -14,8 +14,8 @@ struct Estimate {
   spec::ParallelPlan plan;
   StepBasis basis;
   StepTime step;
-  double step_seconds = 0;
-  double simulated_seconds = 0;  ///< of a step, with the pipeline's schedule simulated
+  double step_seconds = 0;    ///< with the pipeline's schedule simulated: what is told
+  double closed_seconds = 0;  ///< by the closed form, which searches compare
   std::vector<StageMemory> stages;
   int fullest = 0;      ///< the stage that holds most
   double capacity = 0;  ///< bytes of an accelerator

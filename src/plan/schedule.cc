@@ -120,16 +120,10 @@ double seconds_of(const Action& a, const StageSeconds& s, const StageSeconds& he
   }
 }
 
-/// Layers of all stages as step_formula has them, forward and backward apart.
-Pipeline pipeline_of(const StepBasis& b, const Constants& c, const StepParts& parts) {
+/// Layers of all stages as step_formula has them.
+Pipeline pipeline_of(const StepBasis& b, const StepParts& parts) {
   Pipeline p;
-  const double network = c[static_cast<int>(Constant::kNetwork)];
-  double forward = 0;
-  const std::pair<const LayerBasis*, double> kinds[] = {{&b.dense, b.dense_gather},
-                                                        {&b.expert, b.expert_gather}};
-  for (const auto& [layer, gather] : kinds)
-    forward += layer->count * std::max(layer_seconds(*layer, c).forward, gather / network);
-  const double backward = parts.all - forward;
+  const double forward = parts.forward, backward = parts.all - parts.forward;
   const auto stages = static_cast<int>(b.pipeline);
   const double few = std::floor(b.layers / b.pipeline), more = b.layers - few * b.pipeline;
   for (int s = 0; s < stages; ++s) {
@@ -137,7 +131,7 @@ Pipeline pipeline_of(const StepBasis& b, const Constants& c, const StepParts& pa
     const double layers = (few + (s < more ? 1 : 0)) / b.layers / b.interleave;
     p.stages.push_back({forward * layers, backward * layers / 2, backward * layers / 2});
   }
-  p.head = {parts.head / 3, parts.head / 3, parts.head / 3};
+  p.head = {parts.head * kHeadForward, parts.head * (1 - kHeadForward) / 2, parts.head * (1 - kHeadForward) / 2};
   p.send = parts.send / 2;
   return p;
 }
@@ -210,7 +204,7 @@ ScheduleKind kind_of(const StepBasis& b) {
 base::Status pipeline_spans(const StepBasis& b, const Constants& c, int micro_batches,
                             std::vector<ScheduleSpan>& spans) {
   const auto stages = static_cast<int>(b.pipeline), pieces = static_cast<int>(b.interleave);
-  const Pipeline pipeline = pipeline_of(b, c, step_parts(b, c));
+  const Pipeline pipeline = pipeline_of(b, step_parts(b, c));
   TW_ASSIGN_OR_RETURN(const Simulated done, simulate(make_schedule(kind_of(b), stages, pieces, micro_batches),
                                                      pieces, pipeline, &spans));
   TW_CHECK(static_cast<int>(done.computing.size()) == stages, "a stage is missing");
@@ -219,12 +213,10 @@ base::Status pipeline_spans(const StepBasis& b, const Constants& c, int micro_ba
 
 base::Result<double> simulated_step(const StepBasis& b, const Constants& c) {
   const StepParts parts = step_parts(b, c);
-  StepParts stages_only = parts;
-  stages_only.reduction = stages_only.optimizer = stages_only.rest = 0;
-  const double others = step_formula(parts) - step_formula(stages_only);
+  const double others = step_formula(parts) - stages_seconds(parts);
   const auto stages = static_cast<int>(b.pipeline), pieces = static_cast<int>(b.interleave);
   const ScheduleKind kind = kind_of(b);
-  const Pipeline pipeline = pipeline_of(b, c, parts);
+  const Pipeline pipeline = pipeline_of(b, parts);
   const auto run = [&](int micro_batches) {
     return simulate(make_schedule(kind, stages, pieces, micro_batches), pieces, pipeline);
   };
@@ -235,7 +227,10 @@ base::Result<double> simulated_step(const StepBasis& b, const Constants& c) {
   }
   TW_ASSIGN_OR_RETURN(const Simulated longer, run(most));
   TW_ASSIGN_OR_RETURN(const Simulated shorter, run(most - stages));
-  return longer.seconds + (all - most) * (longer.seconds - shorter.seconds) / stages + others;
+  const double steady = longer.seconds + (all - most) * (longer.seconds - shorter.seconds) / stages;
+  // A stage that is slower by little takes its time to hold the others up. The closed form knows the pace at
+  // which it does, and is never above the schedule.
+  return std::max(steady, stages_seconds(parts)) + others;
 }
 
 }  // namespace tw::plan

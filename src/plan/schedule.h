@@ -68,7 +68,8 @@ base::Result<Simulated> simulate(const Schedule& schedule, int pieces, const Pip
 base::Status pipeline_spans(const StepBasis& basis, const Constants& constants, int micro_batches,
                             std::vector<ScheduleSpan>& spans);
 
-/// step_seconds with the stages' part simulated; beyond eight micro-batches a stage the steady state goes on.
+/// step_seconds with the stages' part simulated; beyond eight micro-batches a stage it goes on at the pace of
+/// the last ones, or at the closed form's where that is slower.
 base::Result<double> simulated_step(const StepBasis& basis, const Constants& constants);
 
 }  // namespace tw::plan

@@ -73,7 +73,7 @@ void expect_finds_the_best(const Setting& s) {
   for (std::size_t i = 0; i < found->best.size(); i += 10) {
     const auto e = estimate(s, found->best[i].plan);
     ASSERT_TRUE(e.ok()) << found->best[i].plan.text() << ": " << e.error().text();
-    EXPECT_NEAR(e->step_seconds / found->best[i].seconds, 1, 1e-12);
+    EXPECT_NEAR(e->closed_seconds / found->best[i].seconds, 1, 1e-12);
     EXPECT_NEAR(e->stages[e->fullest].total() / found->best[i].bytes, 1, 1e-12);
   }
 }

@@ -310,8 +310,12 @@ StepParts step_parts(const StepBasis& b, const Constants& c) {
     // Fetched while the layer before computes; backward fetches again and gives the gradients away.
     return layer.count * (std::max(s.forward, gather) + std::max(s.backward, 2 * gather));
   };
+  const auto forward = [&](const LayerBasis& layer, double gather_basis) {
+    return layer.count * std::max(layer_seconds(layer, c).forward, gather_basis / network);
+  };
   StepParts p;
   p.all = both_ways(b.dense, b.dense_gather) + both_ways(b.expert, b.expert_gather);
+  p.forward = forward(b.dense, b.dense_gather) + forward(b.expert, b.expert_gather);
   p.head = pass_seconds(b.head, c);
   p.send = 2 * (b.send_network / network + b.send_inside + kSendFloor);
   p.reduction = b.gradients_network / network + b.gradients_inside;
@@ -328,7 +332,7 @@ double step_seconds(const StepBasis& b, const Constants& c) {
   return step_formula(step_parts(b, c));
 }
 
-StepTime step_time(const StepBasis& b, const Constants& c) {
+StepTime step_time(const StepBasis& b, const Constants& c, double total) {
   const StepParts p = step_parts(b, c);
   // What a rank of a middle stage does in all micro-batches; the rest of the formula is waiting.
   StepTime t;
@@ -350,8 +354,7 @@ StepTime step_time(const StepBasis& b, const Constants& c) {
   t.other = p.rest;
   StepParts without = p;
   without.reduction = 0;
-  const double total = step_formula(p);
-  t.gradients = total - step_formula(without);
+  t.gradients = step_formula(p) - step_formula(without);
   t.bubble = std::max(0.0, total - t.total());
   return t;
 }

@@ -101,6 +101,7 @@ double pass_seconds(const Pass& pass, const Constants& constants);
 /// What the closed form is made of once the constants are known; seconds.
 struct StepParts {
   double all = 0;             ///< all layers, forward and backward, for one micro-batch
+  double forward = 0;         ///< of which forward
   double head = 0, send = 0;  ///< send: of one piece and micro-batch, both ways
   double reduction = 0;       ///< one reduction of the gradients, nothing hidden
   double optimizer = 0, rest = 0;
@@ -109,32 +110,59 @@ struct StepParts {
   bool overlaps = false;
 };
 
-/// THE closed form. Stages: (m - 1) max + (p - 1) middle / v + last (arXiv 2104.04473), then gradients,
-/// optimizer and the stack's share of a step.
+/// Of the output head's time, forward's share: one product of three.
+inline constexpr double kHeadForward = 1.0 / 3;
+
+/// Seconds until all stages are done with all micro-batches: the longest way through what waits for what in
+/// 1F1B (with pieces: arXiv 2104.04473, figure 4). It stays at one stage b while that has a forward and a
+/// backward in turn; before, it warms up there, or goes round through all stages to the first gradient; after,
+/// it drains there, or goes round. b is the last of those with a layer more, the last of the others, or the
+/// last stage, which has the head. Exact with one piece a stage (docs/planning.md, "The best plans").
+inline double stages_seconds(const StepParts& s) {
+  const double p = s.pipeline, v = s.interleave, m = s.micro_batches, pieces = m * v;
+  if (p == 1) return m * (s.all + s.head);
+  const double e = s.send / 2, few = std::floor(s.layers / p), more = s.layers - few * p;
+  // Of one piece, with what is sent after it. The last one's result and the first one's gradient go nowhere.
+  const double layer_f = s.forward / s.layers / v, layer_b = (s.all - s.forward) / s.layers / v;
+  const double f = few * layer_f + e, b = few * layer_b + e;
+  const double all_f = s.forward + (v * p - 1) * e, all_b = s.all - s.forward + (v * p - 1) * e;
+  double longest = (p - 1) * (f + b) + more * (layer_f + layer_b) - e + m * (v * (f + b) - e + s.head);
+  const auto by_way_of = [&](double stage, double own_f, double own_b) {
+    const double after = p - 1 - stage, larger = std::min(more, stage);
+    const double ahead = v > 1 ? 2 * after + (v - 1) * p : after;  // forwards before the first that alternates
+    const double alone = std::min(ahead + 1, pieces), in_turn = pieces - alone;
+    if (stage == 0) own_b -= e / v;
+    const double warm_up = stage * f + larger * layer_f + alone * own_f;
+    const double round_first = all_f + after * b + s.head;
+    const double drain = stage * b + larger * layer_b - (stage > 0 ? e : 0) + alone * own_b;
+    const double round_last = after * f - e + s.head + all_b;
+    // All forwards come before all backwards where none alternate: not both rounds.
+    const double ends = in_turn > 0 ? std::max(warm_up, round_first) + std::max(drain, round_last)
+                                    : std::max({warm_up + drain, round_first + drain, warm_up + round_last});
+    longest = std::max(longest, ends + in_turn * (own_f + own_b));
+  };
+  if (more > 0) by_way_of(more - 1, f + layer_f, b + layer_b);
+  if (more < p - 1) by_way_of(p - 2, f, b);
+  return longest;
+}
+
+/// THE closed form: the stages, then gradients, optimizer and the stack's share of a step.
 inline double step_formula(const StepParts& s) {
-  const double send = s.pipeline > 1 ? s.send * s.interleave : 0;
-  const double layer = s.all / s.layers, middle = s.all / s.pipeline + send;
-  const double largest = layer * std::ceil(s.layers / s.pipeline) + send;
-  // The last stage has the head, and so no layer more than another; it sends no activations after its last
-  // piece.
-  const double own = layer * std::floor(s.layers / s.pipeline);
-  const double last = own + send - (s.pipeline > 1 ? s.send / 2 : 0) + s.head;
-  const double before = s.all - own + (s.pipeline - 1) * send;
-  const double step = (s.micro_batches - 1) * std::max(largest, last) + before / s.interleave + last;
+  const double middle = s.all / s.pipeline + (s.pipeline > 1 ? s.send * s.interleave : 0);
   // While a micro-batch runs backward, which is about two thirds of it.
   const double hidden = s.overlaps ? middle * 2 / 3 : 0;
   // Of ZeRO-2, all but the last reduce-scatter lie between micro-batches.
   const double gradients = s.each_micro_batch
                                ? s.micro_batches * std::max(0.0, s.reduction / 2 - hidden) + s.reduction / 2
                                : std::max(0.0, s.reduction - hidden);
-  return step + gradients + s.optimizer + s.rest;
+  return stages_seconds(s) + gradients + s.optimizer + s.rest;
 }
 
 StepParts step_parts(const StepBasis& basis, const Constants& constants);
 
 double step_seconds(const StepBasis& basis, const Constants& constants);
 
-/// step_seconds by what it is spent on.
-StepTime step_time(const StepBasis& basis, const Constants& constants);
+/// A step of `total` seconds by what they are spent on: what nothing else explains is waiting.
+StepTime step_time(const StepBasis& basis, const Constants& constants, double total);
 
 }  // namespace tw::plan
