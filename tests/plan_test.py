@@ -12,7 +12,36 @@ from pathlib import Path
 from cli_test import STORIES, run  # which takes PROGRAM from the arguments
 
 
+def numbers_without_provenance(json_value, chosen, path="answer"):
+    """Where a number stands by itself: neither in a quantity with unit, range and provenance, nor under a name in `chosen`."""
+    if isinstance(json_value, dict):
+        if {"value", "low", "high", "unit", "provenance"} <= json_value.keys():
+            good = (json_value["low"] <= json_value["value"] <= json_value["high"] and json_value["provenance"] in
+                    ("measured", "datasheet", "vendor claim", "extrapolated", "assumed"))
+            return [] if good else [path]
+        return [bad for key, value in json_value.items() if key not in chosen
+                for bad in numbers_without_provenance(value, chosen, f"{path}.{key}")]
+    if isinstance(json_value, list):
+        return [bad for i, value in enumerate(json_value) for bad in numbers_without_provenance(value, chosen, f"{path}[{i}]")]
+    return [path] if isinstance(json_value, (int, float)) and not isinstance(json_value, bool) else []
+
+
 class Plan(unittest.TestCase):
+    def test_every_number_of_an_answer_has_unit_range_and_provenance(self):
+        # Sizes that were asked for or chosen, counts, and what fits was fitted on.
+        sizes = {"accelerators", "parameters", "stack_rows", "dp", "tp", "pp", "cp", "ep", "micro-batch", "interleave", "zero",
+                 "attention_dp", "replicas", "batch", "sequence", "tokens", "steps", "idle_accelerators", "plans",
+                 "computed", "skipped", "fit", "cpu_seconds"}
+        cluster = ["--accelerator", "H100", "--accelerators", "8", "--rent", "2.5 USD/h"]
+        job = [*cluster, "--tokens", "2T", "--batch", "1024"]
+        for wanted in (["serve", "llama-3-70b", *cluster, "--precision", "fp8", "--concurrency", "64", "--input", "512", "--output", "128"],
+                       ["estimate", "llama-2-7b", *job, "--zero", "1", "--recompute", "full"],
+                       ["search", "llama-2-7b", *job]):
+            done = run("plan", *wanted, "--json")
+            self.assertEqual(done.returncode, 0, done)
+            self.assertEqual(numbers_without_provenance(json.loads(done.stdout), sizes), [], wanted)
+        self.assertEqual(numbers_without_provenance({"a": [{"b": 1}]}, sizes), ["answer.a[0].b"])
+
     def test_the_catalogue_in_three_forms(self):
         self.assertIn("GB300 NVL72", run("plan", "catalog").stdout)
         (row,) = json.loads(run("plan", "catalog", "H100", "--json").stdout)

@@ -32,6 +32,14 @@ void print_csv_line(const std::string& key, const plan::Quantity& q) {
 
 }  // namespace
 
+plan::Quantity extrapolated(double value, double spread, const char* unit) {
+  return plan::Quantity::around(value, spread, unit, plan::Provenance::kExtrapolated);
+}
+
+plan::Quantity memory_quantity(double bytes) {
+  return extrapolated(bytes, plan::kMemorySpread, "B");
+}
+
 std::string figure_text(double value) {
   const double size = std::fabs(value);
   if (value == std::round(value) && size < 1e6) return fmt::format("{:.0f}", value);
@@ -135,8 +143,7 @@ base::OrderedJson figures_json(const std::vector<plan::Figure>& figures) {
 void print_estimate_csv(const plan::Estimate& e) {
   print_figures_csv(e.figures);
   for (std::size_t i = 0; i < e.stages.size(); ++i)
-    print_csv_line(fmt::format("memory_stage_{}", i),
-                   plan::Quantity::around(e.stages[i].total(), 0.1, "B", plan::Provenance::kExtrapolated));
+    print_csv_line(fmt::format("memory_stage_{}", i), memory_quantity(e.stages[i].total()));
 }
 
 base::OrderedJson estimate_json(const plan::Setting& s, const plan::Estimate& e) {
@@ -149,12 +156,14 @@ base::OrderedJson estimate_json(const plan::Setting& s, const plan::Estimate& e)
                          {"plan", base::OrderedJson::parse(spec::plan_file(e.plan))},
                          {"fits", e.fits()}};
   j["figures"] = figures_json(e.figures);
-  for (const auto& [name, seconds] : time_parts(e.step)) j["step_seconds"][name] = seconds;
-  j["capacity_bytes"] = e.capacity;
+  const double spread = s.spread(e.curves);
+  for (const auto& [name, seconds] : time_parts(e.step))
+    j["step_seconds"][name] = to_json(extrapolated(seconds, spread, "s"));
+  if (const auto memory = s.memory(); memory.ok()) j["capacity_bytes"] = to_json(*memory);
   for (const plan::StageMemory& stage : e.stages) {
     base::OrderedJson parts;
-    for (const auto& [name, bytes] : memory_parts(stage)) parts[name] = bytes;
-    parts["total"] = stage.total();
+    for (const auto& [name, bytes] : memory_parts(stage)) parts[name] = to_json(memory_quantity(bytes));
+    parts["total"] = to_json(memory_quantity(stage.total()));
     j["memory_bytes_by_stage"].push_back(parts);
   }
   return j;

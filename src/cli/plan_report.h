@@ -20,6 +20,11 @@ base::OrderedJson figures_json(const std::vector<plan::Figure>& figures);
 /// The line that says of a calibrated machine which file its numbers are from.
 void print_machine(const plan::Accelerator& machine);
 
+/// A number that was computed, give or take `spread` of it.
+plan::Quantity extrapolated(double value, double spread, const char* unit);
+/// Of a rank.
+plan::Quantity memory_quantity(double bytes);
+
 void print_estimate(const plan::Setting& setting, const plan::Estimate& estimate);
 void print_estimate_csv(const plan::Estimate& estimate);
 base::OrderedJson estimate_json(const plan::Setting& setting, const plan::Estimate& estimate);

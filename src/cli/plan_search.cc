@@ -170,10 +170,11 @@ base::OrderedJson answer_json(const Options& options, const Answer& a) {
     j["best"].push_back(estimate_json(a.setting, a.best[i]));
     if (i > 0) j["best"].back()["against_the_first"] = why_slower(a.best[0], a.best[i]);
   }
+  const double spread = a.best.empty() ? 0.5 : a.setting.spread(a.best[0].curves);
   for (const plan::FoundPlan& f : a.found.front)
     j["front"].push_back({{"plan", base::OrderedJson::parse(spec::plan_file(f.plan))},
-                          {"step_seconds", f.seconds},
-                          {"bytes", f.bytes}});
+                          {"step_seconds", to_json(extrapolated(f.seconds, spread, "s"))},
+                          {"bytes", to_json(memory_quantity(f.bytes))}});
   if (const std::string text = unfit_text(a); !text.empty()) j["fastest_unfit"] = text;
   return j;
 }

@@ -62,22 +62,14 @@ void print(const plan::ServeSetting& s, const plan::ServeAnswer& a, int others) 
   print_options(a, others);
 }
 
-base::OrderedJson option_json(const plan::ServeOption& o) {
-  return {{"tp", o.split.tensor},
-          {"pp", o.split.pipeline},
-          {"ep", o.split.expert},
-          {"attention_dp", o.split.attention},
-          {"replicas", o.replicas()},
-          {"batch", o.batch},
-          {"running", o.running},
-          {"idle_accelerators", o.idle},
-          {"tokens_per_second", o.tokens_per_second},
-          {"requests_per_second", o.requests_per_second},
-          {"ttft_seconds", o.first_token},
-          {"tpot_seconds", o.output_token},
-          {"weights_bytes", o.weights},
-          {"cache_bytes", o.cache},
-          {"cache_room_bytes", o.room}};
+/// The sizes that were chosen, and what is computed of them.
+base::OrderedJson option_json(const plan::ServeSetting& s, const plan::ServeOption& o) {
+  base::OrderedJson j = {{"tp", o.split.tensor},       {"pp", o.split.pipeline},
+                         {"ep", o.split.expert},       {"attention_dp", o.split.attention},
+                         {"replicas", o.replicas()},   {"batch", o.batch},
+                         {"idle_accelerators", o.idle}};
+  j.update(figures_json(o.figures(s)));
+  return j;
 }
 
 base::OrderedJson json_of(const plan::ServeSetting& s, const plan::ServeAnswer& a) {
@@ -88,10 +80,10 @@ base::OrderedJson json_of(const plan::ServeSetting& s, const plan::ServeAnswer& 
                          {"precision", s.job.precision},
                          {"stack", s.stack.stack.name},
                          {"stack_rows", s.stack.rows},
-                         {"plan", option_json(a.best)}};
+                         {"plan", option_json(s, a.best)}};
   j["figures"] = figures_json(a.figures);
   j["others"] = base::OrderedJson::array();
-  for (const plan::ServeOption& o : a.others) j["others"].push_back(option_json(o));
+  for (const plan::ServeOption& o : a.others) j["others"].push_back(option_json(s, o));
   return j;
 }
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "plan/memory.h"
 #include "plan/serve_division.h"
 
 namespace tw::plan {
@@ -65,6 +66,25 @@ void add_simulated(const ServeSetting& s, const std::string& reason, ServeAnswer
 }
 
 }  // namespace
+
+std::vector<Figure> ServeOption::figures(const ServeSetting& s) const {
+  const auto figure = [](const char* key, const char* title, double value, double spread, const char* unit,
+                         const char* how) {
+    return Figure{key, title, Quantity::around(value, spread, unit, Provenance::kExtrapolated), {}, how};
+  };
+  const double spread = s.spread();
+  return {figure("running", "running in a group", running, spread, "requests", "on average"),
+          figure("tokens_per_second", "tokens a second", tokens_per_second, spread, "tokens/s",
+                 "requests a second x output"),
+          figure("requests_per_second", "requests a second", requests_per_second, spread, "1/s",
+                 "requests in flight / request"),
+          figure("ttft_seconds", "first token (TTFT)", first_token, spread, "s", "closed form"),
+          figure("tpot_seconds", "between tokens (ITL)", output_token, spread, "s", "closed form"),
+          figure("weights_bytes", "weights", weights, kMemorySpread, "B", "of a rank, by the trace"),
+          figure("cache_bytes", "keys and values", cache, kMemorySpread, "B", "of a rank, on average"),
+          figure("cache_room_bytes", "room for keys and values", room, kMemorySpread, "B",
+                 "nine tenths of the memory without weights and framework")};
+}
 
 void add_serve_figures(const ServeSetting& s, const std::string& reason, ServeAnswer& answer) {
   const ServeOption& o = answer.best;

@@ -42,6 +42,8 @@ struct ServeOption {
   double replicas() const { return groups / split.attention; }
   /// "tp 4 pp 1 ep 1, 2 replicas, batch 64".
   std::string text() const;
+  /// What is computed of it; the sizes are chosen, not computed.
+  std::vector<Figure> figures(const ServeSetting& setting) const;
 };
 
 struct ServeAnswer {
