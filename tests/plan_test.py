@@ -30,7 +30,7 @@ class Plan(unittest.TestCase):
     def test_every_number_of_an_answer_has_unit_range_and_provenance(self):
         # Sizes that were asked for or chosen, counts, and what fits was fitted on.
         sizes = {"accelerators", "parameters", "stack_rows", "dp", "tp", "pp", "cp", "ep", "micro-batch", "interleave", "zero",
-                 "attention_dp", "replicas", "batch", "sequence", "tokens", "steps", "idle_accelerators", "plans",
+                 "attention_dp", "replicas", "batch", "sequence", "tokens", "steps", "idle_accelerators", "plans", "job",
                  "computed", "skipped", "fit", "cpu_seconds"}
         cluster = ["--accelerator", "H100", "--accelerators", "8", "--rent", "2.5 USD/h"]
         job = [*cluster, "--tokens", "2T", "--batch", "1024"]
@@ -207,6 +207,64 @@ class ThisMachine(unittest.TestCase):
         self.fails(self.plan("calibrate", "--types", "Q7_Z"), "Q7_Z", "Q8_0")
         self.fails(self.plan("calibrate", "--seconds", "0.01", "--types", "F32", "--threads", "1", "--out",
                              Path(self.home.name) / "calibration.json/x"), "calibration.json/x")
+
+    def planned(self, verb, *more):
+        """The file of a plan for a small model here, and its estimate."""
+        shape, file = Path(self.home.name) / "shape.json", Path(self.home.name) / f"{verb}.json"
+        shape.write_text(json.dumps({
+            "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 160, "vocab_size": 300,
+            "max_position_embeddings": 32, "rms_norm_eps": 1e-5, "rope_theta": 10000, "tie_word_embeddings": True}))
+        done = self.plan(verb, shape, "--accelerator", "this-machine", "--steps", "8", "--batch", "8", "--sequence", "32", *more,
+                         "--json")
+        self.assertEqual(done.returncode, 0, done)
+        file.write_text(done.stdout)
+        answer = json.loads(done.stdout)
+        return file, answer if verb == "estimate" else answer["searches"][0]["best"][0]
+
+    def train(self, *arguments):
+        text = Path(self.home.name) / "text"
+        text.mkdir(exist_ok=True)
+        (text / "a.txt").write_text((Path(__file__).parent / "data/text/tinyshakespeare.txt").read_text()[:30000])
+        return run("train", "--data", text, "--threads", "1", "--no-peak", *arguments, env=self.env)
+
+    def test_train_executes_what_was_planned_here(self):
+        for verb, more in (("estimate", ["--micro-batch", "2", "--recompute", "full"]), ("search", [])):
+            file, estimate = self.planned(verb, *more)
+            out = Path(self.home.name) / f"trained-{verb}"
+            dry = self.train("--plan", file, "--out", out, "--dry-run")
+            self.assertEqual(dry.returncode, 0, dry)
+            # Both count parameters, FLOPs and memory, and say the same.
+            self.assertIn(f"{estimate['parameters'] / 1e3:.1f} k parameters", dry.stdout)
+            self.assertIn(f"{estimate['figures']['model_flops']['value'] / 1e9:.2f} GFLOP", dry.stdout)
+            self.assertIn(f"memory       {estimate['memory_bytes_by_stage'][0]['total']['value'] / 2**20:.1f} MiB", dry.stdout)
+            self.assertNotIn("its figures are others", dry.stderr)
+            done = self.train("--plan", file, "--out", out)
+            self.assertEqual(done.returncode, 0, done)
+            self.assertIn("trained 8 steps", done.stdout)
+            filled = json.loads((out / "run.json").read_text())["filled"]
+            stage, plan = filled["stages"][0], estimate["plan"]
+            self.assertEqual((stage["sequence"], stage["batch"], stage["micro-batch"], stage["steps"], stage["recompute"]),
+                             (32, 256, 32 * plan["micro-batch"], 8, "block" if plan["recompute"] == "full" else "none"))
+            self.assertEqual(filled["precision"], estimate["job"]["precision"])
+
+    def test_flags_win_over_a_plan_and_what_cannot_run_here_is_refused(self):
+        file, estimate = self.planned("estimate")
+        dry = self.train("--plan", file, "--model-layers", "1", "--model-width", "32", "--steps", "7", "--dry-run")
+        self.assertEqual(dry.returncode, 0, dry)
+        self.assertIn("7 steps of 256 tokens", dry.stdout)
+        self.assertIn(f"the plan is for a model of {estimate['parameters']} parameters", dry.stderr)
+        saved = Path(self.home.name) / "saved.json"
+        other = self.plan("estimate", "llama-2-7b", "--accelerator", "H100", "--accelerators", "8", "--tokens", "2T", "--batch", "1024",
+                          "--zero", "3", "--recompute", "full", "--json")
+        for text, part in ((other.stdout, "--accelerator this-machine"), ('{"dp": 4, "tp": 2}', "needs 8 processes, and train runs in one"),
+                           ('{"micro-batch": 2}', "--sequence"), ('{"micro-bitch": 2}', "there is no field"),
+                           ('{"plan": {}, "job": {"batch": 8}}', "no answer of `tokenworks plan estimate`")):
+            saved.write_text(text)
+            self.fails(self.train("--plan", saved, "--dry-run"), str(saved), part)
+        saved.write_text('{"micro-batch": 2, "recompute": "full"}')
+        self.assertEqual(self.train("--plan", saved, "--sequence", "32", "--model-layers", "1", "--model-width", "32", "--steps", "2",
+                                    "--dry-run").returncode, 0)
 
     def test_its_set_is_run_when_it_is_asked_for(self):
         runs = ["--model", STORIES, "--prompt", "16", "--generate", "4", "--repeat", "1", "--batch", "1"]

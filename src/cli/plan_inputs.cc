@@ -15,7 +15,10 @@ base::Result<plan::Setting> PlanInputs::setting() const {
   spec::ClusterSpec machines;
   TW_RETURN_IF_ERROR(fill_fields(cluster_file, cluster, machines));
   TW_RETURN_IF_ERROR(complete_this_machine(machines));
-  return plan::make_setting(std::move(found), std::move(train), std::move(machines));
+  TW_ASSIGN_OR_RETURN(plan::Setting made,
+                      plan::make_setting(std::move(found), std::move(train), std::move(machines)));
+  TW_RETURN_IF_ERROR(use_trainers_memory(made));
+  return made;
 }
 
 void add_plan_files(CLI::App& verb, PlanInputs& inputs) {

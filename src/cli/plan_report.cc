@@ -5,7 +5,7 @@
 #include <cstdio>
 
 #include "plan/csv.h"
-#include "plan/machine.h"
+#include "plan/machine_step.h"
 
 namespace tw::cli {
 namespace {
@@ -146,6 +146,20 @@ void print_estimate_csv(const plan::Estimate& e) {
     print_csv_line(fmt::format("memory_stage_{}", i), memory_quantity(e.stages[i].total()));
 }
 
+namespace {
+
+/// What a run of the plan is told besides: `train --plan` takes it from here.
+base::OrderedJson job_json(const plan::Setting& s) {
+  const bool here = s.accelerator.machine != nullptr;
+  const bool single = here && plan::machine_train_type(*s.accelerator.machine) == base::DType::kF32;
+  return {{"sequence", s.job.sequence},
+          {"batch", s.job.batch},
+          {"steps", static_cast<std::int64_t>(s.job.total_steps())},
+          {"precision", single ? "fp32" : s.job.precision}};
+}
+
+}  // namespace
+
 base::OrderedJson estimate_json(const plan::Setting& s, const plan::Estimate& e) {
   base::OrderedJson j = {{"model", s.model.name},
                          {"parameters", s.model.config.parameter_count()},
@@ -153,6 +167,7 @@ base::OrderedJson estimate_json(const plan::Setting& s, const plan::Estimate& e)
                          {"accelerator_source", s.accelerator.source},
                          {"accelerators", s.cluster.accelerators},
                          {"stack", s.stack.stack.name},
+                         {"job", job_json(s)},
                          {"plan", base::OrderedJson::parse(spec::plan_file(e.plan))},
                          {"fits", e.fits()}};
   j["figures"] = figures_json(e.figures);

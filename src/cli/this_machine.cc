@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <map>
+#include <mutex>
 #include <set>
 
 #include "cli/bench_run.h"
 #include "cli/startup.h"
 #include "hub/store.h"
-#include "plan/setting.h"
+#include "plan/machine_step.h"
 #include "train/run_size.h"
 
 namespace tw::cli {
@@ -118,6 +120,66 @@ base::Status complete_this_machine(spec::ClusterSpec& cluster) {
   if (cluster.accelerators == 0) cluster.accelerators = 1;
   if (!cluster.calibration.empty()) return base::Ok{};
   TW_ASSIGN_OR_RETURN(cluster.calibration, calibration_path());
+  return base::Ok{};
+}
+
+namespace {
+
+plan::StageMemory stage_of(const train::StepMemory& m) {
+  plan::StageMemory stage;
+  const auto bytes = [](std::size_t size) { return static_cast<double>(size); };
+  stage.weights = bytes(m.masters + m.multiplied);
+  stage.gradients = bytes(m.gradients);
+  stage.optimizer = bytes(m.moments);
+  stage.activations = bytes(m.activations);
+  stage.buffers = bytes(m.cache + m.scratch);
+  return stage;
+}
+
+/// Traces each size of a pass once; workers of a search ask at the same time.
+class TrainersMemory {
+ public:
+  TrainersMemory(spec::ModelConfig model, train::TrainerOptions options, std::int64_t sequence, int workers)
+      : model_(std::move(model)), options_(std::move(options)), sequence_(sequence), workers_(workers) {}
+
+  base::Result<plan::StageMemory> of(const spec::ParallelPlan& p) {
+    const std::scoped_lock lock(mutex_);
+    // Its attention keeps no scores, so that to recompute those alone changes nothing.
+    const std::pair key(p.micro_batch, p.recompute == spec::Recompute::kFull);
+    if (const auto known = known_.find(key); known != known_.end()) return known->second;
+    train::TrainerOptions options = options_;
+    options.rows = p.micro_batch * sequence_;
+    if (options.rows > spec::kMaxTrainRows)
+      return base::error(base::Code::kInvalidArgument,
+                         "a pass of the trainer has at most {} tokens: --micro-batch {} would do",
+                         spec::kMaxTrainRows, std::max<std::int64_t>(1, spec::kMaxTrainRows / sequence_));
+    options.recompute = key.second;
+    TW_ASSIGN_OR_RETURN(const train::StepMemory memory, train::trace_step(model_, options, workers_));
+    return known_[key] = stage_of(memory);
+  }
+
+ private:
+  const spec::ModelConfig model_;
+  const train::TrainerOptions options_;
+  const std::int64_t sequence_;
+  const int workers_;
+  std::mutex mutex_;
+  std::map<std::pair<int, bool>, plan::StageMemory> known_;
+};
+
+}  // namespace
+
+base::Status use_trainers_memory(plan::Setting& s) {
+  const plan::MachineCurves* const machine = s.accelerator.machine.get();
+  if (machine == nullptr) return base::Ok{};
+  TW_RETURN_IF_ERROR(s.model.config.runnable());
+  train::TrainerOptions options;
+  options.isa = machine->kernels;
+  options.type = plan::machine_train_type(*machine);
+  options.objective.balance = spec::TrainOptimizer().balance_loss;
+  const auto memory =
+      std::make_shared<TrainersMemory>(s.model.config, options, s.job.sequence, machine->threads);
+  s.own_memory = [memory](const spec::ParallelPlan& p) { return memory->of(p); };
   return base::Ok{};
 }
 

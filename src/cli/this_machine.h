@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "plan/machine_rows.h"
+#include "plan/setting.h"
 #include "spec/cluster_spec.h"
 
 namespace tw::cli {
@@ -14,6 +15,10 @@ base::Result<std::string> calibration_path();
 
 /// A cluster of this-machine is one accelerator, and its calibration is the store's unless it names another.
 base::Status complete_this_machine(spec::ClusterSpec& cluster);
+
+/// A training plan for this machine holds what `train --dry-run` says: the trainer's own step, traced. Fails
+/// for a model that cannot be trained. Does nothing for other accelerators.
+base::Status use_trainers_memory(plan::Setting& setting);
 
 /// What the runs of set `this-machine` are.
 struct MachineRuns {

@@ -7,6 +7,7 @@
 #include "cli/train_plot.h"
 #include "cli/train_screen.h"
 #include "kernels/probe.h"
+#include "plan/estimate.h"
 #include "train/run_folder.h"
 #include "train/run_prepare.h"
 #include "train/train_run.h"
@@ -49,15 +50,19 @@ std::string shape_text(const train::PreparedRun& run) {
                : fmt::format(", frozen, beside an adapter of rank {}", run.config.adapter.rank)));
 }
 
-/// Of training, as StepReport::peak_share counts them: 6·P + 6·L·d·T a token; 4·P where weights are frozen.
-double flops_per_token(const train::PreparedRun& run, const spec::TrainStage& stage) {
+/// Of training, as `plan` counts them. Where weights are frozen, 4·P + 6·L·d·T.
+base::Result<double> flops_per_token(const train::PreparedRun& run, const spec::TrainStage& stage) {
   const spec::ModelConfig& m = run.model;
+  if (run.base == nullptr) {
+    TW_ASSIGN_OR_RETURN(const double flops, plan::model_flops(m, {stage.sequence, 1, {}}));
+    return flops / static_cast<double>(stage.sequence);
+  }
   const double table = m.tied_embeddings ? 0 : static_cast<double>(m.vocab * m.width);
-  return (run.base == nullptr ? 6 : 4) * (static_cast<double>(m.active_parameter_count()) - table) +
+  return 4 * (static_cast<double>(m.active_parameter_count()) - table) +
          6 * static_cast<double>(m.layers * m.q_width() * stage.sequence);
 }
 
-void print_stage(const train::PreparedRun& run, std::size_t i, double& seconds, double& flops) {
+base::Status print_stage(const train::PreparedRun& run, std::size_t i, double& seconds, double& flops) {
   const spec::TrainStage& s = run.config.stages[i];
   const double speed = run.tokens_per_second;
   const double tokens = s.steps > 0 ? static_cast<double>(s.steps * s.batch) : speed * 60 * s.minutes;
@@ -69,7 +74,9 @@ void print_stage(const train::PreparedRun& run, std::size_t i, double& seconds, 
               static_cast<long long>(s.batch), static_cast<long long>(s.sequence), count_text(tokens).c_str(),
               tokens / std::max(1.0, learnt));
   seconds += s.steps > 0 ? tokens / speed : 60 * s.minutes;
-  flops += tokens * flops_per_token(run, s);
+  TW_ASSIGN_OR_RETURN(const double each, flops_per_token(run, s));
+  flops += tokens * each;
+  return base::Ok{};
 }
 
 base::Status print_plan(const train::PreparedRun& run, int workers) {
@@ -80,7 +87,7 @@ base::Status print_plan(const train::PreparedRun& run, int workers) {
     std::printf("data         about %s tokens, of which %s to learn from\n",
                 count_text(static_cast<double>(run.sizes[i].tokens)).c_str(),
                 count_text(static_cast<double>(run.sizes[i].training)).c_str());
-    print_stage(run, i, seconds, flops);
+    TW_RETURN_IF_ERROR(print_stage(run, i, seconds, flops));
   }
   std::printf("FLOPs        %sFLOP\n", count_text(flops).c_str());
   std::printf(
@@ -96,11 +103,20 @@ base::Status print_plan(const train::PreparedRun& run, int workers) {
   return base::Ok{};
 }
 
-base::Status dry_run(const spec::TrainConfig& config, base::Team& team, train::RunObserver& screen) {
+/// That the plan is for another model; empty: it is not.
+std::string other_model(const std::optional<TrainPlan>& plan, const train::PreparedRun& run) {
+  if (!plan || plan->parameters == 0 || plan->parameters == run.model.parameter_count()) return {};
+  return fmt::format("the plan is for a model of {} parameters, and this one has {}: its figures are others",
+                     plan->parameters, run.model.parameter_count());
+}
+
+base::Status dry_run(const spec::TrainConfig& config, const std::optional<TrainPlan>& plan, base::Team& team,
+                     TrainScreen& screen) {
   const train::PrepareOptions options{.folder = {}, .measure = true};
   auto run = train::prepare_run(config, options, team, screen);
   clear_progress();
   if (!run.ok()) return run.error();
+  if (const std::string other = other_model(plan, *run); !other.empty()) screen.note(other);
   return print_plan(*run, team.size());
 }
 
@@ -121,8 +137,9 @@ std::string quoted(const std::string& path) {
   return out + "'";
 }
 
-base::Status train_now(const spec::TrainConfig& config, const Options& options, Clock::time_point begun,
-                       base::Team& team, TrainScreen& screen) {
+base::Status train_now(const spec::TrainConfig& config, const Options& options,
+                       const std::optional<TrainPlan>& plan, Clock::time_point begun, base::Team& team,
+                       TrainScreen& screen) {
   train::RunOptions run;
   run.fresh = options.fresh;
   run.begun = begun;
@@ -134,6 +151,7 @@ base::Status train_now(const spec::TrainConfig& config, const Options& options, 
     screen.note(fmt::format("{}; {} data tokens; {}, {} threads", shape_text(prepared),
                             count_text(static_cast<double>(prepared.sizes[0].tokens)),
                             prepared.config.precision, team.size()));
+    if (const std::string other = other_model(plan, prepared); !other.empty()) screen.note(other);
   };
   auto report = train::train_run(config, team, run, screen);
   clear_progress();
@@ -159,12 +177,12 @@ base::Status train_now(const spec::TrainConfig& config, const Options& options, 
   return base::Ok{};
 }
 
-base::Result<spec::TrainConfig> config_of(const TrainFlags& flags) {
-  if (flags.resume().empty()) return flags.config();
+base::Result<spec::TrainConfig> config_of(const TrainFlags& flags, std::optional<TrainPlan>& plan) {
+  if (flags.resume().empty()) return flags.config(plan);
   if (flags.names_work())
     return base::error(base::Code::kInvalidArgument,
-                       "--resume goes on by the recipe that the run began with: give it, or a recipe or "
-                       "data, but not both");
+                       "--resume goes on by the recipe that the run began with: give it, or a recipe, a "
+                       "plan or data, but not both");
   TW_ASSIGN_OR_RETURN(spec::TrainConfig config, train::RunFolder(flags.resume()).asked());
   const std::string out = config.out;
   TW_RETURN_IF_ERROR(flags.apply(config));
@@ -177,7 +195,8 @@ base::Result<spec::TrainConfig> config_of(const TrainFlags& flags) {
 
 base::Status run_verb(const Options& options) {
   const Clock::time_point begun = Clock::now();
-  TW_ASSIGN_OR_RETURN(spec::TrainConfig config, config_of(options.flags));
+  std::optional<TrainPlan> plan;
+  TW_ASSIGN_OR_RETURN(spec::TrainConfig config, config_of(options.flags, plan));
   TW_RETURN_IF_ERROR(config.validate());
   config.isa = wanted_isa(config.isa);
   std::vector<int> cpus;
@@ -187,7 +206,8 @@ base::Status run_verb(const Options& options) {
   base::Team team(placement);
   const base::ThreadPin pin(placement[0]);
   TrainScreen screen;
-  return options.dry_run ? dry_run(config, team, screen) : train_now(config, options, begun, team, screen);
+  if (options.dry_run) return dry_run(config, plan, team, screen);
+  return train_now(config, options, plan, begun, team, screen);
 }
 
 int train_verb(const Options& options) {

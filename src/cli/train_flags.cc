@@ -1,5 +1,6 @@
 #include "cli/train_flags.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "cli/engine_flags.h"
@@ -38,6 +39,10 @@ void TrainFlags::add(CLI::App& verb) {
                   "folder or file of preferences (.jsonl) to learn by DPO; may be repeated")
       ->allow_extra_args(false);
   verb.add_option("--resume", resume_, "go on with the run in this folder, by the recipe it began with");
+  verb.add_option("--plan", plan_,
+                  "run as a plan for this machine says: the JSON of `plan estimate` or `plan search`, or a "
+                  "plan's file; flags win")
+      ->type_name("FILE");
   given_.stages.resize(1);
   const std::vector<spec::TrainField> fields = spec::train_fields(given_, 0);
   for (std::size_t i = 0; i < fields.size(); ++i) {
@@ -66,7 +71,15 @@ base::Status TrainFlags::apply(spec::TrainConfig& config) const {
   return base::Ok{};
 }
 
-base::Result<spec::TrainConfig> TrainFlags::config() const {
+bool TrainFlags::given(std::string_view flag) const {
+  spec::TrainConfig any = given_;
+  const std::vector<spec::TrainField> fields = spec::train_fields(any, 0);
+  return std::any_of(options_.begin(), options_.end(), [&](const auto& option) {
+    return fields[option.second].flag == flag && option.first->count() > 0;
+  });
+}
+
+base::Result<spec::TrainConfig> TrainFlags::config(std::optional<TrainPlan>& plan) const {
   spec::TrainConfig config;
   std::error_code failed;
   const fs::path here = fs::current_path(failed);
@@ -89,6 +102,10 @@ base::Result<spec::TrainConfig> TrainFlags::config() const {
   }
   if (config.stages.empty()) TW_RETURN_IF_ERROR(config.validate());
   TW_RETURN_IF_ERROR(apply(config));
+  if (!plan_.empty()) {
+    TW_ASSIGN_OR_RETURN(plan, read_train_plan(plan_));
+    TW_RETURN_IF_ERROR(plan->apply(config, [this](const char* flag) { return given(flag); }));
+  }
   resolve(config, here);
   return config;
 }

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/train_plan.h"
 #include "spec/train_recipe.h"
 
 namespace tw::cli {
@@ -18,18 +20,24 @@ class TrainFlags {
   void add(CLI::App& verb);
 
   /// The recipe's config, or one of the flags alone, with paths made absolute: those of a recipe are relative
-  /// to its folder. Not validated.
-  base::Result<spec::TrainConfig> config() const;
+  /// to its folder. A plan that was named (`plan` then holds it) wins over the recipe, and flags over the
+  /// plan. Not validated.
+  base::Result<spec::TrainConfig> config(std::optional<TrainPlan>& plan) const;
 
   /// The folder of a run to go on with; empty: none was named.
   const std::string& resume() const { return resume_; }
   /// Whether a recipe or data was named, which a run that goes on has already.
-  bool names_work() const { return !recipe_.empty() || !data_.empty() || !chat_.empty() || !pairs_.empty(); }
+  bool names_work() const {
+    return !recipe_.empty() || !plan_.empty() || !data_.empty() || !chat_.empty() || !pairs_.empty();
+  }
   /// Puts what flags said into the config of a run.
   base::Status apply(spec::TrainConfig& config) const;
 
  private:
-  std::string recipe_, resume_;
+  /// Whether the flag of a field was given.
+  bool given(std::string_view flag) const;
+
+  std::string recipe_, resume_, plan_;
   std::vector<std::string> data_, chat_, pairs_;
   spec::TrainConfig given_;
   std::vector<std::pair<CLI::Option*, std::size_t>> options_;  ///< and the index of its field

@@ -67,6 +67,9 @@ base::Status Answer::time(double flops) {
   const Quantity exact = Quantity::around(tokens, 0, "tokens", Provenance::kMeasured);
   const Quantity rate = over(exact, step_, "tokens/s");
   add("tokens_per_second", "tokens a second", rate, "batch x sequence / step");
+  add("model_flops", "FLOPs of the run",
+      Quantity::around(flops * s_.job.total_steps(), 0, "FLOP", Provenance::kMeasured),
+      "3 x the traced forward's, causal attention by seen pairs; nothing computed again");
   const auto sixteen =
       s_.accelerator[Field::kBf16] ? s_.accelerator.get(Field::kBf16) : s_.accelerator.get(Field::kFp16);
   need(
@@ -75,7 +78,7 @@ base::Status Answer::time(double flops) {
         const Quantity work = Quantity::around(flops / n / 1e12 / peak.value * 100, 0, "%", peak.provenance);
         return over(work, step_, "%");
       },
-      "3 x forward FLOPs, causal attention by seen pairs, / (step x peak)");
+      "model FLOPs / (step x peak)");
   const double nodes = s_.nodes();
   TW_ASSIGN_OR_RETURN(const Goodput good, goodput(nodes, s_.cluster.failures, s_.cluster.checkpoint.value,
                                                   s_.cluster.restart.value));
@@ -235,6 +238,9 @@ base::Result<Estimate> estimate(const Setting& s, const spec::ParallelPlan& plan
   const MemoryBasis held = memory_basis(model, *trace, s.training, plan, s.stack.stack);
   for (int stage = 0; stage < plan.pipeline; ++stage) {
     e.stages.push_back(stage_memory(held, plan, basis.micro_batches, stage));
+    if (s.own_memory) {
+      TW_ASSIGN_OR_RETURN(e.stages.back(), s.own_memory(plan));
+    }
     if (e.stages.back().total() > e.stages[e.fullest].total()) e.fullest = stage;
   }
   TW_ASSIGN_OR_RETURN(const double flops, model_flops(model, s.training));

@@ -187,12 +187,15 @@ double machine_added(const MachineCurves& m, std::span<const MachineOp> ops, con
   return sum;
 }
 
+base::DType machine_train_type(const MachineCurves& m) {
+  const bool half = m.has(Measured::kTrainProduct, base::dtype_name(base::DType::kBF16), m.threads);
+  return half ? base::DType::kBF16 : base::DType::kF32;
+}
+
 namespace {
 
-/// The type that products of training were measured in.
 std::string_view train_type_of(const MachineCurves& m) {
-  const std::string_view half = base::dtype_name(base::DType::kBF16);
-  return m.has(Measured::kTrainProduct, half, m.threads) ? half : base::dtype_name(base::DType::kF32);
+  return base::dtype_name(machine_train_type(m));
 }
 
 }  // namespace

@@ -32,6 +32,8 @@ double machine_added(const MachineCurves& curves, std::span<const MachineOp> ops
 /// with the loss. REQUIRES: need_training() is ok.
 double machine_train_seconds(const MachineCurves& curves, const ops::OpCost& op, double sequences);
 base::Status need_training(const MachineCurves& curves);
+/// The type that products of training were measured in.
+base::DType machine_train_type(const MachineCurves& curves);
 
 /// The type that weights of a plan's precision are in here: BF16, Q8_0 and Q4_0.
 std::string_view machine_type(Precision precision);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <ctime>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <tuple>
@@ -203,6 +204,10 @@ class Worker {
   bool too_slow(const Stages& st, StepParts parts, double least) const;
   void consider(const spec::ParallelPlan& p, double seconds, double bytes);
   double bytes_of(const MemoryBasis& memory, const spec::ParallelPlan& p, const Stages& st, double m) const {
+    if (s_.own_memory) {
+      const auto own = s_.own_memory(p);
+      return own.ok() ? own->total() : std::numeric_limits<double>::infinity();
+    }
     double most = 0;
     for (const int stage : st.looked_at) most = std::max(most, stage_memory(memory, p, m, stage).total());
     return most;
@@ -350,7 +355,8 @@ base::Result<SearchResult> search(const Setting& s, const SearchOptions& options
         "no plan divides {} accelerators, a batch of {} and sequences of {} tokens: powers of two would",
         s.cluster.accelerators, s.job.batch, s.job.sequence);
   }
-  const bool bounds = result.space > options.bounds_from;
+  // Bounds are of the general table of memory.
+  const bool bounds = result.space > options.bounds_from && !s.own_memory;
   std::vector<Worker> workers;
   workers.reserve(team.size());
   for (int i = 0; i < team.size(); ++i) workers.emplace_back(s, space, options, memory.value, bounds);

@@ -114,7 +114,7 @@ base::Result<Setting> make_setting(PlannedModel model, spec::TrainJob job, spec:
   TW_RETURN_IF_ERROR(cluster.validate());
   TW_RETURN_IF_ERROR(job.validate());
   TW_ASSIGN_OR_RETURN(Accelerator accelerator, accelerator_of(cluster));
-  Setting s{std::move(model), std::move(job), std::move(cluster), std::move(accelerator), {}, {}, {}};
+  Setting s{std::move(model), std::move(job), std::move(cluster), std::move(accelerator), {}, {}, {}, {}};
   TW_ASSIGN_OR_RETURN(s.fabric, fabric_of(s.cluster, s.accelerator));
   TW_RETURN_IF_ERROR(s.check_slices());
   if (!s.fabric.torus.sizes.empty())

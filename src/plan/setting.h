@@ -1,8 +1,11 @@
 // A question to the planner, complete and checked: model, job, cluster, and the software's constants.
 #pragma once
 
+#include <functional>
+
 #include "plan/collective.h"
 #include "plan/machine.h"
+#include "plan/memory.h"
 #include "plan/presets.h"
 #include "plan/validate.h"
 #include "spec/cluster_spec.h"
@@ -18,6 +21,8 @@ struct Setting {
   FittedStack stack;
   TrainingJob training;
   Fabric fabric;
+  /// Where the software can say itself what a plan holds (the trainer here); else the table of memory.h.
+  std::function<base::Result<StageMemory>(const spec::ParallelPlan&)> own_memory;
 
   /// Bytes of one accelerator. Memory parts come in powers of two: the catalogue's GB are 2^30 bytes.
   base::Result<Quantity> memory() const;
