@@ -151,6 +151,50 @@ base::Result<double> step_on(const std::string& network, const std::string& toru
   return e.step_seconds;
 }
 
+/// The layers of llama-3-70b on H100, with so many context ranks beside tp.
+LayersBasis layers_of(int context, int tensor, std::int64_t sequence) {
+  const PlannedModel model = *find_model("llama-3-70b");
+  spec::ParallelPlan plan;
+  plan.context = context, plan.tensor = tensor, plan.sequence = tensor > 1, plan.data = 8;
+  Tracer tracer(model.config);
+  const auto trace = tracer.get(plan_sharding(plan), {1, sequence, 0});
+  EXPECT_TRUE(trace.ok());
+  Stack stack;
+  stack.fused_attention = true;
+  const Accelerator& h100 = **Catalogue::shipped().find("H100 SXM");
+  const auto basis = layers_basis(model.config, **trace, {sequence, 64, Precision::kBf16}, plan, h100, stack);
+  EXPECT_TRUE(basis.ok());
+  return *basis;
+}
+
+TEST(Collective, ContextsRingGoesRoundBehindAttention) {
+  // 8 key and value heads of 128 in 16 bits: 2 x 2 x 1,024 bytes a token, of which a rank sends all but its
+  // own.
+  const double token = 4096, sequence = 131072;
+  const Pass near = layers_of(8, 1, 131072).dense.forward, far = layers_of(8, 8, 131072).dense.forward;
+  EXPECT_NEAR(near.ring_inside, 7 * (10e-6 + sequence / 8 * token / (0.8 * 450e9)), 1e-9);
+  EXPECT_EQ(near.ring_network, 0);
+  // One node of eight tensor ranks: each ring has one of the NICs, and an eighth of the heads.
+  EXPECT_NEAR(far.ring_network, 7 / 8.0 * sequence * token / 8 / 50e9, 1e-9);
+  EXPECT_NEAR(far.ring_inside, 7 * 20e-6, 1e-12);
+  const Pass back = layers_of(8, 8, 131072).dense.backward;
+  EXPECT_NEAR(back.ring_network, 2 * far.ring_network, 1e-12);
+  EXPECT_NEAR(back.ring_hidden, 2.5 * far.ring_hidden, 1e-12);
+  // Long blocks hide their sends (2310.01889: from c = FLOPs over bandwidth tokens on); short ones do not,
+  // and more ranks take longer over the same tokens.
+  const Constants constants = {1, 1, 1, 0, 0, 0};
+  const auto exposed = [&](int context, int tensor, std::int64_t tokens) {
+    Pass pass = layers_of(context, tensor, tokens).dense.forward;
+    const double with = pass_seconds(pass, constants);
+    pass.ring_inside = pass.ring_network = 0;
+    return with - pass_seconds(pass, constants);
+  };
+  EXPECT_EQ(exposed(8, 1, 131072), 0);
+  EXPECT_GT(exposed(8, 1, 4096), 0);
+  EXPECT_GT(exposed(256, 8, 32768), exposed(64, 8, 32768));
+  EXPECT_GT(exposed(64, 8, 32768), 0);
+}
+
 TEST(Collective, ThePlanFeelsItsNetwork) {
   const double even = *step_on("fat-tree", "", 1), narrow = *step_on("fat-tree", "", 16);
   EXPECT_GT(narrow, 1.05 * even);

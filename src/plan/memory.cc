@@ -77,6 +77,10 @@ MemoryBasis memory_basis(const spec::ModelConfig& model, const BlockTrace& trace
     else
       b.head += rows_kept(op, false);
   }
+  for (const ops::OpCost& op : trace.dense.empty() ? trace.expert : trace.dense) {
+    if (op.kind == ops::OpKind::kCollective && op.axis == ops::Axis::kContext)
+      b.ring += op.elements / plan.context * kHalf;
+  }
   b.rows = static_cast<double>(plan.micro_batch) * static_cast<double>(job.sequence) / plan.context *
            static_cast<double>(model.width) * kHalf;
   b.dense_parameters = trace.dense_parameters, b.expert_parameters = trace.expert_parameters;

@@ -27,6 +27,7 @@ struct MemoryBasis {
   double head = 0;    ///< kept before the logits
   double logits = 0;  ///< in fp32, and their gradient in 16 bits
   double rows = 0;    ///< one micro-batch's residual stream, in 16 bits, not divided by tp
+  double ring = 0;    ///< one rank's keys and values, that go round context parallelism's ring
   double dense_parameters = 0, expert_parameters = 0, routed_parameters = 0;
   double embed_parameters = 0, head_parameters = 0;
   double layers = 0, dense_layers = 0;
@@ -91,6 +92,8 @@ inline StageMemory stage_memory(const MemoryBasis& b, const spec::ParallelPlan& 
   // neighbours.
   if (p.tensor > 1) m.buffers += 2 * b.rows;
   if (p.pipeline > 1) m.buffers += 4 * b.rows / (p.sequence ? p.tensor : 1);
+  // The block of keys and values that comes in, and backward its gradients that go out and come in.
+  m.buffers += 3 * b.ring;
   // ZeRO-3: the layer that computes and the one that is fetched, and a layer's gradients.
   if (p.zero == 3) {
     const double layer = std::max(dense > 0 ? b.dense_parameters : 0,

@@ -21,8 +21,10 @@ constexpr double kScoreBytes = 13, kScoreBytesBackward = 21;
 constexpr double kFusedBackward = 2.5;
 /// Row ops read the gradient besides.
 constexpr double kRowsBackward = 1.5;
-/// What a send takes at least.
-constexpr double kSendFloor = 20e-6;
+/// What a send takes at least, and one inside a domain (aiconfigurator's model of sends).
+constexpr double kSendFloor = 20e-6, kSendFloorInside = 10e-6;
+/// Of a domain's line that a send between two neighbours gets, as NCCL does.
+constexpr double kSendShareInside = 0.8;
 /// Of a torus's links that collectives reach, and a hop's time (jax-ml.github.io/scaling-book: 90 of 100
 /// GB/s, about a microsecond).
 constexpr double kTorusShare = 0.9, kTorusHop = 1e-6;
@@ -144,16 +146,19 @@ class Pricer {
   void attention(const ops::OpCost& op, LayerBasis& layer) {
     const bool keeps_nothing = plan_.recompute == spec::Recompute::kSelective;
     if (stack_.fused_attention) {
-      const double past = op.all_pairs / std::max(op.m, 1.0);
+      // In a ring each turn's kernel sees the keys of one rank.
+      const double past = op.all_pairs / std::max(op.m, 1.0) / plan_.context;
       const CurveValue v = curves_.attention_share(a_, past);
       provenance = weaker(provenance, v.provenance);
       const double seconds = op.flops / (peak16_ * v.value * stack_.attention_speed);
+      attention_ = seconds;
       layer.forward.matmul += seconds;
       layer.backward.matmul += kFusedBackward * seconds;
       return;
     }
     const double products = 2 * product(2 * op.all_pairs * op.n * op.k, true);
     const double scores = op.all_pairs * op.n / memory_;
+    attention_ = products;
     layer.forward.matmul += products;
     layer.forward.memory += kScoreBytes * scores;
     layer.backward.matmul += 2 * products;
@@ -165,22 +170,50 @@ class Pricer {
 
   void collective(const ops::OpCost& op, LayerBasis& layer) {
     const double bytes = op.elements * kBytes, tensor = plan_.tensor;
+    if (op.axis == ops::Axis::kContext) {
+      layer.forward += ring(bytes, attention_);
+      // Keys and values go round once more, and their gradients with them.
+      layer.backward += ring(2 * bytes, (stack_.fused_attention ? kFusedBackward : 2) * attention_);
+      return;
+    }
     Pass pass;
     if (op.axis == ops::Axis::kTensor) {
       pass = meet(op.collective, tensor, 1, bytes);
       // In as many pieces as ranks, all but one beside the products (NeMo's tp_comm_overlap).
       if (stack_.overlaps_tensor) pass.inside /= tensor;
-    } else if (op.axis == ops::Axis::kExpert) {
+    } else {
       // Experts are dealt to neighbours first when there are more of them than replicas.
       const double replicas = static_cast<double>(plan_.data) * plan_.context;
       pass = meet(op.collective, plan_.expert, plan_.expert > replicas ? 1 : tensor, bytes);
-    } else {
-      pass = meet(ops::Collective::kAllGather, plan_.context, tensor, bytes);
     }
     layer.forward += pass;
     // The adjoint moves as much: gather <-> reduce-scatter; without sequence parallelism the sum's adjoint is
     // nothing, and that of the (unwritten) copy before the product is a sum.
     layer.backward += pass;
+  }
+
+  /// `bytes` (of all ranks) go round: every rank sends a block to the next in each of n - 1 turns, while it
+  /// attends to the block it has (arXiv 2310.01889); zigzag order makes the blocks' work even. All wait for the
+  /// slowest link, so that a ring which leaves a domain goes at the pace of one NIC.
+  Pass ring(double bytes, double attention) {
+    const double ranks = plan_.context, stride = plan_.tensor, turns = ranks - 1;
+    Pass pass;
+    pass.collectives = turns;
+    pass.ring_hidden = attention * turns / ranks;
+    if (!fabric_.torus.sizes.empty()) {
+      const Pass all = meet_on_torus(ops::Collective::kAllGather, ranks, stride, bytes);
+      pass.ring_inside = all.inside + turns * kTorusHop;
+      pass.ring_network = all.network;
+    } else if (ranks * stride <= domain_) {
+      provenance = weaker(provenance, Provenance::kExtrapolated);
+      const double rate = kSendShareInside * a_[Field::kScaleUpBandwidth].value_or(25) * 1e9;
+      pass.ring_inside = turns * (kSendFloorInside + bytes / ranks / rate);
+    } else {
+      pass.ring_inside = turns * kSendFloor;
+      pass.ring_network =
+          network_seconds(fabric_, ops::Collective::kAllGather, ranks, stride, 1, bytes, nic_);
+    }
+    return pass;
   }
 
   const TrainingJob& job_;
@@ -190,6 +223,7 @@ class Pricer {
   const Fabric& fabric_;
   const Curves& curves_;
   double peak_ = 0, peak16_ = 0, memory_ = 0, domain_ = 1, nic_ = 1;
+  double attention_ = 0;  ///< forward seconds of the last attention, which stands before its ring
 };
 
 LayerBasis layer_basis(Pricer& pricer, const std::vector<ops::OpCost>& ops, double count,
@@ -213,13 +247,16 @@ double dense_layers(const spec::ModelConfig& model) {
 Pass& Pass::operator+=(const Pass& o) {
   matmul += o.matmul, memory += o.memory, inside += o.inside, network += o.network;
   collectives += o.collectives, launches += o.launches;
+  ring_inside += o.ring_inside, ring_network += o.ring_network, ring_hidden += o.ring_hidden;
   return *this;
 }
 
 double pass_seconds(const Pass& p, const Constants& c) {
   const auto at = [&](Constant name) { return c[static_cast<int>(name)]; };
+  const double ring = p.ring_inside + p.ring_network / at(Constant::kNetwork);
   const double work = p.matmul * at(Constant::kCompute) + p.memory / at(Constant::kMemory) + p.inside +
-                      p.network / at(Constant::kNetwork);
+                      p.network / at(Constant::kNetwork) +
+                      std::max(0.0, ring - p.ring_hidden * at(Constant::kCompute));
   return std::max(work,
                   p.launches * at(Constant::kLayerFloor) + p.collectives * at(Constant::kCollectiveFloor));
 }
@@ -340,7 +377,7 @@ StepTime step_time(const StepBasis& b, const Constants& c, double total) {
   double computing = 0, again = 0;
   for (const LayerBasis* layer : {&b.dense, &b.expert}) {
     const auto alone = [&](Pass pass) {
-      pass.inside = pass.network = pass.collectives = 0;
+      pass.inside = pass.network = pass.collectives = pass.ring_inside = pass.ring_network = 0;
       return pass_seconds(pass, c);
     };
     computing += layer->count * (alone(layer->forward) + alone(layer->backward));

@@ -28,6 +28,9 @@ struct Pass {
   double network = 0;      ///< collectives between domains, at the NICs' full bandwidth
   double collectives = 0;  ///< how many
   double launches = 0;     ///< in forwards of a layer
+  // Context parallelism's ring: what its turns take inside a domain and between domains, and the attention that
+  // runs beside them.
+  double ring_inside = 0, ring_network = 0, ring_hidden = 0;
 
   Pass& operator+=(const Pass& other);
 };
