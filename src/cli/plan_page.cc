@@ -90,17 +90,21 @@ base::Status add_pipeline(HtmlPage& page, const plan::Setting& s, const plan::Es
                              : fmt::format("{} stages, all {} micro-batches of a step.", p, all));
   std::vector<plan::ScheduleSpan> spans;
   TW_RETURN_IF_ERROR(plan::pipeline_spans(e.basis, s.stack.constants, drawn, spans));
+  std::vector<std::string> kinds = {"forward", "backward"};
+  if (e.plan.zero_bubble) kinds.emplace_back("weight gradients");
+  const auto kind_of = [](plan::Act act) {
+    return act == plan::Act::kForward ? 0 : act == plan::Act::kBackwardWeight ? 2 : 1;
+  };
   std::vector<std::string> rows;
   rows.reserve(static_cast<std::size_t>(p));
   for (int i = 0; i < p; ++i) rows.push_back(fmt::format("stage {}", i));
   std::vector<TimelineSpan> boxes;
   boxes.reserve(spans.size());
   for (const plan::ScheduleSpan& span : spans)
-    boxes.push_back(
-        {span.stage, span.act == plan::Act::kForward ? 0 : 1, span.start, span.end,
-         fmt::format("{} of micro-batch {}, {}", span.act == plan::Act::kForward ? "forward" : "backward",
-                     span.micro_batch, seconds_text(span.end - span.start))});
-  page.timeline({"forward", "backward"}, rows, boxes, axis_seconds);
+    boxes.push_back({span.stage, kind_of(span.act), span.start, span.end,
+                     fmt::format("{} of micro-batch {}, {}", kinds[kind_of(span.act)], span.micro_batch,
+                                 seconds_text(span.end - span.start))});
+  page.timeline(kinds, rows, boxes, axis_seconds);
   return base::Ok{};
 }
 

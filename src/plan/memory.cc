@@ -56,14 +56,15 @@ Kept kept_by_op(const std::vector<ops::OpCost>& ops, std::size_t i, const Stack&
 
 LayerKept kept_by(const std::vector<ops::OpCost>& ops, const Stack& stack) {
   Kept sum;
-  double input = 0;
+  double input = 0, weight = 0;
   for (std::size_t i = 0; i < ops.size(); ++i) {
     const Kept k = kept_by_op(ops, i, stack);
     sum.always += k.always, sum.scores += k.scores;
+    if (ops[i].kind == ops::OpKind::kMatmul) weight += ops[i].m * ops[i].groups * (ops[i].k + ops[i].n) * kHalf;
     const bool norm = ops[i].name == "rms_norm" || ops[i].name == "layer_norm";
     if (input == 0 && norm) input = ops[i].activation_bytes / kTraced / 2 * kHalf;
   }
-  return {{sum.always + sum.scores, sum.always, input}};
+  return {{sum.always + sum.scores, sum.always, input}, weight};
 }
 
 MemoryBasis memory_basis(const spec::ModelConfig& model, const BlockTrace& trace, const TrainingJob& job,

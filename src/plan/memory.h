@@ -15,6 +15,9 @@ namespace tw::plan {
 /// (index: spec::Recompute).
 struct LayerKept {
   double bytes[3] = {0, 0, 0};
+  /// What weight gradients are made from, where backward by the input has run and by the weight has not:
+  /// inputs of products and gradients of their results (arXiv 2401.10241's M_W).
+  double weight = 0;
 };
 
 /// What ops keep, in 16 bits: inputs of products and norms, what activations are made from, and with unfused
@@ -83,6 +86,9 @@ inline StageMemory stage_memory(const MemoryBasis& b, const spec::ParallelPlan& 
           ? std::min(micro_batches, stages - at)
           : std::min(micro_batches * pieces, 2 * (stages - at - 1) + (pieces - 1) * stages + 1) / pieces;
   m.activations = flying * (dense * b.dense.bytes[kind] + expert * b.expert.bytes[kind]);
+  // ZB-H1: stage s is up to s weight gradients behind.
+  if (p.zero_bubble)
+    m.activations += std::min(micro_batches, at) * (dense * b.dense.weight + expert * b.expert.weight);
   // What one layer keeps besides while it is computed again.
   const double again_dense = dense > 0 ? b.dense.bytes[0] - b.dense.bytes[kind] : 0;
   const double again_expert = expert > 0 ? b.expert.bytes[0] - b.expert.bytes[kind] : 0;

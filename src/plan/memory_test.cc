@@ -67,6 +67,36 @@ TEST(PlanMemory, StagesHoldWhatIsInFlight) {
   EXPECT_LT(stage_memory(b, plan, 64, 0).activations, 10 * 80 * layer);
 }
 
+TEST(PlanMemory, ZeroBubbleKeepsWhatWeightGradientsAreMadeFrom) {
+  // arXiv 2401.10241, table 1: M_B = s b h (34 + 5 a s / h) a layer, M_W = 32 s b h.
+  const auto gpt3 = *find_model("gpt3-175b");
+  Tracer tracer(gpt3.config);
+  const auto trace = tracer.get({1, 1, 1, false}, {1, 2048, 0});
+  ASSERT_TRUE(trace.ok());
+  const LayerKept kept = kept_by((*trace)->dense, kMegatron2022);
+  const double sbh = 2048.0 * 12288;
+  EXPECT_NEAR(kept.weight / (32 * sbh), 1, 1e-9);
+  // ZB-H1 is to hold no more than the first stage of 1F1B, p M_B: no stage of it does.
+  spec::ParallelPlan plan;
+  plan.pipeline = 8, plan.tensor = 1;
+  MemoryBasis b;
+  b.layers = b.dense_layers = 96;
+  b.dense = kept;
+  const double first = stage_memory(b, plan, 64, 0).activations;
+  plan.zero_bubble = true;
+  EXPECT_EQ(stage_memory(b, plan, 64, 0).activations, first);
+  for (int stage = 1; stage < 8; ++stage) {
+    EXPECT_LT(stage_memory(b, plan, 64, stage).activations, first);
+    EXPECT_NEAR(stage_memory(b, plan, 64, stage).activations,
+                12 * ((8 - stage) * kept.bytes[0] + stage * kept.weight), 1);
+  }
+  // Recomputation cannot spare them: with it, the last stages are the fullest.
+  plan.recompute = spec::Recompute::kFull;
+  EXPECT_GT(stage_memory(b, plan, 64, 7).activations, 2 * stage_memory(b, plan, 64, 0).activations);
+  EXPECT_NEAR(stage_memory(b, plan, 2, 7).activations - stage_memory(b, plan, 2, 0).activations,
+              12 * (2 * kept.weight - kept.bytes[2]), 1);
+}
+
 TEST(PlanMemory, Llama3FitsAsItWasTrainedAndNotWithoutSharing) {
   // arXiv 2407.21783, table 4: 16,384 H100 of 80 GB, tp 8, pp 16, dp 128, 8,192 tokens, no recomputation.
   const auto model = *find_model("llama-3-405b");

@@ -124,14 +124,16 @@ double seconds_of(const Action& a, const StageSeconds& s, const StageSeconds& he
 Pipeline pipeline_of(const StepBasis& b, const StepParts& parts) {
   Pipeline p;
   const double forward = parts.forward, backward = parts.all - parts.forward;
+  const double weight = b.zero_bubble ? std::min(parts.weight, backward) : backward / 2;
   const auto stages = static_cast<int>(b.pipeline);
   const double few = std::floor(b.layers / b.pipeline), more = b.layers - few * b.pipeline;
   for (int s = 0; s < stages; ++s) {
     // The last has the head besides, and so no layer more.
     const double layers = (few + (s < more ? 1 : 0)) / b.layers / b.interleave;
-    p.stages.push_back({forward * layers, backward * layers / 2, backward * layers / 2});
+    p.stages.push_back({forward * layers, (backward - weight) * layers, weight * layers});
   }
-  p.head = {parts.head * kHeadForward, parts.head * (1 - kHeadForward) / 2, parts.head * (1 - kHeadForward) / 2};
+  // The head's backward stays whole: logits of many micro-batches are too large to keep.
+  p.head = {parts.head * kHeadForward, parts.head * (1 - kHeadForward), 0};
   p.send = parts.send / 2;
   return p;
 }
@@ -196,6 +198,7 @@ base::Result<Simulated> simulate(const Schedule& schedule, int pieces, const Pip
 namespace {
 
 ScheduleKind kind_of(const StepBasis& b) {
+  if (b.zero_bubble) return ScheduleKind::kZeroBubble;
   return b.interleave > 1 ? ScheduleKind::kInterleaved : ScheduleKind::kOneForwardOneBackward;
 }
 
@@ -230,7 +233,7 @@ base::Result<double> simulated_step(const StepBasis& b, const Constants& c) {
   const double steady = longer.seconds + (all - most) * (longer.seconds - shorter.seconds) / stages;
   // A stage that is slower by little takes its time to hold the others up. The closed form knows the pace at
   // which it does, and is never above the schedule.
-  return std::max(steady, stages_seconds(parts)) + others;
+  return std::max(steady, b.zero_bubble ? 0 : stages_seconds(parts)) + others;
 }
 
 }  // namespace tw::plan

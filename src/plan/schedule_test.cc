@@ -168,6 +168,30 @@ TEST(PlanSchedule, TheHeadIsTheLastStagesInEveryMicroBatch) {
   EXPECT_NEAR(*simulated_step(b, constants), with, 1e-9);
 }
 
+TEST(PlanSchedule, ZeroBubbleOfAPlanIsTheSimulatedOne) {
+  const Setting s = setting_of("llama-3-70b", "H100", 256, 512, 8192);
+  Tracer tracer(s.model.config);
+  spec::ParallelPlan plan;
+  plan.tensor = 4, plan.pipeline = 8, plan.data = 8, plan.sequence = true, plan.zero = 1;
+  const auto seconds = [&] {
+    const auto basis = step_basis(tracer, s.training, plan, s.accelerator, s.stack.stack);
+    EXPECT_TRUE(basis.ok());
+    return *simulated_step(*basis, s.stack.constants);
+  };
+  const double one = seconds();
+  plan.zero_bubble = true;
+  EXPECT_LT(seconds(), one);
+  EXPECT_NEAR(ratio_of(s, tracer, plan), 1, 0.02);
+  // Its memory is what `estimate` counts.
+  const auto e = estimate(s, plan);
+  ASSERT_TRUE(e.ok());
+  plan.zero_bubble = false;
+  const auto plain = estimate(s, plan);
+  ASSERT_TRUE(plain.ok());
+  EXPECT_EQ(e->stages[0].activations, plain->stages[0].activations);
+  EXPECT_GT(e->stages[7].activations, 4 * plain->stages[7].activations);
+}
+
 TEST(PlanSchedule, SpansAreWhatIsComputed) {
   const Pipeline pipeline{{{1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}}, {}, 0};
   for (const auto& [kind, pieces] :

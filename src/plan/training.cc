@@ -141,6 +141,7 @@ class Pricer {
     const double seconds = product(op.flops, op.name == "linear" || op.name == "router");
     layer.forward.matmul += seconds;
     layer.backward.matmul += 2 * seconds;  // by the input and by the weight, of the same size each
+    layer.weight += seconds;
   }
 
   void attention(const ops::OpCost& op, LayerBasis& layer) {
@@ -335,6 +336,7 @@ base::Result<StepBasis> step_basis(Tracer& tracer, const TrainingJob& job, const
   b.interleave = plan.interleave;
   b.micro_batches = static_cast<double>(plan.micro_batches(job.global_batch));
   b.zero = plan.zero;
+  b.zero_bubble = plan.zero_bubble;
   b.overlaps_gradients = stack.overlaps_gradients;
   return b;
 }
@@ -354,6 +356,9 @@ StepParts step_parts(const StepBasis& b, const Constants& c) {
   p.all = both_ways(b.dense, b.dense_gather) + both_ways(b.expert, b.expert_gather);
   p.forward = forward(b.dense, b.dense_gather) + forward(b.expert, b.expert_gather);
   p.head = pass_seconds(b.head, c);
+  if (b.zero_bubble)
+    p.weight = (b.dense.count * b.dense.weight + b.expert.count * b.expert.weight) *
+               c[static_cast<int>(Constant::kCompute)];
   p.send = 2 * (b.send_network / network + b.send_inside + kSendFloor);
   p.reduction = b.gradients_network / network + b.gradients_inside;
   p.optimizer = b.optimizer;

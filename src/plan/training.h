@@ -39,6 +39,7 @@ struct Pass {
 struct LayerBasis {
   double count = 0;
   Pass forward, again, backward;  ///< again: what the backward pass computes once more
+  double weight = 0;              ///< seconds of the backward's products that make weight gradients
 };
 
 /// The part of a basis that depends on tensor, context and expert parallelism, micro-batch and recomputation.
@@ -59,6 +60,7 @@ struct ReplicasBasis {
 struct StepBasis : LayersBasis, ReplicasBasis {
   double layers = 0, pipeline = 1, interleave = 1, micro_batches = 1;
   int zero = 0;
+  bool zero_bubble = false;
   bool overlaps_gradients = false;
 };
 
@@ -105,6 +107,7 @@ double pass_seconds(const Pass& pass, const Constants& constants);
 struct StepParts {
   double all = 0;             ///< all layers, forward and backward, for one micro-batch
   double forward = 0;         ///< of which forward
+  double weight = 0;          ///< of which weight gradients, where they are apart (ZB-H1); else 0
   double head = 0, send = 0;  ///< send: of one piece and micro-batch, both ways
   double reduction = 0;       ///< one reduction of the gradients, nothing hidden
   double optimizer = 0, rest = 0;
@@ -146,7 +149,8 @@ inline double stages_seconds(const StepParts& s) {
   };
   if (more > 0) by_way_of(more - 1, f + layer_f, b + layer_b);
   if (more < p - 1) by_way_of(p - 2, f, b);
-  return longest;
+  // ZB-H1 waits (p - 1) (f + b - w) where 1F1B waits (p - 1) (f + b + w) (arXiv 2401.10241, table 1).
+  return longest - 2 * (p - 1) * s.weight / p;
 }
 
 /// THE closed form: the stages, then gradients, optimizer and the stack's share of a step.

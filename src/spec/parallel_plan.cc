@@ -99,6 +99,12 @@ base::Status ParallelPlan::validate(const ModelConfig& model, std::int64_t wante
     return base::error(base::Code::kInvalidArgument,
                        "{} layers cannot make {} stages of {} pieces: interleave {} would", model.layers,
                        pipeline, interleave, std::max<std::int64_t>(1, model.layers / pipeline));
+  if (zero_bubble && (pipeline == 1 || interleave > 1))
+    return base::error(
+        base::Code::kInvalidArgument,
+        "zero-bubble needs stages of one piece, not pp {} interleave {}: leave it away, or pp 2 "
+        "interleave 1 would do",
+        pipeline, interleave);
   TW_RETURN_IF_ERROR(
       divides("the global batch", global_batch, "dp x micro-batch", std::int64_t{data} * micro_batch));
   if (expert > 1) {
@@ -118,6 +124,7 @@ std::string ParallelPlan::text() const {
   for (const auto& [name, size] : parts) {
     if (size > 1) result += fmt::format(" {} {}", name, size);
   }
+  if (zero_bubble) result += " zb";
   return result + fmt::format(" mb {} zero {} recompute {}{}", micro_batch, zero, recompute_name(recompute),
                               sequence ? " sp" : "");
 }

@@ -15,14 +15,16 @@ namespace tw::spec {
 enum class Recompute { kNone, kSelective, kFull };
 
 struct ParallelPlan {
-  int data = 1;           ///< replicas; with zero they share their state
-  int tensor = 1;         ///< ranks that share each matrix
-  int pipeline = 1;       ///< stages
-  int context = 1;        ///< ranks that share a sequence
-  int expert = 1;         ///< ranks that share the experts; divides data * context * tensor
-  int micro_batch = 1;    ///< sequences a rank takes at once
-  int interleave = 1;     ///< pieces of the model a stage holds
-  int zero = 0;           ///< 1: optimizer, 2: and gradients, 3: and parameters are shared by the replicas
+  int data = 1;         ///< replicas; with zero they share their state
+  int tensor = 1;       ///< ranks that share each matrix
+  int pipeline = 1;     ///< stages
+  int context = 1;      ///< ranks that share a sequence
+  int expert = 1;       ///< ranks that share the experts; divides data * context * tensor
+  int micro_batch = 1;  ///< sequences a rank takes at once
+  int interleave = 1;   ///< pieces of the model a stage holds
+  int zero = 0;         ///< 1: optimizer, 2: and gradients, 3: and parameters are shared by the replicas
+  bool zero_bubble =
+      false;              ///< stages compute weight gradients while they would wait (ZB-H1, arXiv 2401.10241)
   bool sequence = false;  ///< rows between tensor-parallel regions are divided too
   Recompute recompute = Recompute::kNone;
 
@@ -47,6 +49,7 @@ struct ParallelPlan {
     v("ep", p.expert, "ranks that share the experts");
     v("micro-batch", p.micro_batch, "sequences that a rank takes at once");
     v("interleave", p.interleave, "pieces of the model that a stage holds");
+    v("zero-bubble", p.zero_bubble, "stages compute weight gradients while they would wait (ZB-H1)");
     v("zero", p.zero, "1: optimizer, 2: and gradients, 3: and parameters are shared by the replicas");
     v("sp", p.sequence, "rows between tensor-parallel regions are divided too");
     v("recompute", p.recompute, "what backward computes again: none, selective or full");

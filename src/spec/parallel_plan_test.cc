@@ -31,6 +31,10 @@ TEST(ParallelPlan, SaysWhatWouldDivide) {
   EXPECT_NE(plan.validate(model(), 64, 64).error().text().find("pp 48 would"), std::string::npos);
   plan.pipeline = 8, plan.interleave = 7;
   EXPECT_FALSE(plan.validate(model(), 8, 64).ok());
+  plan.interleave = 2, plan.zero_bubble = true;
+  EXPECT_NE(plan.validate(model(), 8, 64).error().text().find("zero-bubble needs stages of one piece"),
+            std::string::npos);
+  plan.zero_bubble = false;
   plan.interleave = 3, plan.zero = 4;
   EXPECT_FALSE(plan.validate(model(), 8, 64).ok());
 }
