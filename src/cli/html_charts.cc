@@ -57,10 +57,12 @@ void HtmlPage::stacked_bars(const std::vector<std::string>& categories, const st
       entries[i] += fmt::format(" {} ({:.1f} %)", text(rows[0].values[i]), percent(rows[0].values[i], whole));
   }
   legend(entries);
+  open_fold(rows.size());
+  std::size_t shown = 0;
   for (const BarRow& row : rows) {
     const double sum = std::accumulate(row.values.begin(), row.values.end(), 0.0);
-    body_ += fmt::format("<div class=\"row\"><div><span>{}</span><b>{}</b></div><div class=\"bar\">",
-                         html_escape(row.name), html_escape(text(sum)));
+    body_ += fmt::format("<div class=\"row{}\"><div><span>{}</span><b>{}</b></div><div class=\"bar\">",
+                         late(shown++) ? " late" : "", html_escape(row.name), html_escape(text(sum)));
     for (std::size_t i = 0; i < row.values.size(); ++i) {
       if (row.values[i] <= 0) continue;
       body_ += fmt::format("<span class=\"k{}\" style=\"width:{:.3f}%\" title=\"{}\"></span>", i % 8,
@@ -69,6 +71,7 @@ void HtmlPage::stacked_bars(const std::vector<std::string>& categories, const st
     }
     body_ += "</div></div>\n";
   }
+  close_fold(rows.size());
 }
 
 void HtmlPage::scatter(const std::string& x_title, const std::string& y_title,
@@ -115,10 +118,13 @@ void HtmlPage::ranges(const std::vector<RangeRow>& rows, double middle, const Va
     reach = std::max({reach, std::fabs(row.low - middle), std::fabs(row.high - middle)});
   if (reach <= 0) return;
   legend({"lower", "higher"});
+  open_fold(rows.size());
+  std::size_t shown = 0;
   for (const RangeRow& row : rows) {
     body_ +=
-        fmt::format("<div class=\"row\"><div><span>{}</span><b>{} &ndash; {}</b></div><div class=\"bar\">",
-                    html_escape(row.name), html_escape(text(row.low)), html_escape(text(row.high)));
+        fmt::format("<div class=\"row{}\"><div><span>{}</span><b>{} &ndash; {}</b></div><div class=\"bar\">",
+                    late(shown++) ? " late" : "", html_escape(row.name), html_escape(text(row.low)),
+                    html_escape(text(row.high)));
     int kind = 0;
     for (const double end : {row.low, row.high}) {
       const double from = std::min(end, middle), width = std::fabs(end - middle);
@@ -128,6 +134,7 @@ void HtmlPage::ranges(const std::vector<RangeRow>& rows, double middle, const Va
     }
     body_ += "<span class=\"at\" style=\"left:calc(50% - 1px)\"></span></div></div>\n";
   }
+  close_fold(rows.size());
 }
 
 void HtmlPage::timeline(const std::vector<std::string>& kinds, const std::vector<std::string>& rows,

@@ -31,8 +31,13 @@ td.n,th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 th{color:var(--dim);font-weight:600}table{overflow-wrap:normal}
 @media(max-width:40rem){tr:first-child{display:none}tr{display:flex;flex-wrap:wrap;gap:0 1rem;padding:.4rem 0;
 border-bottom:1px solid var(--line)}td,td.n{border:0;padding:0;text-align:left;white-space:normal}
-td:first-child{flex:1 1 100%;font-weight:600}td:empty{display:none}
+td:first-child{flex:1 1 auto;font-weight:600}td:empty{display:none}
+.fold>input:not(:checked)~* .late,.fold>input:not(:checked)~.late,.fold>input:not(:checked)~* td[data-of=how],
+.fold>input:not(:checked)~* td[data-of^=prov],.fold>input:checked~label{display:none}
+.fold>label{display:block;padding:.5rem 0;color:var(--c0);cursor:pointer}
+.fold>input:focus-visible~label{outline:2px solid var(--c0)}.fold>input{position:absolute;opacity:0}
 td+td::before{content:attr(data-of) " ";color:var(--dim)}}
+@media(min-width:40.01rem){.fold>input,.fold>label{display:none}}
 .legend{display:flex;flex-wrap:wrap;gap:.2rem 1rem;margin:.4rem 0;padding:0;list-style:none;font-size:.9rem}
 .legend i{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-right:.4em}
 .row{margin:.5rem 0}.row>div:first-child{display:flex;justify-content:space-between;gap:1rem;font-size:.9rem}
@@ -46,6 +51,9 @@ svg .axis{stroke:var(--line);fill:none}svg .front{stroke:var(--c0);fill:none;str
 .k4{background:var(--c4);fill:var(--c4)}.k5{background:var(--c5);fill:var(--c5)}
 .k6{background:var(--c6);fill:var(--c6)}.k7{background:var(--c7);fill:var(--c7)}
 </style>)";
+
+/// Rows of a table or chart that a narrow screen shows at once.
+constexpr std::size_t kShown = 5;
 
 bool is_number(const std::string& text) {
   return text == "-" || (!text.empty() && (std::isdigit(static_cast<unsigned char>(text[0])) != 0 ||
@@ -71,18 +79,34 @@ void HtmlPage::table(const std::vector<std::string>& header,
   const auto numbers = [&](std::size_t column) {
     return column > 0 && !rows.empty() && column < rows[0].size() && is_number(rows[0][column]);
   };
+  open_fold(rows.size());
   body_ += "<div class=\"wide\"><table><tr>";
   for (std::size_t i = 0; i < header.size(); ++i)
     body_ += fmt::format("<th{}>{}</th>", numbers(i) ? " class=\"n\"" : "", html_escape(header[i]));
   body_ += "</tr>\n";
+  std::size_t shown = 0;
   for (const auto& row : rows) {
-    body_ += "<tr>";
+    body_ += late(shown++) ? "<tr class=\"late\">" : "<tr>";
     for (std::size_t i = 0; i < row.size(); ++i)
       body_ += fmt::format("<td{} data-of=\"{}\">{}</td>", numbers(i) ? " class=\"n\"" : "",
                            i < header.size() ? html_escape(header[i]) : "", html_escape(row[i]));
     body_ += "</tr>\n";
   }
   body_ += "</table></div>\n";
+  close_fold(rows.size());
+}
+
+bool HtmlPage::late(std::size_t row) {
+  return row >= kShown;
+}
+
+void HtmlPage::open_fold(std::size_t rows) {
+  if (rows > kShown)
+    body_ += fmt::format("<div class=\"fold\"><input type=\"checkbox\" id=\"f{}\">", ++folds_);
+}
+
+void HtmlPage::close_fold(std::size_t rows) {
+  if (rows > kShown) body_ += fmt::format("<label for=\"f{}\">Show all {}</label></div>\n", folds_, rows);
 }
 
 void HtmlPage::legend(const std::vector<std::string>& entries) {

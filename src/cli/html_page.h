@@ -1,5 +1,6 @@
 // One self-contained page: headings, tables and charts, without scripts or anything from elsewhere. All text
-// that is handed in is escaped: names come from files. Light and dark, and readable on a phone.
+// that is handed in is escaped: names come from files. Light and dark, and readable on a phone, where of long
+// tables and charts the first rows are shown and the others unfold.
 #pragma once
 
 #include <functional>
@@ -58,9 +59,15 @@ class HtmlPage {
   std::string text() const;
 
  private:
+  /// Between these, rows of class "late" and columns that say how are shown on a narrow screen only when a
+  /// box is ticked; `rows` in all. Does nothing where they are few.
+  static bool late(std::size_t row);
+  void open_fold(std::size_t rows);
+  void close_fold(std::size_t rows);
   void legend(const std::vector<std::string>& entries);
 
   std::string title_, body_;
+  int folds_ = 0;
 };
 
 }  // namespace tw::cli

@@ -51,6 +51,34 @@ TEST(HtmlPage, BarsAreAsWideAsTheirValues) {
   EXPECT_NE(page.text().find("width:100.000%\" title=\"c 16 s\""), std::string::npos);
 }
 
+std::size_t count(const std::string& text, const std::string& part) {
+  std::size_t found = 0;
+  for (std::size_t at = 0; (at = text.find(part, at)) != std::string::npos; ++at) ++found;
+  return found;
+}
+
+TEST(HtmlPage, LongTablesAndChartsFoldOnNarrowScreens) {
+  HtmlPage page("t");
+  const std::vector<std::vector<std::string>> rows(7, {"a", "1"});
+  const std::vector<BarRow> bars(9, {"b", {1}});
+  page.table({"", "value"}, {rows[0], rows[1]});
+  EXPECT_EQ(count(page.text(), "<input"), 0U);
+  page.table({"", "value"}, rows);
+  page.stacked_bars({"c"}, bars, 1, plain);
+  page.ranges(std::vector<RangeRow>(6, {"r", 1, 3}), 2, plain);
+  const std::string text = page.text();
+  EXPECT_EQ(count(text, "<tr class=\"late\">"), 2U);
+  EXPECT_EQ(count(text, "class=\"row late\""), 4U + 1);
+  EXPECT_EQ(count(text, "<div class=\"fold\">"), 3U);
+  for (const char* id : {"f1", "f2", "f3"}) {  // each box has its label, and no other
+    EXPECT_EQ(count(text, fmt::format("id=\"{}\"", id)), 1U);
+    EXPECT_EQ(count(text, fmt::format("for=\"{}\"", id)), 1U);
+  }
+  EXPECT_EQ(count(text, ">Show all 9<"), 1U);
+  EXPECT_EQ(count(text, "<div"), count(text, "</div>"));
+  EXPECT_EQ(count(text, "<tr"), 2U + 1 + 7 + 1);  // nothing is left out
+}
+
 TEST(HtmlPage, RangesStandBesideTheMiddle) {
   HtmlPage page("t");
   page.ranges({{"up", 8, 14}, {"down", 10, 9}}, 10, plain);

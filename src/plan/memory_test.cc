@@ -110,23 +110,5 @@ TEST(PlanMemory, Llama3FitsAsItWasTrainedAndNotWithoutSharing) {
   EXPECT_GT(most_memory(b, plan, 16).total(), card);
 }
 
-TEST(PlanPresets, HaveTheirPublishedSizes) {
-  const std::pair<const char*, double> sizes[] = {
-      {"gpt3-175b", 175e9},     {"gpt-1t", 1008e9},       {"gpt-530b", 530e9},    {"llama-2-7b", 6.74e9},
-      {"llama-2-13b", 13e9},    {"llama-2-70b", 69e9},    {"llama-3-8b", 8.03e9}, {"llama-3-405b", 405e9},
-      {"mixtral-8x7b", 46.7e9}, {"mixtral-8x22b", 141e9}, {"deepseek-v3", 671e9}, {"grok-1", 314e9},
-      {"gpt-moe-1.8t", 1.8e12}, {"afm-3b", 2.73e9},       {"afm-6.4b", 6.4e9},    {"gpt2-124m", 124e6}};
-  for (const auto& [name, size] : sizes) {
-    const auto model = find_model(name);
-    ASSERT_TRUE(model.ok()) << name;
-    EXPECT_NEAR(static_cast<double>(model->config.parameter_count()) / size, 1, 0.025) << name;
-  }
-  for (const PlannedModel& m : preset_models()) {
-    EXPECT_TRUE(m.config.validate().ok()) << m.name;
-    EXPECT_FALSE(m.source.empty()) << m.name;
-  }
-  EXPECT_FALSE(find_model("gpt-5").ok());
-}
-
 }  // namespace
 }  // namespace tw::plan
