@@ -141,9 +141,9 @@ TEST(PlanSchedule, TheClosedFormIsWithinHalfAPercentOfTheSimulatedStep) {
 }
 
 TEST(PlanSchedule, WhatASearchFindsBestIsWithinHalfAPercentOfItsSimulatedStep) {
-  for (const Setting& s : {setting_of("llama-3-405b", "H100", 2048, 2048, 8192),
-                           setting_of("llama-3-8b", "H100", 64, 256, 8192),
-                           setting_of("deepseek-v3", "H800 SXM", 2048, 15360, 4096)}) {
+  for (const Setting& s :
+       {setting_of("llama-3-405b", "H100", 2048, 2048, 8192), setting_of("llama-3-8b", "H100", 64, 256, 8192),
+        setting_of("deepseek-v3", "H800 SXM", 2048, 15360, 4096)}) {
     base::Team team(1);
     const auto found = search(s, {}, team);
     ASSERT_TRUE(found.ok());

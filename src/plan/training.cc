@@ -194,8 +194,8 @@ class Pricer {
   }
 
   /// `bytes` (of all ranks) go round: every rank sends a block to the next in each of n - 1 turns, while it
-  /// attends to the block it has (arXiv 2310.01889); zigzag order makes the blocks' work even. All wait for the
-  /// slowest link, so that a ring which leaves a domain goes at the pace of one NIC.
+  /// attends to the block it has (arXiv 2310.01889); zigzag order makes the blocks' work even. All wait for
+  /// the slowest link, so that a ring which leaves a domain goes at the pace of one NIC.
   Pass ring(double bytes, double attention) {
     const double ranks = plan_.context, stride = plan_.tensor, turns = ranks - 1;
     Pass pass;

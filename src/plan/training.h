@@ -28,8 +28,8 @@ struct Pass {
   double network = 0;      ///< collectives between domains, at the NICs' full bandwidth
   double collectives = 0;  ///< how many
   double launches = 0;     ///< in forwards of a layer
-  // Context parallelism's ring: what its turns take inside a domain and between domains, and the attention that
-  // runs beside them.
+  // Context parallelism's ring: what its turns take inside a domain and between domains, and the attention
+  // that runs beside them.
   double ring_inside = 0, ring_network = 0, ring_hidden = 0;
 
   Pass& operator+=(const Pass& other);
@@ -121,9 +121,9 @@ inline constexpr double kHeadForward = 1.0 / 3;
 
 /// Seconds until all stages are done with all micro-batches: the longest way through what waits for what in
 /// 1F1B (with pieces: arXiv 2104.04473, figure 4). It stays at one stage b while that has a forward and a
-/// backward in turn; before, it warms up there, or goes round through all stages to the first gradient; after,
-/// it drains there, or goes round. b is the last of those with a layer more, the last of the others, or the
-/// last stage, which has the head. Exact with one piece a stage (docs/planning.md, "The best plans").
+/// backward in turn; before, it warms up there, or goes round through all stages to the first gradient;
+/// after, it drains there, or goes round. b is the last of those with a layer more, the last of the others,
+/// or the last stage, which has the head. Exact with one piece a stage (docs/planning.md, "The best plans").
 inline double stages_seconds(const StepParts& s) {
   const double p = s.pipeline, v = s.interleave, m = s.micro_batches, pieces = m * v;
   if (p == 1) return m * (s.all + s.head);
@@ -135,7 +135,8 @@ inline double stages_seconds(const StepParts& s) {
   double longest = (p - 1) * (f + b) + more * (layer_f + layer_b) - e + m * (v * (f + b) - e + s.head);
   const auto by_way_of = [&](double stage, double own_f, double own_b) {
     const double after = p - 1 - stage, larger = std::min(more, stage);
-    const double ahead = v > 1 ? 2 * after + (v - 1) * p : after;  // forwards before the first that alternates
+    const double ahead =
+        v > 1 ? 2 * after + (v - 1) * p : after;  // forwards before the first that alternates
     const double alone = std::min(ahead + 1, pieces), in_turn = pieces - alone;
     if (stage == 0) own_b -= e / v;
     const double warm_up = stage * f + larger * layer_f + alone * own_f;
