@@ -60,7 +60,8 @@ LayerKept kept_by(const std::vector<ops::OpCost>& ops, const Stack& stack) {
   for (std::size_t i = 0; i < ops.size(); ++i) {
     const Kept k = kept_by_op(ops, i, stack);
     sum.always += k.always, sum.scores += k.scores;
-    if (ops[i].kind == ops::OpKind::kMatmul) weight += ops[i].m * ops[i].groups * (ops[i].k + ops[i].n) * kHalf;
+    if (ops[i].kind == ops::OpKind::kMatmul)
+      weight += ops[i].m * ops[i].groups * (ops[i].k + ops[i].n) * kHalf;
     const bool norm = ops[i].name == "rms_norm" || ops[i].name == "layer_norm";
     if (input == 0 && norm) input = ops[i].activation_bytes / kTraced / 2 * kHalf;
   }
