@@ -72,6 +72,23 @@ class Plan(unittest.TestCase):
             self.assertRegex(done.stderr, r"\Atokenworks: [^\n]*\n\Z")
             self.assertIn(part, done.stderr)
 
+    def test_groups_of_replicas_share(self):
+        job = ["llama-2-7b", "--accelerator", "H100", "--accelerators", "64", "--tokens", "2T", "--batch", "1024",
+               "--zero", "3", "--recompute", "full"]
+        all_share = json.loads(run("plan", "estimate", *job, "--json").stdout)
+        groups = json.loads(run("plan", "estimate", *job, "--shard", "8", "--json").stdout)
+        self.assertEqual((all_share["plan"]["shard"], groups["plan"]["shard"]), (0, 8))
+        (all_of_it,), (of_a_group,) = all_share["memory_bytes_by_stage"], groups["memory_bytes_by_stage"]
+        for part in ("weights", "gradients", "optimizer"):
+            self.assertAlmostEqual(of_a_group[part] / all_of_it[part], 8)
+        self.assertIn("shard 8", run("plan", "estimate", *job, "--shard", "8").stdout)
+        for flags, part in ((["--shard", "7"], "shard 8 would"), (["--shard", "8", "--zero", "0"], "zero 3 would"),
+                            (["--shard", "many"], "--shard: ")):
+            done = run("plan", "estimate", *job, *flags)
+            self.assertEqual((done.returncode, done.stdout), (1, ""), flags)
+            self.assertRegex(done.stderr, r"\Atokenworks: [^\n]*\n\Z")
+            self.assertIn(part, done.stderr)
+
     def test_what_search_saves_can_be_estimated(self):
         with tempfile.TemporaryDirectory() as folder:
             cluster = Path(folder) / "cluster.json"

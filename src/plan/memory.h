@@ -69,11 +69,11 @@ inline StageMemory stage_memory(const MemoryBasis& b, const spec::ParallelPlan& 
   if (first) kept_parameters += b.embed_parameters;
   if (last) kept_parameters += b.tied ? (first ? 0 : b.embed_parameters) : b.head_parameters;
   const double routed = expert * b.routed_parameters;
-  const double replicas = static_cast<double>(p.data) * p.context;
+  const auto sharers = static_cast<double>(p.sharers());
   // Dealt-out experts are not cut by tp: fewer ranks hold copies of them.
-  const double copies = p.expert > 1 ? std::max(1.0, replicas * p.tensor / p.expert) : replicas;
+  const double copies = p.expert > 1 ? std::max(1.0, sharers * p.tensor / p.expert) : sharers;
   const auto state = [&](double bytes, bool shared) {
-    return bytes * (shared ? kept_parameters / replicas + routed / copies : kept_parameters + routed);
+    return bytes * (shared ? kept_parameters / sharers + routed / copies : kept_parameters + routed);
   };
   StageMemory m;
   m.weights = state(kWeightBytes + b.copy_bytes, p.zero == 3);
@@ -101,7 +101,7 @@ inline StageMemory stage_memory(const MemoryBasis& b, const spec::ParallelPlan& 
   // The block of keys and values that comes in, and backward its gradients that go out and come in.
   m.buffers += 3 * b.ring;
   // ZeRO-3: the layer that computes and the one that is fetched, and a layer's gradients.
-  if (p.zero == 3) {
+  if (p.zero == 3 && sharers > 1) {
     const double layer = std::max(dense > 0 ? b.dense_parameters : 0,
                                   expert > 0 ? b.expert_parameters + b.routed_parameters : 0);
     m.buffers += layer * (2 * kWeightBytes + kGradientBytes);

@@ -6,6 +6,7 @@
 #include <limits>
 #include <map>
 #include <mutex>
+#include <numeric>
 #include <tuple>
 
 namespace tw::plan {
@@ -29,7 +30,7 @@ std::vector<int> divisors(std::int64_t whole, std::int64_t most) {
 auto order(const FoundPlan& f) {
   const spec::ParallelPlan& p = f.plan;
   return std::tuple(f.seconds, f.bytes, p.tensor, p.pipeline, p.context, p.expert, p.micro_batch,
-                    p.interleave, p.zero, static_cast<int>(p.recompute));
+                    p.interleave, p.zero, p.shard, static_cast<int>(p.recompute));
 }
 bool before(const FoundPlan& a, const FoundPlan& b) {
   return order(a) < order(b);
@@ -76,13 +77,22 @@ struct Division {
   double plans = 0;
 };
 
+/// What replicas share.
+struct Sharing {
+  int zero = 0, shard = 0;
+  ReplicasBasis basis;  ///< not of Space, which only counts
+};
+
 /// What the stages and replicas of a division are, for all its micro-batches.
 struct Stages {
   int pipeline = 1, data = 1;
   bool near_experts = false;  ///< experts are dealt to neighbours (see Pricer)
   std::vector<int> interleave;
-  std::vector<int> looked_at;  ///< stages of which one is the fullest
-  ReplicasBasis replicas[3];   ///< ZeRO 0; 1 and 2; 3
+  std::vector<int> looked_at;     ///< stages of which one is the fullest
+  std::vector<Sharing> sharings;  ///< ZeRO 0 to 3, and HSDP
+
+  double variants() const { return kRecomputes * static_cast<double>(sharings.size()); }
+  static constexpr int kRecomputes = 3;
 };
 
 class Space {
@@ -118,6 +128,8 @@ class Space {
       const std::int64_t replicas = std::int64_t{st.data} * d.context;
       if (s_.job.batch % st.data != 0 || (replicas * d.tensor) % d.expert != 0) continue;
       st.near_experts = d.expert > replicas;
+      for (int zero = 0; zero < 4; ++zero) st.sharings.push_back({zero, 0, {}});
+      for (const int shard : groups(d, replicas)) st.sharings.push_back({3, shard, {}});
       st.interleave = {1};
       for (int v = 2; pipeline > 1 && std::int64_t{pipeline} * v <= model_.layers; ++v) {
         if (model_.layers % (std::int64_t{pipeline} * v) == 0) st.interleave.push_back(v);
@@ -141,14 +153,25 @@ class Space {
   }
 
   std::vector<Division> divisions;
-  static constexpr double kVariants = 12;  ///< four ZeRO stages, three ways of recomputation
 
  private:
+  /// Sizes of groups in which ZeRO-3 shares: those that fill whole scale-up domains, for within one there is
+  /// nothing to be had from copies, and a part of one leaves links idle.
+  std::vector<int> groups(const Division& d, std::int64_t replicas) const {
+    const auto domain = static_cast<std::int64_t>(s_.accelerator[Field::kScaleUpDomain].value_or(1));
+    const std::int64_t least = domain / std::gcd(domain, std::int64_t{d.tensor});
+    std::vector<int> result;
+    for (std::int64_t shard = least; shard < replicas; shard += least) {
+      if (shard == 1 || replicas % shard != 0) continue;
+      if (d.expert == 1 || shard * d.tensor % d.expert == 0) result.push_back(static_cast<int>(shard));
+    }
+    return result;
+  }
   double count(const Division& d) const {
     double sum = 0;
     for (const Stages& st : stages_of(d)) {
       for (const int mb : micro_batches(st))
-        sum += kVariants * (can_interleave(st, mb) ? static_cast<double>(st.interleave.size()) : 1);
+        sum += st.variants() * (can_interleave(st, mb) ? static_cast<double>(st.interleave.size()) : 1);
     }
     return sum;
   }
@@ -181,11 +204,12 @@ class Worker {
     std::map<int, std::vector<Stages*>> by_micro_batch;
     for (Stages& st : stages) {
       p.pipeline = st.pipeline, p.data = st.data;
-      for (int i = 0; i < 3; ++i) {
-        p.zero = i == 2 ? 3 : i;
-        TW_ASSIGN_OR_RETURN(st.replicas[i], replicas_basis(s_.model.config, **one, s_.training, p,
-                                                           s_.accelerator, s_.stack.stack, s_.fabric));
+      for (Sharing& sharing : st.sharings) {
+        p.zero = sharing.zero, p.shard = sharing.shard;
+        TW_ASSIGN_OR_RETURN(sharing.basis, replicas_basis(s_.model.config, **one, s_.training, p,
+                                                          s_.accelerator, s_.stack.stack, s_.fabric));
       }
+      p.zero = p.shard = 0;
       for (const int mb : space_.micro_batches(st)) by_micro_batch[mb].push_back(&st);
     }
     for (const auto& [mb, list] : by_micro_batch) {
@@ -194,8 +218,8 @@ class Worker {
     }
     return base::Ok{};
   }
-  /// By recomputation and ZeRO stage.
-  using Parts = StepParts[3][4];
+  /// By recomputation, and of each by what is shared.
+  using Parts = std::vector<StepParts>;
 
   base::Status run_micro_batch(spec::ParallelPlan p, const std::vector<Stages*>& list);
   void fill_parts(const LayersBasis (&layers)[3], const Stages& st, double micro_batches, Parts& parts) const;
@@ -253,41 +277,45 @@ void Worker::fill_parts(const LayersBasis (&layers)[3], const Stages& st, double
   b.pipeline = st.pipeline;
   b.micro_batches = micro_batches;
   b.overlaps_gradients = s_.stack.stack.overlaps_gradients;
-  for (int r = 0; r < 3; ++r) {
+  parts.clear();
+  for (int r = 0; r < Stages::kRecomputes; ++r) {
     static_cast<LayersBasis&>(b) = layers[r];
-    for (int zero = 0; zero < 4; ++zero) {
-      static_cast<ReplicasBasis&>(b) = st.replicas[zero == 3 ? 2 : std::min(zero, 1)];
-      b.zero = zero;
-      parts[r][zero] = step_parts(b, s_.stack.constants);
+    for (const Sharing& sharing : st.sharings) {
+      static_cast<ReplicasBasis&>(b) = sharing.basis;
+      b.zero = sharing.zero;
+      parts.push_back(step_parts(b, s_.stack.constants));
     }
   }
 }
 
 void Worker::run_stages(spec::ParallelPlan p, const Stages& st, const MemoryBasis& memory, Parts& parts) {
-  const double m = parts[0][0].micro_batches;
+  StepParts& plain = parts[1];  // nothing is computed again, ZeRO 1
+  const double m = plain.micro_batches;
   const std::size_t pieces = space_.can_interleave(st, p.micro_batch) ? st.interleave.size() : 1;
-  const double plans = Space::kVariants * static_cast<double>(pieces);
+  const double plans = st.variants() * static_cast<double>(pieces);
   if (bounds_) {
     const double least = least_bytes(p, st, memory, m);
     if (least > capacity_) {  // one of them tells why nothing fits, should nothing fit
-      p.recompute = spec::Recompute::kNone, p.zero = 1, p.interleave = parts[0][1].interleave = 1;
-      consider(p, step_formula(parts[0][1]), bytes_of(memory, p, st, m));
+      p.recompute = spec::Recompute::kNone, p.zero = 1, p.shard = 0, p.interleave = plain.interleave = 1;
+      consider(p, step_formula(plain), bytes_of(memory, p, st, m));
     }
-    if (least > capacity_ || too_slow(st, parts[0][1], least)) {
+    if (least > capacity_ || too_slow(st, plain, least)) {
       found.skipped += plans;
       return;
     }
   }
   found.computed += plans;
-  for (int r = 0; r < 3; ++r) {
+  auto part = parts.begin();
+  for (int r = 0; r < Stages::kRecomputes; ++r) {
     p.recompute = static_cast<spec::Recompute>(r);
-    for (p.zero = 0; p.zero < 4; ++p.zero) {
-      StepParts& part = parts[r][p.zero];
+    for (const Sharing& sharing : st.sharings) {
+      p.zero = sharing.zero, p.shard = sharing.shard;
       for (std::size_t i = 0; i < pieces; ++i) {
         p.interleave = st.interleave[i];
-        part.interleave = p.interleave;
-        consider(p, step_formula(part), bytes_of(memory, p, st, m));
+        part->interleave = p.interleave;
+        consider(p, step_formula(*part), bytes_of(memory, p, st, m));
       }
+      ++part;
     }
   }
 }
@@ -309,7 +337,7 @@ double Worker::least_bytes(spec::ParallelPlan p, const Stages& st, const MemoryB
                            double m) const {
   p.recompute = spec::Recompute::kFull;
   p.interleave = 1;
-  p.zero = 3;
+  p.zero = 3, p.shard = 0;
   double bytes = 0;
   for (const int stage : st.looked_at) {
     const StageMemory held = stage_memory(memory, p, m, stage);
@@ -322,7 +350,7 @@ double Worker::least_bytes(spec::ParallelPlan p, const Stages& st, const MemoryB
 /// ZeRO 1, whose optimizer is the fastest.
 bool Worker::too_slow(const Stages& st, StepParts parts, double least) const {
   // Least time: the most pieces without their sends, nothing fetched, all gradients hidden.
-  parts.reduction = 0;
+  parts.reduction = parts.between = 0;
   parts.send = 0;
   parts.interleave = st.interleave.back();
   const double seconds = step_formula(parts);

@@ -36,10 +36,14 @@ std::vector<FoundPlan> all_plans(const Setting& s, double capacity) {
               if (model.layers % (p.pipeline * p.interleave) != 0 && p.interleave > 1) continue;
               if (s.job.sequence % (p.context * p.tensor) != 0) continue;
               if (!p.validate(model, n, batch).ok() || !check_interleave(p, model, batch).ok()) continue;
-              for (int z = 0; z < 4; ++z)
+              // ZeRO 0 to 3, and 3 in groups that fill domains of 8.
+              for (int z = 0; z < 4 + n; ++z)
                 for (int r = 0; r < 3; ++r) {
                   spec::ParallelPlan q = p;
-                  q.zero = z, q.recompute = static_cast<spec::Recompute>(r);
+                  q.zero = std::min(z, 3), q.shard = std::max(0, z - 3);
+                  q.recompute = static_cast<spec::Recompute>(r);
+                  if (q.shard == 1 || q.shard >= q.replicas() || q.shard * q.tensor % 8 != 0) continue;
+                  if (!q.validate(model, n, batch).ok()) continue;
                   const auto basis = step_basis(tracer, s.training, q, s.accelerator, s.stack.stack);
                   if (!basis.ok()) continue;
                   const auto trace = tracer.get(plan_sharding(q), {q.micro_batch, s.training.sequence, 0});
@@ -95,7 +99,7 @@ TEST(PlanSearch, BoundsLoseNothingAndTeamsAgree) {
   ASSERT_TRUE(plain.ok() && same.ok() && skipping.ok());
   EXPECT_EQ(plain->skipped, 0);
   EXPECT_EQ(plain->computed, plain->space);
-  EXPECT_GT(skipping->skipped, 0.2 * skipping->space);
+  EXPECT_GT(skipping->skipped, 0.15 * skipping->space);
   EXPECT_EQ(skipping->skipped + skipping->computed, skipping->space);
   for (const auto& other : {same, skipping}) {
     ASSERT_EQ(other->best.size(), plain->best.size());

@@ -295,27 +295,35 @@ base::Result<ReplicasBasis> replicas_basis(const spec::ModelConfig& model, const
                                            const Fabric& fabric) {
   TW_ASSIGN_OR_RETURN(Pricer pricer, Pricer::make(job, plan, accelerator, stack, fabric));
   const double layers = static_cast<double>(model.layers), dense = dense_layers(model);
-  const double replicas = static_cast<double>(plan.data) * plan.context;
+  const auto replicas = static_cast<double>(plan.replicas()), sharers = static_cast<double>(plan.sharers());
   ReplicasBasis b;
   const double own =
       (dense * trace.dense_parameters + (layers - dense) * trace.expert_parameters) / plan.pipeline +
       std::max(trace.embed_parameters, trace.head_parameters);
   const double routed = (layers - dense) * trace.routed_parameters / plan.pipeline;
+  // Gradients of parameters of which every `apart`-th rank has a copy: summed by the `inner` that share them,
+  // then each one's part over the groups (torch.distributed.fsdp's HYBRID_SHARD).
+  Pass inside, between;
+  const auto sum_up = [&](double apart, double copies, double inner, double parameters) {
+    inside += pricer.meet(ops::Collective::kAllReduce, inner, apart, parameters * kBytes);
+    between +=
+        pricer.meet(ops::Collective::kAllReduce, copies / inner, apart * inner, parameters * kBytes / inner);
+  };
+  sum_up(plan.tensor, replicas, sharers, own);
+  sum_up(plan.tensor * plan.expert, replicas / plan.expert, std::max(1.0, sharers / plan.expert), routed);
+  b.groups_network = between.network, b.groups_inside = between.inside;
   if (plan.zero == 3) {
     const auto gather = [&](double parameters) {
-      const Pass p = pricer.meet(ops::Collective::kAllGather, replicas, plan.tensor, parameters * kBytes);
+      const Pass p = pricer.meet(ops::Collective::kAllGather, sharers, plan.tensor, parameters * kBytes);
       return p.network + p.inside;
     };
     b.dense_gather = gather(trace.dense_parameters);
     b.expert_gather = gather(trace.expert_parameters + trace.routed_parameters);
   } else {
-    Pass sum = pricer.meet(ops::Collective::kAllReduce, replicas, plan.tensor, own * kBytes);
-    sum += pricer.meet(ops::Collective::kAllReduce, replicas / plan.expert, plan.tensor * plan.expert,
-                       routed * kBytes);
-    b.gradients_network = sum.network;
-    b.gradients_inside = sum.inside;
+    b.gradients_network = inside.network;
+    b.gradients_inside = inside.inside;
   }
-  const double held = (own + routed) / (plan.zero >= 1 ? replicas : 1);
+  const double held = (own + routed) / (plan.zero >= 1 ? sharers : 1);
   const MachineCurves* const m = accelerator.machine.get();
   b.optimizer = m != nullptr ? m->seconds(Measured::kOptimizer, {}, m->threads, 1, held, 1)
                              : held * kOptimizerBytes / (pricer.memory_rate() * 0.8);
@@ -361,6 +369,7 @@ StepParts step_parts(const StepBasis& b, const Constants& c) {
                c[static_cast<int>(Constant::kCompute)];
   p.send = 2 * (b.send_network / network + b.send_inside + kSendFloor);
   p.reduction = b.gradients_network / network + b.gradients_inside;
+  p.between = b.groups_network / network + b.groups_inside;
   p.optimizer = b.optimizer;
   p.rest = c[static_cast<int>(Constant::kStep)];
   p.layers = std::max(b.layers, 1.0);
@@ -395,7 +404,7 @@ StepTime step_time(const StepBasis& b, const Constants& c, double total) {
   t.optimizer = p.optimizer;
   t.other = p.rest;
   StepParts without = p;
-  without.reduction = 0;
+  without.reduction = without.between = 0;
   t.gradients = step_formula(p) - step_formula(without);
   t.bubble = std::max(0.0, total - t.total());
   return t;

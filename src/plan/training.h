@@ -54,6 +54,7 @@ struct LayersBasis {
 struct ReplicasBasis {
   double dense_gather = 0, expert_gather = 0;          ///< ZeRO-3: network seconds to fetch one layer
   double gradients_network = 0, gradients_inside = 0;  ///< of one reduction; ZeRO-3 has its own
+  double groups_network = 0, groups_inside = 0;        ///< of the shards, between groups that hold copies
   double optimizer = 0;
 };
 
@@ -110,6 +111,7 @@ struct StepParts {
   double weight = 0;          ///< of which weight gradients, where they are apart (ZB-H1); else 0
   double head = 0, send = 0;  ///< send: of one piece and micro-batch, both ways
   double reduction = 0;       ///< one reduction of the gradients, nothing hidden
+  double between = 0;         ///< the same between groups of sharers, after the last micro-batch
   double optimizer = 0, rest = 0;
   double layers = 1, pipeline = 1, interleave = 1, micro_batches = 1;
   bool each_micro_batch = false;  ///< ZeRO-2: gradients go away after each micro-batch
@@ -160,9 +162,10 @@ inline double step_formula(const StepParts& s) {
   // While a micro-batch runs backward, which is about two thirds of it.
   const double hidden = s.overlaps ? middle * 2 / 3 : 0;
   // Of ZeRO-2, all but the last reduce-scatter lie between micro-batches.
-  const double gradients = s.each_micro_batch
-                               ? s.micro_batches * std::max(0.0, s.reduction / 2 - hidden) + s.reduction / 2
-                               : std::max(0.0, s.reduction - hidden);
+  const double half = s.reduction / 2;
+  const double gradients = s.each_micro_batch ? s.micro_batches * std::max(0.0, half - hidden) + half +
+                                                    std::max(0.0, s.between - std::max(0.0, hidden - half))
+                                              : std::max(0.0, s.reduction + s.between - hidden);
   return stages_seconds(s) + gradients + s.optimizer + s.rest;
 }
 

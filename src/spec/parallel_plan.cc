@@ -65,6 +65,19 @@ std::string nearest_filling(const ParallelPlan& plan, const ModelConfig& model, 
   return text + " would fit";
 }
 
+base::Status check_shard(const ParallelPlan& plan) {
+  if (plan.shard == 0) return base::Ok{};
+  if (plan.shard < 0 || plan.shard > 1 << 20)
+    return base::error(base::Code::kInvalidArgument, "shard is 0 to {}, not {}", 1 << 20, plan.shard);
+  TW_RETURN_IF_ERROR(divides("dp x cp", plan.replicas(), "shard", plan.shard));
+  if (plan.zero == 0 && plan.shard > 1)
+    return base::error(base::Code::kInvalidArgument,
+                       "shard {} has nothing to share with zero 0: zero 3 would make it HSDP", plan.shard);
+  // A group holds whole sets of experts, as its copies are all alike.
+  return plan.expert > 1 ? divides("shard x tp", std::int64_t{plan.shard} * plan.tensor, "ep", plan.expert)
+                         : base::Status(base::Ok{});
+}
+
 }  // namespace
 
 base::Status ParallelPlan::validate(const ModelConfig& model, std::int64_t wanted,
@@ -107,6 +120,7 @@ base::Status ParallelPlan::validate(const ModelConfig& model, std::int64_t wante
         pipeline, interleave);
   TW_RETURN_IF_ERROR(
       divides("the global batch", global_batch, "dp x micro-batch", std::int64_t{data} * micro_batch));
+  TW_RETURN_IF_ERROR(check_shard(*this));
   if (expert > 1) {
     if (model.experts.count == 0)
       return base::error(base::Code::kInvalidArgument,
@@ -125,8 +139,9 @@ std::string ParallelPlan::text() const {
     if (size > 1) result += fmt::format(" {} {}", name, size);
   }
   if (zero_bubble) result += " zb";
-  return result + fmt::format(" mb {} zero {} recompute {}{}", micro_batch, zero, recompute_name(recompute),
-                              sequence ? " sp" : "");
+  result += fmt::format(" mb {} zero {}", micro_batch, zero);
+  if (shard > 0) result += fmt::format(" shard {}", shard);
+  return result + fmt::format(" recompute {}{}", recompute_name(recompute), sequence ? " sp" : "");
 }
 
 const char* recompute_name(Recompute recompute) {

@@ -25,11 +25,16 @@ struct ParallelPlan {
   int zero = 0;         ///< 1: optimizer, 2: and gradients, 3: and parameters are shared by the replicas
   bool zero_bubble =
       false;              ///< stages compute weight gradients while they would wait (ZB-H1, arXiv 2401.10241)
+  /// Of the replicas, so many share what zero says, and groups of them hold copies (HSDP); 0: all share it.
+  int shard = 0;
   bool sequence = false;  ///< rows between tensor-parallel regions are divided too
   Recompute recompute = Recompute::kNone;
 
   /// REQUIRES: validate() is ok.
   std::int64_t ranks() const { return std::int64_t{data} * tensor * pipeline * context; }
+  /// Ranks that hold the same parameters when nothing is shared, and those of them that share.
+  std::int64_t replicas() const { return std::int64_t{data} * context; }
+  std::int64_t sharers() const { return shard > 0 ? shard : replicas(); }
   /// Micro-batches of one step. REQUIRES: validate() is ok for this batch.
   std::int64_t micro_batches(std::int64_t global_batch) const { return global_batch / data / micro_batch; }
 
@@ -51,6 +56,8 @@ struct ParallelPlan {
     v("interleave", p.interleave, "pieces of the model that a stage holds");
     v("zero-bubble", p.zero_bubble, "stages compute weight gradients while they would wait (ZB-H1)");
     v("zero", p.zero, "1: optimizer, 2: and gradients, 3: and parameters are shared by the replicas");
+    v("shard", p.shard,
+      "ranks that share state under zero, while groups of them hold copies (HSDP; default: all dp x cp)");
     v("sp", p.sequence, "rows between tensor-parallel regions are divided too");
     v("recompute", p.recompute, "what backward computes again: none, selective or full");
   }

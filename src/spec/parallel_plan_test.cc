@@ -39,6 +39,30 @@ TEST(ParallelPlan, SaysWhatWouldDivide) {
   EXPECT_FALSE(plan.validate(model(), 8, 64).ok());
 }
 
+TEST(ParallelPlan, GroupsThatShareDivideTheReplicas) {
+  ParallelPlan plan;
+  plan.data = 16, plan.zero = 3, plan.shard = 8;
+  EXPECT_TRUE(plan.validate(model(), 16, 64).ok());
+  EXPECT_NE(plan.text().find("zero 3 shard 8"), std::string::npos) << plan.text();
+  EXPECT_EQ(plan.sharers(), 8);
+  plan.shard = 3;
+  EXPECT_NE(plan.validate(model(), 16, 64).error().text().find("dp x cp (16) does not divide by shard 3"),
+            std::string::npos);
+  plan.shard = -1;
+  EXPECT_FALSE(plan.validate(model(), 16, 64).ok());
+  plan.shard = 8, plan.zero = 0;
+  EXPECT_NE(plan.validate(model(), 16, 64).error().text().find("zero 3 would"), std::string::npos);
+  plan.shard = 1;  // each rank for itself: what zero 0 is
+  EXPECT_TRUE(plan.validate(model(), 16, 64).ok());
+  ModelConfig mixture = model();
+  mixture.experts = {16, 2, 0, 1024, 0, 0};
+  plan.zero = 3, plan.shard = 8, plan.expert = 16;
+  EXPECT_NE(plan.validate(mixture, 16, 64).error().text().find("shard x tp (8) does not divide by ep 16"),
+            std::string::npos);
+  plan.shard = 16;
+  EXPECT_TRUE(plan.validate(mixture, 16, 64).ok());
+}
+
 TEST(ParallelPlan, MoreRanksThanCanBeCountedAreTold) {
   ParallelPlan plan;
   plan.data = plan.tensor = plan.pipeline = plan.context = 1 << 20;  // 2^80: 0 in 64 bits
