@@ -74,20 +74,92 @@ class Plan(unittest.TestCase):
 
     def test_groups_of_replicas_share(self):
         job = ["llama-2-7b", "--accelerator", "H100", "--accelerators", "64", "--tokens", "2T", "--batch", "1024",
-               "--zero", "3", "--recompute", "full"]
-        all_share = json.loads(run("plan", "estimate", *job, "--json").stdout)
-        groups = json.loads(run("plan", "estimate", *job, "--shard", "8", "--json").stdout)
+               "--recompute", "full"]
+        three = [*job, "--zero", "3"]
+        all_share = json.loads(run("plan", "estimate", *three, "--json").stdout)
+        groups = json.loads(run("plan", "estimate", *three, "--shard", "8", "--json").stdout)
         self.assertEqual((all_share["plan"]["shard"], groups["plan"]["shard"]), (0, 8))
         (all_of_it,), (of_a_group,) = all_share["memory_bytes_by_stage"], groups["memory_bytes_by_stage"]
         for part in ("weights", "gradients", "optimizer"):
             self.assertAlmostEqual(of_a_group[part] / all_of_it[part], 8)
-        self.assertIn("shard 8", run("plan", "estimate", *job, "--shard", "8").stdout)
-        for flags, part in ((["--shard", "7"], "shard 8 would"), (["--shard", "8", "--zero", "0"], "zero 3 would"),
+        self.assertIn("shard 8", run("plan", "estimate", *three, "--shard", "8").stdout)
+        for flags, part in ((["--shard", "7", "--zero", "3"], "shard 8 would"), (["--shard", "8"], "zero 3 would"),
                             (["--shard", "many"], "--shard: ")):
             done = run("plan", "estimate", *job, *flags)
             self.assertEqual((done.returncode, done.stdout), (1, ""), flags)
             self.assertRegex(done.stderr, r"\Atokenworks: [^\n]*\n\Z")
             self.assertIn(part, done.stderr)
+
+    def test_what_lives_in_the_hosts(self):
+        job = ["llama-2-7b", "--accelerator", "H100", "--accelerators", "2", "--tokens", "2T", "--batch", "64",
+               "--zero", "2", "--recompute", "full"]
+        host = ["--host-memory", "128 GB", "--host-bandwidth", "40 GB/s"]
+        answer = json.loads(run("plan", "estimate", *job, *host, "--offload", "optimizer", "--json").stdout)
+        (there,), (here,) = answer["host_memory_bytes_by_stage"], answer["memory_bytes_by_stage"]
+        self.assertAlmostEqual(there["total"] / (16 * answer["parameters"] / 2), 1, places=3)
+        self.assertEqual((here["optimizer"], here["gradients"]), (0, 0))
+        figure = answer["figures"]["host_gigabytes"]
+        self.assertTrue(0 < figure["low"] <= figure["value"] < figure["high"] and figure["unit"] == "GB")
+        self.assertIn("Memory of its host", run("plan", "estimate", *job, *host, "--offload", "optimizer").stdout)
+        self.assertIn("host_memory_stage_0,", run("plan", "estimate", *job, *host, "--offload", "optimizer", "--csv").stdout)
+        for flags, part in (
+            (["--offload", "optimizer"], "no host memory (host_mem_gb, GB) for H100 SXM: give --host-memory"),
+            (["--offload", "optimizer", *host[:2]], "give --host-bandwidth"),
+            (["--offload", "optimizer", "--host-memory", "40 GB", *host[2:]], "its hosts need"),
+            (["--offload", "parameters", *host], "offload optimizer would do"),
+            (["--offload", "disk", *host], "--offload: it is none, optimizer or parameters"),
+            (["--offload", "optimizer", "--host-memory", "128"], "needs a unit"),
+        ):
+            done = run("plan", "estimate", *job, *flags)
+            self.assertEqual((done.returncode, done.stdout), (1, ""), flags)
+            self.assertRegex(done.stderr, r"\Atokenworks: [^\n]*\n\Z")
+            self.assertIn(part, done.stderr)
+        serve = run("plan", "serve", "llama-2-7b", "--accelerator", "H100", "--accelerators", "1", "--input", "64",
+                    "--output", "16", *host)
+        self.assertIn("host-memory has no effect on what is served", serve.stderr)
+
+    def test_a_pipeline_over_two_kinds(self):
+        examples = Path(__file__).parent.parent / "examples/plan"
+        job = ["llama-2-13b", "--job", examples / "mixed-job.json", "--cluster", examples / "mixed-cluster.json"]
+        plan = ["--plan", examples / "mixed-plan.json"]
+        answer = json.loads(run("plan", "estimate", *job, *plan, "--json").stdout)
+        self.assertEqual([kind["accelerators"] for kind in answer["kinds"]], [8, 8])
+        layers = {stage["accelerator"]: stage["layers"] for stage in answer["stages"]}
+        self.assertEqual(sum(layers.values()), 40)
+        self.assertGreater(layers["H100 SXM"], layers["A100 SXM 80GB"])
+        for stage, memory in zip(answer["stages"], answer["memory_bytes_by_stage"]):
+            self.assertLess(memory["total"], stage["capacity_bytes"])
+        table = run("plan", "estimate", *job, *plan).stdout
+        self.assertIn("on 8 x A100 SXM 80GB and 8 x H100 SXM", table)
+        self.assertRegex(table, r"power, A100 SXM 80GB +[\d.]+ +[\d.]+ +[\d.]+ +MW +assumed")
+        self.assertRegex(run("plan", "estimate", *job, *plan, "--csv").stdout, r"\nlayers_stage_0_kind_\d,\d+,")
+        with tempfile.TemporaryDirectory() as folder:
+            page, saved = Path(folder) / "page.html", Path(folder) / "plan.json"
+            self.assertEqual(run("plan", "estimate", *job, *plan, "--html", page).returncode, 0)
+            self.assertIn("stage 1, ", page.read_text())
+            found = json.loads(run("plan", "search", *job, "--save", saved, "--html", page, "--json").stdout)
+            best = found["searches"][0]["best"][0]
+            again = json.loads(run("plan", "estimate", *job, "--plan", saved, "--json").stdout)
+            self.assertEqual(again["stages"], best["stages"])
+            self.assertLessEqual(best["figures"]["simulated_step_seconds"]["value"],
+                                 answer["figures"]["simulated_step_seconds"]["value"] * (1 + 1e-9))
+        for flags, part in (
+            (["--tp", "8"], "need a pipeline, whose stages lie on one kind each; the nearest plan that works: dp "),
+            (["--tp", "8", "--pp", "4"], "do not make 4 stages"),
+            ([*plan, "--second-accelerator", "Z9000"], "Z9000"),
+            ([*plan, "--second-memory", "20"], "needs a unit"),
+            ([*plan, "--second-memory", "4 GB"], "on the second kind"),
+            ([*plan, "--network", "torus", "--torus", "4x4"], "a torus has one kind"),
+        ):
+            done = run("plan", "estimate", *job, *flags)
+            self.assertEqual((done.returncode, done.stdout), (1, ""), flags)
+            self.assertRegex(done.stderr, r"\Atokenworks: [^\n]*\n\Z")
+            self.assertIn(part, done.stderr)
+        counts = run("plan", "search", *job, "--counts", "8,16")
+        self.assertIn("--counts is for one kind", counts.stderr)
+        serve = run("plan", "serve", "llama-2-13b", "--cluster", examples / "mixed-cluster.json", "--input", "64",
+                    "--output", "16")
+        self.assertIn("knows one kind of accelerator", serve.stderr)
 
     def test_what_search_saves_can_be_estimated(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -295,7 +367,7 @@ class ThisMachine(unittest.TestCase):
     def test_every_example_of_a_plan_runs(self):
         examples = Path(__file__).parent.parent / "examples/plan"
         wanted = {"7b": ["estimate", "llama-2-7b"], "405b": ["estimate", "llama-3-405b"],
-                  "afm": ["search", "afm-server"], "deepseek-v3": ["search", "deepseek-v3"],
+                  "afm": ["search", "afm-server"], "mixed": ["estimate", "llama-2-13b"], "deepseek-v3": ["search", "deepseek-v3"],
                   "serve": ["serve", "deepseek-v3"], "this-machine": ["estimate", STORIES]}
         found = {file.name.rsplit("-", 1)[0] for file in examples.glob("*-cluster.json")}
         self.assertEqual(found, set(wanted))

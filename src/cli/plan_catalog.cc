@@ -20,6 +20,7 @@ constexpr Field kShown[] = {Field::kBf16,
                             Field::kScaleUpBandwidth,
                             Field::kScaleUpDomain,
                             Field::kNic,
+                            Field::kHostLink,
                             Field::kTdp,
                             Field::kPrice};
 
@@ -61,16 +62,18 @@ void print_csv(const std::vector<const Accelerator*>& list) {
 }
 
 void print_table(const std::vector<const Accelerator*>& list) {
-  std::printf("Dense peaks; TFLOP/s, GB, GB/s (scale-up and NIC per direction), W, USD. -: nobody says.\n");
+  std::printf(
+      "Dense peaks; TFLOP/s, GB, GB/s (scale-up, NIC and host link per direction), W, USD. -: nobody "
+      "says.\n");
   std::printf("%-31s %4s", "accelerator", "year");
-  for (const Field field : kShown) std::printf(" %8s", plan::field_info(field).title);
+  for (const Field field : kShown) std::printf(" %9s", plan::field_info(field).title);
   std::printf("  provenance\n");
   for (const Accelerator* a : list) {
     // Columns count characters, printf bytes: a name beyond ASCII gets its difference.
     std::size_t width = 31;
     for (const char c : a->name) width += (static_cast<unsigned char>(c) & 0xC0) == 0x80 ? 1 : 0;
     std::printf("%-*s %4d", static_cast<int>(width), a->name.c_str(), a->year);
-    for (const Field field : kShown) std::printf(" %8s", cell((*a)[field]).c_str());
+    for (const Field field : kShown) std::printf(" %9s", cell((*a)[field]).c_str());
     std::printf("  %s\n", std::string(plan::provenance_name(a->provenance)).c_str());
   }
   std::printf("Prices are estimates (25 %% either way). --json gives ranges and sources.\n");

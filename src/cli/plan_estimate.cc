@@ -32,7 +32,7 @@ base::Result<spec::ParallelPlan> plan_of(const Options& options, const plan::Set
     TW_ASSIGN_OR_RETURN(plan.recompute, spec::parse_recompute(setting.job.recompute));
   }
   // Nobody multiplies in the head: what is left of the accelerators are replicas.
-  std::int64_t left = replicas_given ? 0 : setting.cluster.accelerators;
+  std::int64_t left = replicas_given ? 0 : setting.accelerators();
   for (const int size : {plan.tensor, plan.pipeline, plan.context})
     left = size > 0 && left % size == 0 ? left / size : 0;
   if (left > 0) plan.data = static_cast<int>(left);

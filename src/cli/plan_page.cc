@@ -66,7 +66,10 @@ void add_time(HtmlPage& page, const plan::Estimate& e) {
 
 void add_memory(HtmlPage& page, const plan::Estimate& e) {
   page.heading("Memory of a rank, by stage");
-  page.paragraph(fmt::format("A full bar is the accelerator's {}.", bytes_text(e.capacity)));
+  double widest = e.capacity;
+  for (const plan::PlacedStage& p : e.placed) widest = std::max(widest, p.capacity);
+  page.paragraph(fmt::format("A full bar is the {}accelerator's {}.", e.placed.empty() ? "" : "larger ",
+                             bytes_text(widest)));
   const std::size_t stages = e.stages.size(), step = (stages + 31) / 32;
   std::vector<BarRow> rows;
   for (std::size_t i = 0; i < stages; ++i) {
@@ -75,7 +78,27 @@ void add_memory(HtmlPage& page, const plan::Estimate& e) {
     rows.push_back(
         bar_of(fmt::format("stage {}{}", i, fullest ? " (fullest)" : ""), memory_parts(e.stages[i])));
   }
-  page.stacked_bars(names_of(memory_parts(e.stages[0])), rows, e.capacity, bytes_text);
+  page.stacked_bars(names_of(memory_parts(e.stages[0])), rows, widest, bytes_text);
+  if (e.plan.offload == spec::Offload::kNone) return;
+  page.paragraph(fmt::format("Memory of its host, for each accelerator. A full bar is {}.",
+                             bytes_text(e.host_capacity)));
+  page.stacked_bars(names_of(host_parts(e.stages[0])),
+                    {bar_of(e.plan.text(), host_parts(e.stages[e.fullest]))}, e.host_capacity, bytes_text);
+}
+
+void add_placed(HtmlPage& page, const plan::Setting& s, const plan::Estimate& e) {
+  if (e.placed.empty()) return;
+  page.heading("Stages, of a micro-batch");
+  std::vector<std::vector<std::string>> rows;
+  rows.reserve(e.placed.size());
+  for (std::size_t i = 0; i < e.placed.size(); ++i) {
+    const plan::PlacedStage& p = e.placed[i];
+    rows.push_back({fmt::format("{}", i), s.kinds[p.kind].accelerator.name,
+                    fmt::format("{} ({} to {})", p.layers, p.first, p.first + p.layers - 1),
+                    seconds_text(p.forward), seconds_text(p.backward),
+                    fmt::format("{} of {}", bytes_text(p.memory.total()), bytes_text(p.capacity))});
+  }
+  page.table({"stage", "kind", "layers", "forward", "backward", "memory"}, rows);
 }
 
 base::Status add_pipeline(HtmlPage& page, const plan::Setting& s, const plan::Estimate& e) {
@@ -89,7 +112,12 @@ base::Status add_pipeline(HtmlPage& page, const plan::Setting& s, const plan::Es
   page.paragraph(drawn < all ? fmt::format("{} stages; {} of a step's {} micro-batches.", p, drawn, all)
                              : fmt::format("{} stages, all {} micro-batches of a step.", p, all));
   std::vector<plan::ScheduleSpan> spans;
-  TW_RETURN_IF_ERROR(plan::pipeline_spans(e.basis, s.stack.constants, drawn, spans));
+  if (e.placed.empty()) {
+    TW_RETURN_IF_ERROR(plan::pipeline_spans(e.basis, s.stack.constants, drawn, spans));
+  } else {
+    constexpr auto kKind = plan::ScheduleKind::kOneForwardOneBackward;
+    TW_RETURN_IF_ERROR(plan::simulate(plan::make_schedule(kKind, p, 1, drawn), 1, e.pipeline, &spans));
+  }
   std::vector<std::string> kinds = {"forward", "backward"};
   if (e.plan.zero_bubble) kinds.emplace_back("weight gradients");
   const auto kind_of = [](plan::Act act) {
@@ -97,7 +125,10 @@ base::Status add_pipeline(HtmlPage& page, const plan::Setting& s, const plan::Es
   };
   std::vector<std::string> rows;
   rows.reserve(static_cast<std::size_t>(p));
-  for (int i = 0; i < p; ++i) rows.push_back(fmt::format("stage {}", i));
+  for (int i = 0; i < p; ++i)
+    rows.push_back(e.placed.empty()
+                       ? fmt::format("stage {}", i)
+                       : fmt::format("stage {}, {}", i, s.kinds[e.placed[i].kind].accelerator.name));
   std::vector<TimelineSpan> boxes;
   boxes.reserve(spans.size());
   for (const plan::ScheduleSpan& span : spans)
@@ -135,6 +166,7 @@ std::string what(const plan::Setting& s) {
 base::Status add_plan(HtmlPage& page, const plan::Setting& s, const plan::Estimate& e) {
   page.heading(fmt::format("{} on {} accelerators", e.plan.text(), e.plan.ranks()));
   add_figures(page, e.figures);
+  add_placed(page, s, e);
   add_time(page, e);
   add_memory(page, e);
   TW_RETURN_IF_ERROR(add_pipeline(page, s, e));
@@ -160,8 +192,7 @@ void add_counts(HtmlPage& page, const std::vector<SearchPage>& searches) {
     return f != nullptr && f->value ? count_text(f->value->value) + " " + f->value->unit : std::string("-");
   };
   for (const SearchPage& s : searches) {
-    const std::string count =
-        fmt::format("{} x {}", s.setting->cluster.accelerators, s.setting->accelerator.name);
+    const std::string count = machines_text(*s.setting);
     if (s.best->empty()) {
       rows.push_back({count, "-", "-", "-", "none fits"});
       continue;
@@ -182,7 +213,7 @@ void add_counts(HtmlPage& page, const std::vector<SearchPage>& searches) {
 }
 
 void add_search(HtmlPage& page, const SearchPage& s) {
-  page.heading(fmt::format("{} x {}", s.setting->cluster.accelerators, s.setting->accelerator.name));
+  page.heading(machines_text(*s.setting));
   page.paragraph(fmt::format("{:.0f} plans, {:.0f} computed, {:.0f} skipped by bounds, {:.0f} fit.",
                              s.found->space, s.found->computed, s.found->skipped, s.found->fit));
   if (!s.unfit.empty()) page.paragraph("The fastest that does not fit: " + s.unfit);
@@ -221,7 +252,7 @@ void add_search(HtmlPage& page, const SearchPage& s) {
 }  // namespace
 
 base::Result<std::string> estimate_page(const plan::Setting& s, const plan::Estimate& e) {
-  HtmlPage page(fmt::format("{} on {} x {}", s.model.name, s.cluster.accelerators, s.accelerator.name));
+  HtmlPage page(fmt::format("{} on {}", s.model.name, machines_text(s)));
   page.paragraph(what(s));
   TW_RETURN_IF_ERROR(add_plan(page, s, e));
   return page.text();

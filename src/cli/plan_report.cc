@@ -40,6 +40,11 @@ plan::Quantity memory_quantity(double bytes) {
   return extrapolated(bytes, plan::kMemorySpread, "B");
 }
 
+/// Buffers of a host take up to half as much again.
+plan::Quantity host_quantity(double bytes) {
+  return {bytes, bytes, 1.5 * bytes, "B", plan::Provenance::kExtrapolated};
+}
+
 std::string figure_text(double value) {
   const double size = std::fabs(value);
   if (value == std::round(value) && size < 1e6) return fmt::format("{:.0f}", value);
@@ -59,6 +64,7 @@ std::vector<std::pair<const char*, double>> time_parts(const plan::StepTime& t) 
           {"sends between stages", t.sends},
           {"gradients", t.gradients},
           {"optimizer", t.optimizer},
+          {"transfers to the host", t.host},
           {"other (stack)", t.other}};
 }
 
@@ -70,6 +76,10 @@ std::vector<std::pair<const char*, double>> memory_parts(const plan::StageMemory
           {"logits", m.logits},
           {"communication buffers", m.buffers},
           {"framework and fragmentation", m.overhead}};
+}
+
+std::vector<std::pair<const char*, double>> host_parts(const plan::StageMemory& m) {
+  return {{"weights", m.host_weights}, {"gradients", m.host_gradients}, {"optimizer", m.host_optimizer}};
 }
 
 void print_figures(const std::vector<plan::Figure>& figures) {
@@ -90,18 +100,39 @@ void print_figures(const std::vector<plan::Figure>& figures) {
   }
 }
 
+std::string machines_text(const plan::Setting& s) {
+  std::string text = fmt::format("{} x {}", s.cluster.accelerators, s.accelerator.name);
+  if (s.mixed())
+    text += fmt::format(" and {} x {}", s.kinds[1].cluster.accelerators, s.kinds[1].accelerator.name);
+  return text;
+}
+
 void print_machine(const plan::Accelerator& a) {
   std::printf("software: Tokenworks on %s with %d thread%s, by the measurements in %s\n", a.vendor.c_str(),
               a.machine->threads, a.machine->threads == 1 ? "" : "s", a.source.c_str());
 }
 
+/// Where stages lie and what they do.
+void print_placed(const plan::Setting& s, const plan::Estimate& e) {
+  if (e.placed.empty()) return;
+  std::printf("\nStages, of a micro-batch\n  %-9s %-26s %7s %12s %10s %10s %10s %10s\n", "stage", "kind",
+              "layers", "are", "forward", "backward", "memory", "of");
+  const auto seconds = [](double value) { return spec::measure_text(spec::Dimension::kSeconds, value); };
+  for (std::size_t i = 0; i < e.placed.size(); ++i) {
+    const plan::PlacedStage& p = e.placed[i];
+    std::printf("  %-9zu %-26s %7d %5d-%-6d %10s %10s %10s %10s\n", i,
+                s.kinds[p.kind].accelerator.name.c_str(), p.layers, p.first, p.first + p.layers - 1,
+                seconds(p.forward).c_str(), seconds(p.backward).c_str(), bytes_text(p.memory.total()).c_str(),
+                bytes_text(p.capacity).c_str());
+  }
+}
+
 void print_estimate(const plan::Setting& s, const plan::Estimate& e) {
   std::printf(
-      "%s, %s parameters (%s) on %lld x %s\n", s.model.name.c_str(),
+      "%s, %s parameters (%s) on %s\n", s.model.name.c_str(),
       spec::measure_text(spec::Dimension::kCount, static_cast<double>(s.model.config.parameter_count()))
           .c_str(),
-      std::string(plan::provenance_name(s.model.provenance)).c_str(),
-      static_cast<long long>(s.cluster.accelerators), s.accelerator.name.c_str());
+      std::string(plan::provenance_name(s.model.provenance)).c_str(), machines_text(s).c_str());
   std::printf("plan: %s, %lld micro-batches\n", e.plan.text().c_str(),
               static_cast<long long>(e.plan.micro_batches(s.job.batch)));
   if (s.accelerator.machine != nullptr)
@@ -113,12 +144,18 @@ void print_estimate(const plan::Setting& s, const plan::Estimate& e) {
     std::printf("software: typical constants (no measured runs of such a stack)\n");
   std::printf("\n");
   print_figures(e.figures);
-  print_parts("A step's time", e.step.total(), time_parts(e.step), false);
+  print_placed(s, e);
+  print_parts(e.placed.empty() ? "A step's time" : "A step's time, of the slowest stage", e.step.total(),
+              time_parts(e.step), false);
   const plan::StageMemory& fullest = e.stages[e.fullest];
   const std::string title =
       fmt::format("Memory of the fullest rank (stage {} of {}): {} of {}, fits", e.fullest, e.stages.size(),
                   bytes_text(fullest.total()), bytes_text(e.capacity));
   print_parts(title.c_str(), e.capacity, memory_parts(fullest), true);
+  if (e.plan.offload == spec::Offload::kNone) return;
+  const std::string hosts = fmt::format("Memory of its host, for each accelerator: {} of {}",
+                                        bytes_text(e.host_bytes()), bytes_text(e.host_capacity));
+  print_parts(hosts.c_str(), e.host_capacity, host_parts(fullest), true);
 }
 
 void print_figures_csv(const std::vector<plan::Figure>& figures) {
@@ -142,8 +179,14 @@ base::OrderedJson figures_json(const std::vector<plan::Figure>& figures) {
 
 void print_estimate_csv(const plan::Estimate& e) {
   print_figures_csv(e.figures);
+  for (std::size_t i = 0; i < e.placed.size(); ++i)
+    print_csv_line(fmt::format("layers_stage_{}_kind_{}", i, e.placed[i].kind + 1),
+                   plan::Quantity::around(e.placed[i].layers, 0, "layers", plan::Provenance::kExtrapolated));
   for (std::size_t i = 0; i < e.stages.size(); ++i)
     print_csv_line(fmt::format("memory_stage_{}", i), memory_quantity(e.stages[i].total()));
+  if (e.plan.offload == spec::Offload::kNone) return;
+  for (std::size_t i = 0; i < e.stages.size(); ++i)
+    print_csv_line(fmt::format("host_memory_stage_{}", i), host_quantity(e.stages[i].host()));
 }
 
 namespace {
@@ -165,11 +208,24 @@ base::OrderedJson estimate_json(const plan::Setting& s, const plan::Estimate& e)
                          {"parameters", s.model.config.parameter_count()},
                          {"accelerator", s.accelerator.name},
                          {"accelerator_source", s.accelerator.source},
-                         {"accelerators", s.cluster.accelerators},
+                         {"accelerators", s.accelerators()},
                          {"stack", s.stack.stack.name},
                          {"job", job_json(s)},
                          {"plan", base::OrderedJson::parse(spec::plan_file(e.plan))},
                          {"fits", e.fits()}};
+  for (const plan::Kind& kind : s.kinds)
+    j["kinds"].push_back({{"accelerator", kind.accelerator.name},
+                          {"accelerator_source", kind.accelerator.source},
+                          {"accelerators", kind.cluster.accelerators}});
+  for (const plan::PlacedStage& p : e.placed)
+    j["stages"].push_back({{"kind", p.kind},
+                           {"accelerator", s.kinds[p.kind].accelerator.name},
+                           {"first_layer", p.first},
+                           {"layers", p.layers},
+                           {"forward_seconds", p.forward},
+                           {"backward_seconds", p.backward},
+                           {"send_seconds", p.send},
+                           {"capacity_bytes", p.capacity}});
   j["figures"] = figures_json(e.figures);
   const double spread = s.spread(e.curves);
   for (const auto& [name, seconds] : time_parts(e.step))
@@ -181,18 +237,30 @@ base::OrderedJson estimate_json(const plan::Setting& s, const plan::Estimate& e)
     parts["total"] = to_json(memory_quantity(stage.total()));
     j["memory_bytes_by_stage"].push_back(parts);
   }
+  if (e.plan.offload == spec::Offload::kNone) return j;
+  if (const auto memory = s.host_memory(); memory.ok()) j["host_capacity_bytes"] = to_json(*memory);
+  for (const plan::StageMemory& stage : e.stages) {
+    base::OrderedJson parts;
+    for (const auto& [name, bytes] : host_parts(stage)) parts[name] = to_json(host_quantity(bytes));
+    parts["total"] = to_json(host_quantity(stage.host()));
+    j["host_memory_bytes_by_stage"].push_back(parts);
+  }
   return j;
 }
 
 std::string nearest_that_fits(const plan::Setting& s, const spec::ParallelPlan& wanted) {
-  // What changes least first: recomputation, then sharing state, then both.
-  for (int zero = wanted.zero; zero <= 3; ++zero) {
-    for (int r = static_cast<int>(wanted.recompute); r <= 2; ++r) {
-      for (int micro = wanted.micro_batch; micro >= 1; micro /= 2) {
-        spec::ParallelPlan p = wanted;
-        p.zero = zero, p.recompute = static_cast<spec::Recompute>(r), p.micro_batch = micro;
-        const auto e = plan::estimate(s, p);
-        if (e.ok() && e->fits()) return fmt::format("; the nearest plan that fits: {}", p.text());
+  // What changes least first: recomputation, then sharing state, then both, then hosts if they are known.
+  for (int offload = static_cast<int>(wanted.offload); offload <= 2; ++offload) {
+    if (offload > 0 && !s.host_memory().ok()) break;
+    for (int zero = wanted.zero; zero <= 3; ++zero) {
+      for (int r = static_cast<int>(wanted.recompute); r <= 2; ++r) {
+        for (int micro = wanted.micro_batch; micro >= 1; micro /= 2) {
+          spec::ParallelPlan p = wanted;
+          p.zero = zero, p.recompute = static_cast<spec::Recompute>(r), p.micro_batch = micro;
+          p.offload = static_cast<spec::Offload>(offload);
+          const auto e = plan::estimate(s, p);
+          if (e.ok() && e->fits()) return fmt::format("; the nearest plan that fits: {}", p.text());
+        }
       }
     }
   }

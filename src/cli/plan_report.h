@@ -17,6 +17,9 @@ void print_figures(const std::vector<plan::Figure>& figures);
 void print_figures_csv(const std::vector<plan::Figure>& figures);
 base::OrderedJson figures_json(const std::vector<plan::Figure>& figures);
 
+/// "8 x A100 SXM 80GB and 8 x H100 SXM".
+std::string machines_text(const plan::Setting& setting);
+
 /// The line that says of a calibrated machine which file its numbers are from.
 void print_machine(const plan::Accelerator& machine);
 
@@ -33,7 +36,8 @@ std::string nearest_that_fits(const plan::Setting& setting, const spec::Parallel
 
 /// Seconds of a step by what they are spent on, with names.
 std::vector<std::pair<const char*, double>> time_parts(const plan::StepTime& time);
-/// Bytes by category, with names.
+/// Bytes by category, with names: of an accelerator, and of the host.
 std::vector<std::pair<const char*, double>> memory_parts(const plan::StageMemory& memory);
+std::vector<std::pair<const char*, double>> host_parts(const plan::StageMemory& memory);
 
 }  // namespace tw::cli

@@ -83,8 +83,8 @@ base::Result<Answer> search_one(plan::Setting setting, base::Team& team) {
   how.progress = [&](double share) {
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (seconds > 0.5)
-      draw_progress(
-          fmt::format("{} accelerators, {}", setting.cluster.accelerators, remaining(share, seconds)), share);
+      draw_progress(fmt::format("{} accelerators, {}", setting.accelerators(), remaining(share, seconds)),
+                    share);
   };
   TW_ASSIGN_OR_RETURN(plan::SearchResult found, plan::search(setting, how, team));
   clear_progress();
@@ -131,10 +131,9 @@ std::string unfit_text(const Answer& a) {
 }
 
 void print_answer(const Options& options, const Answer& a) {
-  std::printf(
-      "\n%lld x %s: %.0f plans, %.0f computed, %.0f skipped by bounds, %.0f fit (%.2f s of one processor)\n",
-      static_cast<long long>(a.setting.cluster.accelerators), a.setting.accelerator.name.c_str(),
-      a.found.space, a.found.computed, a.found.skipped, a.found.fit, a.found.cpu_seconds);
+  std::printf("\n%s: %.0f plans, %.0f computed, %.0f skipped by bounds, %.0f fit (%.2f s of one processor)\n",
+              machines_text(a.setting).c_str(), a.found.space, a.found.computed, a.found.skipped, a.found.fit,
+              a.found.cpu_seconds);
   if (a.setting.accelerator.machine != nullptr) print_machine(a.setting.accelerator);
   std::printf("  %-62s %10s %9s %9s %7s %9s  %s\n", "plan", "step", "memory", "days", "MFU %", "MWh",
               "against the first");
@@ -159,7 +158,7 @@ void print_answer(const Options& options, const Answer& a) {
 }
 
 base::OrderedJson answer_json(const Options& options, const Answer& a) {
-  base::OrderedJson j = {{"accelerators", a.setting.cluster.accelerators},
+  base::OrderedJson j = {{"accelerators", a.setting.accelerators()},
                          {"plans", a.found.space},
                          {"computed", a.found.computed},
                          {"skipped", a.found.skipped},
@@ -219,7 +218,7 @@ base::Error nothing_found(const Options& options, const std::vector<Answer>& ans
                          options.objective);
     return base::error(base::Code::kInvalidArgument,
                        "no plan keeps the limits: of the fastest on {} accelerators, {}",
-                       a.setting.cluster.accelerators, broken);
+                       a.setting.accelerators(), broken);
   }
   return base::error(base::Code::kResourceExhausted, "no plan fits: {}", unfit_text(answers[0]));
 }
@@ -230,12 +229,12 @@ void print_table(const Options& options, const std::vector<Answer>& answers, con
     std::printf("\n%12s %10s %12s %12s  %s\n", "accelerators", "days", "USD", "MWh", "");
     for (const Answer& a : answers) {
       if (a.best.empty()) {
-        std::printf("%12lld %10s\n", static_cast<long long>(a.setting.cluster.accelerators), "none fits");
+        std::printf("%12lld %10s\n", static_cast<long long>(a.setting.accelerators()), "none fits");
         continue;
       }
       const plan::Estimate& e = a.best[0];
       const std::string broken = broken_limit(options, e);
-      std::printf("%12lld %10s %12s %12s  %s\n", static_cast<long long>(a.setting.cluster.accelerators),
+      std::printf("%12lld %10s %12s %12s  %s\n", static_cast<long long>(a.setting.accelerators()),
                   cell(figure(e, "days")).c_str(), cell(usd(e)).c_str(),
                   cell(figure(e, "megawatt_hours")).c_str(),
                   !broken.empty()                 ? broken.c_str()
@@ -252,14 +251,17 @@ base::Result<std::vector<Answer>> answers_of(const Options& options) {
   if (!options.counts.empty())
     inputs.cluster.emplace_back("accelerators", options.counts.substr(0, options.counts.find(',')));
   TW_ASSIGN_OR_RETURN(const plan::Setting setting, inputs.setting());
-  TW_ASSIGN_OR_RETURN(const std::vector<std::int64_t> counts,
-                      counts_of(options, setting.cluster.accelerators));
+  TW_ASSIGN_OR_RETURN(const std::vector<std::int64_t> counts, counts_of(options, setting.accelerators()));
+  if (setting.mixed() && !options.counts.empty())
+    return base::error(base::Code::kInvalidArgument,
+                       "--counts is for one kind of accelerator: of two, give --accelerators and "
+                       "--second-accelerators");
   TW_ASSIGN_OR_RETURN(base::Placement placement, base::place_threads(options.threads, {}));
   base::Team team(std::move(placement));
   std::vector<Answer> answers;
   for (const std::int64_t count : counts) {
     plan::Setting one = setting;
-    one.cluster.accelerators = count;
+    if (!one.mixed()) one.cluster.accelerators = count;
     TW_RETURN_IF_ERROR(one.cluster.validate());
     TW_RETURN_IF_ERROR(one.check_slices());
     TW_ASSIGN_OR_RETURN(Answer answer, search_one(std::move(one), team));
@@ -277,7 +279,7 @@ base::Status write_html(const Options& options, const std::vector<Answer>& answe
     for (std::size_t i = 0; i < a.best.size() && i < static_cast<std::size_t>(options.top); ++i)
       page.why.push_back(i == 0 ? "" : why_slower(a.best[0], a.best[i]));
     pages.push_back(std::move(page));
-    if (a.setting.cluster.accelerators == best.plan.ranks()) chosen = &a.setting;
+    if (a.setting.accelerators() == best.plan.ranks()) chosen = &a.setting;
   }
   TW_ASSIGN_OR_RETURN(const std::string text, search_page(pages, best, *chosen));
   return write_page(options.html, text);
@@ -309,7 +311,7 @@ int run(const Options& options) {
     std::printf("accelerators,plan,step_seconds,bytes,days,usd,mwh\n");
     for (const Answer& a : *answers) {
       for (const plan::Estimate& e : a.best)
-        std::printf("%lld,%s,%.6g,%.6g,%s,%s,%s\n", static_cast<long long>(a.setting.cluster.accelerators),
+        std::printf("%lld,%s,%.6g,%.6g,%s,%s,%s\n", static_cast<long long>(a.setting.accelerators()),
                     e.plan.text().c_str(), e.step_seconds, e.stages[e.fullest].total(),
                     csv_cell(figure(e, "days")).c_str(), csv_cell(usd(e)).c_str(),
                     csv_cell(figure(e, "megawatt_hours")).c_str());

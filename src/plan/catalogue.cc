@@ -26,6 +26,9 @@ constexpr FieldInfo kFieldInfo[kFields] = {
     {"nic_gbs", "GB/s", "nic"},
     {"tdp_w", "W", "TDP"},
     {"price_usd_est", "USD", "price"},
+    {"host_mem_gb", "GB", "host memory"},
+    {"host_mem_bw_gbs", "GB/s", "host bw"},
+    {"host_link_gbs_per_dir", "GB/s per direction", "host link"},
 };
 
 base::Result<Provenance> parse_provenance(const std::string& text, const std::string& place) {
@@ -159,6 +162,9 @@ base::Result<Quantity> Accelerator::get(Field field) const {
                        : field == Field::kTdp           ? "--power"
                        : field == Field::kPrice         ? "--price"
                        : field == Field::kScaleUpDomain ? "--scale-up"
+                       : field == Field::kHostMemory    ? "--host-memory"
+                       : field == Field::kHostBandwidth ? "--host-bandwidth"
+                       : field == Field::kHostLink      ? "--host-link"
                                                         : nullptr;
     return base::error(
         base::Code::kNotFound, "the catalogue has no {} ({}, {}) for {}: {}choose another accelerator",

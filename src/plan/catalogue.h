@@ -30,8 +30,11 @@ enum class Field {
   kNic,
   kTdp,
   kPrice,
+  kHostMemory,     ///< what plans may offload to, for one accelerator
+  kHostBandwidth,  ///< of that memory
+  kHostLink,       ///< to it, per direction
 };
-inline constexpr int kFields = 15;
+inline constexpr int kFields = 18;
 /// Bytes of a GB of the column of device memory.
 inline constexpr double kCatalogueGb = 0x1p30;
 

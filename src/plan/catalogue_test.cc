@@ -13,11 +13,11 @@ namespace {
 const std::string kHeader =
     "name,vendor,year,fp64,fp32,tf32,bf16_dense_tflops,fp16_dense_tflops,fp8_dense_tflops,int8_dense_tops,"
     "fp4_dense_tflops,mem_gb,mem_type,mem_bw_gbs,scaleup_bw_gbs_per_dir,scaleup_domain_size,nic_gbs,tdp_w,"
-    "price_usd_est,source,provenance,fp8_why\n";
+    "price_usd_est,source,provenance,fp8_why,host_mem_gb,host_mem_bw_gbs,host_link_gbs_per_dir\n";
 
 std::string row(const std::string& bf16, const std::string& fp8, const std::string& why = "") {
   return kHeader + "X,Y,2024,,,," + bf16 + ",," + fp8 + ",,,80,HBM,3000,,8,50,700,,somewhere,datasheet," +
-         why + "\n";
+         why + ",,,64\n";
 }
 
 TEST(Csv, QuotesMayHoldCommasQuotesAndLines) {

@@ -5,8 +5,7 @@
 #include <vector>
 
 #include "plan/figure.h"
-#include "plan/memory.h"
-#include "plan/setting.h"
+#include "plan/mixed.h"
 
 namespace tw::plan {
 
@@ -17,12 +16,19 @@ struct Estimate {
   double step_seconds = 0;    ///< with the pipeline's schedule simulated: what is told
   double closed_seconds = 0;  ///< by the closed form, which searches compare
   std::vector<StageMemory> stages;
-  int fullest = 0;      ///< the stage that holds most
-  double capacity = 0;  ///< bytes of an accelerator
+  int fullest = 0;           ///< the stage that holds most, of what it can
+  double capacity = 0;       ///< bytes of its accelerator
+  double host_capacity = 0;  ///< of a plan that offloads: bytes of the host for each accelerator
   Provenance curves = Provenance::kMeasured;
   std::vector<Figure> figures;
+  // Of a plan over two kinds of accelerator; else empty.
+  std::vector<PlacedStage> placed;
+  Pipeline pipeline;         ///< to be simulated
+  std::vector<double> busy;  ///< share of the step in which a kind computes
 
-  bool fits() const { return stages[fullest].total() <= capacity; }
+  /// Bytes of the fullest host for each accelerator.
+  double host_bytes() const;
+  bool fits() const { return stages[fullest].total() <= capacity && host_bytes() <= host_capacity; }
   /// "it needs 93.1 GB of 85.9 GB: weights 12.1 GB, ...".
   std::string memory_text() const;
 };

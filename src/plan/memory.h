@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "plan/stack.h"
@@ -52,16 +53,17 @@ inline constexpr double kMemorySpread = 0.1;
 
 struct StageMemory {
   double weights = 0, gradients = 0, optimizer = 0, activations = 0, logits = 0, buffers = 0, overhead = 0;
+  double host_weights = 0, host_gradients = 0, host_optimizer = 0;  ///< in the host, not in total()
+  double host() const { return host_weights + host_gradients + host_optimizer; }
   double total() const { return weights + gradients + optimizer + activations + logits + buffers + overhead; }
 };
 
-/// Of one rank of a stage (from 0). In flight: min(m, p - stage) micro-batches in 1F1B; with v pieces a
-/// stage, 2 (p - stage - 1) + (v - 1) p + 1 of them (arXiv 2104.04473).
+/// Of one rank of a stage (from 0) that holds `own` layers after `before` others. In flight: min(m, p -
+/// stage) micro-batches in 1F1B; with v pieces a stage, 2 (p - stage - 1) + (v - 1) p + 1 of them (arXiv
+/// 2104.04473).
 inline StageMemory stage_memory(const MemoryBasis& b, const spec::ParallelPlan& p, double micro_batches,
-                                int stage) {
+                                int stage, double before, double own) {
   const double stages = p.pipeline, pieces = p.interleave, at = stage;
-  const double few = std::floor(b.layers / stages), more = b.layers - few * stages;
-  const double own = few + (at < more ? 1 : 0), before = few * at + std::min(at, more);
   const double dense = std::clamp(b.dense_layers - before, 0.0, own), expert = own - dense;
   const bool first = stage == 0, last = stage + 1 == p.pipeline;
 
@@ -79,6 +81,15 @@ inline StageMemory stage_memory(const MemoryBasis& b, const spec::ParallelPlan& 
   m.weights = state(kWeightBytes + b.copy_bytes, p.zero == 3);
   m.gradients = state(kGradientBytes, p.zero >= 2);
   m.optimizer = state(kOptimizerStateBytes, p.zero >= 1);
+
+  const bool offloads = p.offload != spec::Offload::kNone, fetches = p.offload == spec::Offload::kParameters;
+  if (offloads) {
+    // Its processors update fp32 copies by fp32 gradients: 16 bytes a parameter (DeepSpeed's estimators).
+    m.host_optimizer = std::exchange(m.optimizer, 0);
+    m.host_gradients = state(kGradientBytes, p.zero >= 1);
+    if (p.zero >= 2) m.gradients = 0;
+    if (fetches) m.host_weights = std::exchange(m.weights, 0);
+  }
 
   const int kind = static_cast<int>(p.recompute);
   const double flying =
@@ -101,13 +112,22 @@ inline StageMemory stage_memory(const MemoryBasis& b, const spec::ParallelPlan& 
   // The block of keys and values that comes in, and backward its gradients that go out and come in.
   m.buffers += 3 * b.ring;
   // ZeRO-3: the layer that computes and the one that is fetched, and a layer's gradients.
-  if (p.zero == 3 && sharers > 1) {
+  const bool gathers = p.zero == 3 && (sharers > 1 || fetches);
+  if (gathers || (offloads && p.zero >= 2)) {
     const double layer = std::max(dense > 0 ? b.dense_parameters : 0,
                                   expert > 0 ? b.expert_parameters + b.routed_parameters : 0);
-    m.buffers += layer * (2 * kWeightBytes + kGradientBytes);
+    m.buffers += layer * ((gathers ? 2 * kWeightBytes : 0) + kGradientBytes);
   }
   m.overhead = kFrameworkBytes + kFragmentation * (m.activations + m.logits + m.buffers);
   return m;
+}
+
+/// The same where layers are dealt evenly, and the first stages hold those that are left over.
+inline StageMemory stage_memory(const MemoryBasis& b, const spec::ParallelPlan& p, double micro_batches,
+                                int stage) {
+  const double stages = p.pipeline, at = stage;
+  const double few = std::floor(b.layers / stages), more = b.layers - few * stages;
+  return stage_memory(b, p, micro_batches, stage, few * at + std::min(at, more), few + (at < more ? 1 : 0));
 }
 
 /// Of the stage that holds most. REQUIRES: the plan is valid for the model.

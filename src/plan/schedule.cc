@@ -214,26 +214,31 @@ base::Status pipeline_spans(const StepBasis& b, const Constants& c, int micro_ba
   return base::Ok{};
 }
 
-base::Result<double> simulated_step(const StepBasis& b, const Constants& c) {
-  const StepParts parts = step_parts(b, c);
-  const double others = step_formula(parts) - stages_seconds(parts);
-  const auto stages = static_cast<int>(b.pipeline), pieces = static_cast<int>(b.interleave);
-  const ScheduleKind kind = kind_of(b);
-  const Pipeline pipeline = pipeline_of(b, parts);
+base::Result<double> simulated_pipeline(const Pipeline& pipeline, ScheduleKind kind, int pieces, int all) {
+  const auto stages = static_cast<int>(pipeline.stages.size());
   const auto run = [&](int micro_batches) {
     return simulate(make_schedule(kind, stages, pieces, micro_batches), pieces, pipeline);
   };
-  const auto all = static_cast<int>(b.micro_batches), most = 8 * stages;
+  const int most = 8 * stages;
   if (all <= most) {
     TW_ASSIGN_OR_RETURN(const Simulated s, run(all));
-    return s.seconds + others;
+    return s.seconds;
   }
   TW_ASSIGN_OR_RETURN(const Simulated longer, run(most));
   TW_ASSIGN_OR_RETURN(const Simulated shorter, run(most - stages));
-  const double steady = longer.seconds + (all - most) * (longer.seconds - shorter.seconds) / stages;
+  return longer.seconds + (all - most) * (longer.seconds - shorter.seconds) / stages;
+}
+
+base::Result<double> simulated_step(const StepBasis& b, const Constants& c) {
+  const StepParts parts = step_parts(b, c);
+  const double stages = stages_seconds(parts), others = step_formula(parts) - stages;
+  TW_ASSIGN_OR_RETURN(const double steady,
+                      simulated_pipeline(pipeline_of(b, parts), kind_of(b), static_cast<int>(b.interleave),
+                                         static_cast<int>(b.micro_batches)));
   // A stage that is slower by little takes its time to hold the others up. The closed form knows the pace at
   // which it does, and is never above the schedule.
-  return std::max(steady, b.zero_bubble ? 0 : stages_seconds(parts)) + others;
+  const bool extended = b.micro_batches > 8 * b.pipeline && !b.zero_bubble;
+  return (extended ? std::max(steady, stages) : steady) + others;
 }
 
 }  // namespace tw::plan

@@ -68,6 +68,10 @@ base::Result<Simulated> simulate(const Schedule& schedule, int pieces, const Pip
 base::Status pipeline_spans(const StepBasis& basis, const Constants& constants, int micro_batches,
                             std::vector<ScheduleSpan>& spans);
 
+/// Seconds of so many micro-batches; beyond eight a stage it goes on at the pace of the last ones.
+base::Result<double> simulated_pipeline(const Pipeline& pipeline, ScheduleKind kind, int pieces,
+                                        int micro_batches);
+
 /// step_seconds with the stages' part simulated; beyond eight micro-batches a stage it goes on at the pace of
 /// the last ones, or at the closed form's where that is slower.
 base::Result<double> simulated_step(const StepBasis& basis, const Constants& constants);

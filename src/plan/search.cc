@@ -1,22 +1,15 @@
 #include "plan/search.h"
 
 #include <algorithm>
-#include <atomic>
-#include <ctime>
 #include <limits>
 #include <map>
-#include <mutex>
 #include <numeric>
 #include <tuple>
 
+#include "plan/search_found.h"
+
 namespace tw::plan {
 namespace {
-
-double thread_seconds() {
-  timespec t{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
 
 std::vector<int> divisors(std::int64_t whole, std::int64_t most) {
   std::vector<int> result;
@@ -26,60 +19,16 @@ std::vector<int> divisors(std::int64_t whole, std::int64_t most) {
   return result;
 }
 
-/// A total order, so that results do not depend on who found what first.
-auto order(const FoundPlan& f) {
-  const spec::ParallelPlan& p = f.plan;
-  return std::tuple(f.seconds, f.bytes, p.tensor, p.pipeline, p.context, p.expert, p.micro_batch,
-                    p.interleave, p.zero, p.shard, static_cast<int>(p.recompute));
-}
-bool before(const FoundPlan& a, const FoundPlan& b) {
-  return order(a) < order(b);
-}
-
-/// What one worker found. Its size does not grow with the space.
-struct Found {
-  std::vector<FoundPlan> best;        ///< a heap, slowest on top
-  std::map<double, FoundPlan> front;  ///< by seconds; bytes fall
-  std::optional<FoundPlan> fastest_unfit;
-  double computed = 0, skipped = 0, fit = 0;
-  base::Status status = base::Ok{};
-
-  bool among_best(double seconds, std::size_t keep) const {
-    return best.size() < keep || seconds <= best.front().seconds;
-  }
-  bool on_front(double seconds, double bytes) const {
-    auto after = front.upper_bound(seconds);
-    return after == front.begin() || std::prev(after)->second.bytes > bytes;
-  }
-  void take(const FoundPlan& f, std::size_t keep) {
-    if (among_best(f.seconds, keep)) {
-      best.push_back(f);
-      std::push_heap(best.begin(), best.end(), before);
-      if (best.size() > keep) std::pop_heap(best.begin(), best.end(), before), best.pop_back();
-    }
-    take_front(f);
-  }
-  void take_front(const FoundPlan& f) {
-    if (const auto same = front.find(f.seconds); same != front.end()) {
-      if (before(f, same->second)) same->second = f;
-    } else {
-      if (!on_front(f.seconds, f.bytes)) return;
-      front[f.seconds] = f;
-    }
-    for (auto it = front.upper_bound(f.seconds); it != front.end() && it->second.bytes >= f.bytes;)
-      it = front.erase(it);
-  }
-};
-
 /// A division of the model: traced once.
 struct Division {
   int tensor = 1, context = 1, expert = 1;
   double plans = 0;
 };
 
-/// What replicas share.
+/// What replicas share, and what of it lives in the hosts.
 struct Sharing {
   int zero = 0, shard = 0;
+  spec::Offload offload = spec::Offload::kNone;
   ReplicasBasis basis;  ///< not of Space, which only counts
 };
 
@@ -89,7 +38,7 @@ struct Stages {
   bool near_experts = false;  ///< experts are dealt to neighbours (see Pricer)
   std::vector<int> interleave;
   std::vector<int> looked_at;     ///< stages of which one is the fullest
-  std::vector<Sharing> sharings;  ///< ZeRO 0 to 3, and HSDP
+  std::vector<Sharing> sharings;  ///< ZeRO 0 to 3, HSDP, and those that offload
 
   double variants() const { return kRecomputes * static_cast<double>(sharings.size()); }
   static constexpr int kRecomputes = 3;
@@ -97,7 +46,7 @@ struct Stages {
 
 class Space {
  public:
-  explicit Space(const Setting& s) : s_(s), model_(s.model.config) {
+  explicit Space(const Setting& s) : s_(s), model_(s.model.config), host_(s.host_memory()) {
     const std::int64_t n = s.cluster.accelerators;
     for (const int tensor : divisors(n, model_.heads)) {
       if (model_.heads % tensor != 0 || model_.ffn_width % tensor != 0) continue;
@@ -128,8 +77,13 @@ class Space {
       const std::int64_t replicas = std::int64_t{st.data} * d.context;
       if (s_.job.batch % st.data != 0 || (replicas * d.tensor) % d.expert != 0) continue;
       st.near_experts = d.expert > replicas;
-      for (int zero = 0; zero < 4; ++zero) st.sharings.push_back({zero, 0, {}});
-      for (const int shard : groups(d, replicas)) st.sharings.push_back({3, shard, {}});
+      constexpr auto kNone = spec::Offload::kNone, kOptimizer = spec::Offload::kOptimizer;
+      for (int zero = 0; zero < 4; ++zero) st.sharings.push_back({zero, 0, kNone, {}});
+      for (const int shard : groups(d, replicas)) st.sharings.push_back({3, shard, kNone, {}});
+      if (host_.ok()) {
+        for (const int zero : {2, 3}) st.sharings.push_back({zero, 0, kOptimizer, {}});
+        st.sharings.push_back({3, 0, spec::Offload::kParameters, {}});
+      }
       st.interleave = {1};
       for (int v = 2; pipeline > 1 && std::int64_t{pipeline} * v <= model_.layers; ++v) {
         if (model_.layers % (std::int64_t{pipeline} * v) == 0) st.interleave.push_back(v);
@@ -177,6 +131,7 @@ class Space {
   }
   const Setting& s_;
   const spec::ModelConfig& model_;
+  const base::Result<Quantity> host_;
 };
 
 class Worker {
@@ -186,6 +141,7 @@ class Worker {
         space_(space),
         options_(options),
         capacity_(capacity),
+        host_capacity_(s.host_memory().ok() ? s.host_memory()->value : 0),
         bounds_(bounds),
         tracer_(s.model.config) {}
 
@@ -205,11 +161,11 @@ class Worker {
     for (Stages& st : stages) {
       p.pipeline = st.pipeline, p.data = st.data;
       for (Sharing& sharing : st.sharings) {
-        p.zero = sharing.zero, p.shard = sharing.shard;
+        set(sharing, p);
         TW_ASSIGN_OR_RETURN(sharing.basis, replicas_basis(s_.model.config, **one, s_.training, p,
                                                           s_.accelerator, s_.stack.stack, s_.fabric));
       }
-      p.zero = p.shard = 0;
+      set({}, p);
       for (const int mb : space_.micro_batches(st)) by_micro_batch[mb].push_back(&st);
     }
     for (const auto& [mb, list] : by_micro_batch) {
@@ -226,21 +182,31 @@ class Worker {
   void run_stages(spec::ParallelPlan p, const Stages& st, const MemoryBasis& memory, Parts& parts);
   double least_bytes(spec::ParallelPlan p, const Stages& st, const MemoryBasis& memory, double m) const;
   bool too_slow(const Stages& st, StepParts parts, double least) const;
-  void consider(const spec::ParallelPlan& p, double seconds, double bytes);
-  double bytes_of(const MemoryBasis& memory, const spec::ParallelPlan& p, const Stages& st, double m) const {
+  static void set(const Sharing& sharing, spec::ParallelPlan& p) {
+    p.zero = sharing.zero, p.shard = sharing.shard, p.offload = sharing.offload;
+  }
+  /// Of the fullest rank and of the fullest host.
+  struct Held {
+    double bytes = 0, host = 0;
+  };
+  void consider(const spec::ParallelPlan& p, double seconds, const Held& held);
+  Held held_by(const MemoryBasis& memory, const spec::ParallelPlan& p, const Stages& st, double m) const {
     if (s_.own_memory) {
       const auto own = s_.own_memory(p);
-      return own.ok() ? own->total() : std::numeric_limits<double>::infinity();
+      return {own.ok() ? own->total() : std::numeric_limits<double>::infinity(), 0};
     }
-    double most = 0;
-    for (const int stage : st.looked_at) most = std::max(most, stage_memory(memory, p, m, stage).total());
+    Held most;
+    for (const int stage : st.looked_at) {
+      const StageMemory of = stage_memory(memory, p, m, stage);
+      most.bytes = std::max(most.bytes, of.total()), most.host = std::max(most.host, of.host());
+    }
     return most;
   }
 
   const Setting& s_;
   const Space& space_;
   const SearchOptions& options_;
-  const double capacity_;
+  const double capacity_, host_capacity_;
   const bool bounds_;
   Tracer tracer_;
 };
@@ -296,8 +262,9 @@ void Worker::run_stages(spec::ParallelPlan p, const Stages& st, const MemoryBasi
   if (bounds_) {
     const double least = least_bytes(p, st, memory, m);
     if (least > capacity_) {  // one of them tells why nothing fits, should nothing fit
-      p.recompute = spec::Recompute::kNone, p.zero = 1, p.shard = 0, p.interleave = plain.interleave = 1;
-      consider(p, step_formula(plain), bytes_of(memory, p, st, m));
+      p.recompute = spec::Recompute::kNone, p.interleave = plain.interleave = 1;
+      set(st.sharings[1], p);
+      consider(p, step_formula(plain), held_by(memory, p, st, m));
     }
     if (least > capacity_ || too_slow(st, plain, least)) {
       found.skipped += plans;
@@ -309,35 +276,29 @@ void Worker::run_stages(spec::ParallelPlan p, const Stages& st, const MemoryBasi
   for (int r = 0; r < Stages::kRecomputes; ++r) {
     p.recompute = static_cast<spec::Recompute>(r);
     for (const Sharing& sharing : st.sharings) {
-      p.zero = sharing.zero, p.shard = sharing.shard;
+      set(sharing, p);
       for (std::size_t i = 0; i < pieces; ++i) {
         p.interleave = st.interleave[i];
         part->interleave = p.interleave;
-        consider(p, step_formula(*part), bytes_of(memory, p, st, m));
+        consider(p, step_formula(*part), held_by(memory, p, st, m));
       }
       ++part;
     }
   }
 }
 
-void Worker::consider(const spec::ParallelPlan& p, double seconds, double bytes) {
-  if (bytes > capacity_) {
-    if (!found.fastest_unfit || seconds < found.fastest_unfit->seconds)
-      found.fastest_unfit = {p, seconds, bytes};
-    return;
-  }
-  found.fit += 1;
-  if (!found.among_best(seconds, options_.keep) && !found.on_front(seconds, bytes)) return;
-  found.take({p, seconds, bytes}, options_.keep);
+void Worker::consider(const spec::ParallelPlan& p, double seconds, const Held& held) {
+  const bool fits = held.bytes <= capacity_ && held.host <= host_capacity_;
+  found.consider(p, seconds, held.bytes, fits, options_.keep);
 }
 
-/// No plan of the group holds less: everything shared and computed again, one piece a stage, and no buffers
-/// of ZeRO-3.
+/// No plan of the group holds less: everything shared, in the hosts if they are known, and computed again,
+/// one piece a stage, and no buffers of ZeRO-3.
 double Worker::least_bytes(spec::ParallelPlan p, const Stages& st, const MemoryBasis& memory,
                            double m) const {
   p.recompute = spec::Recompute::kFull;
   p.interleave = 1;
-  p.zero = 3, p.shard = 0;
+  set({3, 0, host_capacity_ > 0 ? spec::Offload::kParameters : spec::Offload::kNone, {}}, p);
   double bytes = 0;
   for (const int stage : st.looked_at) {
     const StageMemory held = stage_memory(memory, p, m, stage);
@@ -347,71 +308,38 @@ double Worker::least_bytes(spec::ParallelPlan p, const Stages& st, const MemoryB
 }
 
 /// Whether no plan of the group can be among the fastest or on the front. `parts`: nothing computed again,
-/// ZeRO 1, whose optimizer is the fastest.
+/// ZeRO 1.
 bool Worker::too_slow(const Stages& st, StepParts parts, double least) const {
   // Least time: the most pieces without their sends, nothing fetched, all gradients hidden.
   parts.reduction = parts.between = 0;
+  for (const Sharing& sharing : st.sharings)
+    parts.optimizer = std::min(parts.optimizer, sharing.basis.optimizer);
   parts.send = 0;
   parts.interleave = st.interleave.back();
   const double seconds = step_formula(parts);
   return !found.among_best(seconds, options_.keep) && !found.on_front(seconds, least);
 }
 
-Found merged(std::vector<Worker>& workers, std::size_t keep) {
-  Found all;
-  for (Worker& w : workers) {
-    for (const FoundPlan& f : w.found.best) all.take(f, keep);
-    for (const auto& [seconds, f] : w.found.front) all.take_front(f);
-    const auto& unfit = w.found.fastest_unfit;
-    if (unfit && (!all.fastest_unfit || before(*unfit, *all.fastest_unfit))) all.fastest_unfit = unfit;
-    all.computed += w.found.computed, all.skipped += w.found.skipped, all.fit += w.found.fit;
-    if (!w.found.status.ok()) all.status = std::move(w.found.status);
-  }
-  return all;
-}
-
 }  // namespace
 
 base::Result<SearchResult> search(const Setting& s, const SearchOptions& options, base::Team& team) {
+  if (s.mixed()) return search_mixed(s, options, team);
   TW_ASSIGN_OR_RETURN(const Quantity memory, s.memory());
   const Space space(s);
-  SearchResult result;
-  for (const Division& d : space.divisions) result.space += d.plans;
-  if (result.space == 0) {
+  double all = 0;
+  for (const Division& d : space.divisions) all += d.plans;
+  if (all == 0) {
     return base::error(
         base::Code::kInvalidArgument,
         "no plan divides {} accelerators, a batch of {} and sequences of {} tokens: powers of two would",
         s.cluster.accelerators, s.job.batch, s.job.sequence);
   }
   // Bounds are of the general table of memory.
-  const bool bounds = result.space > options.bounds_from && !s.own_memory;
+  const bool bounds = all > options.bounds_from && !s.own_memory;
   std::vector<Worker> workers;
   workers.reserve(team.size());
   for (int i = 0; i < team.size(); ++i) workers.emplace_back(s, space, options, memory.value, bounds);
-  std::vector<double> seconds(team.size());
-  std::atomic<std::size_t> next{0};
-  std::atomic<double> done{0};
-  team.run([&](int worker) {
-    const double start = thread_seconds();
-    for (std::size_t i = next++; i < space.divisions.size(); i = next++) {
-      workers[worker].run(space.divisions[i]);
-      done += space.divisions[i].plans;
-      if (worker == 0 && options.progress) options.progress(done / result.space);
-    }
-    seconds[worker] = thread_seconds() - start;
-  });
-  Found all = merged(workers, options.keep);
-  TW_RETURN_IF_ERROR(all.status);
-  std::sort(all.best.begin(), all.best.end(), before);
-  result.best = std::move(all.best);
-  for (const auto& [at, f] : all.front) result.front.push_back(f);
-  result.fastest_unfit = all.fastest_unfit;
-  result.computed = all.computed, result.skipped = all.skipped, result.fit = all.fit;
-  for (const double t : seconds) {
-    result.cpu_seconds += t;
-    result.busiest_seconds = std::max(result.busiest_seconds, t);
-  }
-  return result;
+  return run_workers(workers, space.divisions, all, options, team);
 }
 
 }  // namespace tw::plan

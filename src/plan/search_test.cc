@@ -16,6 +16,23 @@ Setting setting(const char* model, const char* accelerator, std::int64_t count, 
   return *made;
 }
 
+/// What replicas can share: ZeRO 0 to 3, 3 in groups that fill domains of 8, and what lives in known hosts.
+std::vector<spec::ParallelPlan> sharings(const Setting& s, spec::ParallelPlan p) {
+  using spec::Offload;
+  std::vector<spec::ParallelPlan> result;
+  const auto add = [&](int zero, int shard, Offload offload) {
+    p.zero = zero, p.shard = shard, p.offload = offload;
+    if (p.validate(s.model.config, s.cluster.accelerators, s.job.batch).ok()) result.push_back(p);
+  };
+  for (int zero = 0; zero < 4; ++zero) add(zero, 0, Offload::kNone);
+  for (int shard = 2; shard < p.replicas(); ++shard) {
+    if (shard * p.tensor % 8 == 0) add(3, shard, Offload::kNone);
+  }
+  if (!s.host_memory().ok()) return result;
+  add(2, 0, Offload::kOptimizer), add(3, 0, Offload::kOptimizer), add(3, 0, Offload::kParameters);
+  return result;
+}
+
 /// Every plan that validates, one by one, by what `plan estimate` computes.
 std::vector<FoundPlan> all_plans(const Setting& s, double capacity) {
   std::vector<FoundPlan> result;
@@ -36,19 +53,16 @@ std::vector<FoundPlan> all_plans(const Setting& s, double capacity) {
               if (model.layers % (p.pipeline * p.interleave) != 0 && p.interleave > 1) continue;
               if (s.job.sequence % (p.context * p.tensor) != 0) continue;
               if (!p.validate(model, n, batch).ok() || !check_interleave(p, model, batch).ok()) continue;
-              // ZeRO 0 to 3, and 3 in groups that fill domains of 8.
-              for (int z = 0; z < 4 + n; ++z)
+              for (spec::ParallelPlan q : sharings(s, p))
                 for (int r = 0; r < 3; ++r) {
-                  spec::ParallelPlan q = p;
-                  q.zero = std::min(z, 3), q.shard = std::max(0, z - 3);
                   q.recompute = static_cast<spec::Recompute>(r);
-                  if (q.shard == 1 || q.shard >= q.replicas() || q.shard * q.tensor % 8 != 0) continue;
-                  if (!q.validate(model, n, batch).ok()) continue;
                   const auto basis = step_basis(tracer, s.training, q, s.accelerator, s.stack.stack);
                   if (!basis.ok()) continue;
                   const auto trace = tracer.get(plan_sharding(q), {q.micro_batch, s.training.sequence, 0});
                   const MemoryBasis held = memory_basis(model, **trace, s.training, q, s.stack.stack);
-                  const double bytes = most_memory(held, q, basis->micro_batches).total();
+                  const StageMemory most = most_memory(held, q, basis->micro_batches);
+                  const double bytes = most.total();
+                  if (q.offload != spec::Offload::kNone && most.host() > s.host_memory()->value) continue;
                   result.push_back({q, step_seconds(*basis, s.stack.constants), bytes});
                 }
             }
@@ -88,6 +102,26 @@ TEST(PlanSearch, FindsWhatTryingEachPlanFinds) {
 
 TEST(PlanSearch, FindsWhatTryingEachPlanOfAMixtureFinds) {
   expect_finds_the_best(setting("mixtral-8x7b", "H100", 16, 16, 4096));
+}
+
+TEST(PlanSearch, FindsWhatTryingEachPlanOffloads) {
+  Setting s = setting("llama-2-7b", "H100", 8, 16, 4096);
+  const auto host = [&](Field field, double value) { s.accelerator.values[static_cast<int>(field)] = value; };
+  host(Field::kHostMemory, 32), host(Field::kHostBandwidth, 50);
+  host(Field::kMemory, 32);
+  expect_finds_the_best(s);
+  base::Team team(1);
+  SearchOptions bounded;
+  bounded.bounds_from = 0;
+  const auto plain = search(s, {}, team), skipping = search(s, bounded, team);
+  ASSERT_TRUE(plain.ok() && skipping.ok());
+  int offloading = 0;
+  ASSERT_EQ(plain->front.size(), skipping->front.size());
+  for (std::size_t i = 0; i < plain->front.size(); ++i) {
+    EXPECT_EQ(plain->front[i].plan.text(), skipping->front[i].plan.text());
+    offloading += plain->front[i].plan.offload != spec::Offload::kNone ? 1 : 0;
+  }
+  EXPECT_GT(offloading, 0);
 }
 
 TEST(PlanSearch, BoundsLoseNothingAndTeamsAgree) {

@@ -10,9 +10,13 @@ namespace {
 constexpr double kStep = 0.2;
 
 void scale(Setting& s, std::initializer_list<Field> fields, double factor) {
-  for (const Field field : fields) {
-    auto& value = s.accelerator.values[static_cast<int>(field)];
-    if (value) *value *= factor;
+  std::vector<Accelerator*> accelerators = {&s.accelerator};
+  for (Kind& kind : s.kinds) accelerators.push_back(&kind.accelerator);
+  for (Accelerator* a : accelerators) {
+    for (const Field field : fields) {
+      auto& value = a->values[static_cast<int>(field)];
+      if (value) *value *= factor;
+    }
   }
 }
 
@@ -31,6 +35,8 @@ const Input kInputs[] = {
        s.fabric.torus_link *= f;
      }},
     {"NICs", [](Setting& s, double f) { scale(s, {Field::kNic}, f); }},
+    {"links to the hosts", [](Setting& s, double f) { scale(s, {Field::kHostLink}, f); }},
+    {"memory bandwidth of the hosts", [](Setting& s, double f) { scale(s, {Field::kHostBandwidth}, f); }},
     {"time of products against the measured curves",
      [](Setting& s, double f) { s.stack.constants[static_cast<int>(Constant::kCompute)] *= f; }},
     {"launch floors of the software",

@@ -258,6 +258,17 @@ base::Status check_network(const spec::ClusterSpec& c) {
                       : c.in_network_reduction  ? "in-network-reduction"
                       : c.torus_link.given      ? "torus-link"
                                                 : nullptr;
+  const char* host = c.host_memory.given      ? "host-memory"
+                     : c.host_bandwidth.given ? "host-bandwidth"
+                     : c.host_link.given      ? "host-link"
+                                              : nullptr;
+  if (c.mixed())
+    return base::error(base::Code::kInvalidArgument,
+                       "`plan serve` knows one kind of accelerator: ask for {} and for {} apart",
+                       c.accelerator, c.second.accelerator);
+  if (host != nullptr)
+    return base::error(base::Code::kInvalidArgument,
+                       "{} has no effect on what is served: `plan serve` keeps nothing in the hosts", host);
   if (field == nullptr) return base::Ok{};
   return base::error(
       base::Code::kInvalidArgument,

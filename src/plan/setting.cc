@@ -1,5 +1,6 @@
 #include "plan/setting.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -60,6 +61,16 @@ base::Result<Quantity> Setting::memory() const {
   return memory_of(cluster, accelerator);
 }
 
+base::Result<Quantity> Setting::host_memory() const {
+  if (accelerator.machine != nullptr)
+    return base::error(base::Code::kInvalidArgument,
+                       "{} computes in its host's memory: there is nowhere to offload to", kThisMachine);
+  TW_ASSIGN_OR_RETURN(Quantity gb, accelerator.get(Field::kHostMemory));
+  TW_RETURN_IF_ERROR(accelerator.get(Field::kHostBandwidth));
+  TW_RETURN_IF_ERROR(accelerator.get(Field::kHostLink));
+  return times(gb, Quantity::around(1e9, 0, "", Provenance::kMeasured), "B");
+}
+
 namespace {
 
 /// As it is measured or printed, before the cluster says anything instead.
@@ -86,6 +97,9 @@ base::Result<Accelerator> accelerator_of(const spec::ClusterSpec& cluster) {
   if (cluster.scale_up > 0) instead(Field::kScaleUpDomain, cluster.scale_up);
   if (cluster.nic.given) instead(Field::kNic, cluster.nic.value / 1e9);
   if (cluster.power.given) instead(Field::kTdp, cluster.power.value);
+  if (cluster.host_memory.given) instead(Field::kHostMemory, cluster.host_memory.value / 1e9);
+  if (cluster.host_bandwidth.given) instead(Field::kHostBandwidth, cluster.host_bandwidth.value / 1e9);
+  if (cluster.host_link.given) instead(Field::kHostLink, cluster.host_link.value / 1e9);
   return a;
 }
 
@@ -100,7 +114,15 @@ base::Status Setting::check_slices() const {
 
 int Setting::nodes() const {
   const std::int64_t of_one = cluster.per_node > 0 ? cluster.per_node : 8;
-  return static_cast<int>((cluster.accelerators + of_one - 1) / of_one);
+  const auto whole = [&](std::int64_t count) { return (count + of_one - 1) / of_one; };
+  return static_cast<int>(whole(cluster.accelerators) + whole(cluster.second.accelerators));
+}
+
+Setting Setting::of_kind(std::size_t kind) const {
+  Setting s = *this;
+  s.kinds.clear();
+  s.cluster = kinds[kind].cluster, s.accelerator = kinds[kind].accelerator, s.fabric = kinds[kind].fabric;
+  return s;
 }
 
 double Setting::spread(Provenance curves) const {
@@ -110,11 +132,33 @@ double Setting::spread(Provenance curves) const {
   return std::min(0.5, software + (curves == Provenance::kMeasured ? 0 : 0.1));
 }
 
+namespace {
+
+base::Result<std::vector<Kind>> kinds_of(const spec::ClusterSpec& cluster) {
+  std::vector<Kind> kinds;
+  if (!cluster.mixed()) return kinds;
+  for (const spec::ClusterSpec& alone : {cluster.first_alone(), cluster.second_alone()}) {
+    if (alone.accelerator == kThisMachine)
+      return base::error(base::Code::kInvalidArgument, "{} has no other machine beside it: plan for it alone",
+                         kThisMachine);
+    TW_ASSIGN_OR_RETURN(Accelerator accelerator, accelerator_of(alone));
+    // Where kinds meet there is a network, however few there are of each.
+    auto& domain = accelerator.values[static_cast<int>(Field::kScaleUpDomain)];
+    domain = std::min(domain.value_or(1), static_cast<double>(alone.accelerators));
+    TW_ASSIGN_OR_RETURN(Fabric fabric, fabric_of(alone, accelerator));
+    kinds.push_back({alone, std::move(accelerator), fabric});
+  }
+  return kinds;
+}
+
+}  // namespace
+
 base::Result<Setting> make_setting(PlannedModel model, spec::TrainJob job, spec::ClusterSpec cluster) {
   TW_RETURN_IF_ERROR(cluster.validate());
   TW_RETURN_IF_ERROR(job.validate());
   TW_ASSIGN_OR_RETURN(Accelerator accelerator, accelerator_of(cluster));
-  Setting s{std::move(model), std::move(job), std::move(cluster), std::move(accelerator), {}, {}, {}, {}};
+  Setting s{std::move(model), std::move(job), std::move(cluster), std::move(accelerator), {}, {}, {}, {}, {}};
+  TW_ASSIGN_OR_RETURN(s.kinds, kinds_of(s.cluster));
   TW_ASSIGN_OR_RETURN(s.fabric, fabric_of(s.cluster, s.accelerator));
   TW_RETURN_IF_ERROR(s.check_slices());
   if (!s.fabric.torus.sizes.empty())
@@ -127,7 +171,11 @@ base::Result<Setting> make_setting(PlannedModel model, spec::TrainJob job, spec:
     s.stack = machine_training(*s.accelerator.machine);
     return s;
   }
-  if (s.job.stack.empty()) s.job.stack = usual_stack(s.accelerator);
+  if (s.job.stack.empty()) {
+    // Of two kinds the newer one's: software for it runs on the older.
+    const bool second = s.mixed() && s.kinds[1].accelerator.year > s.accelerator.year;
+    s.job.stack = usual_stack(second ? s.kinds[1].accelerator : s.accelerator);
+  }
   if (s.job.stack.empty()) {
     s.stack.stack.name = "typical";
   } else {

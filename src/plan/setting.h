@@ -13,19 +13,34 @@
 
 namespace tw::plan {
 
+/// A kind of accelerator in a cluster of two.
+struct Kind {
+  spec::ClusterSpec cluster;  ///< as if it were alone
+  Accelerator accelerator;    ///< whose domain is no larger than there are of them
+  Fabric fabric;
+};
+
 struct Setting {
   PlannedModel model;
   spec::TrainJob job;
   spec::ClusterSpec cluster;
-  Accelerator accelerator;  ///< the catalogue's with what the cluster says instead
+  Accelerator accelerator;  ///< the catalogue's with what the cluster says instead; of two kinds the first's
   FittedStack stack;
   TrainingJob training;
   Fabric fabric;
   /// Where the software can say itself what a plan holds (the trainer here); else the table of memory.h.
   std::function<base::Result<StageMemory>(const spec::ParallelPlan&)> own_memory;
+  std::vector<Kind> kinds;  ///< two; empty: all accelerators are alike
 
+  bool mixed() const { return !kinds.empty(); }
+  /// The question with one of the kinds alone. REQUIRES: mixed().
+  Setting of_kind(std::size_t kind) const;
+  /// Accelerators of all kinds.
+  std::int64_t accelerators() const { return cluster.accelerators + cluster.second.accelerators; }
   /// Bytes of one accelerator. Memory parts come in powers of two: the catalogue's GB are 2^30 bytes.
   base::Result<Quantity> memory() const;
+  /// Bytes of the host for each accelerator, with all that offloading needs: what is blank is named.
+  base::Result<Quantity> host_memory() const;
   int nodes() const;
   /// Whether the accelerators are whole slices of the torus, if there is one.
   base::Status check_slices() const;

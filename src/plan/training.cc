@@ -28,6 +28,8 @@ constexpr double kSendShareInside = 0.8;
 /// Of a torus's links that collectives reach, and a hop's time (jax-ml.github.io/scaling-book: 90 of 100
 /// GB/s, about a microsecond).
 constexpr double kTorusShare = 0.9, kTorusHop = 1e-6;
+/// Of a PCIe or C2C line's rate that copies reach, and of a host's memory that its optimizer does.
+constexpr double kHostShare = 0.8;
 /// Adam in mixed precision: bytes read and written for a parameter.
 constexpr double kOptimizerBytes = 34;
 
@@ -267,6 +269,14 @@ LayerSeconds layer_seconds(const LayerBasis& layer, const Constants& c) {
   return {pass_seconds(layer.forward, c), pass_seconds(layer.again, c) + pass_seconds(layer.backward, c)};
 }
 
+LayerWork layer_work(const LayerBasis& layer, const Constants& c) {
+  const auto alone = [&](Pass pass) {
+    pass.inside = pass.network = pass.collectives = pass.ring_inside = pass.ring_network = 0;
+    return pass_seconds(pass, c);
+  };
+  return {alone(layer.forward) + alone(layer.backward), alone(layer.again)};
+}
+
 base::Result<LayersBasis> layers_basis(const spec::ModelConfig& model, const BlockTrace& trace,
                                        const TrainingJob& job, const spec::ParallelPlan& plan,
                                        const Accelerator& accelerator, const Stack& stack,
@@ -289,18 +299,50 @@ base::Result<LayersBasis> layers_basis(const spec::ModelConfig& model, const Blo
   return b;
 }
 
+namespace {
+
+/// What a plan keeps in the host: `held` parameters are updated there (arXiv 2101.06840: gradients go down,
+/// 16 bits of each, as they are made, and new parameters come up while the next are updated), `layer` and
+/// `routed` parameters of a layer move in each micro-batch.
+base::Status add_host(const spec::ParallelPlan& plan, const Accelerator& a, double held, double dense,
+                      double expert, ReplicasBasis& b) {
+  TW_ASSIGN_OR_RETURN(const Quantity line, a.get(Field::kHostLink));
+  TW_ASSIGN_OR_RETURN(const Quantity memory, a.get(Field::kHostBandwidth));
+  const double link = line.value * 1e9 * kHostShare, all = held * kBytes / link;
+  const bool parameters = plan.offload == spec::Offload::kParameters;
+  const double update = held * kOptimizerBytes / (memory.value * 1e9 * kHostShare);
+  b.optimizer = std::max(update, parameters ? 0 : all);
+  // Gradients that all replicas keep until their sum is known move in pieces beside the update.
+  if (plan.zero < 2) return base::Ok{};
+  const auto sharers = static_cast<double>(plan.sharers());
+  b.dense_down = dense * kBytes / sharers / link, b.expert_down = expert * kBytes / sharers / link;
+  if (parameters) b.dense_up = b.dense_down, b.expert_up = b.expert_down;
+  return base::Ok{};
+}
+
+}  // namespace
+
 base::Result<ReplicasBasis> replicas_basis(const spec::ModelConfig& model, const BlockTrace& trace,
                                            const TrainingJob& job, const spec::ParallelPlan& plan,
                                            const Accelerator& accelerator, const Stack& stack,
                                            const Fabric& fabric) {
-  TW_ASSIGN_OR_RETURN(Pricer pricer, Pricer::make(job, plan, accelerator, stack, fabric));
   const double layers = static_cast<double>(model.layers), dense = dense_layers(model);
-  const auto replicas = static_cast<double>(plan.replicas()), sharers = static_cast<double>(plan.sharers());
-  ReplicasBasis b;
   const double own =
       (dense * trace.dense_parameters + (layers - dense) * trace.expert_parameters) / plan.pipeline +
       std::max(trace.embed_parameters, trace.head_parameters);
   const double routed = (layers - dense) * trace.routed_parameters / plan.pipeline;
+  return stage_replicas_basis(model, trace, {own, routed}, job, plan, accelerator, stack, fabric);
+}
+
+base::Result<ReplicasBasis> stage_replicas_basis(const spec::ModelConfig& model, const BlockTrace& trace,
+                                                 const StageParameters& of_stage, const TrainingJob& job,
+                                                 const spec::ParallelPlan& plan,
+                                                 const Accelerator& accelerator, const Stack& stack,
+                                                 const Fabric& fabric) {
+  TW_ASSIGN_OR_RETURN(Pricer pricer, Pricer::make(job, plan, accelerator, stack, fabric));
+  const auto [own, routed] = of_stage;
+  const auto replicas = static_cast<double>(plan.replicas()), sharers = static_cast<double>(plan.sharers());
+  ReplicasBasis b;
   // Gradients of parameters of which every `apart`-th rank has a copy: summed by the `inner` that share them,
   // then each one's part over the groups (torch.distributed.fsdp's HYBRID_SHARD).
   Pass inside, between;
@@ -327,6 +369,13 @@ base::Result<ReplicasBasis> replicas_basis(const spec::ModelConfig& model, const
   const MachineCurves* const m = accelerator.machine.get();
   b.optimizer = m != nullptr ? m->seconds(Measured::kOptimizer, {}, m->threads, 1, held, 1)
                              : held * kOptimizerBytes / (pricer.memory_rate() * 0.8);
+  if (plan.offload != spec::Offload::kNone) {
+    // The table and the head go with the layers.
+    const double ends = std::max(trace.embed_parameters, trace.head_parameters) * plan.pipeline /
+                        std::max(static_cast<double>(model.layers), 1.0);
+    TW_RETURN_IF_ERROR(add_host(plan, accelerator, held, trace.dense_parameters + ends,
+                                trace.expert_parameters + trace.routed_parameters + ends, b));
+  }
   return b;
 }
 
@@ -349,20 +398,22 @@ base::Result<StepBasis> step_basis(Tracer& tracer, const TrainingJob& job, const
   return b;
 }
 
+LayerSeconds beside_seconds(const StepBasis& b, bool expert, const Constants& c) {
+  LayerSeconds s = layer_seconds(expert ? b.expert : b.dense, c);
+  const double gather = (expert ? b.expert_gather : b.dense_gather) / c[static_cast<int>(Constant::kNetwork)];
+  const double up = expert ? b.expert_up : b.dense_up, down = expert ? b.expert_down : b.dense_down;
+  s.forward = std::max({s.forward, gather, up});
+  s.backward = std::max({s.backward, 2 * gather, up, down});
+  return s;
+}
+
 StepParts step_parts(const StepBasis& b, const Constants& c) {
   const double network = c[static_cast<int>(Constant::kNetwork)];
-  const auto both_ways = [&](const LayerBasis& layer, double gather_basis) {
-    const LayerSeconds s = layer_seconds(layer, c);
-    const double gather = gather_basis / network;
-    // Fetched while the layer before computes; backward fetches again and gives the gradients away.
-    return layer.count * (std::max(s.forward, gather) + std::max(s.backward, 2 * gather));
-  };
-  const auto forward = [&](const LayerBasis& layer, double gather_basis) {
-    return layer.count * std::max(layer_seconds(layer, c).forward, gather_basis / network);
-  };
+  const LayerSeconds dense = beside_seconds(b, false, c), expert = beside_seconds(b, true, c);
   StepParts p;
-  p.all = both_ways(b.dense, b.dense_gather) + both_ways(b.expert, b.expert_gather);
-  p.forward = forward(b.dense, b.dense_gather) + forward(b.expert, b.expert_gather);
+  p.all =
+      b.dense.count * (dense.forward + dense.backward) + b.expert.count * (expert.forward + expert.backward);
+  p.forward = b.dense.count * dense.forward + b.expert.count * expert.forward;
   p.head = pass_seconds(b.head, c);
   if (b.zero_bubble)
     p.weight = (b.dense.count * b.dense.weight + b.expert.count * b.expert.weight) *
@@ -390,16 +441,17 @@ StepTime step_time(const StepBasis& b, const Constants& c, double total) {
   const double rounds = b.micro_batches / b.pipeline;
   double computing = 0, again = 0;
   for (const LayerBasis* layer : {&b.dense, &b.expert}) {
-    const auto alone = [&](Pass pass) {
-      pass.inside = pass.network = pass.collectives = pass.ring_inside = pass.ring_network = 0;
-      return pass_seconds(pass, c);
-    };
-    computing += layer->count * (alone(layer->forward) + alone(layer->backward));
-    again += layer->count * alone(layer->again);
+    const LayerWork work = layer_work(*layer, c);
+    computing += layer->count * work.first;
+    again += layer->count * work.again;
   }
   t.compute = computing * rounds + p.head * b.micro_batches / b.pipeline;
   t.recompute = again * rounds;
-  t.communication = std::max(0.0, p.all * rounds - computing * rounds - again * rounds);
+  StepBasis no_host = b;
+  no_host.dense_up = no_host.expert_up = no_host.dense_down = no_host.expert_down = 0;
+  const double all = step_parts(no_host, c).all;
+  t.host = (p.all - all) * rounds;
+  t.communication = std::max(0.0, all * rounds - computing * rounds - again * rounds);
   t.sends = b.pipeline > 1 ? p.send * b.interleave * b.micro_batches : 0;
   t.optimizer = p.optimizer;
   t.other = p.rest;

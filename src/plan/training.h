@@ -56,6 +56,9 @@ struct ReplicasBasis {
   double gradients_network = 0, gradients_inside = 0;  ///< of one reduction; ZeRO-3 has its own
   double groups_network = 0, groups_inside = 0;        ///< of the shards, between groups that hold copies
   double optimizer = 0;
+  // Over the link to the host, of one layer: its parameters up, and its gradients down. Not hidden:
+  // optimizer.
+  double dense_up = 0, expert_up = 0, dense_down = 0, expert_down = 0;
 };
 
 struct StepBasis : LayersBasis, ReplicasBasis {
@@ -75,9 +78,10 @@ struct StepTime {
   double sends = 0;      ///< activations between stages
   double gradients = 0;  ///< their sum over the replicas that nothing hides
   double optimizer = 0;
+  double host = 0;   ///< layers' transfers to and from the host that nothing hides
   double other = 0;  ///< of the stack, by step
   double total() const {
-    return compute + recompute + communication + bubble + sends + gradients + optimizer + other;
+    return compute + recompute + communication + bubble + sends + gradients + optimizer + host + other;
   }
 };
 
@@ -97,12 +101,32 @@ base::Result<ReplicasBasis> replicas_basis(const spec::ModelConfig& model, const
                                            const Accelerator& accelerator, const Stack& stack,
                                            const Fabric& fabric = {});
 
+/// Parameters of one rank of a stage: those that all replicas hold, and of experts that are dealt out.
+struct StageParameters {
+  double own = 0, routed = 0;
+};
+/// replicas_basis of a stage that holds so many. The other holds an even part of the layers, and the larger
+/// of table and head.
+base::Result<ReplicasBasis> stage_replicas_basis(const spec::ModelConfig& model, const BlockTrace& trace,
+                                                 const StageParameters& held, const TrainingJob& job,
+                                                 const spec::ParallelPlan& plan,
+                                                 const Accelerator& accelerator, const Stack& stack,
+                                                 const Fabric& fabric);
+
 /// A layer's forward, and its recomputation with backward, for one micro-batch.
 struct LayerSeconds {
   double forward = 0, backward = 0;
 };
 LayerSeconds layer_seconds(const LayerBasis& layer, const Constants& constants);
+/// The same with what runs beside and may take longer: ZeRO-3's fetch of the next layer, twice in backward,
+/// which fetches again and gives the gradients away, and the host's link (arXiv 2104.07857, 6.2).
+LayerSeconds beside_seconds(const StepBasis& basis, bool expert, const Constants& constants);
 double pass_seconds(const Pass& pass, const Constants& constants);
+/// What a layer's passes compute for the first time, and again, without collectives.
+struct LayerWork {
+  double first = 0, again = 0;
+};
+LayerWork layer_work(const LayerBasis& layer, const Constants& constants);
 
 /// What the closed form is made of once the constants are known; seconds.
 struct StepParts {
@@ -156,17 +180,21 @@ inline double stages_seconds(const StepParts& s) {
   return longest - 2 * (p - 1) * s.weight / p;
 }
 
+/// What is not hidden of the gradients' sums where `hidden` seconds of a micro-batch's backward hide them.
+inline double exposed_gradients(const StepParts& s, double hidden) {
+  // Of ZeRO-2, all but the last reduce-scatter lie between micro-batches.
+  const double half = s.reduction / 2;
+  return s.each_micro_batch ? s.micro_batches * std::max(0.0, half - hidden) + half +
+                                  std::max(0.0, s.between - std::max(0.0, hidden - half))
+                            : std::max(0.0, s.reduction + s.between - hidden);
+}
+
 /// THE closed form: the stages, then gradients, optimizer and the stack's share of a step.
 inline double step_formula(const StepParts& s) {
   const double middle = s.all / s.pipeline + (s.pipeline > 1 ? s.send * s.interleave : 0);
   // While a micro-batch runs backward, which is about two thirds of it.
   const double hidden = s.overlaps ? middle * 2 / 3 : 0;
-  // Of ZeRO-2, all but the last reduce-scatter lie between micro-batches.
-  const double half = s.reduction / 2;
-  const double gradients = s.each_micro_batch ? s.micro_batches * std::max(0.0, half - hidden) + half +
-                                                    std::max(0.0, s.between - std::max(0.0, hidden - half))
-                                              : std::max(0.0, s.reduction + s.between - hidden);
-  return stages_seconds(s) + gradients + s.optimizer + s.rest;
+  return stages_seconds(s) + exposed_gradients(s, hidden) + s.optimizer + s.rest;
 }
 
 StepParts step_parts(const StepBasis& basis, const Constants& constants);

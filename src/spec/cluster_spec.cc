@@ -3,6 +3,45 @@
 #include "spec/range.h"
 
 namespace tw::spec {
+namespace {
+
+base::Status check_second(const ClusterSpec& c) {
+  const SecondKind& s = c.second;
+  if (!c.mixed()) {
+    const char* stray = s.accelerators != 0 ? "second-accelerators"
+                        : s.scale_up != 0   ? "second-scale-up"
+                        : s.memory.given    ? "second-memory"
+                        : s.nic.given       ? "second-nic"
+                        : s.power.given     ? "second-power"
+                        : s.price.given     ? "second-price"
+                        : s.rent.given      ? "second-rent"
+                                            : nullptr;
+    if (stray == nullptr) return base::Ok{};
+    return base::error(base::Code::kInvalidArgument,
+                       "{} is given, but no second kind: name it with --second-accelerator", stray);
+  }
+  TW_RETURN_IF_ERROR(in_range("second-accelerators", static_cast<double>(s.accelerators), 1, 1 << 22));
+  if (c.network == "torus")
+    return base::error(base::Code::kInvalidArgument,
+                       "a torus has one kind of accelerator: network fat-tree or dragonfly would do for two");
+  return c.second_alone().validate();
+}
+
+}  // namespace
+
+ClusterSpec ClusterSpec::first_alone() const {
+  ClusterSpec c = *this;
+  c.second = {};
+  return c;
+}
+
+ClusterSpec ClusterSpec::second_alone() const {
+  ClusterSpec c = first_alone();
+  c.accelerator = second.accelerator, c.accelerators = second.accelerators, c.scale_up = second.scale_up;
+  c.memory = second.memory, c.nic = second.nic, c.power = second.power, c.price = second.price;
+  c.rent = second.rent;
+  return c;
+}
 
 base::Status ClusterSpec::validate() const {
   if (accelerator.empty())
@@ -30,13 +69,17 @@ base::Status ClusterSpec::validate() const {
   if (memory.given) TW_RETURN_IF_ERROR(in_range("memory, in bytes,", memory.value, 1, 1e15));
   if (nic.given) TW_RETURN_IF_ERROR(in_range("nic, in bytes/s,", nic.value, 1, 1e15));
   if (power.given) TW_RETURN_IF_ERROR(in_range("power, in watts,", power.value, 1, 1e6));
+  if (host_memory.given) TW_RETURN_IF_ERROR(in_range("host-memory, in bytes,", host_memory.value, 1, 1e15));
+  if (host_bandwidth.given)
+    TW_RETURN_IF_ERROR(in_range("host-bandwidth, in bytes/s,", host_bandwidth.value, 1, 1e15));
+  if (host_link.given) TW_RETURN_IF_ERROR(in_range("host-link, in bytes/s,", host_link.value, 1, 1e15));
   TW_RETURN_IF_ERROR(in_range("host-power, in watts,", host_power.value, 0, 1e6));
   TW_RETURN_IF_ERROR(in_range("network-power, in watts,", network_power.value, 0, 1e6));
   TW_RETURN_IF_ERROR(in_range("price, in USD,", price.value, 0, 1e9));
   TW_RETURN_IF_ERROR(in_range("rent, in USD/h,", rent.value, 0, 1e6));
   TW_RETURN_IF_ERROR(in_range("electricity, in USD/kWh,", electricity.value, 0, 1e3));
   TW_RETURN_IF_ERROR(in_range("carbon, in g/kWh,", carbon.value, 0, 1e6));
-  return base::Ok{};
+  return check_second(*this);
 }
 
 }  // namespace tw::spec

@@ -8,15 +8,30 @@
 
 namespace tw::spec {
 
-struct ClusterSpec {
-  std::string accelerator;        ///< a name of the catalogue, or this-machine
-  std::int64_t accelerators = 0;  ///< in all
-  std::string calibration;        ///< of this-machine: the file that `plan calibrate` wrote
-  int per_node = 0;               ///< 0: eight, or all when there are fewer
-  int scale_up = 0;               ///< accelerators of one scale-up domain; 0: the catalogue's
+/// Accelerators of a second kind, which share the network, hosts and building of the first.
+struct SecondKind {
+  std::string accelerator;  ///< a name of the catalogue; empty: there is one kind
+  std::int64_t accelerators = 0;
+  int scale_up = 0;
   Measure<Dimension::kBytes> memory;
   Measure<Dimension::kBytesPerSecond> nic;
   Measure<Dimension::kWatts> power;
+  Measure<Dimension::kUsd> price;
+  Measure<Dimension::kUsdPerHour> rent;
+};
+
+struct ClusterSpec {
+  std::string accelerator;        ///< a name of the catalogue, or this-machine
+  std::int64_t accelerators = 0;  ///< of this kind
+  SecondKind second;
+  std::string calibration;  ///< of this-machine: the file that `plan calibrate` wrote
+  int per_node = 0;         ///< 0: eight, or all when there are fewer
+  int scale_up = 0;         ///< accelerators of one scale-up domain; 0: the catalogue's
+  Measure<Dimension::kBytes> memory;
+  Measure<Dimension::kBytesPerSecond> nic;
+  Measure<Dimension::kWatts> power;
+  Measure<Dimension::kBytes> host_memory;
+  Measure<Dimension::kBytesPerSecond> host_bandwidth, host_link;
   Measure<Dimension::kWatts> host_power{450, false};
   Measure<Dimension::kWatts> network_power{50, false};
   std::string network = "fat-tree";
@@ -40,7 +55,7 @@ struct ClusterSpec {
   static void visit(Self& c, Visitor&& v) {
     v("accelerator", c.accelerator,
       "a name of `tokenworks plan catalog`, such as H100, or this-machine, once it is calibrated");
-    v("accelerators", c.accelerators, "how many there are in all");
+    v("accelerators", c.accelerators, "how many there are of them");
     v("calibration", c.calibration,
       "file of `tokenworks plan calibrate`, for accelerator this-machine (default: the store's)");
     v("per-node", c.per_node, "accelerators of a node, which fail together (default: 8)");
@@ -49,6 +64,13 @@ struct ClusterSpec {
     v("nic", c.nic,
       "network of one accelerator and direction, such as \"400 Gb/s\" (default: the catalogue's)");
     v("power", c.power, "of one accelerator at full load, such as \"700 W\" (default: the catalogue's)");
+    v("host-memory", c.host_memory,
+      "of the host, for each accelerator, such as \"256 GB\", for plans that offload (default: the "
+      "catalogue's)");
+    v("host-bandwidth", c.host_bandwidth,
+      "of the host's memory, for each accelerator, such as \"50 GB/s\" (default: the catalogue's)");
+    v("host-link", c.host_link,
+      "between host and one accelerator, each direction, such as \"32 GB/s\" (default: the catalogue's)");
     v("host-power", c.host_power, "of processors, memory and fans, for each accelerator (default: 450 W)");
     v("network-power", c.network_power, "of NICs, switches and optics, for each accelerator (default: 50 W)");
     v("network", c.network, "fat-tree, torus or dragonfly (default: fat-tree)");
@@ -67,10 +89,23 @@ struct ClusterSpec {
     v("rent", c.rent, "of one accelerator, such as \"2.5 USD/h\", electricity included");
     v("electricity", c.electricity, "price of energy for owners (default: 0.08 USD/kWh)");
     v("carbon", c.carbon, "of the grid, such as \"400 g/kWh\" (default: not computed)");
+    v("second-accelerator", c.second.accelerator,
+      "another kind in the same cluster: other stages of a pipeline run on it");
+    v("second-accelerators", c.second.accelerators, "how many there are of the second kind");
+    v("second-scale-up", c.second.scale_up, "as scale-up, of the second kind");
+    v("second-memory", c.second.memory, "as memory, of the second kind");
+    v("second-nic", c.second.nic, "as nic, of the second kind");
+    v("second-power", c.second.power, "as power, of the second kind");
+    v("second-price", c.second.price, "as price, of the second kind");
+    v("second-rent", c.second.rent, "as rent, of the second kind");
   }
 
   /// The error names the field, its value and its range.
   base::Status validate() const;
+  bool mixed() const { return !second.accelerator.empty(); }
+  /// Each kind as a cluster of its own. REQUIRES: mixed().
+  ClusterSpec first_alone() const;
+  ClusterSpec second_alone() const;
 };
 
 }  // namespace tw::spec

@@ -69,12 +69,15 @@ TEST(FieldFile, PlansAreReadAndWrittenAlike) {
   ParallelPlan plan;
   plan.data = 4, plan.tensor = 8, plan.pipeline = 16, plan.micro_batch = 2, plan.zero = 1,
   plan.sequence = true;
-  plan.recompute = Recompute::kSelective;
+  plan.recompute = Recompute::kSelective, plan.shard = 2, plan.offload = Offload::kOptimizer;
   ParallelPlan back;
   const auto status = read_plan(plan_file(plan), "plan.json", back);
   ASSERT_TRUE(status.ok()) << status.error().text();
   EXPECT_EQ(back.text(), plan.text());
   EXPECT_FALSE(read_plan("{\"tp\": 2,\n\"recompute\": \"half\"}", "plan.json", back).ok());
+  const auto disk = read_plan("{\"tp\": 2,\n\"offload\": \"disk\"}", "plan.json", back);
+  ASSERT_FALSE(disk.ok());
+  EXPECT_EQ(disk.error().text(), "plan.json:2: \"offload\": it is none, optimizer or parameters");
 }
 
 }  // namespace

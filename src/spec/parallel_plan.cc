@@ -121,6 +121,11 @@ base::Status ParallelPlan::validate(const ModelConfig& model, std::int64_t wante
   TW_RETURN_IF_ERROR(
       divides("the global batch", global_batch, "dp x micro-batch", std::int64_t{data} * micro_batch));
   TW_RETURN_IF_ERROR(check_shard(*this));
+  if (offload == Offload::kParameters && zero != 3)
+    return base::error(base::Code::kInvalidArgument,
+                       "offload parameters needs zero 3, not {}, which fetches layer by layer: offload "
+                       "optimizer would do",
+                       zero);
   if (expert > 1) {
     if (model.experts.count == 0)
       return base::error(base::Code::kInvalidArgument,
@@ -141,7 +146,9 @@ std::string ParallelPlan::text() const {
   if (zero_bubble) result += " zb";
   result += fmt::format(" mb {} zero {}", micro_batch, zero);
   if (shard > 0) result += fmt::format(" shard {}", shard);
-  return result + fmt::format(" recompute {}{}", recompute_name(recompute), sequence ? " sp" : "");
+  result += fmt::format(" recompute {}{}", recompute_name(recompute), sequence ? " sp" : "");
+  if (offload != Offload::kNone) result += fmt::format(" offload {}", offload_name(offload));
+  return result;
 }
 
 const char* recompute_name(Recompute recompute) {
@@ -156,6 +163,20 @@ base::Result<Recompute> parse_recompute(std::string_view name) {
   return base::error(base::Code::kInvalidArgument, "\"{}\" is not none, selective or full", name);
 }
 
+const char* offload_name(Offload offload) {
+  static constexpr const char* kNames[] = {"none", "optimizer", "parameters"};
+  return kNames[static_cast<int>(offload)];
+}
+
+base::Status set_field(Offload& field, const base::Json& value) {
+  for (const Offload o : {Offload::kNone, Offload::kOptimizer, Offload::kParameters}) {
+    if (!value.is_string() || value.get<std::string>() != offload_name(o)) continue;
+    field = o;
+    return base::Ok{};
+  }
+  return base::error(base::Code::kInvalidArgument, "it is none, optimizer or parameters");
+}
+
 base::Status set_field(Recompute& field, const base::Json& value) {
   if (!value.is_string()) return base::error(base::Code::kInvalidArgument, "it is none, selective or full");
   TW_ASSIGN_OR_RETURN(field, parse_recompute(value.get<std::string>()));
@@ -165,8 +186,11 @@ base::Status set_field(Recompute& field, const base::Json& value) {
 std::string plan_file(const ParallelPlan& plan) {
   base::OrderedJson json;
   ParallelPlan::visit(plan, [&](const char* name, const auto& field, const char*) {
-    if constexpr (std::is_same_v<std::decay_t<decltype(field)>, Recompute>)
+    using Field = std::decay_t<decltype(field)>;
+    if constexpr (std::is_same_v<Field, Recompute>)
       json[name] = recompute_name(field);
+    else if constexpr (std::is_same_v<Field, Offload>)
+      json[name] = offload_name(field);
     else
       json[name] = field;
   });

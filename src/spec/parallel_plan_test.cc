@@ -63,6 +63,18 @@ TEST(ParallelPlan, GroupsThatShareDivideTheReplicas) {
   EXPECT_TRUE(plan.validate(mixture, 16, 64).ok());
 }
 
+TEST(ParallelPlan, ParametersAreOffloadedLayerByLayer) {
+  ParallelPlan plan;
+  plan.data = 16, plan.zero = 2, plan.offload = Offload::kParameters;
+  EXPECT_NE(plan.validate(model(), 16, 64).error().text().find("offload optimizer would do"),
+            std::string::npos);
+  plan.offload = Offload::kOptimizer;
+  EXPECT_TRUE(plan.validate(model(), 16, 64).ok());
+  EXPECT_NE(plan.text().find("offload optimizer"), std::string::npos);
+  plan.zero = 3, plan.offload = Offload::kParameters;
+  EXPECT_TRUE(plan.validate(model(), 16, 64).ok());
+}
+
 TEST(ParallelPlan, MoreRanksThanCanBeCountedAreTold) {
   ParallelPlan plan;
   plan.data = plan.tensor = plan.pipeline = plan.context = 1 << 20;  // 2^80: 0 in 64 bits
