@@ -1,9 +1,13 @@
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 
+#include "cli/chain_runs.h"
 #include "cli/plan.h"
 #include "cli/startup.h"
 #include "cli/this_machine.h"
+#include "infer/sampler.h"
 #include "io/atomic_file.h"
 #include "plan/calibrate.h"
 
@@ -15,7 +19,11 @@ struct Options {
   std::vector<int> threads;
   std::vector<std::string> types;
   double seconds = 90;
+  bool show_steps = false;
 };
+
+/// Of the time, what whole steps take; the rest is for ops by themselves.
+constexpr double kStepsShare = 0.25;
 
 base::Status write_file(const std::string& path, const std::string& text) {
   std::error_code ignored;  // what cannot be made is told by create()
@@ -26,6 +34,55 @@ base::Status write_file(const std::string& path, const std::string& text) {
   return file.commit();
 }
 
+/// As an engine picks when nothing is drawn.
+std::function<void(std::span<float>)> greedy() {
+  auto workspace = std::make_shared<infer::SamplerWorkspace>();
+  auto params = std::make_shared<infer::SamplingParams>();
+  params->temperature = 0;
+  return [=](std::span<float> logits) {
+    infer::SampleInput input;
+    input.logits = logits, input.params = params.get();
+    static_cast<void>(infer::sample(input, *workspace));
+  };
+}
+
+double mean_error(const std::vector<plan::ChainStep>& steps, const plan::MachineCurves& curves) {
+  double sum = 0;
+  for (const plan::ChainStep& s : steps)
+    sum += std::fabs(s.predicted(curves.between(s.kind, s.threads)) / s.seconds - 1);
+  return 100 * sum / static_cast<double>(std::max<std::size_t>(1, steps.size()));
+}
+
+void print_steps(const std::vector<plan::ChainStep>& steps, const plan::MachineCurves& curves) {
+  std::printf("%11s %11s %11s %7s %10s\n", "measured us", "ops us", "sum us", "ops", "bytes");
+  for (const plan::ChainStep& s : steps) {
+    std::printf("%11.1f %11.1f %11.1f %7.0f %10.0f  %s\n", 1e6 * s.seconds, 1e6 * s.ops,
+                1e6 * s.predicted(curves.between(s.kind, s.threads)), s.gaps, s.bytes, s.what.c_str());
+  }
+}
+
+/// Runs whole steps and fits what lies between their ops.
+base::Status add_between(const Options& options, const plan::CalibrateOptions& wanted,
+                         plan::MachineCurves& curves) {
+  ChainOptions chains;
+  chains.isa = wanted.isa;
+  chains.threads = curves.thread_counts();
+  chains.types = wanted.types.empty() ? plan::usual_types() : wanted.types;
+  chains.seconds = kStepsShare * options.seconds;
+  chains.progress = [](double done) {
+    draw_progress("calibrating", 1 - kStepsShare + kStepsShare * done);
+  };
+  const auto before = std::make_shared<const plan::MachineCurves>(curves);
+  const auto steps = run_chains(before, chains);
+  clear_progress();
+  if (!steps.ok()) return steps.error();
+  plan::set_between(*steps, curves);
+  if (options.show_steps) print_steps(*steps, curves);
+  std::printf("%zu whole steps: their ops alone miss %.1f %% of them, with what lies between %.1f %%\n",
+              steps->size(), mean_error(*steps, *before), mean_error(*steps, curves));
+  return base::Ok{};
+}
+
 base::Status run(const Options& options) {
   std::string path = options.out;
   if (path.empty()) {
@@ -34,15 +91,17 @@ base::Status run(const Options& options) {
   plan::CalibrateOptions wanted;
   wanted.isa = wanted_isa(options.isa);
   wanted.threads = options.threads;
-  wanted.seconds = options.seconds;
   for (const std::string& name : options.types) {
     TW_ASSIGN_OR_RETURN(const base::DType type, plan::weight_type(name));
     wanted.types.push_back(type);
   }
-  wanted.progress = [](double done) { draw_progress("calibrating", done); };
-  const auto curves = plan::calibrate(wanted);
+  wanted.seconds = (1 - kStepsShare) * options.seconds;
+  wanted.pick = greedy();
+  wanted.progress = [](double done) { draw_progress("calibrating", (1 - kStepsShare) * done); };
+  auto curves = plan::calibrate(wanted);
   clear_progress();
   if (!curves.ok()) return curves.error();
+  TW_RETURN_IF_ERROR(add_between(options, wanted, *curves));
   TW_RETURN_IF_ERROR(write_file(path, curves->text()));
   std::printf("%s, %s kernels, %d thread%s: %.2f TFLOP/s, %.1f GB/s, %zu measurements\n",
               curves->processor.c_str(), curves->kernels.c_str(), curves->threads,
@@ -58,7 +117,8 @@ void add_plan_calibrate(CLI::App& plan, int& exit_code) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = plan.add_subcommand(
       "calibrate",
-      "Measure this machine with the kernels' own benchmarks, so that plans can be made for it.");
+      "Measure this machine with the kernels' own benchmarks and whole steps, so that plans can be made for "
+      "it.");
   verb->add_option("--out", options->out, "where to write (default: calibration.json in the store)")
       ->type_name("FILE");
   verb->add_option("--threads", options->threads,
@@ -71,6 +131,7 @@ void add_plan_calibrate(CLI::App& plan, int& exit_code) {
                    "about how long it may take; below 10, small shapes alone are measured")
       ->check(CLI::Range(0.0, 86400.0))
       ->capture_default_str();
+  verb->add_flag("--show-steps", options->show_steps, "list the whole steps that were run");
   verb->add_option("--isa", options->isa, "kernel set (default: the best of this machine)");
   verb->footer(
       "Nothing else should run meanwhile.\nExamples:\n  tokenworks plan calibrate\n  tokenworks plan serve "

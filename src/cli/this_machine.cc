@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <map>
 #include <mutex>
-#include <set>
 
 #include "cli/bench_run.h"
 #include "cli/startup.h"
@@ -27,13 +26,6 @@ std::vector<std::string> models_of(const MachineRuns& runs) {
     for (const hub::Manifest& manifest : store->list().models) models.push_back(manifest.name);
   }
   return models;
-}
-
-/// Numbers of workers that were measured with.
-std::set<int> counts_of(const plan::MachineCurves& curves) {
-  std::set<int> counts;
-  for (const plan::MeasuredPoint& p : curves.points()) counts.insert(p.threads);
-  return counts;
 }
 
 plan::MachineRow row_of(std::string what, double measured, const base::Result<double>& predicted) {
@@ -191,7 +183,7 @@ base::Result<std::vector<plan::MachineRow>> run_this_machine(const MachineRuns& 
   TW_ASSIGN_OR_RETURN(const auto curves, plan::MachineCurves::load(path));
   std::vector<plan::MachineRow> rows;
   for (const std::string& model : models_of(runs)) {
-    for (const int threads : counts_of(*curves)) {
+    for (const int threads : curves->thread_counts()) {
       TW_RETURN_IF_ERROR(bench_model(model, *curves, runs, threads, 1, rows));
     }
     if (runs.batch > 1)

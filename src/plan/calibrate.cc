@@ -18,7 +18,7 @@ namespace {
 using base::DType;
 using ops::Tensor;
 
-constexpr double kQuick = 10;  ///< seconds below which shapes are small ones alone
+constexpr double kQuick = 7.5;  ///< seconds below which shapes are small ones alone
 constexpr std::size_t kMegabyte = std::size_t{1} << 20;
 
 struct Shape {
@@ -82,7 +82,7 @@ class Calibration {
   base::Status products(DType type, const std::function<void()>& tick);
   base::Status attention();
   base::Status rows();
-  base::Status host();
+  base::Status host(const std::function<void(std::span<float>)>& pick);
 
  private:
   void add(Measured kind, std::string_view type, double rows, double size, double place, double seconds) {
@@ -218,13 +218,16 @@ base::Status Calibration::rows() {
   return base::Ok{};
 }
 
-base::Status Calibration::host() {
+base::Status Calibration::host(const std::function<void(std::span<float>)>& pick) {
   for (const std::int64_t vocab : {512, 32768, 131072}) {
-    const std::vector<float> logits = random_floats(vocab);
+    std::vector<float> logits = random_floats(vocab);
     volatile std::int64_t best = 0;
     TW_ASSIGN_OR_RETURN(const double seconds, bench_.seconds([&](ops::Exec& ex, std::int64_t) {
       if (ex.tracing() || ex.worker() != 0) return;
-      best = std::max_element(logits.begin(), logits.end()) - logits.begin();
+      if (pick)
+        pick(logits);
+      else
+        best = std::max_element(logits.begin(), logits.end()) - logits.begin();
     }));
     add(Measured::kPick, {}, 1, static_cast<double>(vocab), 1, seconds);
   }
@@ -235,6 +238,14 @@ base::Status Calibration::host() {
 std::vector<int> thread_counts(const CalibrateOptions& options, int all) {
   if (!options.threads.empty()) return options.threads;
   return all > 1 ? std::vector<int>{1, all} : std::vector<int>{1};
+}
+
+/// Files in fewer bits than Q6_K have their head in it (model::quantized_types).
+std::vector<DType> with_heads(std::vector<DType> types) {
+  const bool fewer = std::ranges::any_of(
+      types, [](DType type) { return base::is_quantized(type) && type != DType::kQ8_0; });
+  if (fewer && std::ranges::count(types, DType::kQ6_K) == 0) types.push_back(DType::kQ6_K);
+  return types;
 }
 
 /// How often tick() is called for one type and number of workers, and for the rest.
@@ -260,7 +271,7 @@ base::Status measure(const CalibrateOptions& options, const kernels::Table& tabl
     tick();
     TW_RETURN_IF_ERROR(calibration.rows());
     tick();
-    TW_RETURN_IF_ERROR(calibration.host());
+    TW_RETURN_IF_ERROR(calibration.host(options.pick));
     tick();
     TW_RETURN_IF_ERROR(calibrate_training(*bench, quick, curves));
     tick();
@@ -291,7 +302,7 @@ base::Result<MachineCurves> calibrate(const CalibrateOptions& options) {
                       kernels::make_table(options.isa, kernels::detect_features()));
   TW_ASSIGN_OR_RETURN(const base::Placement all, base::place_threads(0, {}));
   const std::vector<int> counts = thread_counts(options, static_cast<int>(all.size()));
-  const std::vector<DType> types = options.types.empty() ? usual_types() : options.types;
+  const std::vector<DType> types = with_heads(options.types.empty() ? usual_types() : options.types);
   const base::Machine machine = base::detect_machine();
   MachineCurves curves;
   curves.processor = machine.cpu_name.empty() ? "unknown" : machine.cpu_name;

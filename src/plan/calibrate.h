@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,8 +16,10 @@ struct CalibrateOptions {
   std::string isa;                 ///< kernel set; empty: the best
   std::vector<int> threads;        ///< numbers of workers; empty: one, and all that the machine allows
   std::vector<base::DType> types;  ///< of weights; empty: usual_types()
-  double seconds = 90;             ///< about how long it may take; below ten, shapes are small ones alone
+  double seconds = 68;             ///< about how long it may take; below 7.5, shapes are small ones alone
   std::function<void(double done)> progress;  ///< 0 to 1; may be empty
+  /// Picks the likeliest of logits as an engine does; empty: std::max_element does.
+  std::function<void(std::span<float> logits)> pick;
 };
 
 /// The weight types that models are served in.

@@ -60,6 +60,8 @@ class TrainCalibration {
       for (const std::int64_t rows : rows_of_batches()) TW_RETURN_IF_ERROR(product(n, k, rows));
       TW_RETURN_IF_ERROR(optimizer(n, k));
     }
+    // All of a model's parameters with their moments are far more than a cache holds.
+    if (!quick_) TW_RETURN_IF_ERROR(optimizer(3072, 3072));
     for (const std::int64_t d : quick_ ? std::vector<std::int64_t>{32} : std::vector<std::int64_t>{32, 64}) {
       for (const std::int64_t length :
            quick_ ? std::vector<std::int64_t>{64} : std::vector<std::int64_t>{64, 256, 1024})

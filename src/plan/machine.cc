@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <filesystem>
+#include <set>
 
 #include "base/dtype.h"
 #include "base/mmap.h"
@@ -14,7 +15,8 @@ namespace {
 
 using base::Code;
 
-constexpr std::string_view kFormat = "tokenworks calibration 1";
+constexpr std::string_view kFormat = "tokenworks calibration 2";
+constexpr std::string_view kOldFormat = "tokenworks calibration 1";
 constexpr std::size_t kLargestFile = std::size_t{64} << 20;
 constexpr std::size_t kMostPoints = 200000;
 
@@ -36,14 +38,17 @@ constexpr std::array<std::string_view, kMeasuredKinds> kKindNames = {"generated 
 constexpr std::array<std::string_view, 7> kColumns = {"kind", "type",  "threads", "rows",
                                                       "size", "place", "seconds"};
 
-constexpr std::array<std::string_view, 9> kKeys = {"format", "processor",  "kernels",           "threads",
-                                                   "mem_gb", "mem_bw_gbs", "bf16_dense_tflops", "columns",
-                                                   "points"};
+constexpr std::array<std::string_view, kStepKinds> kStepNames = {"generated", "prompt", "train"};
+constexpr std::array<std::string_view, 5> kBetweenColumns = {"step", "threads", "host", "gap", "byte"};
+
+constexpr std::array<std::string_view, 11> kKeys = {
+    "format",  "processor", "kernels",         "threads", "mem_gb", "mem_bw_gbs", "bf16_dense_tflops",
+    "columns", "points",    "between_columns", "between"};
 
 /// y at x between the entries of a map by number, straight in log space: `of` makes an entry's y. Before the
 /// first and behind the last y stays.
 template <typename Map, typename Of>
-double between(const Map& map, double x, Of of) {
+double along(const Map& map, double x, Of of) {
   const auto above = map.lower_bound(x);
   if (above == map.begin()) return of(above->second);
   const auto below = std::prev(above);
@@ -58,6 +63,10 @@ bool positive(const base::Json& value, double most) {
   return value.is_number() && value.get<double>() > 0 && value.get<double>() <= most;
 }
 
+bool thread_count(const base::Json& value) {
+  return positive(value, 4096) && value.get<double>() == std::floor(value.get<double>());
+}
+
 /// What is wrong with a point's line; empty: nothing.
 std::string fault_of(const base::Json& line) {
   if (!line.is_array() || line.size() != kColumns.size())
@@ -65,8 +74,7 @@ std::string fault_of(const base::Json& line) {
   if (!line[0].is_string() || std::ranges::count(kKindNames, line[0].get<std::string>()) == 0)
     return "has a kind that is not known";
   if (!line[1].is_string() || line[1].get<std::string>().size() > 16) return "has a type that is no name";
-  if (!positive(line[2], 4096) || line[2].get<double>() != std::floor(line[2].get<double>()))
-    return "has threads outside 1 to 4096";
+  if (!thread_count(line[2])) return "has threads outside 1 to 4096";
   for (std::size_t i = 3; i < kColumns.size(); ++i) {
     if (!positive(line[i], 1e18)) return fmt::format("has {} that is not a positive number", kColumns[i]);
   }
@@ -80,10 +88,27 @@ MeasuredPoint point_of(const base::Json& line) {
           line[6].get<double>()};
 }
 
+/// The same of a line of what lies between ops.
+std::string between_fault_of(const base::Json& line) {
+  if (!line.is_array() || line.size() != kBetweenColumns.size())
+    return fmt::format("has not the {} columns", kBetweenColumns.size());
+  if (!line[0].is_string() || std::ranges::count(kStepNames, line[0].get<std::string>()) == 0)
+    return "has a step that is not known";
+  if (!thread_count(line[1])) return "has threads outside 1 to 4096";
+  for (std::size_t i = 2; i < kBetweenColumns.size(); ++i) {
+    const bool counts = line[i].is_number() && line[i].get<double>() >= 0 && line[i].get<double>() <= 1e6;
+    if (!counts) return fmt::format("has {} that is no number from 0 on", kBetweenColumns[i]);
+  }
+  return {};
+}
+
 base::Status check_head(const base::Json& json, const std::string& where) {
   const auto fault = [&](const std::string& what) {
     return base::error(Code::kCorrupt, "{}: {}; run `tokenworks plan calibrate` again", where, what);
   };
+  if (json.is_object() && json.contains("format") && json["format"] == kOldFormat)
+    return fault(fmt::format("its \"format\" is \"{}\", which knows nothing of what lies between ops",
+                             kOldFormat));
   if (!json.is_object() || !json.contains("format") || json["format"] != kFormat)
     return fault(fmt::format("this is no calibration (no \"format\": \"{}\")", kFormat));
   for (const auto& [key, value] : json.items()) {
@@ -106,10 +131,41 @@ base::Status check_head(const base::Json& json, const std::string& where) {
     if (const std::string what = fault_of(points[i]); !what.empty())
       return fault(fmt::format("point {} {}", i + 1, what));
   }
+  if (json["between_columns"] != base::Json(kBetweenColumns))
+    return fault("\"between_columns\" are not the known ones");
+  const base::Json& between = json["between"];
+  if (!between.is_array() || between.size() > kMostPoints) return fault("\"between\" is no list");
+  for (std::size_t i = 0; i < between.size(); ++i) {
+    if (const std::string what = between_fault_of(between[i]); !what.empty())
+      return fault(fmt::format("line {} of \"between\" {}", i + 1, what));
+  }
   return base::Ok{};
 }
 
+void read_between(const base::Json& lines, MachineCurves& m) {
+  for (const base::Json& line : lines) {
+    const auto kind = std::ranges::find(kStepNames, line[0].get<std::string>()) - kStepNames.begin();
+    m.set_between(static_cast<StepKind>(kind), static_cast<int>(line[1].get<double>()),
+                  {line[2].get<double>(), line[3].get<double>(), line[4].get<double>()});
+  }
+}
+
 }  // namespace
+
+std::string_view kind_name(StepKind kind) {
+  return kStepNames[static_cast<std::size_t>(kind)];
+}
+
+std::vector<int> MachineCurves::thread_counts() const {
+  std::set<int> counts;
+  for (const MeasuredPoint& p : points_) counts.insert(p.threads);
+  return {counts.begin(), counts.end()};
+}
+
+Between MachineCurves::between(StepKind kind, int count) const {
+  const auto found = between_.find({kind, count});
+  return found == between_.end() ? Between{} : found->second;
+}
 
 std::string_view kind_name(Measured kind) {
   return kKindNames[static_cast<std::size_t>(kind)];
@@ -128,7 +184,11 @@ std::string MachineCurves::text() const {
                             {"mem_gb", memory_gb},
                             {"mem_bw_gbs", bandwidth_gbs},
                             {"bf16_dense_tflops", teraflops},
+                            {"between_columns", kBetweenColumns},
+                            {"between", base::OrderedJson::array()},
                             {"columns", kColumns}};
+  for (const auto& [key, b] : between_)
+    head["between"].push_back({kind_name(key.first), key.second, b.host, b.gap, b.byte});
   // A line a point, so that people can read it and tools can compare two.
   std::string text = base::dump_json(head);
   text.pop_back();
@@ -154,6 +214,7 @@ base::Result<MachineCurves> MachineCurves::parse(std::string_view text, const st
   m.teraflops = (*json)["bf16_dense_tflops"].get<double>();
   m.file = where;
   for (const base::Json& line : (*json)["points"]) m.add(point_of(line));
+  read_between((*json)["between"], m);
   return m;
 }
 
@@ -185,9 +246,9 @@ double MachineCurves::seconds(Measured kind, std::string_view type, int count, d
                               double place) const {
   const auto found = curves_.find(Key{kind, std::string(type), count});
   TW_CHECK(found != curves_.end(), "a curve that need() did not ask for");
-  return between(found->second, place, [&](const ByRows& by_rows) {
+  return along(found->second, place, [&](const ByRows& by_rows) {
     const double last = by_rows.rbegin()->first;
-    return std::max(1.0, rows / last) * between(by_rows, rows, [&](const LogCurve& curve) {
+    return std::max(1.0, rows / last) * along(by_rows, rows, [&](const LogCurve& curve) {
              return curve.at(size) * std::max(1.0, size / curve.last_x());
            });
   });

@@ -44,6 +44,22 @@ struct MeasuredPoint {
   double seconds = 0;
 };
 
+/// What a step is made of, as far as it matters to what lies between its ops.
+enum class StepKind {
+  kGenerated,  ///< of serving, without prompts
+  kPrompt,     ///< of serving, with prompts
+  kTrain,      ///< of the optimizer
+};
+inline constexpr int kStepKinds = 3;
+std::string_view kind_name(StepKind kind);
+
+/// What a step takes beside its ops and the waking of the workers, fitted to whole steps (machine_chain.h).
+struct Between {
+  double host = 0;  ///< seconds of a step: scheduling, the batch, sampling, handing out
+  double gap = 0;   ///< seconds of an op: workers that come late to its barrier, code and small inputs gone
+  double byte = 0;  ///< seconds of a byte of activations, which an op finds farther away than one timed alone
+};
+
 class MachineCurves {
  public:
   std::string processor, kernels;  ///< "Intel(R) Xeon(R)", "amx"
@@ -55,6 +71,14 @@ class MachineCurves {
 
   void add(MeasuredPoint point);
   const std::vector<MeasuredPoint>& points() const { return points_; }
+  /// Numbers of workers that were measured with, ascending.
+  std::vector<int> thread_counts() const;
+
+  void set_between(StepKind kind, int threads, const Between& between) {
+    between_[{kind, threads}] = between;
+  }
+  /// Nothing where no steps were measured.
+  Between between(StepKind kind, int threads) const;
 
   /// The text of a file, and back. Parsing fails with kCorrupt and one line that names file and fault.
   std::string text() const;
@@ -77,6 +101,7 @@ class MachineCurves {
   using ByRows = std::map<double, LogCurve>;
   std::vector<MeasuredPoint> points_;
   std::map<Key, std::map<double, ByRows>, std::less<>> curves_;  ///< by place
+  std::map<std::pair<StepKind, int>, Between> between_;
 };
 
 /// This machine as an accelerator of plans.

@@ -35,6 +35,16 @@ double parts_of(const ops::OpCost& op) {
   return op.name == "gated_ffn" && op.n > op.k ? 2 : 1;
 }
 
+/// What an op of a step takes that it does not take alone. An activation is part of the op before.
+double between_seconds(const Between& b, const ops::OpCost& op, double rows) {
+  if (inside_another(op) || is_activation(op)) return 0;
+  return b.gap + b.byte * rows * op.activation_bytes;
+}
+
+StepKind kind_of(const StepLoad& load) {
+  return load.prompts > 0 ? StepKind::kPrompt : StepKind::kGenerated;
+}
+
 /// Bytes of all weights that a step reads.
 double weight_bytes(std::span<const MachineOp> ops) {
   double bytes = 0;
@@ -75,11 +85,11 @@ class Step {
         return 0;
     }
     if (inside_another(o.op)) return 0;
-    const double rows = o.head ? wanted_ : load_.answers + load_.prompts;
     return m_.seconds(is_activation(o.op) ? Measured::kActivation : Measured::kRows, {}, threads_, 1,
-                      std::max(1.0, rows * o.op.activation_bytes), 1);
+                      std::max(1.0, rows(o) * o.op.activation_bytes), 1);
   }
   double wanted() const { return wanted_; }
+  double rows(const MachineOp& o) const { return o.head ? wanted_ : load_.answers + load_.prompts; }
 
  private:
   double product(Measured kind, const MachineOp& o, double rows) const {
@@ -177,9 +187,10 @@ base::Status need_curves(const MachineCurves& m, std::span<const MachineOp> ops,
 double machine_added(const MachineCurves& m, std::span<const MachineOp> ops, const StepLoad& load,
                      int threads) {
   const Step step(m, load, threads, weight_bytes(ops));
+  const Between between = m.between(kind_of(load), threads);
   double sum = 0;
   for (const MachineOp& o : ops) {
-    sum += o.count * step.seconds(o);
+    sum += o.count * (step.seconds(o) + between_seconds(between, o.op, step.rows(o)));
     // Workers share the rows whose likeliest token is sought.
     if (o.op.name == "linear")
       sum += std::ceil(step.wanted() / threads) * m.seconds(Measured::kPick, {}, threads, 1, o.op.n, 1);
@@ -208,8 +219,9 @@ base::Status need_training(const MachineCurves& m) {
   return base::Ok{};
 }
 
-double machine_train_seconds(const MachineCurves& m, const ops::OpCost& op, double sequences) {
-  if (inside_another(op) || op.kind == ops::OpKind::kCollective) return 0;
+namespace {
+
+double train_op_seconds(const MachineCurves& m, const ops::OpCost& op, double sequences) {
   if (op.kind == ops::OpKind::kMatmul) {
     const double parts = parts_of(op);
     const double product =
@@ -222,9 +234,22 @@ double machine_train_seconds(const MachineCurves& m, const ops::OpCost& op, doub
                    std::max(1.0, op.activation_bytes), 1);
 }
 
+}  // namespace
+
+double machine_train_seconds(const MachineCurves& m, const ops::OpCost& op, double sequences) {
+  if (inside_another(op) || op.kind == ops::OpKind::kCollective) return 0;
+  return train_op_seconds(m, op, sequences) +
+         between_seconds(m.between(StepKind::kTrain, m.threads), op, 1);
+}
+
+double machine_host_seconds(const MachineCurves& m, StepKind kind, int threads) {
+  const bool waking = m.has(Measured::kStep, {}, threads);
+  return m.between(kind, threads).host + (waking ? m.seconds(Measured::kStep, {}, threads, 1, 1, 1) : 0);
+}
+
 double machine_seconds(const MachineCurves& m, std::span<const MachineOp> ops, const StepLoad& load,
                        int threads) {
-  return machine_added(m, ops, load, threads) + m.seconds(Measured::kStep, {}, threads, 1, 1, 1);
+  return machine_added(m, ops, load, threads) + machine_host_seconds(m, kind_of(load), threads);
 }
 
 }  // namespace tw::plan

@@ -1,5 +1,6 @@
 // The time of steps on a calibrated machine, op by op: what forward did in a trace, priced by the machine's
-// own curves. There is no constant but the curves.
+// own curves, and what lies between the ops (Between), which was fitted to other steps. There is no other
+// constant.
 #pragma once
 
 #include <span>
@@ -24,7 +25,9 @@ base::Status need_curves(const MachineCurves& curves, std::span<const MachineOp>
 /// as in ops. REQUIRES: need_curves() is ok.
 double machine_seconds(const MachineCurves& curves, std::span<const MachineOp> ops, const StepLoad& load,
                        int threads);
-/// The same without what a step takes whatever is in it.
+/// What a step takes whatever is in it: waking the workers, and the host's work.
+double machine_host_seconds(const MachineCurves& curves, StepKind kind, int threads);
+/// machine_seconds without that.
 double machine_added(const MachineCurves& curves, std::span<const MachineOp> ops, const StepLoad& load,
                      int threads);
 

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "plan/calibrate.h"
+#include "plan/machine_chain.h"
 #include "plan/machine_rows.h"
 #include "plan/machine_step.h"
 #include "plan/serve_plan.h"
@@ -44,10 +45,15 @@ std::shared_ptr<const model::LoadedModel> stories() {
 }
 
 TEST(Machine, AFileReadsBackAsItWasWritten) {
-  const MachineCurves m = made_up({"F32", "Q8_0"});
+  MachineCurves m = made_up({"F32", "Q8_0"});
+  m.set_between(StepKind::kPrompt, 2, {1e-5, 0, 3e-12});
   const auto again = MachineCurves::parse(m.text(), "here");
   ASSERT_TRUE(again.ok()) << again.error().text();
   EXPECT_EQ(again->text(), m.text());
+  EXPECT_EQ(again->between(StepKind::kPrompt, 2).host, 1e-5);
+  EXPECT_EQ(again->between(StepKind::kPrompt, 2).byte, 3e-12);
+  EXPECT_EQ(again->between(StepKind::kPrompt, 1).host, 0);
+  EXPECT_EQ(again->between(StepKind::kTrain, 2).host, 0);
   EXPECT_EQ(again->processor, m.processor);
   EXPECT_EQ(again->points().size(), m.points().size());
 }
@@ -103,6 +109,101 @@ TEST(Machine, OpsThatAreNoProductsAreCountedEach) {
   EXPECT_NEAR(1 / *decode / (bytes + static_cast<double>(model->config().vocab) + 1), 1, 1e-9);
 }
 
+TEST(Machine, AStepHasItsHostsWorkAndAGapForEachOp) {
+  // Counted by hand: norm, projections, rotation, attention, output, norm and two products a layer; the table,
+  // angles, the gathered rows, the last norm and the head.
+  const auto model = stories();
+  const double ops = 8.0 * static_cast<double>(model->config().layers) + 5;
+  const auto with = [&](StepKind kind, const Between& between) {
+    MachineCurves m = made_up({"F32"});
+    m.set_between(kind, 2, between);
+    return m;
+  };
+  const MachineCurves answers = with(StepKind::kGenerated, {10, 1, 0});
+  EXPECT_NEAR(3 / predict_decode(answers, *model, {2, 64, 32, 3}).value(), 10 + ops, 1e-3);
+  EXPECT_NEAR(64 / predict_prefill(answers, *model, {2, 64, 32, 1}).value(), 0, 1e-3);
+  const MachineCurves prompts = with(StepKind::kPrompt, {10, 1, 0});
+  EXPECT_NEAR(64 / predict_prefill(prompts, *model, {2, 64, 32, 1}).value(), 10 + ops, 1e-3);
+  // Bytes grow with the rows, but for what the head has of the last one alone.
+  const auto bytes = [&](double rows) {
+    return rows / predict_prefill(with(StepKind::kPrompt, {0, 0, 1}), *model,
+                                  {2, static_cast<std::int64_t>(rows), 32, 1})
+                      .value();
+  };
+  EXPECT_NEAR(bytes(65) - bytes(64), bytes(33) - bytes(32), 1e-3);
+  // A row is read and written in fp32 by both norms of each layer at least.
+  const double norms = 4.0 * sizeof(float) * static_cast<double>(model->config().width);
+  EXPECT_GT(bytes(65) - bytes(64), norms * static_cast<double>(model->config().layers));
+  const auto trained = std::make_shared<const MachineCurves>(with(StepKind::kTrain, {1000, 1, 0}));
+  // Two passes of four sequences; angles and the gathered rows are not counted in a pass of training.
+  const double step = 8 * 64 / predict_training_speed(trained, model->config(), 64, 8, 4).value();
+  EXPECT_GE(step, 1000 + 2 * 8.0 * static_cast<double>(model->config().layers));
+  EXPECT_LE(step, 1000 + 2 * ops + 1e-3);
+}
+
+spec::ModelConfig chain_config(std::int64_t layers, std::int64_t width) {
+  spec::ModelConfig c = stories()->config();
+  c.layers = layers, c.width = width, c.head_dim = 16, c.heads = width / 16, c.kv_heads = c.heads;
+  c.ffn_width = 3 * width;
+  return c;
+}
+
+/// Steps of two kinds that take exactly what these numbers say, through the very sums that plans are made of.
+std::vector<ChainStep> made_up_steps(const MachineCurves& m, const Between& answers, const Between& train) {
+  MachineCurves truth = m;
+  truth.set_between(StepKind::kGenerated, 2, answers);
+  truth.set_between(StepKind::kTrain, 2, train);
+  std::vector<ChainStep> steps;
+  const auto add = [&](StepKind kind, const StepSeconds& predict) {
+    steps.push_back(chain_step("a step", kind, 2, predict(truth).value(), m, predict).value());
+  };
+  for (const std::int64_t layers : {2, 6}) {
+    for (const std::int64_t width : {64, 256}) {
+      const spec::ModelConfig config = chain_config(layers, width);
+      Tracer tracer(config);
+      const auto ops = trace_planned(config, *tracer.get({}, {1, 1, 1}).value(), "F32");
+      for (const double rows : {1.0, 16.0}) {
+        add(StepKind::kGenerated, [&](const MachineCurves& c) -> base::Result<double> {
+          return machine_seconds(c, ops, {rows, rows * 100, 0, 0, 0}, 2);
+        });
+        add(StepKind::kTrain, [&](const MachineCurves& c) -> base::Result<double> {
+          const auto together = static_cast<std::int64_t>(rows);
+          const auto curves = std::make_shared<const MachineCurves>(c);
+          return 128 * rows / predict_training_speed(curves, config, 64, 2 * together, together).value();
+        });
+      }
+    }
+  }
+  return steps;
+}
+
+void expect_between(const Between& found, const Between& truth) {
+  EXPECT_NEAR(found.host, truth.host, 1e-6 * truth.host);
+  EXPECT_NEAR(found.gap, truth.gap, 1e-6 * truth.gap);
+  EXPECT_NEAR(found.byte, truth.byte, 1e-6 * truth.byte + 1e-17);
+}
+
+TEST(Machine, WhatLiesBetweenOpsIsFoundFromWholeSteps) {
+  const Between answers{2e-5, 1.5e-6, 3e-11}, train{4e-3, 8e-5, 0};
+  MachineCurves m = made_up({"F32"}, 1e-6);
+  set_between(made_up_steps(m, answers, train), m);
+  expect_between(m.between(StepKind::kGenerated, 2), answers);
+  expect_between(m.between(StepKind::kTrain, 2), train);
+  EXPECT_EQ(m.between(StepKind::kPrompt, 2).host, 0);  // no such step was run
+}
+
+TEST(Machine, NoNumberBetweenOpsIsBelowNothing) {
+  ChainStep fast{"", StepKind::kPrompt, 2, 1e-3, 2e-3, 1, 10, 1e5}, slow = fast;
+  slow.seconds = 5e-3, slow.gaps = 2000;  // without the rule, the host's work would be below 0
+  const Between none = fit_between({fast});
+  EXPECT_EQ(none.host + none.gap + none.byte, 0);
+  const Between some = fit_between({fast, slow});
+  EXPECT_GE(std::min({some.host, some.gap, some.byte}), 0);
+  const double errors = std::pow(fast.predicted(some) / fast.seconds - 1, 2) +
+                        std::pow(slow.predicted(some) / slow.seconds - 1, 2);
+  EXPECT_LT(errors, 1 + 0.36);  // of the ops alone
+}
+
 TEST(Machine, PlansOfServingAndTrainingAreMadeOfTheSameCurves) {
   const auto path = testing::TempDir() + "machine_test.json";
   FILE* file = std::fopen(path.c_str(), "w");
@@ -144,7 +245,9 @@ TEST(Machine, WhatWasNotMeasuredNamesTheCommand) {
 }
 
 TEST(Machine, AHostileFileIsOneClearLine) {
-  const std::string good = made_up({"F32"}).text();
+  MachineCurves made = made_up({"F32"});
+  made.set_between(StepKind::kGenerated, 2, {0.5, 0, 0});
+  const std::string good = made.text();
   ASSERT_TRUE(MachineCurves::parse(good, "f").ok());
   const auto with = [&](const std::string& from, const std::string& to) {
     std::string text = good;
@@ -155,7 +258,13 @@ TEST(Machine, AHostileFileIsOneClearLine) {
   const std::pair<std::string, const char*> files[] = {
       {"", "f: "},
       {"[1]", "no calibration"},
-      {"{\"format\":\"tokenworks calibration 2\"}", "no calibration"},
+      {"{\"format\":\"tokenworks calibration 3\"}", "no calibration"},
+      {with("calibration 2", "calibration 1"), "knows nothing of what lies between ops"},
+      {with("\"between\":[[", "\"between\":[7,["), "line 1 of \"between\" has not the 5 columns"},
+      {with("[[\"generated\",2,", "[[\"guess\",2,"), "line 1 of \"between\" has a step"},
+      {with("[[\"generated\",2,", "[[\"generated\",0,"), "line 1 of \"between\" has threads"},
+      {with("[[\"generated\",2,0.5,", "[[\"generated\",2,-0.5,"), "line 1 of \"between\" has host"},
+      {with("\"gap\"", "\"hole\""), "\"between_columns\""},
       {good.substr(0, good.size() / 2), "f: "},
       {with("\"threads\":2", "\"threads\":-2"), "\"threads\" is not a positive number"},
       {with("\"mem_gb\":16.0", "\"mem_gb\":1e999"), "f: "},

@@ -1,0 +1,173 @@
+#include "cli/chain_runs.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "base/dtype.h"
+#include "cli/bench_run.h"
+#include "cli/chain_model.h"
+#include "cli/startup.h"
+#include "plan/machine_rows.h"
+#include "train/run_size.h"
+
+namespace tw::cli {
+namespace {
+
+constexpr double kQuick = 2.5;  ///< seconds below which only the smallest shapes are run
+
+/// None is a model's that people have, nor one that `plan validate` runs.
+constexpr ChainShape kShapes[] = {{2, 96, 16, 256},  {6, 96, 16, 256},  {2, 256, 32, 768},
+                                  {6, 256, 32, 768}, {2, 768, 64, 2048}, {6, 768, 64, 2048}};
+constexpr std::int64_t kQuickShapes = 2;
+
+/// Sequences at once, and their lengths. One alone is a prompt in one step and then answers.
+constexpr BenchLoad kLoads[] = {{24, 64, 1, 0}, {96, 32, 1, 0}, {400, 24, 1, 0}, {24, 96, 6, 0}};
+
+struct TrainShape {
+  std::int64_t layers, width, together;
+};
+constexpr TrainShape kTrainShapes[] = {{2, 192, 2}, {5, 192, 2}, {2, 192, 5}, {5, 192, 5},
+                                       {2, 448, 2}, {5, 448, 2}, {2, 448, 5}, {5, 448, 5}};
+constexpr std::int64_t kTrainVocab = 1536, kTrainSequence = 192, kMicroBatches = 2;
+
+class Chains {
+ public:
+  Chains(std::shared_ptr<const plan::MachineCurves> curves, const ChainOptions& options)
+      : curves_(std::move(curves)), options_(options) {
+    for (std::size_t i = 0; i < options.types.size(); i += std::max<std::size_t>(1, options.types.size() / 3))
+      types_.push_back(options.types[i]);
+    types_.resize(std::min<std::size_t>(3, types_.size()));
+    const bool quick = options.seconds < kQuick;
+    shapes_ = std::span(kShapes).first(quick ? kQuickShapes : std::size(kShapes));
+    train_shapes_ = std::span(kTrainShapes).first(quick ? kQuickShapes : std::size(kTrainShapes));
+    const std::size_t serving = types_.size() * shapes_.size() * options.threads.size();
+    ticks_ = static_cast<double>(serving + train_shapes_.size());
+    // Training takes what it takes; a half is for loads, of which each has a warm-up besides.
+    budget_ = 0.5 * options.seconds / static_cast<double>(std::max<std::size_t>(1, serving * std::size(kLoads)));
+  }
+
+  base::Status run();
+  std::vector<plan::ChainStep>& steps() { return steps_; }
+
+ private:
+  void add(const std::string& what, plan::StepKind kind, int threads, double seconds,
+           const plan::StepSeconds& predict) {
+    auto step = plan::chain_step(what, kind, threads, seconds, *curves_, predict);
+    if (step.ok()) steps_.push_back(*std::move(step));
+  }
+  void tick() {
+    done_ += 1;
+    if (options_.progress) options_.progress(done_ / ticks_);
+  }
+  base::Status serve(const std::string& file, const std::string& name, int threads);
+  base::Status load(const Started& started, const std::string& name, BenchLoad load, int threads);
+  base::Status train(const TrainShape& shape, base::Team& team);
+
+  std::shared_ptr<const plan::MachineCurves> curves_;
+  const ChainOptions& options_;
+  std::vector<base::DType> types_;
+  std::span<const ChainShape> shapes_;
+  std::span<const TrainShape> train_shapes_;
+  double budget_ = 0, ticks_ = 1, done_ = 0;
+  std::vector<plan::ChainStep> steps_;
+};
+
+base::Status Chains::load(const Started& started, const std::string& name, BenchLoad load, int threads) {
+  const std::size_t vocab = started.model->card().tokenizer->size();
+  // Once to see how often there is time for.
+  load.repeat = 1;
+  TW_ASSIGN_OR_RETURN(Speeds speeds, measure_speeds(*started.engine, vocab, load, {}));
+  const double once =
+      load.batch * (load.prompt / speeds.prefill + load.generate / speeds.decode);
+  load.repeat = static_cast<int>(std::clamp(budget_ / once, 3.0, 200.0));
+  TW_ASSIGN_OR_RETURN(speeds, measure_speeds(*started.engine, vocab, load, {}));
+  const plan::MachineLoad asked{threads, load.prompt, load.generate, load.batch};
+  const model::LoadedModel& model = *started.model;
+  add(fmt::format("{}, {} answers after {}", name, load.batch, load.prompt), plan::StepKind::kGenerated,
+      threads, load.batch / speeds.decode, [&](const plan::MachineCurves& curves) -> base::Result<double> {
+        TW_ASSIGN_OR_RETURN(const double rate, plan::predict_decode(curves, model, asked));
+        return load.batch / rate;
+      });
+  if (load.batch > 1) return base::Ok{};  // several prompts share steps with answers
+  add(fmt::format("{}, prompt of {}", name, load.prompt), plan::StepKind::kPrompt, threads,
+      load.prompt / speeds.prefill, [&](const plan::MachineCurves& curves) -> base::Result<double> {
+        TW_ASSIGN_OR_RETURN(const double rate, plan::predict_prefill(curves, model, asked));
+        return load.prompt / rate;
+      });
+  return base::Ok{};
+}
+
+base::Status Chains::serve(const std::string& file, const std::string& name, int threads) {
+  StartOptions start;
+  start.for_answers = false;
+  start.isa = options_.isa;
+  start.engine.threads = threads;
+  for (const BenchLoad& each : kLoads) {
+    start.engine.max_running = each.batch;
+    start.engine.context = each.prompt + each.generate + 1;
+    TW_ASSIGN_OR_RETURN(const Started started, start_engine({file, {}, {}}, start));
+    const auto measured = load(started, name, each, threads);
+    started.engine->stop();
+    if (!measured.ok()) return measured.error();
+  }
+  return base::Ok{};
+}
+
+base::Status Chains::train(const TrainShape& shape, base::Team& team) {
+  spec::TrainModel model;
+  model.layers = shape.layers, model.width = shape.width;
+  TW_ASSIGN_OR_RETURN(const spec::ModelConfig config, train::config_of(model, kTrainVocab, kTrainSequence));
+  train::TrainerOptions options;
+  options.isa = options_.isa;
+  options.rows = shape.together * kTrainSequence;
+  TW_ASSIGN_OR_RETURN(options.type, train::product_type("auto", options.isa));
+  TW_ASSIGN_OR_RETURN(const auto trainer, train::Trainer::make(config, options, team));
+  const std::int64_t batch = kMicroBatches * shape.together;
+  TW_ASSIGN_OR_RETURN(const double seconds,
+                      train::measure_step(*trainer, batch * kTrainSequence, kTrainSequence));
+  add(fmt::format("{} layers of {}, {} sequences at once: train", shape.layers, shape.width, shape.together),
+      plan::StepKind::kTrain, team.size(), seconds,
+      [&](const plan::MachineCurves& curves) -> base::Result<double> {
+        const auto asked = std::make_shared<const plan::MachineCurves>(curves);
+        TW_ASSIGN_OR_RETURN(const double speed, plan::predict_training_speed(asked, config, kTrainSequence,
+                                                                             batch, shape.together));
+        return static_cast<double>(batch * kTrainSequence) / speed;
+      });
+  return base::Ok{};
+}
+
+base::Status Chains::run() {
+  TW_ASSIGN_OR_RETURN(const ChainFolder folder, ChainFolder::make());
+  for (const base::DType type : types_) {
+    for (const ChainShape& shape : shapes_) {
+      TW_ASSIGN_OR_RETURN(const std::string file,
+                          write_chain_model(folder.path(), shape, type, curves_->threads));
+      for (const int threads : options_.threads) {
+        const std::string name = fmt::format("{}, {} layers of {}, {} threads", base::dtype_name(type),
+                                             shape.layers, shape.width, threads);
+        TW_RETURN_IF_ERROR(serve(file, name, threads));
+        tick();
+      }
+    }
+  }
+  TW_ASSIGN_OR_RETURN(base::Placement placement, base::place_threads(curves_->threads, {}));
+  const base::ThreadPin pin(placement[0]);
+  base::Team team(std::move(placement));
+  for (const TrainShape& shape : train_shapes_) {
+    TW_RETURN_IF_ERROR(train(shape, team));
+    tick();
+  }
+  return base::Ok{};
+}
+
+}  // namespace
+
+base::Result<std::vector<plan::ChainStep>> run_chains(const std::shared_ptr<const plan::MachineCurves>& curves,
+                                                      const ChainOptions& options) {
+  Chains chains(curves, options);
+  TW_RETURN_IF_ERROR(chains.run());
+  return std::move(chains.steps());
+}
+
+}  // namespace tw::cli
