@@ -21,15 +21,16 @@ constexpr ChainShape kShapes[] = {{2, 96, 16, 256},  {6, 96, 16, 256},  {2, 256,
                                   {6, 256, 32, 768}, {2, 768, 64, 2048}, {6, 768, 64, 2048}};
 constexpr std::int64_t kQuickShapes = 2;
 
-/// Sequences at once, and their lengths. One alone is a prompt in one step and then answers.
-constexpr BenchLoad kLoads[] = {{24, 64, 1, 0}, {96, 32, 1, 0}, {400, 24, 1, 0}, {24, 96, 6, 0}};
+/// Sequences at once, and their lengths. One alone is a prompt in one step and then answers. Numbers of rows
+/// are some that ops were timed with, so that what is found lies between ops and not between points.
+constexpr BenchLoad kLoads[] = {{16, 64, 1, 0}, {64, 32, 1, 0}, {256, 24, 1, 0}, {16, 96, 4, 0}};
 
 struct TrainShape {
   std::int64_t layers, width, together;
 };
-constexpr TrainShape kTrainShapes[] = {{2, 192, 2}, {5, 192, 2}, {2, 192, 5}, {5, 192, 5},
-                                       {2, 448, 2}, {5, 448, 2}, {2, 448, 5}, {5, 448, 5}};
-constexpr std::int64_t kTrainVocab = 1536, kTrainSequence = 192, kMicroBatches = 2;
+constexpr TrainShape kTrainShapes[] = {{2, 192, 2}, {5, 192, 2}, {2, 192, 8}, {5, 192, 8},
+                                       {2, 448, 2}, {5, 448, 2}, {2, 448, 8}, {5, 448, 8}};
+constexpr std::int64_t kTrainVocab = 1536, kTrainSequence = 128, kMicroBatches = 2;
 
 class Chains {
  public:
@@ -61,7 +62,8 @@ class Chains {
     if (options_.progress) options_.progress(done_ / ticks_);
   }
   base::Status serve(const std::string& file, const std::string& name, int threads);
-  base::Status load(const Started& started, const std::string& name, BenchLoad load, int threads);
+  base::Status load(const std::shared_ptr<const model::LoadedModel>& model, infer::Engine& engine,
+                    const std::string& name, BenchLoad load, int threads);
   base::Status train(const TrainShape& shape, base::Team& team);
 
   std::shared_ptr<const plan::MachineCurves> curves_;
@@ -73,26 +75,26 @@ class Chains {
   std::vector<plan::ChainStep> steps_;
 };
 
-base::Status Chains::load(const Started& started, const std::string& name, BenchLoad load, int threads) {
-  const std::size_t vocab = started.model->card().tokenizer->size();
+base::Status Chains::load(const std::shared_ptr<const model::LoadedModel>& model, infer::Engine& engine,
+                          const std::string& name, BenchLoad load, int threads) {
+  const std::size_t vocab = model->card().tokenizer->size();
   // Once to see how often there is time for.
   load.repeat = 1;
-  TW_ASSIGN_OR_RETURN(Speeds speeds, measure_speeds(*started.engine, vocab, load, {}));
+  TW_ASSIGN_OR_RETURN(Speeds speeds, measure_speeds(engine, vocab, load, {}));
   const double once =
       load.batch * (load.prompt / speeds.prefill + load.generate / speeds.decode);
   load.repeat = static_cast<int>(std::clamp(budget_ / once, 3.0, 200.0));
-  TW_ASSIGN_OR_RETURN(speeds, measure_speeds(*started.engine, vocab, load, {}));
+  TW_ASSIGN_OR_RETURN(speeds, measure_speeds(engine, vocab, load, {}));
   const plan::MachineLoad asked{threads, load.prompt, load.generate, load.batch};
-  const model::LoadedModel& model = *started.model;
   add(fmt::format("{}, {} answers after {}", name, load.batch, load.prompt), plan::StepKind::kGenerated,
       threads, load.batch / speeds.decode, [&](const plan::MachineCurves& curves) -> base::Result<double> {
-        TW_ASSIGN_OR_RETURN(const double rate, plan::predict_decode(curves, model, asked));
+        TW_ASSIGN_OR_RETURN(const double rate, plan::predict_decode(curves, *model, asked));
         return load.batch / rate;
       });
   if (load.batch > 1) return base::Ok{};  // several prompts share steps with answers
   add(fmt::format("{}, prompt of {}", name, load.prompt), plan::StepKind::kPrompt, threads,
       load.prompt / speeds.prefill, [&](const plan::MachineCurves& curves) -> base::Result<double> {
-        TW_ASSIGN_OR_RETURN(const double rate, plan::predict_prefill(curves, model, asked));
+        TW_ASSIGN_OR_RETURN(const double rate, plan::predict_prefill(curves, *model, asked));
         return load.prompt / rate;
       });
   return base::Ok{};
@@ -103,13 +105,12 @@ base::Status Chains::serve(const std::string& file, const std::string& name, int
   start.for_answers = false;
   start.isa = options_.isa;
   start.engine.threads = threads;
+  TW_ASSIGN_OR_RETURN(const auto model, load_model(file, start));
   for (const BenchLoad& each : kLoads) {
     start.engine.max_running = each.batch;
     start.engine.context = each.prompt + each.generate + 1;
-    TW_ASSIGN_OR_RETURN(const Started started, start_engine({file, {}, {}}, start));
-    const auto measured = load(started, name, each, threads);
-    started.engine->stop();
-    if (!measured.ok()) return measured.error();
+    TW_ASSIGN_OR_RETURN(const auto engine, infer::Engine::create(model, start.engine));
+    TW_RETURN_IF_ERROR(load(model, *engine, name, each, threads));
   }
   return base::Ok{};
 }

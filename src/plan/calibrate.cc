@@ -31,35 +31,47 @@ struct Turns {
   std::vector<Shape> shapes;
 };
 
-/// So many copies of one random matrix, one after the other as in a model.
+/// A random matrix as a file has it.
+base::Result<tensor::Buffer> random_matrix(DType type, const Shape& shape) {
+  constexpr std::int64_t kDistinct = 16;  // rows: their numbers matter to nothing but power
+  const std::size_t row = base::row_bytes(type, shape.k);
+  TW_ASSIGN_OR_RETURN(tensor::Buffer rows,
+                      tensor::Buffer::allocate(row * shape.n, "a benchmark's weights"));
+  const std::vector<float> numbers = random_floats(kDistinct * shape.k);
+  for (std::int64_t r = 0; r < shape.n; ++r) {
+    std::byte* to = rows.data() + r * row;
+    if (r < kDistinct)
+      kernels::quantize_row_closely(type, numbers.data() + r * shape.k, nullptr, to, shape.k);
+    else
+      std::memcpy(to, to - kDistinct * row, row);
+  }
+  return rows;
+}
+
+/// So many copies of one random matrix, one after the other as in a model. They lie in `memory`, which grows
+/// to what they need and serves one ring after the other: touching a gigabyte anew takes longer than what is
+/// measured.
 class WeightRing {
  public:
   static base::Result<WeightRing> make(const kernels::Table& table, DType type, const Shape& shape,
-                                       std::size_t bytes) {
-    constexpr std::int64_t kDistinct = 16;  // rows: their numbers matter to nothing but power
+                                       std::size_t bytes, tensor::Buffer& memory) {
     const kernels::MatmulKernel& kernel = *table.matmul[static_cast<int>(type)];
     const std::size_t row = base::row_bytes(type, shape.k);
     const std::size_t packed = tensor::PackedMatrix::packed_bytes(kernel, type, shape.n, shape.k);
     WeightRing ring;
-    TW_ASSIGN_OR_RETURN(ring.source_, tensor::Buffer::allocate(row * shape.n, "a benchmark's weights"));
-    const std::vector<float> numbers = random_floats(kDistinct * shape.k);
-    for (std::int64_t r = 0; r < shape.n; ++r) {
-      std::byte* to = ring.source_.data() + r * row;
-      if (r < kDistinct)
-        kernels::quantize_row_closely(type, numbers.data() + r * shape.k, nullptr, to, shape.k);
-      else
-        std::memcpy(to, to - kDistinct * row, row);
-    }
+    TW_ASSIGN_OR_RETURN(ring.source_, random_matrix(type, shape));
     const std::size_t one = ((packed > 0 ? packed : row * shape.n) + 63) / 64 * 64;
     const std::size_t count = std::max<std::size_t>(1, bytes / one);
-    TW_ASSIGN_OR_RETURN(ring.memory_, tensor::Buffer::allocate(one * count, "a benchmark's weights"));
+    if (memory.size() < one * count) {
+      TW_ASSIGN_OR_RETURN(memory, tensor::Buffer::allocate(one * count, "a benchmark's weights"));
+    }
     for (std::size_t i = 0; i < count; ++i) {
-      std::byte* at = ring.memory_.data() + i * one;
+      std::byte* at = memory.data() + i * one;
       const void* source = packed > 0 ? ring.source_.data() : at;
       const std::span<std::byte> panels = packed > 0 ? std::span(at, packed) : std::span<std::byte>();
       ring.matrices_.emplace_back(kernel, type, source, shape.n, shape.k, panels);
       if (i > 0)
-        std::memcpy(at, ring.memory_.data(), one);
+        std::memcpy(at, memory.data(), one);
       else if (packed > 0)
         ring.matrices_[0].pack_panels(0, ring.matrices_[0].panels());
       else
@@ -70,18 +82,21 @@ class WeightRing {
   const tensor::PackedMatrix& at(std::int64_t call) const { return matrices_[call % matrices_.size()]; }
 
  private:
-  tensor::Buffer source_, memory_;
+  tensor::Buffer source_;
   std::vector<tensor::PackedMatrix> matrices_;
 };
 
 /// All that is measured with one number of workers.
 class Calibration {
  public:
-  Calibration(OpBench& bench, MachineCurves& out, bool quick) : bench_(bench), out_(out), quick_(quick) {}
+  Calibration(OpBench& bench, tensor::Buffer& memory, MachineCurves& out, bool quick)
+      : bench_(bench), memory_(memory), out_(out), quick_(quick) {}
 
   base::Status products(DType type, const std::function<void()>& tick);
+  base::Status embed(DType type);
   base::Status attention();
   base::Status rows();
+  base::Status angles();
   base::Status host(const std::function<void(std::span<float>)>& pick);
 
  private:
@@ -93,6 +108,7 @@ class Calibration {
   base::Status attention_of(std::int64_t d, std::int64_t sequences, std::int64_t fresh, std::int64_t past);
 
   OpBench& bench_;
+  tensor::Buffer& memory_;  ///< of rings
   MachineCurves& out_;
   bool quick_;
 };
@@ -116,7 +132,10 @@ base::Status Calibration::products(DType type, const std::function<void()>& tick
   if (!quick_) {
     const std::size_t most = base::detect_machine().memory_available / 8;
     all[0].shapes.push_back({512, 512});
-    for (const std::size_t bytes : {64 * kMegabyte, 128 * kMegabyte})  // where a shared cache ends
+    // Where workers' own caches end, and a shared one.
+    for (const std::size_t bytes : {4 * kMegabyte, 8 * kMegabyte})
+      all.push_back({bytes, {{256, 256}, {512, 512}, {1024, 1024}}});
+    for (const std::size_t bytes : {64 * kMegabyte, 128 * kMegabyte})
       all.push_back({bytes, {{512, 512}, {1024, 1024}, {2048, 2048}}});
     all.push_back({std::min(most, 1024 * kMegabyte), {{512, 512}, {1024, 1024}, {2048, 2048}, {5632, 2048}}});
     generated = {1, 2, 4, 8, 16, 32, 64}, prompts = {16, 64, 256, 512};
@@ -124,13 +143,44 @@ base::Status Calibration::products(DType type, const std::function<void()>& tick
   for (const Turns& turns : all) {
     const auto place = static_cast<double>(turns.bytes);
     for (const Shape& shape : turns.shapes) {
-      TW_ASSIGN_OR_RETURN(const WeightRing ring, WeightRing::make(bench_.table(), type, shape, turns.bytes));
+      TW_ASSIGN_OR_RETURN(const WeightRing ring,
+                          WeightRing::make(bench_.table(), type, shape, turns.bytes, memory_));
       for (const std::int64_t rows : generated)
         TW_RETURN_IF_ERROR(product(type, ring, shape, false, rows, place));
       for (const std::int64_t rows : prompts)
         TW_RETURN_IF_ERROR(product(type, ring, shape, true, rows, place));
     }
     tick();
+  }
+  return embed(type);
+}
+
+base::Status Calibration::embed(DType type) {
+  const Shape shape = quick_ ? Shape{64, 256} : Shape{4096, 1024};
+  TW_ASSIGN_OR_RETURN(const tensor::Buffer rows, random_matrix(type, shape));
+  const ops::EmbeddingTable table{type, rows.data(), shape.n, shape.k};
+  for (const std::int64_t count : quick_ ? std::vector<std::int64_t>{1} : std::vector<std::int64_t>{1, 16, 256}) {
+    std::vector<std::int32_t> ids(count);
+    for (std::int64_t i = 0; i < count; ++i) ids[i] = static_cast<std::int32_t>(i * 101 % shape.n);
+    TW_ASSIGN_OR_RETURN(const double seconds, bench_.seconds([&](ops::Exec& ex, std::int64_t) {
+      ops::embed(ex, ids, table, nullptr);
+    }));
+    add(Measured::kEmbed, base::dtype_name(type), 1, static_cast<double>(count * shape.k) * sizeof(float), 1,
+        seconds);
+  }
+  return base::Ok{};
+}
+
+base::Status Calibration::angles() {
+  const std::vector<float> frequencies(quick_ ? 8 : 32, 0.1F);
+  for (const std::int64_t count : quick_ ? std::vector<std::int64_t>{1} : std::vector<std::int64_t>{1, 16, 256}) {
+    std::vector<std::int32_t> positions(count);
+    for (std::int64_t i = 0; i < count; ++i) positions[i] = static_cast<std::int32_t>(i);
+    TW_ASSIGN_OR_RETURN(const double seconds, bench_.seconds([&](ops::Exec& ex, std::int64_t) {
+      ops::rope_table(ex, positions, frequencies);
+    }));
+    add(Measured::kAngles, {}, 1, 2.0 * sizeof(float) * static_cast<double>(count * std::ssize(frequencies)),
+        1, seconds);
   }
   return base::Ok{};
 }
@@ -175,7 +225,7 @@ base::Status Calibration::attention_of(std::int64_t d, std::int64_t sequences, s
 
 base::Status Calibration::attention() {
   const std::vector<std::int64_t> sizes =
-      quick_ ? std::vector<std::int64_t>{64} : std::vector<std::int64_t>{8, 64, 128};
+      quick_ ? std::vector<std::int64_t>{64} : std::vector<std::int64_t>{8, 16, 32, 64, 128};
   const std::vector<std::int64_t> lengths =
       quick_ ? std::vector<std::int64_t>{64} : std::vector<std::int64_t>{16, 64, 256, 512, 1024, 2048};
   for (const std::int64_t d : sizes) {
@@ -249,7 +299,7 @@ std::vector<DType> with_heads(std::vector<DType> types) {
 }
 
 /// How often tick() is called for one type and number of workers, and for the rest.
-constexpr int kTicksOfType = 4, kTicksOfRest = 4;
+constexpr int kTicksOfType = 6, kTicksOfRest = 4;
 
 base::Status measure(const CalibrateOptions& options, const kernels::Table& table,
                      const std::vector<int>& counts, const std::vector<DType>& types, MachineCurves& curves) {
@@ -262,14 +312,16 @@ base::Status measure(const CalibrateOptions& options, const kernels::Table& tabl
     if (options.progress) options.progress(std::min(1.0, done / ticks));
   };
   // About as many measurements as there are of a type; the large shapes take longer than their share.
-  const double points = ticks * (quick ? 5 : 36);
+  const double points = ticks * (quick ? 5 : 33);
+  tensor::Buffer memory;
   for (const int count : counts) {
     TW_ASSIGN_OR_RETURN(const auto bench, OpBench::make(table, count, 0.5 * options.seconds / points));
-    Calibration calibration(*bench, curves, quick);
+    Calibration calibration(*bench, memory, curves, quick);
     for (const DType type : types) TW_RETURN_IF_ERROR(calibration.products(type, tick));
     TW_RETURN_IF_ERROR(calibration.attention());
     tick();
     TW_RETURN_IF_ERROR(calibration.rows());
+    TW_RETURN_IF_ERROR(calibration.angles());
     tick();
     TW_RETURN_IF_ERROR(calibration.host(options.pick));
     tick();

@@ -33,7 +33,9 @@ constexpr std::array<std::string_view, kMeasuredKinds> kKindNames = {"generated 
                                                                      "loss",
                                                                      "optimizer",
                                                                      "pick",
-                                                                     "step"};
+                                                                     "step",
+                                                                     "embed",
+                                                                     "angles"};
 
 constexpr std::array<std::string_view, 7> kColumns = {"kind", "type",  "threads", "rows",
                                                       "size", "place", "seconds"};

@@ -29,8 +29,10 @@ enum class Measured {
   kOptimizer,        ///< all of a step's work on parameters; size: parameters
   kPick,             ///< the likeliest of logits; size: logits
   kStep,             ///< waking the workers for a step and letting them go; size: 1
+  kEmbed,            ///< rows of a table in a type, decoded; size: bytes written
+  kAngles,           ///< sines and cosines of positions; size: bytes written
 };
-inline constexpr int kMeasuredKinds = 14;
+inline constexpr int kMeasuredKinds = 16;
 std::string_view kind_name(Measured kind);
 
 /// One measurement: a line of the file.

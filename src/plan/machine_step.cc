@@ -85,8 +85,14 @@ class Step {
         return 0;
     }
     if (inside_another(o.op)) return 0;
-    return m_.seconds(is_activation(o.op) ? Measured::kActivation : Measured::kRows, {}, threads_, 1,
-                      std::max(1.0, rows(o) * o.op.activation_bytes), 1);
+    const double bytes = std::max(1.0, rows(o) * o.op.activation_bytes);
+    // Tables may be in a type that nothing is multiplied in, and that was not measured.
+    if (o.op.name == "embed" && m_.has(Measured::kEmbed, o.type, threads_))
+      return m_.seconds(Measured::kEmbed, o.type, threads_, 1, bytes, 1);
+    const Measured kind = is_activation(o.op)         ? Measured::kActivation
+                          : o.op.name == "rope_table" ? Measured::kAngles
+                                                      : Measured::kRows;
+    return m_.seconds(kind, {}, threads_, 1, bytes, 1);
   }
   double wanted() const { return wanted_; }
   double rows(const MachineOp& o) const { return o.head ? wanted_ : load_.answers + load_.prompts; }
@@ -119,8 +125,9 @@ std::string_view machine_type(Precision precision) {
 std::vector<MachineOp> trace_loaded(const model::LoadedModel& model) {
   const spec::ModelConfig& config = model.config();
   std::map<std::string_view, std::string_view> types;
-  std::string_view head;
+  std::string_view head, table;
   for (const model::Param& p : model.params().params()) {
+    if (p.name.starts_with("model.embed_tokens")) table = base::dtype_name(p.table.type);
     if (!p.multiplied()) continue;
     types[p.name] = base::dtype_name(p.matrix.type());
     if (p.name.starts_with("lm_head") || p.name.starts_with("model.embed")) head = types[p.name];
@@ -147,6 +154,7 @@ std::vector<MachineOp> trace_loaded(const model::LoadedModel& model) {
       const auto found = types.find(weight_name(o.op, second));
       o.type = found == types.end() ? head : found->second;
     }
+    if (o.op.name == "embed") o.type = table;
     list.push_back(std::move(o));
   }
   return list;
@@ -179,7 +187,7 @@ base::Status need_curves(const MachineCurves& m, std::span<const MachineOp> ops,
     TW_RETURN_IF_ERROR(m.need(Measured::kPromptProduct, o.type, threads));
   }
   for (const Measured kind : {Measured::kGeneratedAttention, Measured::kPromptAttention, Measured::kRows,
-                              Measured::kActivation, Measured::kPick, Measured::kStep})
+                              Measured::kActivation, Measured::kPick, Measured::kStep, Measured::kAngles})
     TW_RETURN_IF_ERROR(m.need(kind, {}, threads));
   return base::Ok{};
 }
