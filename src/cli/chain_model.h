@@ -28,7 +28,8 @@ class ChainFolder {
 };
 
 /// Writes a GGUF file of the Llama family into `folder`, with weights as files of this type have them, and
-/// returns its path. `threads`: for quantizing. Fails with kInvalidArgument for a type that no files are made in.
+/// returns its path. `threads`: for quantizing. Fails with kInvalidArgument for a type that no files are made
+/// in.
 base::Result<std::string> write_chain_model(const std::string& folder, const ChainShape& shape,
                                             base::DType type, int threads);
 

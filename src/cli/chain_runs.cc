@@ -17,7 +17,7 @@ namespace {
 constexpr double kQuick = 2.5;  ///< seconds below which only the smallest shapes are run
 
 /// None is a model's that people have, nor one that `plan validate` runs.
-constexpr ChainShape kShapes[] = {{2, 96, 16, 256},  {6, 96, 16, 256},  {2, 256, 32, 768},
+constexpr ChainShape kShapes[] = {{2, 96, 16, 256},  {6, 96, 16, 256},   {2, 256, 32, 768},
                                   {6, 256, 32, 768}, {2, 768, 64, 2048}, {6, 768, 64, 2048}};
 constexpr std::int64_t kQuickShapes = 2;
 
@@ -45,7 +45,8 @@ class Chains {
     const std::size_t serving = types_.size() * shapes_.size() * options.threads.size();
     ticks_ = static_cast<double>(serving + train_shapes_.size());
     // Training takes what it takes; a half is for loads, of which each has a warm-up besides.
-    budget_ = 0.5 * options.seconds / static_cast<double>(std::max<std::size_t>(1, serving * std::size(kLoads)));
+    budget_ =
+        0.5 * options.seconds / static_cast<double>(std::max<std::size_t>(1, serving * std::size(kLoads)));
   }
 
   base::Status run();
@@ -81,8 +82,7 @@ base::Status Chains::load(const std::shared_ptr<const model::LoadedModel>& model
   // Once to see how often there is time for.
   load.repeat = 1;
   TW_ASSIGN_OR_RETURN(Speeds speeds, measure_speeds(engine, vocab, load, {}));
-  const double once =
-      load.batch * (load.prompt / speeds.prefill + load.generate / speeds.decode);
+  const double once = load.batch * (load.prompt / speeds.prefill + load.generate / speeds.decode);
   load.repeat = static_cast<int>(std::clamp(budget_ / once, 3.0, 200.0));
   TW_ASSIGN_OR_RETURN(speeds, measure_speeds(engine, vocab, load, {}));
   const plan::MachineLoad asked{threads, load.prompt, load.generate, load.batch};
@@ -164,8 +164,8 @@ base::Status Chains::run() {
 
 }  // namespace
 
-base::Result<std::vector<plan::ChainStep>> run_chains(const std::shared_ptr<const plan::MachineCurves>& curves,
-                                                      const ChainOptions& options) {
+base::Result<std::vector<plan::ChainStep>> run_chains(
+    const std::shared_ptr<const plan::MachineCurves>& curves, const ChainOptions& options) {
   Chains chains(curves, options);
   TW_RETURN_IF_ERROR(chains.run());
   return std::move(chains.steps());

@@ -22,7 +22,7 @@ struct ChainOptions {
 
 /// Serving with every number of threads, and training with as many as plans are made for. Steps of which the
 /// curves lack a type are left out.
-base::Result<std::vector<plan::ChainStep>> run_chains(const std::shared_ptr<const plan::MachineCurves>& curves,
-                                                      const ChainOptions& options);
+base::Result<std::vector<plan::ChainStep>> run_chains(
+    const std::shared_ptr<const plan::MachineCurves>& curves, const ChainOptions& options);
 
 }  // namespace tw::cli

@@ -69,9 +69,7 @@ base::Status add_between(const Options& options, const plan::CalibrateOptions& w
   chains.threads = curves.thread_counts();
   chains.types = wanted.types.empty() ? plan::usual_types() : wanted.types;
   chains.seconds = kStepsShare * options.seconds;
-  chains.progress = [](double done) {
-    draw_progress("calibrating", 1 - kStepsShare + kStepsShare * done);
-  };
+  chains.progress = [](double done) { draw_progress("calibrating", 1 - kStepsShare + kStepsShare * done); };
   const auto before = std::make_shared<const plan::MachineCurves>(curves);
   const auto steps = run_chains(before, chains);
   clear_progress();

@@ -35,8 +35,7 @@ struct Turns {
 base::Result<tensor::Buffer> random_matrix(DType type, const Shape& shape) {
   constexpr std::int64_t kDistinct = 16;  // rows: their numbers matter to nothing but power
   const std::size_t row = base::row_bytes(type, shape.k);
-  TW_ASSIGN_OR_RETURN(tensor::Buffer rows,
-                      tensor::Buffer::allocate(row * shape.n, "a benchmark's weights"));
+  TW_ASSIGN_OR_RETURN(tensor::Buffer rows, tensor::Buffer::allocate(row * shape.n, "a benchmark's weights"));
   const std::vector<float> numbers = random_floats(kDistinct * shape.k);
   for (std::int64_t r = 0; r < shape.n; ++r) {
     std::byte* to = rows.data() + r * row;
@@ -159,7 +158,8 @@ base::Status Calibration::embed(DType type) {
   const Shape shape = quick_ ? Shape{64, 256} : Shape{4096, 1024};
   TW_ASSIGN_OR_RETURN(const tensor::Buffer rows, random_matrix(type, shape));
   const ops::EmbeddingTable table{type, rows.data(), shape.n, shape.k};
-  for (const std::int64_t count : quick_ ? std::vector<std::int64_t>{1} : std::vector<std::int64_t>{1, 16, 256}) {
+  for (const std::int64_t count :
+       quick_ ? std::vector<std::int64_t>{1} : std::vector<std::int64_t>{1, 16, 256}) {
     std::vector<std::int32_t> ids(count);
     for (std::int64_t i = 0; i < count; ++i) ids[i] = static_cast<std::int32_t>(i * 101 % shape.n);
     TW_ASSIGN_OR_RETURN(const double seconds, bench_.seconds([&](ops::Exec& ex, std::int64_t) {
@@ -173,7 +173,8 @@ base::Status Calibration::embed(DType type) {
 
 base::Status Calibration::angles() {
   const std::vector<float> frequencies(quick_ ? 8 : 32, 0.1F);
-  for (const std::int64_t count : quick_ ? std::vector<std::int64_t>{1} : std::vector<std::int64_t>{1, 16, 256}) {
+  for (const std::int64_t count :
+       quick_ ? std::vector<std::int64_t>{1} : std::vector<std::int64_t>{1, 16, 256}) {
     std::vector<std::int32_t> positions(count);
     for (std::int64_t i = 0; i < count; ++i) positions[i] = static_cast<std::int32_t>(i);
     TW_ASSIGN_OR_RETURN(const double seconds, bench_.seconds([&](ops::Exec& ex, std::int64_t) {
@@ -292,8 +293,8 @@ std::vector<int> thread_counts(const CalibrateOptions& options, int all) {
 
 /// Files in fewer bits than Q6_K have their head in it (model::quantized_types).
 std::vector<DType> with_heads(std::vector<DType> types) {
-  const bool fewer = std::ranges::any_of(
-      types, [](DType type) { return base::is_quantized(type) && type != DType::kQ8_0; });
+  const bool fewer =
+      std::ranges::any_of(types, [](DType type) { return base::is_quantized(type) && type != DType::kQ8_0; });
   if (fewer && std::ranges::count(types, DType::kQ6_K) == 0) types.push_back(DType::kQ6_K);
   return types;
 }

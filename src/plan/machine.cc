@@ -109,8 +109,8 @@ base::Status check_head(const base::Json& json, const std::string& where) {
     return base::error(Code::kCorrupt, "{}: {}; run `tokenworks plan calibrate` again", where, what);
   };
   if (json.is_object() && json.contains("format") && json["format"] == kOldFormat)
-    return fault(fmt::format("its \"format\" is \"{}\", which knows nothing of what lies between ops",
-                             kOldFormat));
+    return fault(
+        fmt::format("its \"format\" is \"{}\", which knows nothing of what lies between ops", kOldFormat));
   if (!json.is_object() || !json.contains("format") || json["format"] != kFormat)
     return fault(fmt::format("this is no calibration (no \"format\": \"{}\")", kFormat));
   for (const auto& [key, value] : json.items()) {

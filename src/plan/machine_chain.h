@@ -15,8 +15,8 @@ struct ChainStep {
   std::string what;  ///< "Q8_0, 2 layers of 96, 2 threads: 6 rows"
   StepKind kind = StepKind::kGenerated;
   int threads = 1;
-  double seconds = 0;  ///< measured
-  double ops = 0;      ///< seconds of its ops by themselves and of waking the workers
+  double seconds = 0;                     ///< measured
+  double ops = 0;                         ///< seconds of its ops by themselves and of waking the workers
   double hosts = 1, gaps = 0, bytes = 0;  ///< how often each of Between's numbers is in it
 
   double predicted(const Between& b) const { return ops + hosts * b.host + gaps * b.gap + bytes * b.byte; }
@@ -30,7 +30,8 @@ using StepSeconds = std::function<base::Result<double>(const MachineCurves& curv
 base::Result<ChainStep> chain_step(std::string what, StepKind kind, int threads, double seconds,
                                    const MachineCurves& curves, const StepSeconds& predict);
 
-/// The numbers, none below 0, with which the steps' relative errors have the least squares.
+/// The numbers, none below 0, with which the steps' relative errors are small: their squares, or of large
+/// ones the errors themselves.
 Between fit_between(const std::vector<ChainStep>& steps);
 
 /// Fits each kind and number of threads by itself, on its own steps, and puts the result into `curves`.

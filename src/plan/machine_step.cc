@@ -35,10 +35,10 @@ double parts_of(const ops::OpCost& op) {
   return op.name == "gated_ffn" && op.n > op.k ? 2 : 1;
 }
 
-/// What an op of a step takes that it does not take alone. An activation is part of the op before.
-double between_seconds(const Between& b, const ops::OpCost& op, double rows) {
+/// What an op takes in a step that it does not take alone. An activation is part of the op before.
+double between_seconds(const Between& b, const ops::OpCost& op, double bytes) {
   if (inside_another(op) || is_activation(op)) return 0;
-  return b.gap + b.byte * rows * op.activation_bytes;
+  return b.gap + b.byte * bytes;
 }
 
 StepKind kind_of(const StepLoad& load) {
@@ -96,6 +96,14 @@ class Step {
   }
   double wanted() const { return wanted_; }
   double rows(const MachineOp& o) const { return o.head ? wanted_ : load_.answers + load_.prompts; }
+  /// Of activations and of keys and values: all of a step's weights pass between two uses of these, so that
+  /// they are not where attention that is timed alone finds them.
+  double bytes(const MachineOp& o) const {
+    if (o.op.kind != ops::OpKind::kAttention) return rows(o) * o.op.activation_bytes;
+    const double queries = 2.0 * sizeof(float) * o.op.m * o.op.n * o.op.k;  // read, and as much written
+    const double key = std::max(0.0, o.op.activation_bytes - queries) / o.op.all_pairs;
+    return rows(o) * queries / o.op.m + key * (load_.cached + load_.prompts);
+  }
 
  private:
   double product(Measured kind, const MachineOp& o, double rows) const {
@@ -198,7 +206,7 @@ double machine_added(const MachineCurves& m, std::span<const MachineOp> ops, con
   const Between between = m.between(kind_of(load), threads);
   double sum = 0;
   for (const MachineOp& o : ops) {
-    sum += o.count * (step.seconds(o) + between_seconds(between, o.op, step.rows(o)));
+    sum += o.count * (step.seconds(o) + between_seconds(between, o.op, step.bytes(o)));
     // Workers share the rows whose likeliest token is sought.
     if (o.op.name == "linear")
       sum += std::ceil(step.wanted() / threads) * m.seconds(Measured::kPick, {}, threads, 1, o.op.n, 1);
@@ -247,7 +255,7 @@ double train_op_seconds(const MachineCurves& m, const ops::OpCost& op, double se
 double machine_train_seconds(const MachineCurves& m, const ops::OpCost& op, double sequences) {
   if (inside_another(op) || op.kind == ops::OpKind::kCollective) return 0;
   return train_op_seconds(m, op, sequences) +
-         between_seconds(m.between(StepKind::kTrain, m.threads), op, 1);
+         between_seconds(m.between(StepKind::kTrain, m.threads), op, op.activation_bytes);
 }
 
 double machine_host_seconds(const MachineCurves& m, StepKind kind, int threads) {

@@ -110,8 +110,8 @@ TEST(Machine, OpsThatAreNoProductsAreCountedEach) {
 }
 
 TEST(Machine, AStepHasItsHostsWorkAndAGapForEachOp) {
-  // Counted by hand: norm, projections, rotation, attention, output, norm and two products a layer; the table,
-  // angles, the gathered rows, the last norm and the head.
+  // Counted by hand: norm, projections, rotation, attention, output, norm and two products a layer; the
+  // table, angles, the gathered rows, the last norm and the head.
   const auto model = stories();
   const double ops = 8.0 * static_cast<double>(model->config().layers) + 5;
   const auto with = [&](StepKind kind, const Between& between) {
@@ -134,6 +134,14 @@ TEST(Machine, AStepHasItsHostsWorkAndAGapForEachOp) {
   // A row is read and written in fp32 by both norms of each layer at least.
   const double norms = 4.0 * sizeof(float) * static_cast<double>(model->config().width);
   EXPECT_GT(bytes(65) - bytes(64), norms * static_cast<double>(model->config().layers));
+  // Two sequences with a key more each: what the cache has of it, in 16 bits, in each layer.
+  const auto cached = [&](std::int64_t prompt) {
+    return 2 / predict_decode(with(StepKind::kGenerated, {0, 0, 1}), *model, {2, prompt, 32, 2}).value();
+  };
+  const spec::ModelConfig& c = model->config();
+  const auto head = static_cast<double>(kernels::kv_head_elements(base::DType::kF16, c.head_dim));
+  EXPECT_NEAR(cached(65) - cached(64),
+              2.0 * 2 * 2 * head / kernels::kKvBlock * static_cast<double>(c.kv_heads * c.layers), 1e-3);
   const auto trained = std::make_shared<const MachineCurves>(with(StepKind::kTrain, {1000, 1, 0}));
   // Two passes of four sequences; angles and the gathered rows are not counted in a pass of training.
   const double step = 8 * 64 / predict_training_speed(trained, model->config(), 64, 8, 4).value();
@@ -190,6 +198,20 @@ TEST(Machine, WhatLiesBetweenOpsIsFoundFromWholeSteps) {
   expect_between(m.between(StepKind::kGenerated, 2), answers);
   expect_between(m.between(StepKind::kTrain, 2), train);
   EXPECT_EQ(m.between(StepKind::kPrompt, 2).host, 0);  // no such step was run
+}
+
+TEST(Machine, AFewDisturbedStepsMoveLittle) {
+  const Between truth{2e-5, 1.5e-6, 3e-11};
+  const MachineCurves m = made_up({"F32"}, 1e-6);
+  std::vector<ChainStep> steps = made_up_steps(m, truth, {});
+  std::erase_if(steps, [](const ChainStep& s) { return s.kind != StepKind::kGenerated; });
+  ASSERT_EQ(steps.size(), 8U);
+  steps[3].seconds *= 1.6;
+  const Between found = fit_between(steps);
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    const double measured = steps[i].seconds / (i == 3 ? 1.6 : 1);
+    EXPECT_NEAR(steps[i].predicted(found) / measured, 1, 0.02) << i;
+  }
 }
 
 TEST(Machine, NoNumberBetweenOpsIsBelowNothing) {
