@@ -55,11 +55,13 @@ struct Product {
     std::mt19937 generator(2);
     std::normal_distribution<float> distribution;
     for (float& value : x) value = distribution(generator);
-    weight = random_weights(bytes);
+    const std::int64_t groups = (n + tw::base::kPaletteRows - 1) / tw::base::kPaletteRows;
+    weight = random_weights(bytes + (groups * 2 << tw::base::palette_bits(type)));
     if (kernel.packed_bytes != nullptr) {
+      const std::int64_t source_bytes = bytes;  // behind them: tables, for palettes
       bytes = kernel.packed_bytes(type, n, k);
       Buffer packed = allocate(bytes);
-      kernel.pack({type, weight.get(), packed.get(), 0, n, n, k});
+      kernel.pack({type, weight.get(), packed.get(), 0, n, n, k, weight.get() + source_bytes});
       weight = std::move(packed);
     }
     if (path.prepare != nullptr) {
@@ -132,9 +134,9 @@ void read_memory(benchmark::State& state, const std::string& set) {
 }
 
 const bool kRegistered = [] {
-  constexpr DType kTypes[] = {DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ8_0,
-                              DType::kQ2_K, DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K,
-                              DType::kF16,  DType::kBF16, DType::kF32};
+  constexpr DType kTypes[] = {DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1,     DType::kQ8_0,
+                              DType::kQ2_K, DType::kQ3_K, DType::kQ4_K, DType::kQ5_K,     DType::kQ6_K,
+                              DType::kF16,  DType::kBF16, DType::kF32,  DType::kPalette4, DType::kPalette2};
   for (const std::string& set : tw::kernels::available_sets(tw::kernels::detect_features())) {
     benchmark::RegisterBenchmark(("read/" + set).c_str(),
                                  [=](benchmark::State& state) { read_memory(state, set); })

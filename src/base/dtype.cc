@@ -22,6 +22,8 @@ const DTypeInfo& dtype_info(DType type) {
       {"Q4_K", 256, 144},
       {"Q5_K", 256, 176},
       {"Q6_K", 256, 210},
+      {"PALETTE4", 2, 1},
+      {"PALETTE2", 4, 1},
   }};
   return kInfo[static_cast<std::size_t>(type)];
 }

@@ -37,8 +37,11 @@ base::Result<base::DType> folder_type(const std::string& name) {
 }
 
 void warn_of_source(const model::ModelToSave& model, const std::string& type) {
-  const bool quantized = std::any_of(model.tensors.begin(), model.tensors.end(),
-                                     [](const io::TensorEntry& t) { return base::is_quantized(t.dtype); });
+  const bool exports = type == "f16" || type == "F16";  // all that palettes hold
+  const bool quantized =
+      std::any_of(model.tensors.begin(), model.tensors.end(), [&](const io::TensorEntry& t) {
+        return base::is_quantized(t.dtype) && !(exports && base::palette_bits(t.dtype) != 0);
+      });
   if (quantized && !type.ends_with("32"))
     spdlog::warn("this model is quantized already: from one in F16 or BF16 {} would be closer", type);
 }

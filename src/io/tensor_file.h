@@ -24,6 +24,7 @@ struct TensorEntry {
   const std::byte* data = nullptr;
   std::size_t bytes = 0;  ///< row_bytes(dtype, K) times the number of rows
   bool mapped = true;     ///< lies in the mapped file; false: a copy, because the file did not align it
+  const std::byte* palettes = nullptr;  ///< of palettized types: the tables, F16 [ceil(N / 16), 2^bits]
 
   /// The number of values: the product of the shape.
   std::int64_t elements() const {

@@ -26,6 +26,7 @@ struct PackArgs {
   void* packed;                     ///< the whole packed matrix
   std::int64_t row_begin, row_end;  ///< multiples of the kernel's panel_rows (row_end may be N)
   std::int64_t n, k;
+  const void* palettes = nullptr;  ///< of palettized types: F16 [ceil(N / 16), 2^bits]
 };
 
 /// fp32 activations into the form a matmul path wants.
@@ -266,7 +267,7 @@ struct KernelSlots {
   void (*layer_norm)(const LayerNormArgs&) = nullptr;
   void (*gelu)(const GeluArgs&) = nullptr;
   TrainSlots train;
-  const TrainMatmul* train_matmul = nullptr;  ///< in bf16; null: by the paths of plain rows
+  const TrainMatmul* train_matmul = nullptr;             ///< in bf16; null: by the paths of plain rows
   std::uint64_t (*read_sum)(const ReadArgs&) = nullptr;
   PeakResult (*peak)(const PeakArgs&) = nullptr;
 };

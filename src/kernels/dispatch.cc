@@ -66,6 +66,7 @@ void fill_avx2(const CpuFeatures& features, KernelSlots& slots) {
     avxvnni_matmul_slots(slots);
   else
     avx2_matmul_slots(slots);
+  avx2_palette_slots(slots);
   avx2_float_matmul_slots(slots);
   avx2_attention_slots(slots);
   avx2_row_slots(slots);
@@ -75,6 +76,7 @@ void fill_avx2(const CpuFeatures& features, KernelSlots& slots) {
 
 void fill_avx512(const CpuFeatures& features, KernelSlots& slots) {
   avx512_float_matmul_slots(slots);
+  avx512_palette_slots(slots);
   avx512_attention_slots(slots);
   avx512_train_slots(slots);
   avx512_probe_slots(slots);

@@ -25,7 +25,8 @@ std::vector<double> magnitudes(DType type, const std::vector<std::uint8_t>& weig
   std::vector<double> result(rows * n);
   std::vector<float> row(k);
   for (std::int64_t j = 0; j < n; ++j) {
-    dequantize_row(type, weights.data() + j * base::row_bytes(type, k), row.data(), k);
+    dequantize_row(type, weights.data() + j * base::row_bytes(type, k), row.data(), k,
+                   palette_of_row(type, palettes_of(type, weights, n, k), j));
     for (std::int64_t t = 0; t < rows; ++t) {
       for (std::int64_t i = 0; i < k; ++i)
         result[t * n + j] += std::fabs(static_cast<double>(x[t * k + i]) * row[i]);
@@ -59,6 +60,7 @@ Table product_table(const std::string& set) {
     if (set != name) continue;
     Table table = make_table("avx2", detect_features()).value();
     fill(table);
+    if (set.starts_with("avx512")) emulated::avx512_palette_slots(table);
     return table;
   }
 #endif
@@ -83,7 +85,9 @@ class Matmul : public ::testing::TestWithParam<Case> {
 };
 
 TEST_P(Matmul, EqualsTheReference) {
-  const std::int64_t widths[] = {block_ == 1 ? 37 : block_, block_ == 1 ? 100 : 3 * block_, 768};
+  // What has small blocks is filled up to whole ones.
+  const std::int64_t widths[] = {block_ < 32 ? 37 / block_ * block_ : block_, block_ < 32 ? 100 : 3 * block_,
+                                 768};
   for (const std::int64_t k : widths) {
     for (const std::int64_t n : {1, 7, 8, 9, 16, 31}) {
       for (const std::int64_t rows : {1, 3, 4, 9, 37}) {
@@ -145,6 +149,35 @@ INSTANTIATE_TEST_SUITE_P(Sets, Matmul,
                            return set + "_" + std::string(base::dtype_name(std::get<1>(info.param))) +
                                   (std::get<2>(info.param) ? "_prefill" : "_decode");
                          });
+
+/// Palettes mean the numbers in their tables: products are those with the same numbers in F16, of prompts by
+/// tiles to the bit.
+TEST(Palettes, MultiplyAsTheirNumbersDo) {
+  const std::int64_t n = 40, k = 100, rows = 19;
+  const auto x = normal(rows * k, 4);
+  for (const std::string& set : product_sets()) {
+    const Table table = product_table(set);
+    for (const DType type : {DType::kPalette4, DType::kPalette2}) {
+      const auto weights = random_weights(type, n, k, 6);
+      std::vector<std::uint8_t> halves(base::row_bytes(DType::kF16, k) * n);
+      std::vector<float> row(k);
+      for (std::int64_t j = 0; j < n; ++j) {
+        dequantize_row(type, weights.data() + j * base::row_bytes(type, k), row.data(), k,
+                       palette_of_row(type, palettes_of(type, weights, n, k), j));
+        quantize_row(DType::kF16, row.data(), halves.data() + j * base::row_bytes(DType::kF16, k), k);
+      }
+      for (const bool prompt : {false, true}) {
+        const auto got = Product(table, type, weights, n, k, prompt).run(x, rows, nullptr, nullptr),
+                   expected =
+                       Product(table, DType::kF16, halves, n, k, prompt).run(x, rows, nullptr, nullptr);
+        const bool exact = set == "ref" || (prompt && set == "amx");
+        const auto scale = magnitudes(type, weights, x, rows, n, k);
+        for (std::size_t i = 0; i < got.size(); ++i)
+          ASSERT_NEAR(got[i], expected[i], exact ? 0 : 1e-6 * scale[i]) << set << " at " << i;
+      }
+    }
+  }
+}
 
 class Rows : public ::testing::TestWithParam<std::string> {
  protected:

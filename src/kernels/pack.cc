@@ -4,6 +4,7 @@
 
 #include "base/dtype.h"
 #include "kernels/panels.h"
+#include "kernels/ref/float16.h"
 
 namespace tw::kernels {
 namespace {
@@ -177,16 +178,53 @@ void pack_panel(const PackArgs& a, std::int64_t first_row, std::uint8_t* out) {
   }
 }
 
+/// The panel of palettized rows from `first_row` on, which share a table.
+template <int R>
+void pack_palette(const PackArgs& a, std::int64_t first_row, std::uint8_t* out) {
+  const int bits = base::palette_bits(a.type), each = 32 / bits, entries = 1 << bits;
+  Bytes palette = static_cast<Bytes>(a.palettes) + first_row / base::kPaletteRows * entries * 2;
+  for (int i = 0; i < 16; ++i) {
+    const float entry = half_to_float(half_at(palette + i % entries * 2));
+    std::memcpy(out + 4 * i, &entry, sizeof entry);
+  }
+  out += kPaletteTable;
+  const std::size_t row_bytes = base::row_bytes(a.type, a.k);
+  for (std::int64_t block = 0; block < a.k; block += kPanelBlock, out += R * (kPanelBlock / 8 * bits)) {
+    for (int r = 0; r < R; ++r) {
+      std::uint32_t numbers[4] = {};  // rows past N and columns past K: all zero
+      for (int code = 0; code < kPanelBlock && first_row + r < a.n; ++code) {
+        const std::int64_t k = block + palette_column(bits, code), bit = k * bits;
+        if (k >= a.k) continue;
+        Bytes row = static_cast<Bytes>(a.source) + (first_row + r) * row_bytes;
+        const std::uint32_t value = row[bit / 8] >> (bit % 8) & (entries - 1);
+        numbers[code / each] |= value << (code % each * bits);
+      }
+      for (int j = 0; j < bits; ++j) std::memcpy(out + (j * R + r) * 4, &numbers[j], 4);
+    }
+  }
+}
+
+/// Bytes of a panel.
+template <int R>
+std::int64_t bytes_of(DType type, std::int64_t k) {
+  const int bits = base::palette_bits(type);
+  return bits > 0 ? palette_panel_bytes(bits, R, k) : panel_bytes(panel_format(type), R, k);
+}
+
 template <int R>
 std::int64_t packed_bytes(DType type, std::int64_t n, std::int64_t k) {
-  return (n + R - 1) / R * panel_bytes(panel_format(type), R, k);
+  return (n + R - 1) / R * bytes_of<R>(type, k);
 }
 
 template <int R>
 void pack(const PackArgs& a) {
-  const std::int64_t bytes = panel_bytes(panel_format(a.type), R, a.k);
+  const std::int64_t bytes = bytes_of<R>(a.type, a.k);
   for (std::int64_t row = a.row_begin; row < a.row_end; row += R) {
-    pack_panel<R>(a, row, static_cast<std::uint8_t*>(a.packed) + row / R * bytes);
+    std::uint8_t* out = static_cast<std::uint8_t*>(a.packed) + row / R * bytes;
+    if (base::palette_bits(a.type) > 0)
+      pack_palette<R>(a, row, out);
+    else
+      pack_panel<R>(a, row, out);
   }
 }
 

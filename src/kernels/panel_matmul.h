@@ -14,6 +14,7 @@
 #include "kernels/args.h"
 #include "kernels/pack.h"
 #include "kernels/panel_prepare.h"
+#include "kernels/panel_store.h"
 #include "kernels/panels.h"
 
 namespace tw::kernels {
@@ -222,21 +223,6 @@ void multiply(const std::uint8_t* panel, const Row* x, std::int64_t blocks, type
     panel += kBlockBytes;
   }
   for (int t = 0; t < kCount; ++t) sums[t] = sum[t];
-}
-
-/// Bias and residual, then out: up to kRows columns from n on.
-template <typename V>
-void store(const MatmulArgs& a, std::int64_t t, std::int64_t n, typename V::Floats sum) {
-  alignas(64) float values[V::kRows];
-  V::store(values, sum);
-  const std::int64_t count = a.n_end - n < V::kRows ? a.n_end - n : V::kRows;
-  float* out = a.out + t * a.out_stride + n;
-  for (std::int64_t i = 0; i < count; ++i) {
-    float y = values[i];
-    if (a.bias != nullptr) y += a.bias[n + i];
-    if (a.residual != nullptr) y += a.residual[t * a.out_stride + n + i];
-    out[i] = y;
-  }
 }
 
 /// Rows from t on against one panel, kCount at a time; returns the first row that is left over.

@@ -10,6 +10,10 @@
 //                      value = (d * s) * (q - offset) - (dmin * n)
 // Eight blocks of a super type follow a header d[R] f16 (and dmin[R] f16).
 // The scales are the file's own: nothing is rounded when packing.
+//
+// A panel of a palettized type is its table, 16 fp32 (of 4 entries: four times), and then blocks of 32
+// columns, the last one filled up: 4 bits as nibbles above, 2 bits R x 8 bytes:
+//   for j in 0..1: R x 4 bytes, one number a row: bits 4i, 4i+1 hold k = 8j+i, bits 4i+2, 4i+3 k = 16+8j+i
 #pragma once
 
 #include <cstdint>
@@ -27,7 +31,7 @@ struct PanelFormat {
   bool minimums;
 };
 
-/// REQUIRES: a quantized type.
+/// REQUIRES: a quantized type, not a palettized one.
 static constexpr PanelFormat panel_format(base::DType type) {
   using base::DType;
   switch (type) {
@@ -72,6 +76,17 @@ static constexpr std::int64_t panel_bytes(PanelFormat f, int rows, std::int64_t 
   const std::int64_t blocks = k / kPanelBlock;
   return blocks * (panel_scale_bytes(f, rows) + panel_weight_bytes(f, rows)) +
          blocks / 8 * panel_header_bytes(f, rows);
+}
+
+constexpr std::int64_t kPaletteTable = 64;  ///< bytes of a panel's table
+static constexpr std::int64_t palette_panel_bytes(int bits, int rows, std::int64_t k) {
+  return kPaletteTable + (k + kPanelBlock - 1) / kPanelBlock * rows * (kPanelBlock / 8 * bits);
+}
+/// Of a block's 32 codes in their order (32 / bits in a row's first number, from its low bits on, then those
+/// of the next): the column.
+static constexpr int palette_column(int bits, int code) {
+  const int each = 32 / bits, in_number = code % each;
+  return code / each * (each / 2) + in_number / 2 + in_number % 2 * 16;
 }
 
 /// Activations for these kernels: 16-bit integers X, x = scale * X with one scale for every 32, each X as two

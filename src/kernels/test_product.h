@@ -11,9 +11,10 @@
 
 namespace tw::kernels {
 
-inline constexpr DType kWeightTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ4_0, DType::kQ4_1,
-                                         DType::kQ5_0, DType::kQ5_1, DType::kQ8_0, DType::kQ2_K, DType::kQ3_K,
-                                         DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
+inline constexpr DType kWeightTypes[] = {DType::kF32,  DType::kF16,      DType::kBF16,    DType::kQ4_0,
+                                         DType::kQ4_1, DType::kQ5_0,     DType::kQ5_1,    DType::kQ8_0,
+                                         DType::kQ2_K, DType::kQ3_K,     DType::kQ4_K,    DType::kQ5_K,
+                                         DType::kQ6_K, DType::kPalette4, DType::kPalette2};
 
 inline std::vector<float> normal(std::size_t n, unsigned seed) {
   std::mt19937 generator(seed);
@@ -23,8 +24,29 @@ inline std::vector<float> normal(std::size_t n, unsigned seed) {
   return values;
 }
 
+/// Where random_weights has the tables of a palettized matrix: behind its rows.
+inline const void* palettes_of(DType type, const std::vector<std::uint8_t>& weights, std::int64_t n,
+                               std::int64_t k) {
+  return base::palette_bits(type) == 0 ? nullptr : weights.data() + base::row_bytes(type, k) * n;
+}
+
+/// Random codes, and tables of normal numbers.
+inline std::vector<std::uint8_t> random_palettes(DType type, std::int64_t n, std::int64_t k, unsigned seed) {
+  std::mt19937 generator(seed);
+  std::vector<std::uint8_t> bytes(base::row_bytes(type, k) * n);
+  for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(generator());
+  const std::int64_t groups = (n + base::kPaletteRows - 1) / base::kPaletteRows;
+  const std::vector<float> entries =
+      normal(static_cast<std::size_t>(groups) << base::palette_bits(type), seed);
+  const std::size_t rows = bytes.size();
+  bytes.resize(rows + 2 * entries.size());
+  quantize_row(DType::kF16, entries.data(), bytes.data() + rows, std::ssize(entries));
+  return bytes;
+}
+
 /// Random valid weights of any type: random bytes with tame scales.
 inline std::vector<std::uint8_t> random_weights(DType type, std::int64_t n, std::int64_t k, unsigned seed) {
+  if (base::palette_bits(type) != 0) return random_palettes(type, n, k, seed);
   const base::DTypeInfo& info = base::dtype_info(type);
   std::vector<std::uint8_t> bytes(base::row_bytes(type, k) * n);
   std::mt19937 generator(seed);
@@ -92,7 +114,7 @@ class Product {
         k_(k) {
     if (kernel_.packed_bytes != nullptr) {
       packed_.resize(kernel_.packed_bytes(type, n, k));
-      kernel_.pack({type, weights.data(), packed_.data(), 0, n, n, k});
+      kernel_.pack({type, weights.data(), packed_.data(), 0, n, n, k, palettes_of(type, weights, n, k)});
     }
   }
 

@@ -93,7 +93,7 @@ void LoadedModel::bind_matrix(Param& param, const io::TensorEntry& entry, base::
     panels = {panels_.data() + used, tensor::PackedMatrix::packed_bytes(kernel, entry.dtype, n, k)};
     used += panels_size(kernel, entry);
   }
-  param.matrix = tensor::PackedMatrix(kernel, entry.dtype, entry.data, n, k, panels);
+  param.matrix = tensor::PackedMatrix(kernel, entry.dtype, entry.data, n, k, panels, entry.palettes);
   if (stored.empty() || copy) {
     team.run([&](int worker) {
       const std::int64_t count = param.matrix.panels();
@@ -132,7 +132,7 @@ base::Status LoadedModel::bind_all(const LoadOptions& options) {
     const io::TensorEntry* entry = entries[i];
     if (param.use == Use::kVector) TW_RETURN_IF_ERROR(bind_vector(param, *entry));
     if (param.use == Use::kTable || param.use == Use::kTableAndMatrix) {
-      param.table = {entry->dtype, entry->data, param.shape[0], param.shape[1]};
+      param.table = {entry->dtype, entry->data, param.shape[0], param.shape[1], -1, entry->palettes};
     }
     if (param.multiplied()) bind_matrix(param, *entry, team, copy, used);
     // What was packed is not read again: without this, resident memory would be twice the file's size.

@@ -14,13 +14,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Rows of the panels that these kernels pack; 0: they do not. (A set packs all types alike.)
+/// Rows of the panels that these kernels pack; 0: they do not. (A set packs all types of GGUF alike.)
 std::uint32_t panel_rows(const kernels::Table& table) {
-  for (const kernels::MatmulKernel* kernel : table.matmul) {
-    if (kernel != nullptr && kernel->packed_bytes != nullptr)
-      return static_cast<std::uint32_t>(kernel->panel_rows);
-  }
-  return 0;
+  const kernels::MatmulKernel& kernel = *table.matmul[static_cast<std::size_t>(base::DType::kQ8_0)];
+  return kernel.packed_bytes == nullptr ? 0 : static_cast<std::uint32_t>(kernel.panel_rows);
 }
 
 /// The calling thread gets what others leave it. (Not SCHED_IDLE: with every processor busy that is too

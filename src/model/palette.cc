@@ -196,27 +196,34 @@ void palettize(Palettized& to, std::int64_t group, std::span<const float> values
   }
 }
 
+namespace {
+
+/// The types and shapes of the two fit each other.
+bool fit(const io::TensorEntry& codes, const io::TensorEntry& tables) {
+  return codes.shape.size() == 2 && tables.shape.size() == 2 && codes.dtype == base::DType::kI8 &&
+         tables.dtype == base::DType::kF16 && (tables.shape[1] == 4 || tables.shape[1] == 16) &&
+         tables.shape[0] == (codes.shape[0] + kPaletteRows - 1) / kPaletteRows;
+}
+
+/// What columns past the last are multiplied with is 0, which would not help against infinity.
+bool is_finite(const io::TensorEntry& tables) {
+  for (std::int64_t i = 0; i < tables.elements(); ++i) {
+    std::uint16_t bits = 0;
+    std::memcpy(&bits, tables.data + 2 * i, sizeof bits);
+    if ((bits & 0x7C00U) == 0x7C00U) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
 base::Result<const io::TensorEntry*> PaletteTensors::get(const std::string& name,
                                                          const io::TensorEntry& codes,
                                                          const io::TensorEntry& tables,
                                                          const std::string& where) {
   const std::lock_guard lock(mutex_);
-  std::unique_ptr<Decoded>& decoded = decoded_[name];
-  if (decoded == nullptr) {
-    TW_ASSIGN_OR_RETURN(decoded, decode(name, codes, tables, where));
-  }
-  return &decoded->entry;
-}
-
-base::Result<std::unique_ptr<PaletteTensors::Decoded>> PaletteTensors::decode(const std::string& name,
-                                                                              const io::TensorEntry& codes,
-                                                                              const io::TensorEntry& tables,
-                                                                              const std::string& where) {
-  const bool matrices = codes.shape.size() == 2 && tables.shape.size() == 2;
-  const std::int64_t entries = matrices ? tables.shape[1] : 0;
-  if (!matrices || codes.dtype != base::DType::kI8 || tables.dtype != base::DType::kF16 ||
-      (entries != 4 && entries != 16) ||
-      tables.shape[0] != (codes.shape[0] + kPaletteRows - 1) / kPaletteRows) {
+  if (const auto found = joined_.find(name); found != joined_.end()) return &found->second;
+  if (!fit(codes, tables)) {
     return base::Error{
         base::Code::kCorrupt,
         fmt::format(
@@ -226,26 +233,19 @@ base::Result<std::unique_ptr<PaletteTensors::Decoded>> PaletteTensors::decode(co
             io::shape_text(tables.shape), base::dtype_name(tables.dtype)),
         where};
   }
-  const std::int64_t bits = entries == 4 ? 2 : 4, in_a_byte = 8 / bits;
-  const std::int64_t rows = codes.shape[0], bytes = codes.shape[1];
-  auto decoded = std::make_unique<Decoded>();
-  decoded->entry = {.name = name, .dtype = base::DType::kF16, .shape = {rows, bytes * in_a_byte}};
-  decoded->entry.bytes = codes.bytes * static_cast<std::size_t>(in_a_byte) * 2;
-  decoded->entry.mapped = false;
-  TW_ASSIGN_OR_RETURN(decoded->values, tensor::Buffer::allocate(decoded->entry.bytes, "a palettized layer"));
-  decoded->entry.data = decoded->values.data();
-  auto* out = reinterpret_cast<std::uint16_t*>(decoded->values.data());
-  for (std::int64_t row = 0; row < rows; ++row) {
-    std::array<std::uint16_t, 16> table{};
-    std::memcpy(table.data(), tables.data + row / kPaletteRows * entries * 2,
-                static_cast<std::size_t>(entries) * 2);
-    for (std::int64_t i = 0; i < bytes; ++i) {
-      auto code = std::to_integer<unsigned>(codes.data[row * bytes + i]);
-      for (std::int64_t j = 0; j < in_a_byte; ++j, code >>= bits)
-        *out++ = table[code & static_cast<unsigned>(entries - 1)];
-    }
+  if (!is_finite(tables)) {
+    return base::Error{
+        base::Code::kCorrupt,
+        fmt::format("the palettes of tensor {} hold a number that is not finite", io::quote_text(name)),
+        where};
   }
-  return decoded;
+  const bool four = tables.shape[1] == 16;
+  io::TensorEntry entry = codes;
+  entry.name = name;
+  entry.dtype = four ? base::DType::kPalette4 : base::DType::kPalette2;
+  entry.shape[1] *= four ? 2 : 4;
+  entry.palettes = tables.data;
+  return &joined_.emplace(name, std::move(entry)).first->second;
 }
 
 }  // namespace tw::model

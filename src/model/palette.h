@@ -6,18 +6,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <mutex>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "io/tensor_file.h"
-#include "tensor/memory.h"
 
 namespace tw::model {
 
-constexpr std::int64_t kPaletteRows = 16;
+using base::kPaletteRows;
 /// What a folder of them has for config.json's quantization_config.quant_method, and what the names of its
 /// tensors end in.
 inline constexpr const char* kPaletteMethod = "tokenworks_palette";
@@ -55,26 +53,18 @@ struct PaletteError {
 void palettize(Palettized& to, std::int64_t group, std::span<const float> values,
                std::span<const float> importance, PaletteError& error);
 
-/// Palettized tensors of a file as F16 ones, made when first asked for. Thread-safe; what it hands out lives
-/// as long as it does.
+/// Palettized tensors of a file as one each, with codes and tables where they lie. Thread-safe; what it hands
+/// out lives as long as it does.
 class PaletteTensors {
  public:
   /// Tensor `name`, of which the file has codes and tables. Fails with kCorrupt, naming `where`, when their
-  /// types and shapes do not fit each other.
+  /// types and shapes do not fit each other or a table has a number that is not finite.
   base::Result<const io::TensorEntry*> get(const std::string& name, const io::TensorEntry& codes,
                                            const io::TensorEntry& tables, const std::string& where);
 
  private:
-  struct Decoded {
-    io::TensorEntry entry;
-    tensor::Buffer values;
-  };
-  static base::Result<std::unique_ptr<Decoded>> decode(const std::string& name, const io::TensorEntry& codes,
-                                                       const io::TensorEntry& tables,
-                                                       const std::string& where);
-
   std::mutex mutex_;
-  std::map<std::string, std::unique_ptr<Decoded>> decoded_;
+  std::map<std::string, io::TensorEntry> joined_;
 };
 
 }  // namespace tw::model

@@ -78,7 +78,7 @@ base::Result<std::span<const float>> RowReader::read(std::int64_t row, DType typ
   }
   const std::size_t bytes = base::row_bytes(tensor_.dtype, columns_);
   kernels::dequantize_row(tensor_.dtype, tensor_.data + static_cast<std::size_t>(row) * bytes, values_.data(),
-                          columns_);
+                          columns_, kernels::palette_of_row(tensor_.dtype, tensor_.palettes, row));
   const double largest = largest_of(type);
   for (const float value : values_) {
     if (!(std::fabs(static_cast<double>(value)) <= largest))

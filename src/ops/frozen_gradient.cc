@@ -56,7 +56,8 @@ struct Panels {
       const std::int64_t count = std::min(kRowsAtOnce, weight.n() - n);
       for (std::int64_t i = 0; i < count; ++i)
         kernels::dequantize_row(weight.type(), source + (n + i) * stride, rows + i * (end - begin),
-                                end - begin);
+                                end - begin,
+                                kernels::palette_of_row(weight.type(), weight.palettes(), n + i));
       ex.table().train.transpose(
           {rows, end - begin, count, 0, end - begin, panel + base::row_bytes(type, n), weight.n(), type});
     }

@@ -17,7 +17,8 @@ struct EmbeddingTable {
   DType type = DType::kF32;
   const void* rows = nullptr;  ///< [V, D]
   std::int64_t vocab = 0, width = 0;
-  std::int32_t tape_id = -1;  ///< Tensor's
+  std::int32_t tape_id = -1;       ///< Tensor's
+  const void* palettes = nullptr;  ///< of palettized types: their tables
 };
 
 /// Learned positions (GPT-2): where each row stands, and a table with a row for every position.

@@ -50,7 +50,8 @@ void look_up(const EmbeddingTable& table, std::int32_t row, float* out) {
   TW_CHECK(row >= 0 && row < table.vocab, "a token id or a position is outside its table");
   const auto* from =
       static_cast<const std::byte*>(table.rows) + row * base::row_bytes(table.type, table.width);
-  kernels::dequantize_row(table.type, from, out, table.width);
+  kernels::dequantize_row(table.type, from, out, table.width,
+                          kernels::palette_of_row(table.type, table.palettes, row));
 }
 
 }  // namespace

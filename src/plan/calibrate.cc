@@ -343,7 +343,7 @@ base::Result<DType> weight_type(std::string_view name) {
   for (int i = 0; i < base::kDTypeCount; ++i) {
     const auto type = static_cast<DType>(i);
     const bool plain = type == DType::kF32 || type == DType::kF16 || type == DType::kBF16;
-    if (!plain && !base::is_quantized(type)) continue;
+    if ((!plain && !base::is_quantized(type)) || base::palette_bits(type) != 0) continue;
     if (base::dtype_name(type) == name) return type;
     known += (known.empty() ? "" : ", ") + std::string(base::dtype_name(type));
   }

@@ -11,15 +11,15 @@ std::size_t PackedMatrix::packed_bytes(const kernels::MatmulKernel& kernel, DTyp
 }
 
 PackedMatrix::PackedMatrix(const kernels::MatmulKernel& kernel, DType type, const void* source,
-                           std::int64_t n, std::int64_t k, std::span<std::byte> panels)
-    : kernel_(&kernel), type_(type), source_(source), n_(n), k_(k), packed_(panels) {
+                           std::int64_t n, std::int64_t k, std::span<std::byte> panels, const void* palettes)
+    : kernel_(&kernel), type_(type), source_(source), palettes_(palettes), n_(n), k_(k), packed_(panels) {
   TW_CHECK(panels.size() == packed_bytes(kernel, type, n, k), "packed panels have the kernel's size");
 }
 
 void PackedMatrix::pack_panels(std::int64_t begin, std::int64_t end) {
   if (packed_.empty()) return;
   const std::int64_t rows = kernel_->panel_rows;
-  kernel_->pack({type_, source_, packed_.data(), begin * rows, std::min(end * rows, n_), n_, k_});
+  kernel_->pack({type_, source_, packed_.data(), begin * rows, std::min(end * rows, n_), n_, k_, palettes_});
 }
 
 void PackedMatrix::copy_panels(std::span<const std::byte> from, std::int64_t begin, std::int64_t end) {

@@ -14,9 +14,9 @@ class PackedMatrix {
  public:
   PackedMatrix() = default;
   /// `panels`: packed_bytes(kernel, type, n, k) bytes, aligned to 64. They may be packed already, or are
-  /// filled by pack_panels or copy_panels.
+  /// filled by pack_panels or copy_panels. `palettes`: the tables of a palettized source.
   PackedMatrix(const kernels::MatmulKernel& kernel, DType type, const void* source, std::int64_t n,
-               std::int64_t k, std::span<std::byte> panels);
+               std::int64_t k, std::span<std::byte> panels, const void* palettes = nullptr);
   /// 0: the kernel takes the file's rows.
   static std::size_t packed_bytes(const kernels::MatmulKernel& kernel, DType type, std::int64_t n,
                                   std::int64_t k);
@@ -40,13 +40,15 @@ class PackedMatrix {
   void set_tape_id(std::int32_t id) { tape_id_ = id; }
   /// The file's rows.
   const void* source() const { return source_; }
+  /// The tables of palettized rows.
+  const void* palettes() const { return palettes_; }
   /// Bytes one pass over the matrix reads.
   std::size_t bytes() const { return packed_.empty() ? base::row_bytes(type_, k_) * n_ : packed_.size(); }
 
  private:
   const kernels::MatmulKernel* kernel_ = nullptr;
   DType type_ = DType::kF32;
-  const void* source_ = nullptr;
+  const void *source_ = nullptr, *palettes_ = nullptr;
   std::int64_t n_ = 0, k_ = 0;
   std::int32_t tape_id_ = -1;
   std::span<std::byte> packed_;

@@ -10,6 +10,8 @@
 #include "base/json.h"
 #include "base/mmap.h"
 #include "model/adapter_write.h"
+#include "model/quantize.h"
+#include "model/save.h"
 #include "train/trainer.h"
 
 namespace tw::train {
@@ -141,6 +143,42 @@ TEST_P(AdapterTraining, InBf16ComesClose) {
     const auto batches = batches_of(all, wanted["vocab"].get<std::int64_t>(), step++);
     EXPECT_NEAR(trainer->step(batches, all["rate"].get<double>())->loss / loss.get<double>(), 1, 2e-2);
   }
+}
+
+/// Palettes teach what their numbers in F16 do: forward and backward look them up.
+TEST_P(AdapterTraining, LearnsBesidePalettes) {
+  const base::Json all = golden();
+  base::Team team(2);
+  const std::string folder = testing::TempDir() + "adapter_palette_" + GetParam();
+  const auto files = model::ModelFiles::open(kGolden + "families/qwen3").value();
+  std::filesystem::remove_all(folder);
+  ASSERT_TRUE(model::save_palettized(folder, model::model_to_save(*files).value(), 3.5, {}).ok());
+  const auto palettes = model::ModelFiles::open(folder).value();
+  const std::string plain = folder + ".gguf";
+  ASSERT_TRUE(model::save_gguf(plain, model::model_to_save(*palettes).value(), base::DType::kF16).ok());
+  std::vector<std::vector<float>> gradients;
+  std::vector<double> losses;
+  for (const std::string& path : {folder, plain}) {
+    const auto base =
+        model::LoadedModel::load(path, {.isa = GetParam(), .threads = 2, .packed = {}, .progress = {}});
+    ASSERT_TRUE(base.ok()) << base.error().text();
+    model::AdapterConfig config;
+    config.targets = {"q_proj", "o_proj", "up_proj", "down_proj"};
+    auto trainer = Trainer::make_adapter(*base, config, options_of(all, base::DType::kF32), team).value();
+    ASSERT_TRUE(trainer->step(batches_of(all, 280, 0), 1e-2).ok());
+    losses.push_back(trainer->accumulate(batches_of(all, 280, 1)).value().loss);
+    gradients.emplace_back(trainer->params().gradients().begin(), trainer->params().gradients().end());
+  }
+  EXPECT_NEAR(losses[0], losses[1], 1e-5);
+  double off = 0, size = 0;
+  for (std::size_t i = 0; i < gradients[0].size(); ++i) {
+    off += std::pow(double{gradients[0][i]} - gradients[1][i], 2);
+    size += std::pow(double{gradients[1][i]}, 2);
+  }
+  EXPECT_GT(size, 0);
+  EXPECT_LT(std::sqrt(off / size), 1e-4);
+  std::filesystem::remove_all(folder);
+  std::filesystem::remove(plain);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sets, AdapterTraining,

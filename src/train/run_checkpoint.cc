@@ -180,7 +180,7 @@ Status load_weights(const model::ModelFiles& files, Trainer& trainer) {
     const std::size_t bytes = entry->bytes / static_cast<std::size_t>(rows);
     for (std::int64_t row = 0; row < rows; ++row)
       kernels::dequantize_row(entry->dtype, entry->data + bytes * row, params.master(i).data() + width * row,
-                              width);
+                              width, kernels::palette_of_row(entry->dtype, entry->palettes, row));
   }
   trainer.refresh();
   return Ok{};

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/amx/amx.h"
+#include "kernels/amx/bf16_palette.h"
 #include "kernels/amx/bf16_product.h"
 #include "kernels/amx/bf16_rows.h"
 #include "kernels/amx/bf16_weights.h"
@@ -209,6 +210,8 @@ constexpr MatmulPath path(const char* name) {
 template <DType kType>
 constexpr MatmulPath kPath = path<PanelWeights<kType>>(
     panel_format(kType).bytes ? "amx bf16 tiles, from bytes" : "amx bf16 tiles, from nibbles");
+template <int kBits>
+constexpr MatmulPath kPalettePath = path<PaletteWeights<kBits>>("amx bf16 tiles, from palettes");
 constexpr MatmulPath kBF16 = path<RowWeights<DType::kBF16>>("amx bf16 tiles");
 constexpr MatmulPath kF16 = path<RowWeights<DType::kF16>>("amx bf16 tiles, from fp16");
 
@@ -228,6 +231,8 @@ void amx_prefill_slots(KernelSlots& slots) {
   set(DType::kQ4_K, kPath<DType::kQ4_K>);
   set(DType::kQ5_K, kPath<DType::kQ5_K>);
   set(DType::kQ6_K, kPath<DType::kQ6_K>);
+  set(DType::kPalette4, kPalettePath<4>);
+  set(DType::kPalette2, kPalettePath<2>);
 }
 
 }  // namespace tw::kernels

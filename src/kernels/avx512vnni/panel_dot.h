@@ -12,11 +12,10 @@
 #include "kernels/args.h"
 #include "kernels/avx512/intrinsics.h"
 #include "kernels/panels.h"
+#include "kernels/repeat.h"
 
 namespace tw::kernels {
 namespace {
-
-#define TW_INLINE [[gnu::always_inline]] inline
 
 constexpr int kPanelRows = 16;
 constexpr std::int64_t kAhead = 2048;  ///< bytes that are asked for in advance
@@ -36,19 +35,6 @@ DotRow dot_row(const MatmulArgs& a, std::int64_t t) {
   return {base, reinterpret_cast<const float*>(base + activation_scales_at(a.k)),
           reinterpret_cast<const float*>(base + activation_sums_at(a.k, kHalves)),
           reinterpret_cast<const std::int32_t*>(base + activation_biases_at(a.k, kHalves))};
-}
-
-/// f(0), f(1), ... f(kCount - 1), each with its own code: arrays that they index stay in registers.
-template <int kIndex>
-struct Index {
-  static constexpr int value = kIndex;
-};
-template <int kCount, typename F>
-TW_INLINE void repeat(const F& f) {
-  if constexpr (kCount > 0) {
-    repeat<kCount - 1>(f);
-    f(Index<kCount - 1>{});
-  }
 }
 
 /// Scales of 16 or of 32 values for each row of a panel.

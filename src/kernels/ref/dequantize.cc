@@ -167,6 +167,16 @@ void decode_blocks(Bytes row, float* out, std::int64_t n) {
   for (std::int64_t i = 0; i < n / kBlockValues; ++i) decode(row + i * kBlockBytes, out + i * kBlockValues);
 }
 
+/// The first value of a byte in its low bits.
+template <int kBits>
+void decode_palette(Bytes row, Bytes palette, float* out, std::int64_t n) {
+  constexpr int kEntries = 1 << kBits, kInAByte = 8 / kBits;
+  float table[kEntries];
+  for (int i = 0; i < kEntries; ++i) table[i] = load_half(palette + 2 * i);
+  for (std::int64_t i = 0; i < n; ++i)
+    out[i] = table[row[i / kInAByte] >> (i % kInAByte * kBits) & (kEntries - 1)];
+}
+
 template <float (*decode)(std::uint16_t)>
 void decode_16_bit(Bytes row, float* out, std::int64_t n) {
   for (std::int64_t i = 0; i < n; ++i) {
@@ -178,7 +188,13 @@ void decode_16_bit(Bytes row, float* out, std::int64_t n) {
 
 }  // namespace
 
-void dequantize_row(DType type, const void* row, float* out, std::int64_t n) {
+const void* palette_of_row(DType type, const void* palettes, std::int64_t row) {
+  const int bits = base::palette_bits(type);
+  if (bits == 0) return nullptr;
+  return static_cast<Bytes>(palettes) + row / base::kPaletteRows * (2 << bits);
+}
+
+void dequantize_row(DType type, const void* row, float* out, std::int64_t n, const void* palette) {
   const auto bytes = static_cast<Bytes>(row);
   switch (type) {
     case DType::kF32:
@@ -208,6 +224,10 @@ void dequantize_row(DType type, const void* row, float* out, std::int64_t n) {
       return decode_blocks<256, 176, block_q5_k>(bytes, out, n);
     case DType::kQ6_K:
       return decode_blocks<256, 210, block_q6_k>(bytes, out, n);
+    case DType::kPalette4:
+      return decode_palette<4>(bytes, static_cast<Bytes>(palette), out, n);
+    case DType::kPalette2:
+      return decode_palette<2>(bytes, static_cast<Bytes>(palette), out, n);
     case DType::kI8:
     case DType::kI32:
     case DType::kI64:

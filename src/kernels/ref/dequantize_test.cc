@@ -132,5 +132,18 @@ TEST(DequantizeRowTest, CopiesF32AndWidensBF16) {
   EXPECT_EQ(float_bits(out[3]), 0x00010000U);
 }
 
+TEST(DequantizeRowTest, LooksUpPalettes) {
+  std::uint16_t tables[2][16];
+  for (int i = 0; i < 32; ++i) tables[i / 16][i % 16] = float_to_half(static_cast<float>(i));
+  const std::uint8_t codes[] = {0x21, 0xF0};
+  std::vector<float> out(8);
+  EXPECT_EQ(palette_of_row(DType::kPalette4, tables, 15), tables[0]);
+  dequantize_row(DType::kPalette4, codes, out.data(), 4, palette_of_row(DType::kPalette4, tables, 16));
+  EXPECT_EQ(std::vector<float>(out.begin(), out.begin() + 4), (std::vector<float>{17, 18, 16, 31}));
+  dequantize_row(DType::kPalette2, codes, out.data(), 8, palette_of_row(DType::kPalette2, tables, 33));
+  EXPECT_EQ(out, (std::vector<float>{9, 8, 10, 8, 8, 8, 11, 11})) << "the third table of four";
+  EXPECT_EQ(palette_of_row(DType::kF32, tables, 20), nullptr);
+}
+
 }  // namespace
 }  // namespace tw::kernels

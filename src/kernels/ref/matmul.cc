@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cstring>
+
 #include "base/dtype.h"
 #include "kernels/ref/dequantize.h"
 #include "kernels/ref/ref.h"
@@ -26,11 +29,12 @@ std::int64_t scratch_bytes(std::int64_t, std::int64_t k) {
   return (k + kLanes) * static_cast<std::int64_t>(sizeof(float));
 }
 
-void run(const MatmulArgs& a) {
+/// row_of(n, out) makes row n plain.
+template <typename RowOf>
+void run_rows(const MatmulArgs& a, const RowOf& row_of) {
   auto* weight_row = static_cast<float*>(a.scratch);
-  const std::size_t file_row = base::row_bytes(a.type, a.k);
   for (std::int64_t n = a.n_begin; n < a.n_end; ++n) {
-    dequantize_row(a.type, static_cast<const std::byte*>(a.weight) + n * file_row, weight_row, a.k);
+    row_of(n, weight_row);
     for (std::int64_t t = 0; t < a.rows; ++t) {
       const auto* x = static_cast<const float*>(a.x) + t * a.k;
       float y = dot(x, weight_row, a.k);
@@ -41,6 +45,53 @@ void run(const MatmulArgs& a) {
   }
 }
 
+void run(const MatmulArgs& a) {
+  const std::size_t file_row = base::row_bytes(a.type, a.k);
+  run_rows(a, [&](std::int64_t n, float* out) {
+    dequantize_row(a.type, static_cast<const std::byte*>(a.weight) + n * file_row, out, a.k);
+  });
+}
+
+/// A palettized matrix is packed as groups of rows: a table, then the codes of its rows as in the file.
+struct Group {
+  std::size_t table, row;
+
+  Group(DType type, std::int64_t k)
+      : table(std::size_t{2} << base::palette_bits(type)), row(base::row_bytes(type, k)) {}
+  std::size_t bytes() const { return table + base::kPaletteRows * row; }
+};
+
+std::int64_t palette_bytes(DType type, std::int64_t n, std::int64_t k) {
+  const std::int64_t groups = (n + base::kPaletteRows - 1) / base::kPaletteRows;
+  return groups * static_cast<std::int64_t>(Group(type, k).bytes());
+}
+
+void pack_palette(const PackArgs& a) {
+  const Group group(a.type, a.k);
+  for (std::int64_t row = a.row_begin; row < a.row_end; row += base::kPaletteRows) {
+    auto* out = static_cast<std::byte*>(a.packed) + row / base::kPaletteRows * group.bytes();
+    const std::int64_t rows = std::min(base::kPaletteRows, a.row_end - row);
+    std::memcpy(out, palette_of_row(a.type, a.palettes, row), group.table);
+    std::memcpy(out + group.table, static_cast<const std::byte*>(a.source) + row * group.row,
+                rows * group.row);
+  }
+}
+
+void run_palette(const MatmulArgs& a) {
+  const Group group(a.type, a.k);
+  run_rows(a, [&](std::int64_t n, float* out) {
+    const auto* table = static_cast<const std::byte*>(a.weight) + n / base::kPaletteRows * group.bytes();
+    const auto* row = table + group.table + n % base::kPaletteRows * group.row;
+    dequantize_row(a.type, row, out, a.k, table);
+  });
+}
+
+constexpr MatmulKernel kPalette = {
+    base::kPaletteRows,
+    palette_bytes,
+    pack_palette,
+    {"ref fp32, from palettes", 1, nullptr, nullptr, 1, scratch_bytes, run_palette}};
+
 }  // namespace
 
 const MatmulKernel kRefMatmul = {
@@ -48,6 +99,8 @@ const MatmulKernel kRefMatmul = {
 
 void ref_slots(const CpuFeatures&, KernelSlots& slots) {
   for (const MatmulKernel*& kernel : slots.matmul) kernel = &kRefMatmul;
+  slots.matmul[static_cast<int>(DType::kPalette4)] = slots.matmul[static_cast<int>(DType::kPalette2)] =
+      &kPalette;
   slots.rms_norm = ref_rms_norm;
   slots.rope = ref_rope;
   slots.store_kv = ref_store_kv;

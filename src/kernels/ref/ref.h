@@ -5,7 +5,8 @@
 
 namespace tw::kernels {
 
-/// Complete: every entry is set. Weights are used as they lie in the file, activations stay fp32.
+/// Complete: every entry is set. Weights are used as they lie in the file (palettized ones, whose tables lie
+/// elsewhere, beside them), activations stay fp32.
 void ref_slots(const CpuFeatures& features, KernelSlots& slots);
 
 void ref_train_slots(KernelSlots& slots);  ///< TrainSlots, LayerNorm and GELU
