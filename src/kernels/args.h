@@ -231,6 +231,18 @@ struct TrainMatmul {
   void (*make_lefts)(const LeftSidesArgs&);
 };
 
+/// Rows [row_begin, row_end) of a weight [N, K] that is not learnt, of some of its columns: their part of a
+/// right side of TrainMatmul, with a row for each column, N deep.
+struct FrozenSideArgs {
+  DType type;           ///< kF32, kF16 or kBF16
+  const void* rows;     ///< the first of them, at the first column
+  std::int64_t stride;  ///< numbers from row to row
+  std::int64_t columns;
+  std::int64_t row_begin, row_end;  ///< multiples of 32; row_end may be N
+  std::int64_t n;
+  void* out;  ///< the whole side
+};
+
 /// For measuring what a machine can do (probe.h): reads all of `data` and returns a sum of it.
 struct ReadArgs {
   const std::uint8_t* data;  ///< 64-byte aligned
@@ -268,6 +280,7 @@ struct KernelSlots {
   void (*gelu)(const GeluArgs&) = nullptr;
   TrainSlots train;
   const TrainMatmul* train_matmul = nullptr;             ///< in bf16; null: by the paths of plain rows
+  void (*frozen_side)(const FrozenSideArgs&) = nullptr;  ///< null: there is no train_matmul
   std::uint64_t (*read_sum)(const ReadArgs&) = nullptr;
   PeakResult (*peak)(const PeakArgs&) = nullptr;
 };

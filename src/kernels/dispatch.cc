@@ -94,6 +94,7 @@ void fill_amx(const CpuFeatures&, KernelSlots& slots) {
   amx_probe_slots(slots);
   amx_attention_slots(slots);
   amx_train_slots(slots);
+  amx_frozen_slots(slots);
   amx_attention_backward_slots(slots);
 }
 #endif
@@ -134,6 +135,7 @@ void fill_from(Table& table, const KernelSlots& lower) {
     if (table.prefill[i] == nullptr) table.prefill[i] = lower.prefill[i];
   }
   if (table.train_matmul == nullptr) table.train_matmul = lower.train_matmul;
+  if (table.frozen_side == nullptr) table.frozen_side = lower.frozen_side;
   if (table.rms_norm == nullptr) table.rms_norm = lower.rms_norm;
   if (table.rope == nullptr) table.rope = lower.rope;
   if (table.store_kv == nullptr) table.store_kv = lower.store_kv;
