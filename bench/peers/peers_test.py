@@ -6,6 +6,7 @@ import unittest
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import load_client
+import lora
 import models
 import peerlib
 import serve_groups
@@ -159,6 +160,20 @@ class Targets(unittest.TestCase):
         for model in models.MODELS:
             self.assertLessEqual(set(model.goals), set(measured), model.name)
             self.assertLessEqual({m for m in measured if "_peak" not in m and "_bandwidth" not in m}, set(model.goals))
+
+
+class Lora(unittest.TestCase):
+    def test_both_sides_must_compute_the_same_and_learn(self):
+        def losses(first, last):
+            return {"first_loss": first, "last_loss": last}
+        self.assertEqual("", lora.losses_differ(losses(3.0, 2.5), losses(3.02, 2.6)))
+        self.assertIn("first_loss is 3.1000", lora.losses_differ(losses(3.1, 2.5), losses(3.0, 2.5)))
+        self.assertIn("last_loss is 2.8000", lora.losses_differ(losses(3.0, 2.8), losses(3.0, 2.5)))
+        self.assertIn("ours does not learn", lora.losses_differ(losses(3.0, 3.0), losses(3.0, 2.95)))
+        self.assertIn("the peer does not learn", lora.losses_differ(losses(3.0, 2.95), losses(3.0, 3.0)))
+
+    def test_a_step_is_whole_documents(self):
+        self.assertEqual(0, lora.TOKENS % lora.CONTEXT)
 
 
 if __name__ == "__main__":

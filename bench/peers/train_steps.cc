@@ -2,8 +2,6 @@
 // bench/peers/train compares with PyTorch; the matrix peak is measured after the steps. Random tokens and
 // weights: time does not depend on them.
 //   train_steps SHAPE CONTEXT THREADS [TYPE] [TOKENS] [AT_ONCE] [STEPS]
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -13,7 +11,7 @@
 #include "base/json.h"
 #include "base/mix64.h"
 #include "kernels/probe.h"
-#include "train/trainer.h"
+#include "steps.h"
 
 namespace {
 
@@ -50,8 +48,7 @@ std::vector<train::TrainBatch> batches_of(const Shape& s, std::int64_t context, 
 }
 
 int fail(const std::string& why) {
-  std::fprintf(stderr, "train_steps: %s\n", why.c_str());
-  return 1;
+  return peers::fail("train_steps", why);
 }
 
 int run(const Shape& shape, std::int64_t context, int threads, base::DType type, std::int64_t tokens,
@@ -68,18 +65,10 @@ int run(const Shape& shape, std::int64_t context, int threads, base::DType type,
   if (!made.ok()) return fail(made.error().text());
   train::Trainer& trainer = **made;
   const std::vector<train::TrainBatch> batches = batches_of(shape, context, tokens, at_once);
-  std::vector<double> seconds;
-  train::StepReport report;
-  for (int i = 0; i < steps + 1; ++i) {
-    auto stepped = trainer.step(batches, 1e-4);
-    if (!stepped.ok()) return fail(stepped.error().text());
-    report = *stepped;
-    if (i > 0) seconds.push_back(report.seconds);
-  }
-  std::sort(seconds.begin(), seconds.end());
-  const double median = seconds[seconds.size() / 2];
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
+  const auto done = peers::run_steps(trainer, batches, steps, 1e-4);
+  if (!done.ok()) return fail(done.error().text());
+  const train::StepReport& report = done->last;
+  const double median = done->seconds;
   const base::Json line = {{"shape", shape.name},
                            {"parameters", config.parameter_count()},
                            {"context", context},
@@ -91,7 +80,7 @@ int run(const Shape& shape, std::int64_t context, int threads, base::DType type,
                            {"seconds", median},
                            {"tokens_per_second", static_cast<double>(tokens) / median},
                            {"flops_per_second", report.peak_share * report.seconds / median},
-                           {"peak_bytes", static_cast<double>(usage.ru_maxrss) * 1024},
+                           {"peak_bytes", peers::peak_bytes()},
                            {"loss", report.loss},
                            {"peak_flops_per_second", kernels::probe_ceilings(threads, 0)
                                                          .best(type == base::DType::kBF16 ? "bf16" : "fp32")
