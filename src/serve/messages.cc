@@ -4,6 +4,7 @@
 
 #include "serve/chat_request.h"
 #include "serve/errors.h"
+#include "text/content_parts.h"
 
 namespace tw::serve {
 namespace {
@@ -12,30 +13,6 @@ constexpr std::array<std::string_view, 5> kRoles = {"system", "developer", "user
 
 base::Error message_error(std::size_t index, std::string_view what) {
   return field_error("messages", fmt::format("messages[{}]{}", index, what));
-}
-
-/// The text of a list of parts, one line per part, as vLLM joins them.
-base::Result<std::string> join_parts(const Value& parts, std::size_t index) {
-  std::string text;
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    const Value& part = parts[i];
-    const auto type = part.is_object() ? part.find("type") : part.end();
-    const auto inner = part.is_object() ? part.find("text") : part.end();
-    const bool is_text = part.is_object() && type != part.end() && (*type == "text" || *type == "input_text");
-    if (!is_text) {
-      auto problem = message_error(
-          index, fmt::format(".content[{}] is {}: only parts of type text are supported", i,
-                             part.is_object() && type != part.end() ? preview(*type) : "no part"));
-      problem.code = base::Code::kUnsupported;
-      return problem;
-    }
-    if (inner == part.end() || !inner->is_string()) {
-      return message_error(index, fmt::format(".content[{}].text must be a string", i));
-    }
-    if (i > 0) text += '\n';
-    text += inner->get_ref<const std::string&>();
-  }
-  return text;
 }
 
 base::Status normalize_content(Value& message, std::size_t index) {
@@ -48,7 +25,14 @@ base::Status normalize_content(Value& message, std::size_t index) {
   }
   if (content->is_string()) return base::Ok{};
   if (!content->is_array()) return message_error(index, ".content must be a string or a list of parts");
-  TW_ASSIGN_OR_RETURN(*content, join_parts(*content, index));
+  auto joined = text::join_content_parts(*content);
+  if (!joined.ok()) {
+    base::Error problem =
+        message_error(index, fmt::format(".content{} {}", joined.error().where, joined.error().message));
+    problem.code = joined.error().code;
+    return problem;
+  }
+  *content = *std::move(joined);
   return base::Ok{};
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "text/content_parts.h"
+
 namespace tw::train {
 namespace {
 
@@ -14,11 +16,11 @@ base::Result<OrderedJson> messages_of(const OrderedJson& line) {
   const auto messages = line.is_object() ? line.find("messages") : line.end();
   if (!line.is_object() || messages == line.end() || !messages->is_array())
     return base::error(Code::kCorrupt, "has no list \"messages\"");
-  TW_RETURN_IF_ERROR(check_messages(*messages));
-  const bool any = std::any_of(messages->begin(), messages->end(),
+  TW_ASSIGN_OR_RETURN(OrderedJson plain, plain_messages(*messages));
+  const bool any = std::any_of(plain.begin(), plain.end(),
                                [](const OrderedJson& message) { return message["role"] == "assistant"; });
   if (!any) return base::error(Code::kCorrupt, "no message is the assistant's, so there is nothing to learn");
-  return *messages;
+  return plain;
 }
 
 /// A conversation in the template's words, up to each turn and after it.
@@ -96,13 +98,25 @@ void append_turn(const Turn& turn, std::size_t written, const Renderer& renderer
 
 }  // namespace
 
-Status check_messages(const OrderedJson& messages) {
-  for (const OrderedJson& message : messages) {
+base::Result<OrderedJson> plain_messages(OrderedJson messages) {
+  int number = 0;
+  for (OrderedJson& message : messages) {
+    ++number;
     const auto role = message.is_object() ? message.find("role") : message.end();
     if (!message.is_object() || role == message.end() || !role->is_string())
       return base::error(Code::kCorrupt, "a message has no string \"role\"");
+    const auto content = message.find("content");
+    if (content == message.end() || content->is_null() || content->is_string()) continue;
+    if (!content->is_array())
+      return base::error(Code::kCorrupt, "message {}: its content is neither a text nor a list of parts",
+                         number);
+    auto joined = text::join_content_parts(*content);
+    if (!joined.ok())
+      return base::error(Code::kCorrupt, "message {}: content{} {}", number, joined.error().where,
+                         joined.error().message);
+    *content = *std::move(joined);
   }
-  return Ok{};
+  return messages;
 }
 
 base::Result<ChatSample> last_answer(const OrderedJson& messages, const OrderedJson& tools,

@@ -30,8 +30,9 @@ base::Result<ChatSample> last_answer(const base::OrderedJson& messages, const ba
                                      const text::Tokenizer& tokenizer,
                                      const text::ChatTemplate& chat_template);
 
-/// Whether this is a list of messages with roles; the error says what it is not.
-base::Status check_messages(const base::OrderedJson& messages);
+/// A list of messages with roles, whose contents are texts, nothing, or lists of OpenAI's parts, which become
+/// texts. Fails with kCorrupt, naming the message, for what is not, and for parts that are no text.
+base::Result<base::OrderedJson> plain_messages(base::OrderedJson messages);
 
 /// A token file with a mask of all lines of the corpus, which may hold .jsonl files only; `add` adds a line's
 /// documents. Errors name FILE:LINE. Reuses the file as tokenize_corpus does.

@@ -74,6 +74,18 @@ TEST(ChatSamples, ATemplateThatForgetsGivesASampleATurn) {
       "<|im_start|>assistant\n[so</think>d<|im_end|>]\n");
 }
 
+TEST(ChatSamples, TakeContentsInPartsAsServingDoes) {
+  const auto tokenizer = byte_tokenizer();
+  const auto samples = chat_samples(
+      json(
+          R"({"messages":[{"role":"user","content":[{"type":"text","text":"Hi"},{"type":"text","text":"you"}]},
+               {"role":"assistant","content":[{"type":"text","text":"Yo"}]}]})"),
+      *tokenizer, parse(kChatMl));
+  ASSERT_TRUE(samples.ok()) << samples.error().text();
+  EXPECT_EQ(marked((*samples)[0], *tokenizer),
+            "<|im_start|>user\nHi\nyou<|im_end|>\n<|im_start|>assistant\n[Yo<|im_end|>]\n");
+}
+
 TEST(ChatSamples, SayWhatIsWrong) {
   const auto tokenizer = byte_tokenizer();
   const auto fails = [&](const char* line, const char* chat_template, const char* text) {
@@ -85,6 +97,14 @@ TEST(ChatSamples, SayWhatIsWrong) {
   fails(R"({"messages":"x"})", kChatMl, "no list \"messages\"");
   fails(R"({"messages":[{"content":"x"}]})", kChatMl, "no string \"role\"");
   fails(R"({"messages":[{"role":"user","content":"x"}]})", kChatMl, "nothing to learn");
+  fails(
+      R"({"messages":[{"role":"user","content":"x"},{"role":"assistant","content":[{"type":"text","text":"y"},
+           {"type":"image_url","image_url":{"url":"z"}}]}]})",
+      kChatMl, "message 2: content[1] is \"image_url\": only parts of type text are supported");
+  fails(R"({"messages":[{"role":"assistant","content":[{"type":"text"}]}]})", kChatMl,
+        "message 1: content[0].text must be a string");
+  fails(R"({"messages":[{"role":"assistant","content":7}]})", kChatMl,
+        "message 1: its content is neither a text nor a list of parts");
   const char* one = R"({"messages":[{"role":"assistant","content":"x"}]})";
   fails(one, "{{ raise_exception('No system role') }}", "does not take this conversation: No system role");
   fails(one, "{{ add_generation_prompt }}", "message 1: the chat template opens");
@@ -114,6 +134,10 @@ TEST(TokenizeChats, WritesAMaskAndNamesTheLine) {
   const auto broken = run();
   ASSERT_FALSE(broken.ok());
   EXPECT_THAT(broken.error().text(), HasSubstr(folder + "/in/b.jsonl:3: no message is the assistant's"));
+  write_text(folder + "/in/b.jsonl", good + R"(
+{"messages":[{"role":"assistant","content":[{"type":"input_audio"}]}]})");
+  EXPECT_THAT(run().error().text(),
+              HasSubstr(folder + "/in/b.jsonl:2: message 1: content[0] is \"input_audio\""));
   write_text(folder + "/in/b.jsonl", good);
   write_text(folder + "/in/c.txt", "text");
   EXPECT_THAT(run().error().text(), HasSubstr("c.txt: is no .jsonl file"));

@@ -48,12 +48,11 @@ base::Result<ChatSample> chat_sample(const OrderedJson& line, const char* answer
   if (chat_template == nullptr)
     return base::error(Code::kCorrupt,
                        "has messages, but the model has no chat template to put them into: give texts");
-  TW_RETURN_IF_ERROR(check_messages(line["prompt"]));
-  TW_RETURN_IF_ERROR(check_messages(line[answer]));
-  if (line[answer].size() != 1 || line[answer][0]["role"] != "assistant")
+  TW_ASSIGN_OR_RETURN(OrderedJson messages, plain_messages(line["prompt"]));
+  TW_ASSIGN_OR_RETURN(const OrderedJson answers, plain_messages(line[answer]));
+  if (answers.size() != 1 || answers[0]["role"] != "assistant")
     return base::error(Code::kCorrupt, "\"{}\" must be one message, the assistant's", answer);
-  OrderedJson messages = line["prompt"];
-  messages.push_back(line[answer][0]);
+  messages.push_back(answers[0]);
   return last_answer(messages, line.value("tools", OrderedJson()), tokenizer, *chat_template);
 }
 

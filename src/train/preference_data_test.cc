@@ -53,6 +53,15 @@ TEST(PreferencePairs, OfMessagesHaveTheTemplatesWords) {
       "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n|";
   EXPECT_EQ(shown(pair->chosen, *tokenizer), prompt + "Yo<|im_end|>|\n");
   EXPECT_EQ(shown(pair->rejected, *tokenizer), prompt + "No<|im_end|>|\n");
+  const auto parts = preference_pair(
+      json(
+          R"({"prompt": [{"role": "system", "content": "S"}, {"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
+               "chosen": [{"role": "assistant", "content": [{"type": "text", "text": "Yo"}]}],
+               "rejected": [{"role": "assistant", "content": "No"}]})"),
+      *tokenizer, &chat);
+  ASSERT_TRUE(parts.ok()) << parts.error().text();
+  EXPECT_EQ(parts->chosen.ids, pair->chosen.ids);
+  EXPECT_EQ(parts->rejected.ids, pair->rejected.ids);
 }
 
 TEST(PreferencePairs, SayWhatIsWrong) {
@@ -72,6 +81,9 @@ TEST(PreferencePairs, SayWhatIsWrong) {
   EXPECT_THAT(complaint(messages), HasSubstr("\"chosen\" must be one message, the assistant's"));
   EXPECT_THAT(complaint(messages, false), HasSubstr("no chat template"));
   EXPECT_THAT(complaint(R"({"prompt": [3], "chosen": [], "rejected": []})"), HasSubstr("no string \"role\""));
+  EXPECT_THAT(complaint(R"({"prompt": [{"role": "user", "content": [{"type": "video"}]}],
+                            "chosen": [{"role": "assistant", "content": "b"}], "rejected": []})"),
+              HasSubstr("message 1: content[0] is \"video\""));
 }
 
 TEST(TokenizePreferences, WritesPairsAndNamesTheLine) {

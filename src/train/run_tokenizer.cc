@@ -9,6 +9,7 @@
 #include "io/sha256.h"
 #include "model/model_files.h"
 #include "text/bpe_trainer.h"
+#include "text/content_parts.h"
 #include "text/tokenizer_json_write.h"
 
 namespace tw::train {
@@ -47,8 +48,12 @@ void for_texts(const base::OrderedJson& json, const F& add) {
   if (json.is_string()) return add(json.get<std::string>());
   if (json.is_array()) {
     for (const base::OrderedJson& message : json) {
-      if (message.is_object() && message.contains("content") && message["content"].is_string())
-        add(message["content"].get<std::string>());
+      if (!message.is_object() || !message.contains("content")) continue;
+      const base::OrderedJson& content = message["content"];
+      if (content.is_string()) add(content.get<std::string>());
+      if (!content.is_array()) continue;
+      const auto parts = text::join_content_parts(content);
+      if (parts.ok()) add(*parts);  // what else there is, tokenizing refuses
     }
   }
 }
@@ -209,7 +214,7 @@ base::Result<RunTokenizer> make_run_tokenizer(const spec::TrainTokenizer& wanted
       return Error{
           Code::kInvalidArgument,
           fmt::format("has neither a chat template nor the token {}: it cannot tell conversations; train "
-                      "a tokenizer (kind \"bpe\") or take one that chats",
+                      "a tokenizer (tokenizer.kind bpe) or take one that chats",
                       token),
           wanted.path};
     }
