@@ -7,6 +7,7 @@ import http.client
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -122,6 +123,73 @@ class Runs(Case):
             self.assertIn(wanted, done.stdout.replace("12.8 k", "12.80 k"))
         self.assertFalse((self.folder / "dry").exists())
 
+    def test_a_dry_run_counts_what_the_optimizer_keeps(self):
+        def share_of_moments(kind):
+            done = self.train("--data", self.text, "--model-layers", "1", "--model-width", "256", "--tokenizer-kind", "bytes",
+                              "--steps", "10", "--optimizer-kind", kind, "--dry-run")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            said = re.search(r"master weights ([\d.]+), gradients [\d.]+, moments ([\d.]+)", done.stdout)
+            return float(said.group(2)) / float(said.group(1))
+
+        self.assertAlmostEqual(share_of_moments("adamw"), 2, delta=0.1)
+        self.assertLess(share_of_moments("adafactor"), 0.1)
+
+    def test_a_dry_run_counts_a_teacher_and_the_masks_of_pruning(self):
+        plan = ("--data", self.text, "--model-layers", "4", "--model-width", "256", "--model-ffn-width", "512", "--steps", "10",
+                "--batch", "128", "--sequence", "32", "--isa", "avx2", "--dry-run")
+        done = self.train(*plan, "--teacher-path", TINY, "--pruning-ffn-width", "256")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(f"masked weights {4 * 4 * (256 * 512 + 512) / 2**20:.1f}", done.stdout)
+        self.assertIn(f"weights of the teacher or the base {4 * 74304 / 2**20:.1f}", done.stdout)  # its weights, in fp32
+        done = self.train(*plan, "--tokenizer-kind", "bytes")
+        self.assertNotIn("masked weights", done.stdout)
+        self.assertNotIn("teacher", done.stdout)
+
+    def test_two_runs_do_not_share_a_folder(self):
+        run = ("--data", self.text, *SMALL, "--minutes", "50", "--out", "shared")
+        process = self.start(*run)
+        self.wait_for((self.folder / "shared/log.jsonl").exists, process)
+        for more in ((*run,), (*run, "--fresh"), ("--resume", "shared")):
+            second = self.train(*more)
+            self.assertEqual(second.returncode, 1, second)
+            self.assertIn(f"shared: another run is at work there (process {process.pid}): wait", second.stderr.splitlines()[-1])
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        done = self.train("--data", self.text, *SMALL, "--steps", "3", "--out", "shared", "--fresh")
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_a_folder_of_data_may_hold_the_run(self):
+        run = ("--data", ".", *SMALL, "--out", "mine", "--steps", "6")
+        for _ in range(2):  # the second time the run's log is there
+            done = self.train(*run)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn("mine lies in", done.stderr)
+
+    def test_text_that_changes_stops_a_run_that_goes_on(self):
+        run = ("--data", self.text, *SMALL, "--out", "mine", "--steps", "6")
+        self.assertEqual(self.train(*run).returncode, 0)
+        (self.text / "a.txt").write_text(PLAYS.read_text()[1000:31000])
+        for command in (run, ("--resume", "mine")):
+            done = self.train(*command)
+            self.assertEqual(done.returncode, 1)
+            line = done.stderr.splitlines()[-1]
+            self.assertIn("a.txt: has changed since the run in mine began", line)
+            self.assertIn("--kept-data", line)
+        done = self.train("--resume", "mine", "--kept-data", "--no-peak")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.train(*run, "--fresh", "--kept-data").returncode, 2)
+        self.assertEqual(self.train(*run, "--fresh").returncode, 0)
+
+    def test_the_shorter_of_two_lengths_counts(self):
+        done = self.train("--data", self.text, *SMALL, "--steps", "6", "--minutes", "50", "--out", "few")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("trained 6 steps", done.stdout)
+        done = self.train("--data", self.text, *SMALL, "--steps", "100000000", "--minutes", "0.05", "--out", "short")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertNotIn("trained 100000000 steps", done.stdout)
+        planned = self.train("--data", self.text, *SMALL, "--steps", "7", "--minutes", "50", "--dry-run")
+        self.assertIn("stage 1      7 steps", planned.stdout)
+
     def test_recipes_name_data_from_where_they_lie(self):
         (self.folder / "r").mkdir()
         (self.folder / "r/recipe.json").write_text(json.dumps({
@@ -195,6 +263,9 @@ class Mistakes(Case):
         self.assertIn("r.json:2: not valid JSON", self.complaint(recipe))
         self.assertIn("no.json", self.complaint("no.json"))
         self.assertIn("--schedule-peak is 11", self.complaint("--data", self.text, "--schedule-peak", "11"))
+        self.assertIn("--optimizer-kind is \"sgd\", but must be one of: adamw, muon, adafactor, rmsprop",
+                      self.complaint("--data", self.text, "--optimizer-kind", "sgd"))
+        self.assertIn("weights do not grow", self.complaint("--data", self.text, "--optimizer-decay", "-0.5"))
         self.assertIn("--precision is \"fp8\"", self.complaint("--data", self.text, "--precision", "fp8"))
         (self.folder / "run").mkdir()
         (self.folder / "run/run.json").write_text('{"asked": {"stages": [{"data": [{"path": "text"}]}]}}')
@@ -202,8 +273,27 @@ class Mistakes(Case):
         for more in ([recipe], ["--data", self.text]):
             self.assertIn("but not both", self.complaint("--resume", "run", *more))
         self.assertIn("leave --out away", self.complaint("--resume", "run", "--out", "other"))
-        self.assertIn("give it teacher.path", self.complaint("--data", self.text, "--teacher-top", "5"))
+        self.assertIn("give it --teacher-path", self.complaint("--data", self.text, "--teacher-top", "5"))
         self.assertIn("see tokenworks train --help", self.complaint("--data", self.text, "--stepz", "3", status=2))
+
+    def test_who_gives_flags_is_told_of_flags(self):
+        run = ("--data", self.text, *SMALL, "--steps", "3", "--out", "mine")
+        self.assertEqual(self.train(*run).returncode, 0)
+        self.assertIn("mine: holds a run of another recipe: --schedule-peak was 0.0 and is 0.5;",
+                      self.complaint(*run, "--schedule-peak", "0.5"))
+        self.assertIn("recipe: --data was \"", self.complaint(*run[2:], "--data", self.text / "a.txt"))
+        self.assertIn("recipe: --seed was 0 and is 1;", self.complaint("--resume", "mine", "--seed", "1"))
+        self.assertIn("--model-layers and --model-width go together", self.complaint("--data", self.text, "--model-layers", "2"))
+        self.assertIn("the run has sequences of 64 tokens, but steps of 32: make --batch larger",
+                      self.complaint("--data", self.text, "--sequence", "64", "--batch", "32"))
+        self.assertIn("give it a --start", self.complaint("--pairs", self.text))
+        self.assertIn("--model-heads is given, but the model to start from has a shape",
+                      self.complaint("--data", self.text, "--start", TINY, "--model-heads", "4"))
+        self.assertIn("--model-rope-theta is 10000, but the model to start from has 1000000: give the stage's --rope-theta",
+                      self.complaint("--data", self.text, "--start", TINY, "--model-rope-theta", "10000", "--out", "b"))
+        recipe = self.folder / "r.json"
+        recipe.write_text(json.dumps({"model": {"layers": 2}, "stages": [{"data": [{"path": "text"}]}]}))
+        self.assertIn("model.layers and model.width go together", self.complaint(recipe))
 
     def test_what_does_not_fit(self):
         said = self.complaint("--data", self.text, "--model-layers", "500", "--model-width", "32768", "--steps", "1", "--dry-run")

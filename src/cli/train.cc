@@ -19,7 +19,7 @@ using Clock = std::chrono::steady_clock;
 
 struct Options {
   TrainFlags flags;
-  bool dry_run = false, fresh = false, peak = true, keys = false;
+  bool dry_run = false, fresh = false, kept_data = false, peak = true, keys = false;
 };
 
 std::string count_text(double n) {
@@ -65,18 +65,34 @@ base::Result<double> flops_per_token(const train::PreparedRun& run, const spec::
 base::Status print_stage(const train::PreparedRun& run, std::size_t i, double& seconds, double& flops) {
   const spec::TrainStage& s = run.config.stages[i];
   const double speed = run.tokens_per_second;
-  const double tokens = s.steps > 0 ? static_cast<double>(s.steps * s.batch) : speed * 60 * s.minutes;
+  const auto by_steps = static_cast<double>(s.steps * s.batch), by_time = speed * 60 * s.minutes;
+  const bool by_clock = s.steps == 0 || (s.minutes > 0 && by_time < by_steps);  // whichever is over first
+  const double tokens = by_clock ? by_time : by_steps;
   const auto learnt = static_cast<double>(run.sizes[i].training);
   std::printf("stage %zu      %s steps of %lld tokens (sequences of %lld): %s tokens, %.1f times the data\n",
               i + 1,
-              s.steps > 0 ? std::to_string(s.steps).c_str()
-                          : fmt::format("about {:.0f}", tokens / static_cast<double>(s.batch)).c_str(),
+              by_clock ? fmt::format("about {:.0f}", tokens / static_cast<double>(s.batch)).c_str()
+                       : std::to_string(s.steps).c_str(),
               static_cast<long long>(s.batch), static_cast<long long>(s.sequence), count_text(tokens).c_str(),
               tokens / std::max(1.0, learnt));
-  seconds += s.steps > 0 ? tokens / speed : 60 * s.minutes;
+  seconds += by_clock ? 60 * s.minutes : tokens / speed;
   TW_ASSIGN_OR_RETURN(const double each, flops_per_token(run, s));
   flops += tokens * each;
   return base::Ok{};
+}
+
+/// By category, in MiB; the last three only some runs have.
+std::string memory_text(const train::StepMemory& m) {
+  std::string text = fmt::format(
+      "master weights {}, gradients {}, moments {}, weights as multiplied {}, activations {}, keys and "
+      "values "
+      "{}, kernels' scratch {}",
+      mib(m.masters), mib(m.gradients), mib(m.moments), mib(m.multiplied), mib(m.activations), mib(m.cache),
+      mib(m.scratch));
+  if (m.masks > 0) text += fmt::format(", pruning's masks and masked weights {}", mib(m.masks));
+  if (m.frozen > 0) text += fmt::format(", asking the teacher or the reference {}", mib(m.frozen));
+  if (m.loaded > 0) text += fmt::format(", weights of the teacher or the base {}", mib(m.loaded));
+  return text;
 }
 
 base::Status print_plan(const train::PreparedRun& run, int workers) {
@@ -90,14 +106,7 @@ base::Status print_plan(const train::PreparedRun& run, int workers) {
     TW_RETURN_IF_ERROR(print_stage(run, i, seconds, flops));
   }
   std::printf("FLOPs        %sFLOP\n", count_text(flops).c_str());
-  std::printf(
-      "memory       %s MiB: master weights %s, gradients %s, moments %s, weights as multiplied %s, "
-      "activations "
-      "%s, keys and values %s, kernels' scratch %s\n",
-      mib(m.all()).c_str(), mib(m.masters).c_str(), mib(m.gradients).c_str(), mib(m.moments).c_str(),
-      mib(m.multiplied).c_str(), mib(m.activations).c_str(), mib(m.cache).c_str(), mib(m.scratch).c_str());
-  if (m.frozen > 0)
-    std::printf("             of it for the teacher or the reference %s\n", mib(m.frozen).c_str());
+  std::printf("memory       %s MiB: %s\n", mib(m.all()).c_str(), memory_text(m).c_str());
   std::printf("time         %s here: %d threads, %s, %.0f tokens/s measured\n",
               duration_text(seconds).c_str(), workers, run.config.precision.c_str(), run.tokens_per_second);
   return base::Ok{};
@@ -112,6 +121,7 @@ std::string other_model(const std::optional<TrainPlan>& plan, const train::Prepa
 
 base::Status dry_run(const spec::TrainConfig& config, const std::optional<TrainPlan>& plan, base::Team& team,
                      TrainScreen& screen) {
+  TW_RETURN_IF_ERROR(train::RunFolder(config.out).check_apart(config));
   const train::PrepareOptions options{.folder = {}, .measure = true};
   auto run = train::prepare_run(config, options, team, screen);
   clear_progress();
@@ -142,6 +152,7 @@ base::Status train_now(const spec::TrainConfig& config, const Options& options,
                        TrainScreen& screen) {
   train::RunOptions run;
   run.fresh = options.fresh;
+  run.kept_data = options.kept_data;
   run.begun = begun;
   if (options.peak) {
     TW_ASSIGN_OR_RETURN(const base::DType type, train::product_type(config.precision, config.isa));
@@ -216,7 +227,7 @@ int train_verb(const Options& options) {
     return 0;
   }
   const base::Status status = run_verb(options);
-  return status.ok() ? 0 : fail(status.error());
+  return status.ok() ? 0 : fail(options.flags.named(status.error()));
 }
 
 }  // namespace
@@ -228,7 +239,11 @@ void add_train(CLI::App& app, int& exit_code) {
   options->flags.add(*verb);
   verb->add_flag("--dry-run", options->dry_run,
                  "say what the run would be, take and need on this machine, and write nothing");
-  verb->add_flag("--fresh", options->fresh, "forget the run that the output folder holds");
+  CLI::Option* fresh =
+      verb->add_flag("--fresh", options->fresh, "forget the run that the output folder holds");
+  verb->add_flag("--kept-data", options->kept_data,
+                 "go on with the tokens that the run began with, though their text has changed, or is gone")
+      ->excludes(fresh);
   verb->add_flag("--peak,!--no-peak", options->peak, "measure the machine's matrix peak first (default)");
   verb->add_flag("--keys", options->keys, "print the table of a recipe's keys");
   verb->footer(

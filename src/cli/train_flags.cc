@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "cli/engine_flags.h"
+#include "spec/recipe_words.h"
 
 namespace tw::cli {
 namespace {
@@ -55,15 +56,22 @@ void TrainFlags::add(CLI::App& verb) {
 base::Status TrainFlags::apply(spec::TrainConfig& config) const {
   spec::TrainConfig given = given_;
   const std::vector<spec::TrainField> from = spec::train_fields(given, 0);
+  const auto is_length = [&](const auto& option) {
+    const std::string& flag = from[option.second].flag;
+    return option.first->count() > 0 && (flag == "steps" || flag == "tokens" || flag == "minutes");
+  };
+  if (std::ranges::any_of(options_, is_length)) {
+    for (spec::TrainStage& s : config.stages) s.steps = s.tokens = 0, s.minutes = 0;
+  }
   for (const auto& [option, i] : options_) {
     if (option->count() == 0) continue;
     TW_RETURN_IF_ERROR(spec::check_field(from[i]));
     const std::string& flag = from[i].flag;
+    constexpr std::string_view kModel = "model.";
+    if (from[i].key.starts_with(kModel)) config.model.given.push_back(from[i].key.substr(kModel.size()));
     // Stages after the first begin where the one before ended.
     const std::size_t stages = flag == "start" ? 1 : config.stages.size();
     for (std::size_t stage = 0; stage < stages; ++stage) {
-      spec::TrainStage& s = config.stages[stage];
-      if (flag == "steps" || flag == "tokens" || flag == "minutes") s.steps = s.tokens = 0, s.minutes = 0;
       const std::vector<spec::TrainField> to = spec::train_fields(config, stage);
       std::visit([&](auto* value) { *value = *std::get<decltype(value)>(from[i].value); }, to[i].value);
     }
@@ -77,6 +85,27 @@ bool TrainFlags::given(std::string_view flag) const {
   return std::any_of(options_.begin(), options_.end(), [&](const auto& option) {
     return fields[option.second].flag == flag && option.first->count() > 0;
   });
+}
+
+base::Error TrainFlags::named(base::Error error) const {
+  if (error.code != Code::kInvalidArgument && error.code != Code::kUnsupported &&
+      error.code != Code::kResourceExhausted)
+    return error;  // files have names of their own
+  spec::TrainConfig config;
+  config.stages.resize(1);
+  const std::vector<spec::TrainField> fields = spec::train_fields(config, 0);
+  spec::GivenFlags given{.alone = recipe_.empty() && resume_.empty(), .typed = {}, .data = {}};
+  for (const auto& [option, i] : options_) {
+    if (option->count() > 0) given.typed.insert(fields[i].flag);
+  }
+  const std::pair<const char*, bool> kinds[] = {
+      {"--data", !data_.empty()}, {"--chat", !chat_.empty()}, {"--pairs", !pairs_.empty()}};
+  for (const auto& [flag, is_given] : kinds) {
+    if (is_given) given.data += (given.data.empty() ? "" : " or ") + std::string(flag);
+  }
+  if (given.data.empty()) given.data = "--data";
+  error.message = spec::with_flags(error.message, given);
+  return error;
 }
 
 base::Result<spec::TrainConfig> TrainFlags::config(std::optional<TrainPlan>& plan) const {

@@ -30,6 +30,8 @@ class TrainFlags {
   bool names_work() const {
     return !recipe_.empty() || !plan_.empty() || !data_.empty() || !chat_.empty() || !pairs_.empty();
   }
+  /// The error in the words of who gave it: keys of a recipe are named as flags.
+  base::Error named(base::Error error) const;
   /// Puts what flags said into the config of a run.
   base::Status apply(spec::TrainConfig& config) const;
 

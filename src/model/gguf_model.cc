@@ -40,6 +40,12 @@ class GgufModel : public ModelFiles {
     if (const io::TensorEntry* entry = file_.find(place.name)) return parts_.get(place, *entry, file_.path());
     return base::Error{base::Code::kNotFound, "has no tensor " + io::quote_text(place.name), file_.path()};
   }
+  std::vector<std::int64_t> file_shape(const std::string& parameter,
+                                       std::vector<std::int64_t> shape) const override {
+    const TensorPlace place = gguf_place(architecture_, experts_, parameter);
+    const bool alone = !place.alone.empty() && file_.find(place.alone) != nullptr;
+    return alone ? shape : shape_in_file(place, std::move(shape));
+  }
   std::vector<const io::TensorEntry*> tensors() const override {
     std::vector<const io::TensorEntry*> list;
     for (const io::TensorEntry& tensor : file_.tensors()) list.push_back(&tensor);

@@ -84,7 +84,9 @@ TEST_F(HostileFolder, Gpt2sFusedLayersAreChecked) {
   EXPECT_THAT(config("n_head", 0), HasSubstr("n_head"));
   EXPECT_THAT(config("n_embd", Json(std::int64_t{1} << 40)), HasSubstr("n_embd"));
   EXPECT_THAT(config("n_embd", 128), HasSubstr("[281, 64], but the configuration says [281, 128]"));
-  EXPECT_THAT(config("n_inner", 100), HasSubstr("c_fc.weight"));
+  EXPECT_THAT(config("n_inner", 100),
+              HasSubstr("h.0.mlp.c_fc.weight is [64, 96], but the configuration says [64, 100]"))
+      << "as the file has it, inputs first";
   EXPECT_THAT(config("activation_function", "relu"), HasSubstr("only \"gelu_new\" is supported"));
   EXPECT_THAT(config("scale_attn_by_inverse_layer_idx", true), HasSubstr("scale_attn_by_inverse_layer_idx"));
   const std::string file = folder_ + "/model.safetensors", bytes = *base::read_file(file);
@@ -96,6 +98,8 @@ TEST_F(HostileFolder, Gpt2sFusedLayersAreChecked) {
     write("model.safetensors", changed);
     return failure();
   };
+  EXPECT_THAT(reshaped("[64,192]", "[32,384]"),
+              HasSubstr("h.0.attn.c_attn.weight is [32, 384], but the configuration says [64, 192]"));
   EXPECT_THAT(reshaped("[64,192]", "[192,64]"), HasSubstr("c_attn.weight"));
   EXPECT_THAT(reshaped("[64,192]", "[12288 ]"), HasSubstr("outputs divide by 3"));
 }

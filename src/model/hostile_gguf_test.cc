@@ -163,7 +163,8 @@ TEST(HostileGguf, ExpertsMustFit) {
                           .set("llama.block_count", std::uint32_t{4000})
                           .set("llama.expert_count", std::uint32_t{60000})),
               HasSubstr("4000 layers of 60000 experts are more than"));
-  EXPECT_THAT(with("llama.expert_feed_forward_length", 13), HasSubstr("is [12, 8], but the configuration"));
+  EXPECT_THAT(with("llama.expert_feed_forward_length", 13),
+              HasSubstr("is [3, 12, 8], but the configuration"));
   EXPECT_THAT(failure(with_experts().drop("llama.expert_used_count")),
               HasSubstr("has no key 'llama.expert_used_count'"));
   EXPECT_THAT(failure(with_experts().drop("blk.0.ffn_up_exps.weight")),

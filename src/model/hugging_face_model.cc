@@ -70,6 +70,10 @@ class HuggingFaceModel : public ModelFiles {
     TW_ASSIGN_OR_RETURN(const io::TensorEntry* whole, tensors_.get(place.name));
     return parts_.get(place, *whole, folder_);
   }
+  std::vector<std::int64_t> file_shape(const std::string& parameter,
+                                       std::vector<std::int64_t> shape) const override {
+    return shape_in_file(folder_place(config_.architecture, parameter, ""), std::move(shape));
+  }
   std::vector<const io::TensorEntry*> tensors() const override { return tensors_.tensors(); }
 
   base::Result<TokenizerFiles> tokenizer_files() const override {

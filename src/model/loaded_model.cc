@@ -22,7 +22,8 @@ base::Result<const io::TensorEntry*> entry_for(const ModelFiles& files, const Pa
   if (entry->shape != param.shape) {
     return base::Error{Code::kCorrupt,
                        fmt::format("tensor {} is {}, but the configuration says {}", entry->name,
-                                   io::shape_text(entry->shape), io::shape_text(param.shape)),
+                                   io::shape_text(files.file_shape(param.name, entry->shape)),
+                                   io::shape_text(files.file_shape(param.name, param.shape))),
                        path};
   }
   if (entry->dtype == base::DType::kI8 || entry->dtype == base::DType::kI32 ||
@@ -163,6 +164,22 @@ std::size_t LoadedModel::weight_bytes_per_token() const {
     bytes += share_of(param) * static_cast<double>(whole);
   }
   return static_cast<std::size_t>(bytes);
+}
+
+LoadedModel::WeightBytes LoadedModel::weight_bytes() const {
+  WeightBytes bytes;
+  const auto lies_in_panels = [&](const void* data) {
+    const auto* at = static_cast<const std::byte*>(data);
+    return at >= panels_.data() && at < panels_.data() + panels_.size();
+  };
+  for (const Param& param : params_.params()) {
+    bytes.own += param.storage.size();
+    const bool table = param.use == Use::kTable || param.use == Use::kTableAndMatrix;
+    if (table) bytes.mapped += base::row_bytes(param.table.type, param.elements());
+    if (!param.multiplied() || (table && param.matrix.packed().empty())) continue;  // the table's rows
+    (lies_in_panels(param.matrix.data()) ? bytes.own : bytes.mapped) += param.matrix.bytes();
+  }
+  return bytes;
 }
 
 std::int64_t LoadedModel::matmul_weights() const {

@@ -39,6 +39,11 @@ class LoadedModel {
   /// Bytes of weights, as in the file, that computing one token needs: every matrix once, of the experts
   /// those that it takes, no embedding table.
   std::size_t weight_bytes_per_token() const;
+  /// Bytes of all weights as they are used: `own` are in this process's memory, `mapped` in files' pages.
+  struct WeightBytes {
+    std::size_t own = 0, mapped = 0;
+  };
+  WeightBytes weight_bytes() const;
   /// Weights in the matrices a token is multiplied with; two FLOPs each.
   std::int64_t matmul_weights() const;
   /// Those of the layers alone: what a prompt's tokens are multiplied with, of which only the last meets the

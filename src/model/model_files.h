@@ -39,6 +39,10 @@ class ModelFiles {
   /// The tensor of one of our parameters, by our name. Errors: kNotFound; kUnsupported for a type that cannot
   /// be read.
   virtual base::Result<const io::TensorEntry*> get(const std::string& parameter) const = 0;
+  /// For messages: the shape that the file's tensor has, or should have, where our parameter has `shape`.
+  /// Some families fuse layers, or have them the other way round.
+  virtual std::vector<std::int64_t> file_shape(const std::string& parameter,
+                                               std::vector<std::int64_t> shape) const = 0;
   virtual std::vector<const io::TensorEntry*> tensors() const = 0;
   virtual base::Result<text::TokenizerSpec> tokenizer() const = 0;
   /// Empty texts for a model that has its tokenizer in another form.

@@ -181,6 +181,17 @@ TensorPlace gguf_place(std::string_view family, std::int64_t experts, const std:
   return place;
 }
 
+std::vector<std::int64_t> shape_in_file(const TensorPlace& place, std::vector<std::int64_t> shape) {
+  if (place.stacked) {
+    shape.insert(shape.begin(), place.parts);
+    return shape;
+  }
+  const bool turned = place.transposed && shape.size() == 2;
+  if (turned) std::swap(shape[0], shape[1]);
+  if (!shape.empty()) shape[turned ? 1 : 0] *= place.parts;
+  return shape;
+}
+
 base::Result<const io::TensorEntry*> TensorParts::get(const TensorPlace& place, const io::TensorEntry& whole,
                                                       const std::string& where) {
   const bool turned = place.row && whole.shape.size() == 2 && whole.shape[0] == 1;

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "io/tensor_file.h"
 #include "tensor/memory.h"
@@ -28,6 +29,9 @@ struct TensorPlace {
 TensorPlace folder_place(std::string_view family, const std::string& parameter, std::string_view gpt2_prefix);
 /// The same in a GGUF file, of layers with so many experts.
 TensorPlace gguf_place(std::string_view family, std::int64_t experts, const std::string& parameter);
+
+/// The shape that the file's whole tensor has where the parameter, at this place of it, has `shape`.
+std::vector<std::int64_t> shape_in_file(const TensorPlace& place, std::vector<std::int64_t> shape);
 
 /// to [columns, rows] = columns [first, first + columns) of from [rows, stride], numbers of `type`, a plain
 /// one.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/affinity.h"
+#include "base/json.h"
 
 namespace tw::spec {
 namespace {
@@ -13,6 +14,11 @@ using base::Ok;
 using base::Status;
 
 constexpr std::size_t kMaxStages = 64, kMaxSources = 1024;
+
+/// In quotes, fit for a message of one line.
+std::string shown(const std::string& text) {
+  return base::dump_json(base::Json(text.substr(0, 200)));
+}
 
 /// Whether a stage's data and what it learns of it go together.
 Status check_objective(const TrainStage& s, std::size_t i, const std::string& name) {
@@ -37,7 +43,7 @@ Status check_objective(const TrainStage& s, std::size_t i, const std::string& na
 
 Status check_stage(const TrainStage& s, std::size_t i, const TrainModel& model) {
   const std::string name =
-      s.name.empty() ? fmt::format("stage {}", i + 1) : fmt::format("stage \"{}\"", s.name);
+      s.name.empty() ? fmt::format("stage {}", i + 1) : fmt::format("stage {}", shown(s.name));
   if (s.data.empty())
     return error(Code::kInvalidArgument, "{} has no data: name a folder or file of text", name);
   if (s.data.size() > kMaxSources)
@@ -50,13 +56,13 @@ Status check_stage(const TrainStage& s, std::size_t i, const TrainModel& model) 
   if (s.optimizer.decay < 0 && s.optimizer.decay != -1)
     return error(Code::kInvalidArgument, "{} has an optimizer.decay of {}, but weights do not grow", name,
                  s.optimizer.decay);
-  if ((s.steps > 0) + (s.tokens > 0) + (s.minutes > 0) > 1)
-    return error(Code::kInvalidArgument, "{} says its length twice: give steps, tokens or minutes", name);
   if (s.sequence > 0 && s.batch > 0 && s.sequence > s.batch)
-    return error(Code::kInvalidArgument, "{} has sequences of {} tokens, but steps of {}: make batch larger",
-                 name, s.sequence, s.batch);
+    return error(Code::kInvalidArgument,
+                 "{} has sequences of {} tokens, but steps of {}: make \"batch\" larger", name, s.sequence,
+                 s.batch);
   if (s.sequence > 0 && s.micro_batch > 0 && s.sequence > s.micro_batch)
-    return error(Code::kInvalidArgument, "{} has sequences of {} tokens, but a micro-batch of {}", name,
+    return error(Code::kInvalidArgument,
+                 "{} has sequences of {} tokens, but a micro-batch of {}: make \"micro-batch\" larger", name,
                  s.sequence, s.micro_batch);
   if (model.context > 0 && s.sequence > model.context)
     return error(Code::kInvalidArgument, "{} has sequences of {} tokens, but the model's context is {}", name,
@@ -69,7 +75,24 @@ Status check_stage(const TrainStage& s, std::size_t i, const TrainModel& model) 
   if (i > 0 && s.start != "auto" && s.start != "previous")
     return error(Code::kInvalidArgument,
                  "{} starts from {}, but only the first stage starts from a model: make it a run of its own",
-                 name, s.start);
+                 name, shown(s.start));
+  return Ok{};
+}
+
+/// A model to start from is what it is.
+Status check_started(const TrainModel& m) {
+  const std::pair<const char*, std::int64_t> shape[] = {{"layers", m.layers},
+                                                        {"width", m.width},
+                                                        {"heads", m.heads},
+                                                        {"kv-heads", m.kv_heads},
+                                                        {"ffn-width", m.ffn_width},
+                                                        {"experts", m.experts},
+                                                        {"experts-per-token", m.experts_per_token}};
+  for (const auto& [key, value] : shape) {
+    if (value > 0)
+      return error(Code::kInvalidArgument,
+                   "model.{} is given, but the model to start from has a shape: take one of them out", key);
+  }
   return Ok{};
 }
 
@@ -78,10 +101,10 @@ Status check_model(const TrainModel& m) {
     return error(Code::kInvalidArgument, "model.layers and model.width go together: give both or none");
   if (m.width == 0 && (m.heads > 0 || m.kv_heads > 0 || m.ffn_width > 0))
     return error(Code::kInvalidArgument,
-                 "model.heads, kv-heads and ffn-width want model.layers and model.width");
+                 "model.heads, model.kv-heads and model.ffn-width want model.layers and model.width");
   if (!m.mixture() && (m.experts > 0 || m.experts_per_token > 0))
     return error(Code::kInvalidArgument,
-                 "model.experts and experts-per-token want a family that has experts, mixtral, qwen2_moe or "
+                 "model.experts and model.experts-per-token want a family that has experts, mixtral, qwen2_moe or "
                  "qwen3_moe, and not {}",
                  m.family);
   if (m.family == "gpt2" && m.kv_heads > 0 && m.kv_heads != m.heads)
@@ -89,7 +112,7 @@ Status check_model(const TrainModel& m) {
                  "model.kv-heads is {}, but in the family gpt2 each of the {}heads has its own keys: take it "
                  "out",
                  m.kv_heads, m.heads > 0 ? fmt::format("{} ", m.heads) : "");
-  if (m.family == "gpt2" && m.rope_theta != TrainModel().rope_theta)
+  if (m.family == "gpt2" && m.says("rope-theta", m.rope_theta != TrainModel().rope_theta))
     return error(Code::kInvalidArgument,
                  "model.rope-theta is given, but the family gpt2 has no rotary positions");
   return Ok{};
@@ -99,7 +122,7 @@ Status check_rotation(const TrainConfig& c) {
   for (std::size_t i = 0; i < c.stages.size(); ++i) {
     if (c.model.family == "gpt2" && c.stages[i].rope_theta > 0)
       return error(Code::kInvalidArgument,
-                   "stage {} has a rope-theta, but the family gpt2 has no rotary positions", i + 1);
+                   "stage {} has a \"rope-theta\", but the family gpt2 has no rotary positions", i + 1);
   }
   return Ok{};
 }
@@ -123,6 +146,8 @@ Status check_adapter(const TrainConfig& c) {
   if (c.model.mup_base > 0)
     return error(Code::kInvalidArgument,
                  "model.mup-base is of a model all of whose weights are learnt: an adapter has no width");
+  if (!c.model.name.empty())
+    return error(Code::kInvalidArgument, "model.name is of a model that is written, and an adapter is none");
   for (std::size_t i = 0; i < c.stages.size(); ++i) {
     const bool path = c.stages[i].starts_from_path();
     if (i == 0 && !path)
@@ -142,6 +167,10 @@ Status check_adapter(const TrainConfig& c) {
 
 }  // namespace
 
+bool TrainModel::says(const char* key, bool otherwise) const {
+  return otherwise || std::find(given.begin(), given.end(), key) != given.end();
+}
+
 Status TrainConfig::validate() const {
   if (out.empty()) return error(Code::kInvalidArgument, "there is no output folder: give --out");
   if (stages.empty())
@@ -152,12 +181,12 @@ Status TrainConfig::validate() const {
   if (!cpus.empty()) {
     if (auto list = base::parse_cpu_list(cpus); !list.ok()) return list.error();
   }
-  TW_RETURN_IF_ERROR(check_model(model));
+  TW_RETURN_IF_ERROR(stages[0].starts_from_path() ? check_started(model) : check_model(model));
   TW_RETURN_IF_ERROR(check_rotation(*this));
   TW_RETURN_IF_ERROR(check_teachers(*this));
   if ((tokenizer.kind == "file") != !tokenizer.path.empty())
     return error(Code::kInvalidArgument,
-                 "tokenizer.path and the kind \"file\" go together: give both or none");
+                 "tokenizer.path and the kind file of tokenizer.kind go together: give both or none");
   for (std::size_t i = 0; i < stages.size(); ++i) TW_RETURN_IF_ERROR(check_stage(stages[i], i, model));
   TW_RETURN_IF_ERROR(check_adapter(*this));
   return Ok{};

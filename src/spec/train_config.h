@@ -180,7 +180,8 @@ struct TrainStage {
       "less "
       "memory of activations, a third slower; or none",
       one_of("none block"));
-    v("steps", c.steps, "how long: so many steps", TrainRule{0, 1e12});
+    v("steps", c.steps, "how long: so many steps; of several lengths whichever is over first",
+      TrainRule{0, 1e12});
     v("tokens", c.tokens, "or so many tokens", TrainRule{0, 1e15});
     v("minutes", c.minutes,
       "or so long; those of the first stage count from the start of the program (default: 10 minutes)",
@@ -216,6 +217,11 @@ struct TrainModel {
   std::int64_t experts = 0, experts_per_token = 0;
   bool tied = true;
   double rope_theta = 10000;
+  /// Keys that a recipe's file or a flag names, be it to say the default. Not written.
+  std::vector<std::string> given;
+
+  /// Whether somebody has said it; `otherwise`: it is not the default.
+  bool says(const char* key, bool otherwise) const;
 
   template <typename Self, typename Visitor>
   static void visit(Self& c, Visitor&& v) {
@@ -372,7 +378,7 @@ struct TrainConfig {
     v("stages", c.stages, "one after the other", kAnyText);
   }
 
-  /// What no single field can break: stages with data and one length each, a shape that is whole or absent.
+  /// What no single field can break: stages with data, a shape that is whole or absent.
   /// The error names the fields.
   base::Status validate() const;
 };

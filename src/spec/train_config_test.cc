@@ -83,10 +83,10 @@ TEST(TrainRecipe, ChecksFieldsAgainstEachOther) {
   EXPECT_THAT(complaint("{}"), HasSubstr("no data"));
   EXPECT_THAT(complaint("{\"stages\": [{}]}"), HasSubstr("stage 1 has no data"));
   EXPECT_THAT(complaint("{\"stages\": [{\"data\": [{}]}]}"), HasSubstr("\"path\""));
-  EXPECT_THAT(stage(", \"steps\": 1, \"minutes\": 2"), HasSubstr("stage \"core\" says its length twice"));
-  EXPECT_THAT(stage(", \"sequence\": 64, \"batch\": 32"), HasSubstr("make batch larger"));
+  EXPECT_EQ(stage(", \"steps\": 1, \"tokens\": 8, \"minutes\": 2"), "");
+  EXPECT_THAT(stage(", \"sequence\": 64, \"batch\": 32"), HasSubstr("make \"batch\" larger"));
   EXPECT_THAT(stage("}, {\"data\": [{\"path\": \"a\"}], \"start\": \"other\""),
-              HasSubstr("stage 2 starts from other, but only the first stage"));
+              HasSubstr("stage 2 starts from \"other\", but only the first stage"));
   EXPECT_EQ(stage("}, {\"data\": [{\"path\": \"a\"}], \"start\": \"previous\""), "");
   const std::string pairs = R"({"data": [{"path": "p", "kind": "preference"}])";
   EXPECT_EQ(stage("}, " + pairs), "");
@@ -115,7 +115,8 @@ TEST(TrainRecipe, ChecksFieldsAgainstEachOther) {
   EXPECT_EQ(gpt2(""), "");
   EXPECT_THAT(gpt2(R"(, "kv-heads": 1)"), HasSubstr("each of the heads has its own keys"));
   EXPECT_THAT(gpt2(R"(, "heads": 2, "kv-heads": 1)"), HasSubstr("each of the 2 heads has its own keys"));
-  EXPECT_THAT(gpt2(R"(, "rope-theta": 50000)"), HasSubstr("gpt2 has no rotary positions"));
+  for (const char* theta : {"50000", "10000"})
+    EXPECT_THAT(gpt2(std::string(R"(, "rope-theta": )") + theta), HasSubstr("gpt2 has no rotary positions"));
   EXPECT_THAT(stage(R"(, "teacher": {"top": 5})"), HasSubstr("give it teacher.path"));
   EXPECT_EQ(
       stage(R"(, "teacher": {"top": 5, "path": "t"}}, {"data": [{"path": "a"}], "teacher": {"top": 5})"), "")
@@ -128,6 +129,18 @@ TEST(TrainRecipe, ChecksFieldsAgainstEachOther) {
   EXPECT_THAT(
       complaint("{\"tokenizer\": {\"kind\": \"file\"}, \"stages\": [{\"data\": [{\"path\": \"a\"}]}]}"),
       HasSubstr("tokenizer.path"));
+}
+
+TEST(TrainRecipe, AModelToStartFromIsWhatItIs) {
+  for (const char* key :
+       {"layers", "width", "heads", "kv-heads", "ffn-width", "experts", "experts-per-token"})
+    EXPECT_THAT(
+        complaint(std::string("{\"model\": {\"") + key +
+                  R"(": 8}, "stages": [{"start": "m", "data": [{"path": "a"}]}]})"),
+        HasSubstr(std::string("model.") + key + " is given, but the model to start from has a shape"));
+  EXPECT_THAT(complaint(R"({"adapter": {"rank": 4}, "model": {"name": "mine"},
+                            "stages": [{"start": "m", "data": [{"path": "a"}]}]})"),
+              HasSubstr("model.name is of a model that is written"));
 }
 
 TEST(TrainRecipe, HasAFlagForEveryValue) {

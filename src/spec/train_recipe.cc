@@ -13,6 +13,7 @@ namespace {
 
 using base::Code;
 using base::Error;
+using base::Json;
 using base::Ok;
 using base::OrderedJson;
 using base::Status;
@@ -120,7 +121,7 @@ std::string broken_rule(const TrainRule& rule, const std::string& value) {
     list += (list.empty() ? "" : ", ") + std::string(words.substr(at, end - at));
     at = end + 1;
   }
-  return fmt::format("is \"{}\", but must be one of: {}", value.substr(0, 80), list);
+  return fmt::format("is {}, but must be one of: {}", base::dump_json(Json(value.substr(0, 80))), list);
 }
 
 /// Moves the values of one JSON object into a group of fields.
@@ -136,6 +137,9 @@ class Reader {
       known.push_back(name);
       const auto found = json.find(name);
       if (!error_ && found != json.end()) value(*found, path.empty() ? name : path + "." + name, field, rule);
+      if constexpr (std::is_same_v<T, TrainModel>) {
+        if (found != json.end()) group.given.push_back(name);
+      }
     });
     for (const auto& item : json.items()) {
       if (!error_ && std::find(known.begin(), known.end(), item.key()) == known.end())
@@ -199,7 +203,7 @@ class Reader {
       return edits(shown, a) < edits(shown, b);
     });
     error_ = Error{Code::kInvalidArgument,
-                   fmt::format("there is no \"{}\"{}; the nearest is \"{}\"", shown,
+                   fmt::format("there is no {}{}; the nearest is \"{}\"", base::dump_json(Json(shown)),
                                path.empty() ? "" : " in " + path, *nearest),
                    fmt::format("{}:{}", file_, lines_.line(path.empty() ? key : path + "." + key))};
   }
@@ -303,7 +307,7 @@ base::Result<TrainConfig> parse_recipe(const std::string& text, const std::strin
   if (!json.ok()) return syntax_error(json.error(), text, file);
   const KeyLines lines(text);
   for (const auto& [path, line] : lines.repeated())
-    return Error{Code::kInvalidArgument, fmt::format("\"{}\" is given twice", path),
+    return Error{Code::kInvalidArgument, fmt::format("\"{}\" is given twice", path.substr(0, 200)),
                  fmt::format("{}:{}", file, line)};
   TrainConfig config;
   Reader reader(lines, file);

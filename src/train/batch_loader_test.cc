@@ -287,7 +287,7 @@ TEST(BatchLoader, PairsComeTogetherCutToTheSequence) {
   const BatchLoaderOptions brief{.batch_tokens = 4, .sequence = 1, .pairs = true};
   const auto prompts = counting_file(test_folder() + "/q.tokens", {8, 8, 8, 8}, true);
   EXPECT_THAT(BatchLoader::create({{prompts, 1}}, brief).error().text(),
-              HasSubstr("make the sequence longer"));
+              HasSubstr("make \"sequence\" longer"));
   const auto odd = counting_file(test_folder() + "/o.tokens", {8, 8, 8}, true);
   EXPECT_THAT(BatchLoader::create({{odd, 1}}, options).error().text(), HasSubstr("holds no pairs"));
 }

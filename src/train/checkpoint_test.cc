@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,6 +10,7 @@
 
 #include "base/mmap.h"
 #include "train/checkpoint_writer.h"
+#include "train/test_disk.h"
 #include "train/test_files.h"
 
 namespace tw::train {
@@ -135,14 +135,10 @@ TEST(Checkpoint, TheBestAreThoseOfTheNewestStage) {
 TEST(Checkpoint, WritesOneAgainBesideTheOld) {
   const std::string root = test_folder();
   ASSERT_TRUE(write_checkpoint(root, Model(1).data).ok());
-  rlimit before{};
-  ::getrlimit(RLIMIT_FSIZE, &before);
-  const auto old_handler = ::signal(SIGXFSZ, SIG_IGN);
-  const rlimit small{5000, before.rlim_max};
-  ::setrlimit(RLIMIT_FSIZE, &small);
-  const base::Status again = write_checkpoint(root, Model(1).data);
-  ::setrlimit(RLIMIT_FSIZE, &before);
-  ::signal(SIGXFSZ, old_handler);
+  const auto again = [&] {
+    const FullDisk disk(5000);
+    return write_checkpoint(root, Model(1).data);
+  }();
   EXPECT_FALSE(again.ok());
   EXPECT_EQ(latest(root), 1);
   ASSERT_TRUE(write_checkpoint(root, Model(1).data).ok());
@@ -157,15 +153,12 @@ TEST(Checkpoint, AFullDiskCostsOnlyThatCheckpoint) {
   ASSERT_TRUE(writer.save(Model(1).data).ok());
   ASSERT_TRUE(writer.wait().ok());
   // A limit on a file's size fails like a full disk: in the middle of a write.
-  rlimit before{};
-  ::getrlimit(RLIMIT_FSIZE, &before);
-  const auto old_handler = ::signal(SIGXFSZ, SIG_IGN);
-  const rlimit small{5000, before.rlim_max};
-  ::setrlimit(RLIMIT_FSIZE, &small);
-  const base::Status saved = writer.save(Model(2).data);
-  const base::Status waited = writer.wait();
-  ::setrlimit(RLIMIT_FSIZE, &before);
-  ::signal(SIGXFSZ, old_handler);
+  base::Status saved = base::Ok{}, waited = base::Ok{};
+  {
+    const FullDisk disk(5000);
+    saved = writer.save(Model(2).data);
+    waited = writer.wait();
+  }
   EXPECT_TRUE(saved.ok());
   ASSERT_FALSE(waited.ok());
   EXPECT_THAT(waited.error().text(), HasSubstr("weights.safetensors.partial: cannot write: File too large"));

@@ -52,10 +52,12 @@ Status add_file(Corpus::File& file) {
   return Ok{};
 }
 
-base::Result<std::vector<fs::path>> list_folder(const std::string& folder) {
+base::Result<std::vector<fs::path>> list_folder(const std::string& folder, const std::string& without) {
   std::vector<fs::path> paths;
-  std::error_code failed;
+  std::error_code failed, no;
   for (fs::recursive_directory_iterator at(folder, failed), end; !failed && at != end; at.increment(failed)) {
+    if (!without.empty() && at->is_directory(no) && fs::equivalent(at->path(), without, no))
+      at.disable_recursion_pending();
     if (is_text_name(at->path()) && at->is_regular_file(failed)) paths.push_back(at->path());
     if (failed) break;
   }
@@ -102,8 +104,11 @@ Status add_json_lines(const std::string& path, Grouper& grouper) {
     const auto text = line.is_object() ? line.find("text") : line.end();
     if (!line.is_object() || text == line.end() || !text->is_string()) {
       const bool chat = line.is_object() && line.contains("messages");
-      return base::error(Code::kCorrupt, "has no string \"text\"{}",
-                         chat ? ", but \"messages\": conversations want the kind \"chat\" in a recipe" : "");
+      return base::error(
+          Code::kCorrupt, "has no string \"text\"{}",
+          chat
+              ? ", but \"messages\": conversations are named by --chat, or have the kind \"chat\" in a recipe"
+              : "");
     }
     const auto owner = std::make_shared<const std::string>(text->get<std::string>());
     return grouper.add({*owner, owner});
@@ -112,7 +117,7 @@ Status add_json_lines(const std::string& path, Grouper& grouper) {
 
 }  // namespace
 
-base::Result<Corpus> Corpus::open(const std::string& path) {
+base::Result<Corpus> Corpus::open(const std::string& path, const std::string& without) {
   Corpus corpus;
   corpus.path_ = path;
   std::error_code failed;
@@ -120,7 +125,7 @@ base::Result<Corpus> Corpus::open(const std::string& path) {
   if (!fs::exists(status)) return Error{Code::kNotFound, "there is no such folder or file", path};
   std::vector<fs::path> paths{path};
   if (fs::is_directory(status)) {
-    TW_ASSIGN_OR_RETURN(paths, list_folder(path));
+    TW_ASSIGN_OR_RETURN(paths, list_folder(path, without));
   } else if (!is_text_name(path)) {
     return Error{Code::kInvalidArgument, "is neither a folder nor a .txt, .md or .jsonl file", path};
   }

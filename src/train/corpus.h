@@ -30,8 +30,9 @@ class Corpus {
     std::int64_t modified_ns = 0;  ///< since 1970
   };
 
-  /// Fails with kNotFound for a place that is not there and for a folder without text.
-  static base::Result<Corpus> open(const std::string& path);
+  /// Fails with kNotFound for a place that is not there and for a folder without text. What is below the
+  /// folder `without`, if it is below `path`, is left out.
+  static base::Result<Corpus> open(const std::string& path, const std::string& without = {});
 
   const std::string& path() const { return path_; }
   const std::vector<File>& files() const { return files_; }

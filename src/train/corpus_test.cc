@@ -157,5 +157,22 @@ TEST(CutsAreSafe, OnlyWhereTheyAre) {
   EXPECT_FALSE(text::cuts_are_safe(spec));
 }
 
+TEST(Corpus, LeavesAFolderOut) {
+  const std::string folder = test_folder();
+  write_text(folder + "/in/a.txt", "kept");
+  write_text(folder + "/in/run/log.jsonl", "{\"loss\": 1}\n");
+  write_text(folder + "/in/run/deep/b.md", "left out");
+  write_text(folder + "/in/runs/c.md", "a neighbour");
+  std::filesystem::create_directory_symlink(folder + "/in/run", folder + "/link");
+  for (const std::string& without : {folder + "/in/run", folder + "/in/./run/", folder + "/link"}) {
+    const auto corpus = Corpus::open(folder + "/in", without);
+    ASSERT_TRUE(corpus.ok()) << corpus.error().text();
+    ASSERT_EQ(corpus->files().size(), 2U) << without;
+    EXPECT_EQ(corpus->files()[0].path, folder + "/in/a.txt");
+    EXPECT_EQ(corpus->files()[1].path, folder + "/in/runs/c.md");
+  }
+  EXPECT_EQ(Corpus::open(folder + "/in", folder + "/nowhere")->files().size(), 4U);
+}
+
 }  // namespace
 }  // namespace tw::train

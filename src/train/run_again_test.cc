@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include "base/mmap.h"
+#include "spec/train_recipe.h"
 #include "train/run_prepare.h"
 #include "train/test_runs.h"
 
@@ -157,6 +158,94 @@ TEST(RunFolders, WhatAStartContradictsIsNamed) {
   EXPECT_THAT(complaint(config), HasSubstr("model.rope-theta is 12345, but the model to start from has"));
   config.stages[0].start = kFamilies + "gpt2";
   EXPECT_THAT(complaint(config), HasSubstr("no rotary positions"));
+  // What is the default must be said to contradict.
+  const auto says = [&](const char* start, const char* key) {
+    spec::TrainConfig said = started_run(folder, kFamilies + start);
+    EXPECT_EQ(complaint(said), "");
+    said.model.given = {key};
+    return complaint(said);
+  };
+  EXPECT_THAT(says("qwen2", "rope-theta"),
+              HasSubstr("model.rope-theta is 10000, but the model to start from has 1000000"));
+  EXPECT_EQ(says("llama3", "rope-theta"), "") << "its base is 10000";
+  EXPECT_THAT(says("gpt2", "rope-theta"), HasSubstr("no rotary positions"));
+  EXPECT_THAT(says("gpt2", "family"), HasSubstr("model.family is llama, but the model to start from is of"));
+  EXPECT_EQ(says("qwen2", "family"), "") << "its layers are llama's";
+  EXPECT_THAT(says("llama3", "tied"),
+              HasSubstr("model.tied is true, but the model to start from has an output head of its own"));
+  EXPECT_EQ(says("qwen2", "tied"), "");
+  config = started_run(folder, kFamilies + "qwen2");
+  config.model.tied = false;
+  EXPECT_THAT(complaint(config), HasSubstr("model.tied is false"));
+  config.model = {};
+  config.model.name = "mine";
+  EXPECT_EQ(prepare_run(config, {}, team, watcher)->model.name, "mine");
+}
+
+/// GPT-2's files have layers the other way round, and some of them fused.
+TEST(RunFolders, AShapeIsToldAsTheFileHasIt) {
+  const std::string folder = test_folder(), model = folder + "/model";
+  fs::copy(kFamilies + "gpt2", model);
+  base::Json config = base::parse_json(base::read_file(model + "/config.json").value()).value();
+  config["n_inner"] = 100;
+  write_text(model + "/config.json", config.dump());
+  base::Team team(1);
+  Watcher watcher;
+  const auto report = train_run(started_run(folder, model), team, {}, watcher);
+  ASSERT_FALSE(report.ok());
+  EXPECT_THAT(report.error().text(), HasSubstr(model + ": '"));
+  EXPECT_THAT(report.error().text(),
+              HasSubstr("h.0.mlp.c_fc.weight' has the shape [64, 96], but the model wants [64, 100]"));
+}
+
+/// "filled" of run.json is a recipe itself, whatever it says of a model that it starts from.
+TEST_P(RunAgain, WhatWasFilledInIsARecipe) {
+  const std::string folder = test_folder(), kind = GetParam();
+  spec::TrainConfig config = run_of(kind, folder);
+  base::Team team(1);
+  Watcher watcher;
+  watcher.broken = true;
+  ASSERT_TRUE(train_run(config, team, {}, watcher).ok());
+  const auto run = base::parse_ordered_json(base::read_file(config.out + "/run.json").value()).value();
+  const auto filled = spec::parse_recipe(base::dump_json(run["filled"]), "run.json");
+  ASSERT_TRUE(filled.ok()) << filled.error().text();
+  EXPECT_FALSE(filled->model.given.empty());
+  const auto prepared = prepare_run(*filled, {}, team, watcher);
+  EXPECT_TRUE(prepared.ok()) << prepared.error().text();
+}
+
+/// Whatever a run is of, another recipe in its folder is refused by the name of what differs.
+TEST_P(RunAgain, ARecipeThatDiffersIsRefusedByName) {
+  const std::string folder = test_folder(), kind = GetParam();
+  const spec::TrainConfig config = run_of(kind, folder);
+  base::Team team(1);
+  Watcher watcher;
+  watcher.broken = true;
+  ASSERT_TRUE(train_run(config, team, {}, watcher).ok());
+  const auto refusal = [&](auto&& change) {
+    spec::TrainConfig other = config;
+    change(other);
+    const auto refused = train_run(other, team, {}, watcher);
+    return refused.ok() ? "" : refused.error().text();
+  };
+  EXPECT_THAT(refusal([](auto& c) { c.seed = 4; }), HasSubstr(": \"seed\" was 3 and is 4;"));
+  if (kind != "gpt2") {
+    EXPECT_THAT(refusal([](auto& c) { c.stages[0].start = kFamilies + "llama3"; }),
+                HasSubstr("stages[0].start was \""));
+  }
+  EXPECT_THAT(
+      refusal([](auto& c) { c.model.mup_base = 16; }),
+      HasSubstr(config.adapter.rank > 0 ? "an adapter has no width" : "model.mup-base was 0 and is 16"));
+  if (config.adapter.rank > 0) {
+    EXPECT_THAT(refusal([](auto& c) { c.adapter.rank = 2; }), HasSubstr("adapter.rank was 4 and is 2"));
+    EXPECT_THAT(refusal([](auto& c) { c.adapter.targets = "q_proj"; }),
+                HasSubstr("adapter.targets was \"all\" and is \"q_proj\""));
+    EXPECT_THAT(refusal([](auto& c) { c.adapter = {}; }), HasSubstr("adapter.rank was 4 and is 0"));
+  }
+  if (kind == "gpt2") {
+    EXPECT_THAT(refusal([](auto& c) { c.model.family = "llama"; }),
+                HasSubstr("model.family was \"gpt2\" and is \"llama\""));
+  }
 }
 
 }  // namespace

@@ -34,19 +34,18 @@ std::vector<io::TensorEntry> entries_of(const Trainer& trainer, std::span<const 
   return entries;
 }
 
-Status check_shape(const io::TensorEntry& entry, const std::vector<std::int64_t>& shape,
-                   const std::string& where) {
-  if (entry.shape == shape) return Ok{};
-  return Error{Code::kInvalidArgument,
-               fmt::format("{} has the shape {}, but the recipe's model wants {}", io::quote_text(entry.name),
-                           io::shape_text(entry.shape), io::shape_text(shape)),
-               where};
+Error other_shape(const std::string& name, const std::vector<std::int64_t>& shape,
+                  const std::vector<std::int64_t>& wanted, const std::string& where) {
+  return {Code::kInvalidArgument,
+          fmt::format("{} has the shape {}, but the model wants {}", io::quote_text(name),
+                      io::shape_text(shape), io::shape_text(wanted)),
+          where};
 }
 
 Status read_tensor(const io::SafetensorsFile& file, const std::string& name,
                    const std::vector<std::int64_t>& shape, std::span<float> numbers) {
   TW_ASSIGN_OR_RETURN(const io::TensorEntry* entry, file.get(name));
-  TW_RETURN_IF_ERROR(check_shape(*entry, shape, file.path()));
+  if (entry->shape != shape) return other_shape(name, entry->shape, shape, file.path());
   if (entry->dtype != base::DType::kF32)
     return Error{Code::kCorrupt, io::quote_text(name) + " is not fp32", file.path()};
   std::memcpy(numbers.data(), entry->data, entry->bytes);
@@ -175,7 +174,9 @@ Status load_weights(const model::ModelFiles& files, Trainer& trainer) {
     const model::Param& param = params.store().params()[i];
     if (WidthMask::is_mask(param.name)) continue;
     TW_ASSIGN_OR_RETURN(const io::TensorEntry* entry, files.get(param.name));
-    TW_RETURN_IF_ERROR(check_shape(*entry, param.shape, {}));
+    if (entry->shape != param.shape)
+      return other_shape(entry->name, files.file_shape(param.name, entry->shape),
+                         files.file_shape(param.name, param.shape), {});
     const std::int64_t width = param.shape.back(), rows = param.elements() / width;
     const std::size_t bytes = entry->bytes / static_cast<std::size_t>(rows);
     for (std::int64_t row = 0; row < rows; ++row)

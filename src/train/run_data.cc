@@ -36,20 +36,20 @@ Status check_lines(const Corpus& corpus, const std::string& kind) {
   return Ok{};
 }
 
-std::string file_of(const std::string& folder, const SourceText& source) {
-  const char* kind = source.kind == SourceKind::kText   ? "text "
-                     : source.kind == SourceKind::kChat ? "chat "
-                                                        : "preference ";
-  const std::string what = kind + source.corpus.path();
+std::string file_of(const std::string& folder, SourceKind kind, const std::string& path) {
+  const char* name = kind == SourceKind::kText   ? "text "
+                     : kind == SourceKind::kChat ? "chat "
+                                                 : "preference ";
+  const std::string what = name + path;
   return fmt::format("{}/{:016x}.tokens", folder, base::hash64(what));
 }
 
 }  // namespace
 
-base::Result<std::vector<SourceText>> open_sources(const spec::TrainStage& stage) {
+base::Result<std::vector<SourceText>> open_sources(const spec::TrainStage& stage, const std::string& out) {
   std::vector<SourceText> sources;
   for (const spec::TrainData& data : stage.data) {
-    TW_ASSIGN_OR_RETURN(Corpus corpus, Corpus::open(data.path));
+    TW_ASSIGN_OR_RETURN(Corpus corpus, Corpus::open(data.path, out));
     if (data.kind != "text") TW_RETURN_IF_ERROR(check_lines(corpus, data.kind));
     sources.push_back({std::move(corpus), kind_of(data.kind), data.weight});
   }
@@ -70,7 +70,7 @@ base::Result<std::vector<MixtureSource>> tokenize_sources(const std::vector<Sour
                                     observer.preparing(what,
                                                        static_cast<double>(done) / static_cast<double>(all));
                                   }};
-    const std::string path = file_of(folder, source);
+    const std::string path = file_of(folder, source.kind, source.corpus.path());
     const CorpusTokenizer with = tokenizer.corpus_tokenizer();
     const auto tokenize = [&]() -> base::Result<TokenFile> {
       if (source.kind == SourceKind::kText) return tokenize_corpus(source.corpus, with, path, options);
@@ -82,6 +82,24 @@ base::Result<std::vector<MixtureSource>> tokenize_sources(const std::vector<Sour
     };
     TW_ASSIGN_OR_RETURN(TokenFile file, tokenize());
     files.push_back({std::make_shared<const TokenFile>(std::move(file)), source.weight});
+  }
+  return files;
+}
+
+base::Result<std::vector<MixtureSource>> kept_tokens(const spec::TrainStage& stage,
+                                                     const RunTokenizer& tokenizer,
+                                                     const std::string& folder) {
+  std::vector<MixtureSource> files;
+  for (const spec::TrainData& data : stage.data) {
+    auto file = kept_token_file(file_of(folder, kind_of(data.kind), data.path));
+    if (!file.ok())
+      return Error{
+          file.error().code,
+          file.error().message + ": the tokens of " + data.path + " were not kept; leave --kept-data away",
+          file.error().where};
+    if (file->tokenizer_sha256() != tokenizer.sha256)
+      return Error{Code::kInvalidArgument, "was made with another tokenizer than the run's", file->path()};
+    files.push_back({std::make_shared<const TokenFile>(*std::move(file)), data.weight});
   }
   return files;
 }

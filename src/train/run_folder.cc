@@ -16,7 +16,7 @@ using base::Ok;
 using base::OrderedJson;
 using base::Status;
 
-constexpr const char* kRun = "/run.json";
+constexpr const char *kRun = "/run.json", *kLock = "/run.lock";
 /// Keys of the recipe that cannot change a weight, or only as another machine would.
 constexpr const char* kFree[] = {"out", "threads", "cpus", "skip-limit", "checkpoints", "samples"};
 
@@ -26,7 +26,9 @@ base::Result<spec::TrainConfig> recipe_of(const std::string& folder, const char*
   auto json = base::parse_ordered_json(text);
   if (!json.ok() || !json->is_object() || !json->contains(which))
     return Error{Code::kCorrupt, "is damaged: start the run anew with --fresh", path};
-  return spec::parse_recipe(base::dump_json((*json)[which]), path);
+  TW_ASSIGN_OR_RETURN(spec::TrainConfig config, spec::parse_recipe(base::dump_json((*json)[which]), path));
+  config.model.given.clear();  // all keys are written
+  return config;
 }
 
 /// The first key, by its path, whose values differ; empty: none does.
@@ -46,7 +48,8 @@ std::string difference(const OrderedJson& a, const OrderedJson& b, const std::st
         return found;
     }
   }
-  return fmt::format("{} was {} and is {}", path, base::dump_json(a).substr(0, 100),
+  const bool word = path.find_first_of(".[") == std::string::npos;
+  return fmt::format("{} was {} and is {}", word ? '"' + path + '"' : path, base::dump_json(a).substr(0, 100),
                      base::dump_json(b).substr(0, 100));
 }
 
@@ -58,9 +61,9 @@ OrderedJson without_free_keys(const spec::TrainConfig& config) {
 
 /// What a run keeps in its folder and deletes when it begins anew; run.json, which marks it as ours, goes
 /// last.
-constexpr const char* kOurs[] = {
-    "/log.jsonl",         "/tensorboard", "/tokenizer",         "/checkpoints", "/reference",
-    "/reference.partial", "/model.new",   "/model.new.partial", "/config.json", kRun};
+constexpr const char* kOurs[] = {"/log.jsonl",   "/tensorboard",       "/tokenizer", "/checkpoints",
+                                 "/reference",   "/reference.partial", "/model.new", "/model.new.partial",
+                                 "/config.json", "/sources.json",      kRun};
 
 /// Fails where the system cannot say, as for a name that is too long.
 base::Result<bool> exists(const std::string& path) {
@@ -115,6 +118,27 @@ Status RunFolder::make() const {
   return Ok{};
 }
 
+/// Until this is gone, or the process is.
+Status RunFolder::hold() {
+  auto lock = io::FileLock::take(path_ + kLock);
+  if (lock.ok()) {
+    lock_.emplace(*std::move(lock));
+    return Ok{};
+  }
+  if (lock.error().code != Code::kUnavailable) return lock.error();
+  const std::int64_t holder = io::FileLock::holder(path_ + kLock);
+  return Error{Code::kUnavailable,
+               fmt::format("another run is at work there{}: wait until it ends, stop it{}, or choose another "
+                           "--out",
+                           holder > 0 ? fmt::format(" (process {})", holder) : "",
+                           holder > 0 ? fmt::format(" with kill {}", holder) : ""),
+               path_};
+}
+
+bool RunFolder::lies_in(const std::string& path) const {
+  return inside(path_, path);
+}
+
 Status RunFolder::check_apart(const spec::TrainConfig& config) const {
   const auto check = [&](const char* what, const std::string& path) -> Status {
     if (path.empty() || !inside(path, path_)) return Ok{};
@@ -149,10 +173,10 @@ base::Result<bool> RunFolder::begun() const {
   return !json.ok() || !json->is_object() || !json->contains("asked") || json->contains("filled");
 }
 
-base::Result<std::optional<spec::TrainConfig>> RunFolder::open(const spec::TrainConfig& wanted,
-                                                               bool anew) const {
+base::Result<std::optional<spec::TrainConfig>> RunFolder::open(const spec::TrainConfig& wanted, bool anew) {
   TW_RETURN_IF_ERROR(check_apart(wanted));
   TW_RETURN_IF_ERROR(make());
+  TW_RETURN_IF_ERROR(hold());
   TW_ASSIGN_OR_RETURN(const bool goes_on, begun());
   if (anew || !goes_on) {
     TW_RETURN_IF_ERROR(clear());
@@ -185,8 +209,9 @@ Status RunFolder::write(const OrderedJson& json) const {
 }
 
 Status RunFolder::write(const spec::TrainConfig& asked, const spec::TrainConfig& filled) const {
-  return write(
-      OrderedJson{{"format", 1}, {"asked", spec::recipe_json(asked)}, {"filled", spec::recipe_json(filled)}});
+  OrderedJson json = spec::recipe_json(filled);
+  if (filled.model.family == "gpt2") json["model"].erase("rope-theta");  // a recipe that says it is refused
+  return write(OrderedJson{{"format", 1}, {"asked", spec::recipe_json(asked)}, {"filled", std::move(json)}});
 }
 
 }  // namespace tw::train

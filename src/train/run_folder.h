@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/json.h"
+#include "io/file_lock.h"
 #include "spec/train_config.h"
 
 namespace tw::train {
@@ -28,18 +29,24 @@ class RunFolder {
   /// first difference, for a run of another recipe, and for a folder without a run that holds a model,
   /// checkpoints, or another name that a run deletes: nothing is deleted that run.json does not mark as ours.
   /// So it does for a start, teacher, tokenizer or data of `wanted` that is the folder, or lies in it.
-  base::Result<std::optional<spec::TrainConfig>> open(const spec::TrainConfig& wanted, bool anew) const;
+  /// From then on, as long as this lives, the folder is this run's: another's open() fails with kUnavailable.
+  base::Result<std::optional<spec::TrainConfig>> open(const spec::TrainConfig& wanted, bool anew);
+  /// The first part of that, which writes nothing.
+  base::Status check_apart(const spec::TrainConfig& config) const;
+  /// Whether `path`, a folder of data, holds this one.
+  bool lies_in(const std::string& path) const;
 
   base::Status write(const spec::TrainConfig& asked, const spec::TrainConfig& filled) const;
 
  private:
-  base::Status check_apart(const spec::TrainConfig& config) const;
   base::Status make() const;
+  base::Status hold();
   /// Whether there is a run that had its recipe filled in; without that it left nothing to go on from.
   base::Result<bool> begun() const;
   base::Status write(const base::OrderedJson& json) const;
   base::Status clear() const;
   std::string path_;
+  std::optional<io::FileLock> lock_;
 };
 
 }  // namespace tw::train

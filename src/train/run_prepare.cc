@@ -4,9 +4,11 @@
 #include <cmath>
 #include <filesystem>
 #include <map>
+#include <set>
 
 #include "base/cpu.h"
 #include "base/mmap.h"
+#include "train/run_start.h"
 #include "train/run_teacher.h"
 
 namespace tw::train {
@@ -64,7 +66,8 @@ class Preparation {
  private:
   Status open() {
     for (const spec::TrainStage& stage : run_.config.stages) {
-      TW_ASSIGN_OR_RETURN(std::vector<SourceText> sources, open_sources(stage));
+      if (options_.kept_data) break;
+      TW_ASSIGN_OR_RETURN(std::vector<SourceText> sources, open_sources(stage, run_.config.out));
       sources_.push_back(std::move(sources));
     }
     spec::TrainConfig& c = run_.config;
@@ -151,19 +154,28 @@ class Preparation {
 
   Status make_data() {
     const double share = run_.config.validation.share;
+    const std::string data = options_.folder + "/data";
+    for (std::size_t i = 0; options_.kept_data && i < run_.config.stages.size(); ++i) {
+      TW_ASSIGN_OR_RETURN(std::vector<MixtureSource> files,
+                          kept_tokens(run_.config.stages[i], run_.tokenizer, data));
+      add_data(std::move(files), share);
+    }
     for (const auto& sources : sources_) {
       if (options_.folder.empty()) {
         TW_ASSIGN_OR_RETURN(const std::int64_t tokens, estimate_tokens(sources, run_.tokenizer));
         run_.sizes.push_back({tokens, static_cast<std::int64_t>(static_cast<double>(tokens) * (1 - share))});
         continue;
       }
-      TW_ASSIGN_OR_RETURN(
-          std::vector<MixtureSource> files,
-          tokenize_sources(sources, run_.tokenizer, options_.folder + "/data", team_.size(), observer_));
-      run_.sizes.push_back(size_of(files, share));
-      run_.data.push_back(std::move(files));
+      TW_ASSIGN_OR_RETURN(std::vector<MixtureSource> files,
+                          tokenize_sources(sources, run_.tokenizer, data, team_.size(), observer_));
+      add_data(std::move(files), share);
     }
     return Ok{};
+  }
+
+  void add_data(std::vector<MixtureSource> files, double share) {
+    run_.sizes.push_back(size_of(files, share));
+    run_.data.push_back(std::move(files));
   }
 
   Status choose_model() {
@@ -187,10 +199,6 @@ class Preparation {
 
   Status take_started_model(std::int64_t vocab) {
     spec::TrainConfig& c = run_.config;
-    if (c.model.layers > 0) {
-      return error(Code::kInvalidArgument,
-                   "the recipe gives both a shape (model.layers) and a model to start from: take one out");
-    }
     TW_ASSIGN_OR_RETURN(run_.model, run_.start->config());
     TW_RETURN_IF_ERROR(run_.model.runnable());
     if (vocab > run_.model.vocab) {
@@ -200,43 +208,12 @@ class Preparation {
                       vocab, run_.model.vocab),
           c.stages[0].start};
     }
-    TW_RETURN_IF_ERROR(check_started_shape());
-    if (run_.model.learned_positions) TW_RETURN_IF_ERROR(check_learned_positions());
+    TW_RETURN_IF_ERROR(check_start(c, run_.model));
     c.model.context = c.model.context > 0 ? c.model.context : run_.model.context;
     c.model.rope_theta = run_.model.rope_theta;
-    return Ok{};
-  }
-
-  /// What a recipe says of the model, and the model that is there contradicts.
-  Status check_started_shape() const {
-    const spec::TrainModel& m = run_.config.model;
-    if (m.family == "gpt2" && !run_.model.learned_positions)
-      return error(Code::kInvalidArgument,
-                   "model.family is gpt2, but the model to start from is of the family {}: take it out",
-                   run_.model.architecture);
-    if (m.rope_theta == spec::TrainModel().rope_theta || m.rope_theta == run_.model.rope_theta) return Ok{};
-    return run_.model.learned_positions
-               ? error(Code::kInvalidArgument,
-                       "model.rope-theta is given, but the model to start from has no rotary positions")
-               : error(Code::kInvalidArgument,
-                       "model.rope-theta is {}, but the model to start from has {}: give the stage's "
-                       "rope-theta to change it",
-                       m.rope_theta, run_.model.rope_theta);
-  }
-
-  /// They are as many as they are, and are not turned.
-  Status check_learned_positions() const {
-    const std::int64_t context = run_.config.model.context;
-    if (context > 0 && context != run_.model.context) {
-      return error(Code::kInvalidArgument,
-                   "model.context is {}, but the model to start from has learned {} positions: take it out",
-                   context, run_.model.context);
-    }
-    for (const spec::TrainStage& stage : run_.config.stages) {
-      if (stage.rope_theta > 0)
-        return error(Code::kInvalidArgument,
-                     "a stage has a rope-theta, but the model to start from has no rotary positions");
-    }
+    c.model.family = family_of(run_.model);
+    c.model.tied = run_.model.tied_embeddings;
+    if (!c.model.name.empty()) run_.model.name = c.model.name;
     return Ok{};
   }
 
@@ -245,7 +222,7 @@ class Preparation {
     SizeGoal goal{.vocab = vocab, .context = c.model.context, .model = c.model};
     for (std::size_t i = 0; i < c.stages.size(); ++i) {
       const spec::TrainStage& stage = c.stages[i];
-      goal.seconds += 60 * (stage.steps > 0 || stage.tokens > 0 ? kMinutes : minutes_of(stage));
+      goal.seconds += 60 * minutes_of(stage);
       goal.tokens = std::max(goal.tokens, run_.sizes[i].training);
     }
     goal.memory = base::detect_machine().memory_available / 2;
@@ -312,14 +289,18 @@ class Preparation {
     if (s.batch == 0) s.batch = default_batch(s, run_.sizes[i]);
     const std::int64_t least = s.of_pairs() ? 2 * s.sequence : s.sequence;
     if (s.of_pairs() && (s.batch < least || (s.micro_batch > 0 && s.micro_batch < least)))
-      return error(Code::kInvalidArgument,
-                   "stage {} learns preferences with sequences of {} tokens: batch and micro-batch must have "
-                   "room for two",
-                   i + 1, s.sequence);
+      return error(
+          Code::kInvalidArgument,
+          "stage {} learns preferences with sequences of {} tokens: \"batch\" and \"micro-batch\" must "
+          "have room for two",
+          i + 1, s.sequence);
     const std::int64_t most = s.micro_batch > 0 ? s.micro_batch : std::max(kBatch, least);
     const std::int64_t passes = (s.batch + most - 1) / most;
     s.micro_batch = std::max(least, (s.batch + passes - 1) / passes);
-    if (s.tokens > 0) s.steps = (s.tokens + s.batch - 1) / s.batch;
+    if (s.tokens > 0) {
+      const std::int64_t steps = (s.tokens + s.batch - 1) / s.batch;
+      s.steps = s.steps > 0 ? std::min(s.steps, steps) : steps;
+    }
     s.tokens = 0;
     fill_rates(s, i);
     return Ok{};
@@ -350,7 +331,7 @@ class Preparation {
     if (s.optimizer.decay < 0) s.optimizer.decay = decay;
     if (s.optimizer.epsilon == 0) s.optimizer.epsilon = find_rule(s.optimizer.kind)->epsilon;
     if (s.schedule.warmup < 0) {
-      s.schedule.warmup = s.steps > 0 ? std::max<std::int64_t>(10, s.steps / 100) : 20;
+      s.schedule.warmup = s.minutes > 0 ? 20 : std::max<std::int64_t>(10, s.steps / 100);
       if (s.steps > 0) s.schedule.warmup = std::min(s.schedule.warmup, s.steps / 2);
     }
     // Where nothing may turn otherwise than it does, it stays unsaid: a recipe that says it is refused.
@@ -366,14 +347,14 @@ class Preparation {
     const std::size_t free = available();
     const auto memory = memory_of(run_, team_.size());
     if (!memory.ok() && memory.error().code != Code::kResourceExhausted) return memory.error();
-    if (memory.ok() && memory->all() <= free) return Ok{};
+    if (memory.ok() && memory->all() - memory->taken <= free) return Ok{};
     constexpr double kGib = 1 << 30;
     const auto gib = [](std::size_t bytes) { return static_cast<double>(bytes) / kGib; };
     std::string needs =
         memory.ok() ? fmt::format(
                           "a step needs {:.1f} GiB ({:.1f} of weights, gradients and moments, {:.1f} of "
                           "activations)",
-                          gib(memory->all()),
+                          gib(memory->all() - memory->taken),
                           gib(memory->masters + memory->gradients + memory->moments + memory->multiplied),
                           gib(memory->activations + memory->cache + memory->scratch))
                     : memory.error().message;
@@ -382,7 +363,7 @@ class Preparation {
   }
 
   std::string nearest(std::size_t free) const {
-    if (run_.base != nullptr) return "make the micro-batch or adapter.rank smaller, or recompute \"block\"";
+    if (run_.base != nullptr) return "make \"micro-batch\" or adapter.rank smaller, or \"recompute\" block";
     std::size_t worst = 0;
     for (std::size_t i = 0; i < run_.config.stages.size(); ++i) {
       if (run_.config.stages[i].micro_batch > run_.config.stages[worst].micro_batch) worst = i;
@@ -395,11 +376,11 @@ class Preparation {
     };
     if (!options.recompute) {
       options.recompute = true;
-      if (fits()) return "with recompute \"block\" it would fit, a third slower";
+      if (fits()) return "with \"recompute\" block it would fit, a third slower";
     }
     for (options.rows /= 2; options.rows >= sequence; options.rows /= 2) {
       if (fits())
-        return fmt::format("a micro-batch of {} tokens and recompute \"block\" would fit", options.rows);
+        return fmt::format("a \"micro-batch\" of {} tokens and \"recompute\" block would fit", options.rows);
     }
     options.rows = sequence;
     SizeGoal goal{.memory = free, .vocab = run_.model.vocab, .context = run_.model.context};
@@ -411,7 +392,7 @@ class Preparation {
     const auto rung = fitting_rung(goal, options, team_.size());
     if (!rung) return "no model of that vocabulary and context fits";
     return fmt::format(
-        "{} layers of width {} with a micro-batch of {} tokens and recompute \"block\" would fit",
+        "{} layers of width {} with a \"micro-batch\" of {} tokens and \"recompute\" block would fit",
         rung->layers, rung->width, sequence);
   }
 
@@ -494,6 +475,14 @@ base::Result<StepMemory> memory_of(const PreparedRun& run, int workers) {
   for (std::size_t i = 0; i < run.config.stages.size(); ++i) {
     TW_ASSIGN_OR_RETURN(const StepMemory memory, memory_of_stage(run, i, workers));
     if (memory.all() > worst.all()) worst = memory;
+  }
+  std::set<const model::LoadedModel*> loaded{run.base.get()};
+  for (const auto& teacher : run.teachers) loaded.insert(teacher.get());
+  loaded.erase(nullptr);
+  for (const model::LoadedModel* model : loaded) {
+    const model::LoadedModel::WeightBytes bytes = model->weight_bytes();
+    worst.loaded += bytes.own + bytes.mapped;
+    worst.taken += bytes.own;
   }
   return worst;
 }

@@ -40,7 +40,8 @@ struct PreparedRun {
 struct PrepareOptions {
   std::string
       folder;  ///< token files and tokenizer are kept in it; empty: nothing is written, sizes are estimates
-  bool measure = false;  ///< measure the speed also where nothing asks for it
+  bool kept_data = false;  ///< the token files that are there are taken, whatever became of their text
+  bool measure = false;    ///< measure the speed also where nothing asks for it
 };
 
 /// Fails in one line for data that is not there or no text, a tokenizer or model that does not fit, and a run
@@ -48,7 +49,7 @@ struct PrepareOptions {
 base::Result<PreparedRun> prepare_run(const spec::TrainConfig& config, const PrepareOptions& options,
                                       base::Team& team, RunObserver& observer);
 
-/// Of the stage that takes most; prepare_run has seen that it fits.
+/// Of the stage that takes most, with the models that stay loaded; prepare_run has seen that it fits.
 base::Result<StepMemory> memory_of(const PreparedRun& run, int workers);
 
 }  // namespace tw::train

@@ -119,6 +119,7 @@ base::Result<StepMemory> trace_step(const spec::ModelConfig& config, const Train
                       kernels::make_table(options.isa, kernels::detect_features()));
   model::ParamStore store;
   const model::Transformer transformer(config, store);
+  if (options.pruning.width > 0) WidthMask::declare(store, config);
   TW_ASSIGN_OR_RETURN(const auto params, model::Trainable::make(store, table, options.type));
   ops::Tape tape(params->leaves()), of_blocks(params->leaves(), &tape);
   const std::int64_t rows = (options.rows + 15) / 16 * 16;
@@ -143,6 +144,7 @@ base::Result<StepMemory> trace_step(const spec::ModelConfig& config, const Train
   m.masters = params->masters().size_bytes();
   m.gradients = params->gradients().size_bytes();
   m.multiplied = params->multiplied_bytes();
+  if (options.pruning.width > 0) m.masks = WidthMask::bytes_for(config);
   m.activations = ex.arena().peak();
   m.scratch = ex.scratch_peak() * static_cast<std::size_t>(workers);
   TW_RETURN_IF_ERROR(add_optimizer(m, *params, table, options.optimizer, workers));
@@ -161,6 +163,7 @@ StepMemory memory_of(const Trainer& trainer) {
   m.moments = trainer.optimizer().bytes();
   m.multiplied = params.multiplied_bytes();
   m.activations = trainer.activation_bytes();
+  if (trainer.mask() != nullptr) m.masks = trainer.mask()->bytes();
   return m;
 }
 

@@ -97,14 +97,17 @@ double RunStage::elapsed() const {
   return seconds(Clock::now() - begun_);
 }
 
+/// Where steps and minutes are given, by what is nearer to its end.
 double RunStage::done(std::int64_t steps) const {
-  if (stage_.steps > 0) return static_cast<double>(steps) / static_cast<double>(stage_.steps);
-  return std::min(1.0, elapsed() / (60 * stage_.minutes));
+  const double by_steps =
+      stage_.steps > 0 ? static_cast<double>(steps) / static_cast<double>(stage_.steps) : 0;
+  return std::max(by_steps, stage_.minutes > 0 ? std::min(1.0, elapsed() / (60 * stage_.minutes)) : 0);
 }
 
 /// With minutes: what comes after the last step must fit in as well.
 bool RunStage::ended() const {
-  if (stage_.steps > 0) return place_.stage_step >= stage_.steps;
+  if (stage_.steps > 0 && place_.stage_step >= stage_.steps) return true;
+  if (stage_.minutes == 0) return false;
   const double left = 60 * stage_.minutes - elapsed();
   const auto validation =
       static_cast<double>(parts_.run.sizes[number_].tokens - parts_.run.sizes[number_].training);
@@ -114,7 +117,7 @@ bool RunStage::ended() const {
 
 double RunStage::rate() const {
   Schedule schedule = schedule_of(stage_);
-  if (stage_.steps > 0 || place_.stage_step < schedule.warmup) return rate_at(schedule, place_.stage_step);
+  if (stage_.minutes == 0 || place_.stage_step < schedule.warmup) return rate_at(schedule, place_.stage_step);
   constexpr std::int64_t kParts = 1'000'000;  // of the time
   schedule.warmup = 0;
   schedule.steps = kParts;
@@ -294,7 +297,7 @@ Status RunStage::draw() {
   }
   return error(Code::kInvalidArgument,
                "{} steps in a row have no token to learn from at step {}: of conversations only the answers "
-               "are learnt, and none begins within {} tokens: make the sequence longer",
+               "are learnt, and none begins within {} tokens: make \"sequence\" longer",
                kMostDraws, place_.step, stage_.sequence);
 }
 

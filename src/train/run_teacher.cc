@@ -13,7 +13,7 @@ using base::Status;
 
 base::Error another(const model::LoadedModel& teacher, const std::string& why) {
   return {Code::kInvalidArgument,
-          "the teacher has another tokenizer: " + why + "; take the teacher's (tokenizer.kind \"file\")",
+          "the teacher has another tokenizer: " + why + "; take the teacher's (tokenizer.kind file)",
           teacher.card().path};
 }
 
@@ -46,7 +46,7 @@ Status check_teacher_sizes(const model::LoadedModel& teacher, const spec::TrainS
   if (theirs.learned_positions && stage.sequence > theirs.context)
     return base::error(Code::kInvalidArgument,
                        "stage {} has sequences of {} tokens, but its teacher has learned {} positions: make "
-                       "the sequence shorter",
+                       "\"sequence\" shorter",
                        number + 1, stage.sequence, theirs.context);
   const std::int64_t most = std::min(theirs.vocab, ours.vocab);
   if (stage.teacher.top > most)

@@ -37,7 +37,7 @@ base::Result<TokenSource> TokenSource::create(std::shared_ptr<const TokenFile> f
   if (options.pairs && source.first_.back() == 0 && source.first_validation_ > 0) {
     return base::Error{Code::kInvalidArgument,
                        fmt::format("has no pair of answers that begin within {} tokens, the prompt's "
-                                   "included: make the sequence longer",
+                                   "included: make \"sequence\" longer",
                                    options.sequence),
                        path};
   }

@@ -73,21 +73,35 @@ Json inputs(const Corpus& corpus, const CorpusTokenizer& with, const std::string
   return {{"kind", kind}, {"tokenizer_sha256", with.sha256}, {"files", std::move(files)}};
 }
 
+base::Result<Json> read_manifest(const std::string& path) {
+  TW_ASSIGN_OR_RETURN(const std::string text, base::read_file(path + ".json"));
+  const auto manifest = base::parse_json(text);
+  if (!manifest.ok() || !manifest->is_object() || manifest->value("format", Json()) != Json(1))
+    return base::Error{base::Code::kCorrupt, "is no manifest of a token file", path + ".json"};
+  return *manifest;
+}
+
+/// The file of this manifest, if it is whole.
+base::Result<TokenFile> open_whole(const std::string& path, const Json& manifest) {
+  TW_ASSIGN_OR_RETURN(const std::string hash, io::sha256_of_file(path));
+  if (manifest.value("sha256", Json()) == Json(hash)) return TokenFile::open(path);
+  return base::Error{base::Code::kCorrupt, "does not match its checksum", path};
+}
+
 /// The file of an earlier run, if it is what these inputs give; else nothing.
 std::optional<TokenFile> reusable(const std::string& path, const Json& wanted) {
-  const auto text = base::read_file(path + ".json");
-  if (!text.ok()) return std::nullopt;
-  const auto manifest = base::parse_json(*text);
-  if (!manifest.ok() || !manifest->is_object() || manifest->value("format", 0) != 1 ||
-      manifest->value("inputs", Json()) != wanted)
-    return std::nullopt;
-  const auto hash = io::sha256_of_file(path);
-  if (!hash.ok() || manifest->value("sha256", Json()) != Json(*hash)) return std::nullopt;
-  auto file = TokenFile::open(path);
+  const auto manifest = read_manifest(path);
+  if (!manifest.ok() || manifest->value("inputs", Json()) != wanted) return std::nullopt;
+  auto file = open_whole(path, *manifest);
   return file.ok() ? std::optional(*std::move(file)) : std::nullopt;
 }
 
 }  // namespace
+
+base::Result<TokenFile> kept_token_file(const std::string& path) {
+  TW_ASSIGN_OR_RETURN(const Json manifest, read_manifest(path));
+  return open_whole(path, manifest);
+}
 
 base::Result<TokenFile> make_token_file(const Corpus& corpus, const CorpusTokenizer& with,
                                         const std::string& path, const std::string& kind, bool has_mask,

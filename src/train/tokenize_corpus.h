@@ -31,7 +31,12 @@ struct TokenizeOptions {
 base::Result<TokenFile> tokenize_corpus(const Corpus& corpus, const CorpusTokenizer& with,
                                         const std::string& path, const TokenizeOptions& options);
 
-/// The same for another way to fill the file: `kind` names it in the manifest, `fill` adds the documents.
+/// The token file of an earlier call, whatever became of what it was made of. Fails with kNotFound, and with
+/// kCorrupt when it does not have its manifest's hash.
+base::Result<TokenFile> kept_token_file(const std::string& path);
+
+/// As tokenize_corpus does for another way to fill the file: `kind` names it in the manifest, `fill` adds the
+/// documents.
 using FillTokens = std::function<base::Status(TokenFileWriter&)>;
 base::Result<TokenFile> make_token_file(const Corpus& corpus, const CorpusTokenizer& with,
                                         const std::string& path, const std::string& kind, bool has_mask,

@@ -4,6 +4,7 @@
 
 #include "train/run_folder.h"
 #include "train/run_save.h"
+#include "train/run_sources.h"
 #include "train/run_stage.h"
 
 namespace tw::train {
@@ -14,11 +15,27 @@ using base::Ok;
 using base::Status;
 
 /// What the run reads is there: seen before a folder is made, or one that is there is emptied.
-Status check_sources(const spec::TrainConfig& config) {
+Status open_all(const spec::TrainConfig& config, bool data) {
   for (const spec::TrainStage& stage : config.stages) {
-    TW_RETURN_IF_ERROR(open_sources(stage));
+    if (data) TW_RETURN_IF_ERROR(open_sources(stage, config.out));
     if (stage.starts_from_path()) TW_RETURN_IF_ERROR(model::ModelFiles::open(stage.start));
     if (!stage.teacher.path.empty()) TW_RETURN_IF_ERROR(model::ModelFiles::open(stage.teacher.path));
+  }
+  return Ok{};
+}
+
+/// Data that is not to be read from its text must have been read before.
+Status begin_folder(const spec::TrainConfig& config, const RunOptions& options, RunFolder& folder,
+                    RunObserver& observer, std::optional<spec::TrainConfig>& filled) {
+  if (options.kept_data) TW_RETURN_IF_ERROR(folder.asked());
+  TW_ASSIGN_OR_RETURN(filled, folder.open(config, options.fresh));
+  for (const spec::TrainStage& stage : config.stages) {
+    for (const spec::TrainData& data : stage.data) {
+      if (!folder.lies_in(data.path)) continue;
+      observer.note(
+          fmt::format("the output folder {} lies in {}, and is left out of it", folder.path(), data.path));
+      return Ok{};
+    }
   }
   return Ok{};
 }
@@ -75,9 +92,10 @@ class Run {
       from.reset();
       return status;
     }
-    if (i == 0 && parts_.run.start != nullptr && parts_.run.base == nullptr)
-      return load_weights(*parts_.run.start, stage.trainer());
-    return Ok{};
+    if (i > 0 || parts_.run.start == nullptr || parts_.run.base != nullptr) return Ok{};
+    const Status loaded = load_weights(*parts_.run.start, stage.trainer());
+    if (loaded.ok() || !loaded.error().where.empty()) return loaded;
+    return base::Error{loaded.error().code, loaded.error().message, parts_.run.config.stages[0].start};
   }
 
   /// The weights with the smallest validation loss of the last stage, if those were kept.
@@ -116,10 +134,14 @@ class Run {
 base::Result<RunReport> train_run(const spec::TrainConfig& config, base::Team& team,
                                   const RunOptions& options, RunObserver& observer) {
   TW_RETURN_IF_ERROR(config.validate());
-  TW_RETURN_IF_ERROR(check_sources(config));
-  const RunFolder folder(config.out);
-  TW_ASSIGN_OR_RETURN(const std::optional<spec::TrainConfig> filled, folder.open(config, options.fresh));
-  const PrepareOptions preparing{.folder = folder.path()};
+  TW_RETURN_IF_ERROR(open_all(config, !options.kept_data));
+  RunFolder folder(config.out);
+  std::optional<spec::TrainConfig> filled;
+  TW_RETURN_IF_ERROR(begin_folder(config, options, folder, observer, filled));
+  const PrepareOptions preparing{.folder = folder.path(), .kept_data = options.kept_data && filled};
+  TW_ASSIGN_OR_RETURN(const RunSources sources, sources_of(config, !preparing.kept_data));
+  TW_RETURN_IF_ERROR(filled ? check_sources(sources, folder.path())
+                            : note_sources(sources, folder.path(), observer));
   TW_ASSIGN_OR_RETURN(PreparedRun run, prepare_run(filled.value_or(config), preparing, team, observer));
   if (!filled) TW_RETURN_IF_ERROR(folder.write(config, run.config));
   if (options.prepared) options.prepared(run);

@@ -16,7 +16,9 @@ namespace tw::train {
 struct PreparedRun;
 
 struct RunOptions {
-  bool fresh = false;     ///< forget a run that is in the folder already
+  bool fresh = false;  ///< forget a run that is in the folder already
+  /// Go on with the tokens that the run in the folder has, though their text has changed since, or is gone.
+  bool kept_data = false;
   double peak_flops = 0;  ///< of the machine, for the share of it; 0: not known
   std::chrono::steady_clock::time_point begun =
       std::chrono::steady_clock::now();  ///< minutes count from here

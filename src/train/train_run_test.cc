@@ -1,8 +1,5 @@
 // Whole runs on a page of text: what they leave, that stopping changes nothing, and how they break.
 #include <gmock/gmock.h>
-#include <sys/resource.h>
-
-#include <csignal>
 
 #include "base/cpu.h"
 #include "base/mmap.h"
@@ -11,6 +8,7 @@
 #include "train/run_folder.h"
 #include "train/run_log.h"
 #include "train/run_prepare.h"
+#include "train/test_disk.h"
 #include "train/test_runs.h"
 
 namespace tw::train {
@@ -139,16 +137,12 @@ TEST(TrainRun, AFullDiskCostsACheckpointAndNotTheLastGoodOne) {
   Watcher first;
   first.break_at = 5;
   ASSERT_TRUE(train_run(config, team, {}, first).ok());
-  const auto ignore = std::signal(SIGXFSZ, SIG_IGN);
-  rlimit before{};
-  ::getrlimit(RLIMIT_FSIZE, &before);
-  const rlimit small{16 << 10, before.rlim_max};  // smaller than weights.safetensors
-  ::setrlimit(RLIMIT_FSIZE, &small);
   Watcher full;
   full.break_at = 8;
-  const auto report = train_run(config, team, {}, full);
-  ::setrlimit(RLIMIT_FSIZE, &before);
-  std::signal(SIGXFSZ, ignore);
+  const auto report = [&] {
+    const FullDisk disk(16 << 10);  // smaller than weights.safetensors
+    return train_run(config, team, {}, full);
+  }();
   ASSERT_FALSE(report.ok());
   EXPECT_THAT(report.error().text(), HasSubstr("step-00000008"));
   EXPECT_THAT(report.error().text(), HasSubstr("File too large"));
@@ -248,14 +242,10 @@ TEST(TrainRun, TellsOnceThatItsLogCannotBeWritten) {
   Watcher watcher;
   auto log = RunLog::open(folder, 0, watcher);
   ASSERT_TRUE(log.ok()) << log.error().text();
-  const auto ignore = std::signal(SIGXFSZ, SIG_IGN);
-  rlimit before{};
-  ::getrlimit(RLIMIT_FSIZE, &before);
-  const rlimit small{1, before.rlim_max};
-  ::setrlimit(RLIMIT_FSIZE, &small);
-  for (int step = 1; step <= 3; ++step) log->add({{"step", step}, {"loss", 1.5}});
-  ::setrlimit(RLIMIT_FSIZE, &before);
-  std::signal(SIGXFSZ, ignore);
+  {
+    const FullDisk disk(1);
+    for (int step = 1; step <= 3; ++step) log->add({{"step", step}, {"loss", 1.5}});
+  }
   EXPECT_THAT(watcher.notes, HasSubstr("log.jsonl: cannot be written: File too large"));
   EXPECT_EQ(std::count(watcher.notes.begin(), watcher.notes.end(), '\n'), 1);
 }
@@ -293,7 +283,7 @@ TEST(TrainRun, AdvisesToRecomputeWhereThatIsEnough) {
       static_cast<std::int64_t>(base::detect_machine().memory_available >> 20);
   const auto plain = prepare_run(config, {}, team, watcher);
   ASSERT_FALSE(plain.ok());
-  EXPECT_THAT(plain.error().text(), HasSubstr("with recompute \"block\" it would fit"));
+  EXPECT_THAT(plain.error().text(), HasSubstr("with \"recompute\" block it would fit"));
   config.stages[0].recompute = "block";
   const auto again = prepare_run(config, {}, team, watcher);
   EXPECT_TRUE(again.ok()) << again.error().text();

@@ -43,6 +43,16 @@ WidthMask::WidthMask(model::Trainable& params, const PruningOptions& options)
   set_done(0);
 }
 
+std::size_t WidthMask::bytes_for(const spec::ModelConfig& config) {
+  return static_cast<std::size_t>(config.layers * config.ffn_width * (config.width + 1)) * sizeof(float);
+}
+
+std::size_t WidthMask::bytes() const {
+  std::size_t floats = 0;
+  for (const Layer& layer : layers_) floats += layer.weights.size() + layer.mask.size();
+  return floats * sizeof(float);
+}
+
 void WidthMask::set_done(double done) {
   const auto all = static_cast<double>(layers_[0].units), left = static_cast<double>(options_.width);
   const double fallen = options_.falling > 0 ? std::min(1.0, done / options_.falling) : 1;

@@ -30,6 +30,9 @@ class WidthMask {
   static bool is_mask(const std::string& parameter) { return parameter.ends_with(".mlp.mask"); }
 
   WidthMask(model::Trainable& params, const PruningOptions& options);
+  /// Memory of the masks and of the weights that they are multiplied into, beside the parameters.
+  static std::size_t bytes_for(const spec::ModelConfig& config);
+  std::size_t bytes() const;
 
   /// How much of the stage is done, 0 to 1: from then on fold() makes masks of that.
   void set_done(double done);
