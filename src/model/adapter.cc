@@ -22,11 +22,10 @@ std::string_view module_of(std::string_view parameter) {
   return parameter.substr(0, parameter.size() - kWeight.size());
 }
 
-base::Result<base::Json> read_config(const std::string& path) {
-  TW_ASSIGN_OR_RETURN(const std::string text, base::read_file(path, kMostConfigBytes));
-  auto json = base::parse_json(text);
-  if (!json.ok()) return base::Error{json.error().code, json.error().message, path};
-  return json;
+base::Result<AdapterConfig> parse_config(std::string_view text, const std::string& where) {
+  const auto json = base::parse_json(text);
+  if (!json.ok()) return base::Error{json.error().code, json.error().message, where};
+  return read_adapter_config(*json, where);
 }
 
 base::Status check_matrix(const io::TensorEntry& entry, std::int64_t rows, std::int64_t columns,
@@ -164,12 +163,22 @@ base::Status Adapter::bind(const io::SafetensorsFile& file, const LoadedModel& b
   return base::Ok{};
 }
 
+base::Result<std::shared_ptr<const Adapter>> Adapter::parse(std::string_view config, const std::string& where,
+                                                            const io::SafetensorsFile& weights,
+                                                            const LoadedModel& base) {
+  TW_ASSIGN_OR_RETURN(AdapterConfig parsed, parse_config(config, where));
+  std::shared_ptr<Adapter> adapter(new Adapter(std::move(parsed), base.params()));
+  TW_RETURN_IF_ERROR(adapter->declare_found(weights, base.params()));
+  TW_RETURN_IF_ERROR(adapter->bind(weights, base));
+  return std::shared_ptr<const Adapter>(std::move(adapter));
+}
+
 base::Result<std::shared_ptr<const Adapter>> Adapter::load(const std::string& folder,
                                                            const LoadedModel& base) {
   const std::string config_path = folder + "/adapter_config.json",
                     weights_path = folder + "/adapter_model.safetensors";
-  TW_ASSIGN_OR_RETURN(const base::Json json, read_config(config_path));
-  TW_ASSIGN_OR_RETURN(AdapterConfig config, read_adapter_config(json, config_path));
+  TW_ASSIGN_OR_RETURN(const std::string config, base::read_file(config_path, kMostConfigBytes));
+  TW_RETURN_IF_ERROR(parse_config(config, config_path));  // what is wrong with it is said first
   auto file = io::SafetensorsFile::open(weights_path);
   if (!file.ok()) {
     std::error_code none;
@@ -180,10 +189,7 @@ base::Result<std::shared_ptr<const Adapter>> Adapter::load(const std::string& fo
                        "safe_serialization",
                        folder};
   }
-  std::shared_ptr<Adapter> adapter(new Adapter(std::move(config), base.params()));
-  TW_RETURN_IF_ERROR(adapter->declare_found(*file, base.params()));
-  TW_RETURN_IF_ERROR(adapter->bind(*file, base));
-  return std::shared_ptr<const Adapter>(std::move(adapter));
+  return parse(config, config_path, *file, base);
 }
 
 base::Result<std::unique_ptr<Adapter>> Adapter::make(const AdapterConfig& config, const ParamStore& base) {

@@ -28,6 +28,10 @@ class Adapter {
   /// tensor or key: kNotFound, kCorrupt, kUnsupported.
   static base::Result<std::shared_ptr<const Adapter>> load(const std::string& folder,
                                                            const LoadedModel& base);
+  /// The same of the files' contents; `where` names that of `config`.
+  static base::Result<std::shared_ptr<const Adapter>> parse(std::string_view config, const std::string& where,
+                                                            const io::SafetensorsFile& weights,
+                                                            const LoadedModel& base);
   /// One that is to be learnt: parameters by the config's targets and ranks, not bound yet, to begin as
   /// peft's do. Fails with kInvalidArgument when a target is no linear layer of the base.
   static base::Result<std::unique_ptr<Adapter>> make(const AdapterConfig& config, const ParamStore& base);
