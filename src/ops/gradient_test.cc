@@ -480,11 +480,10 @@ std::vector<GradientCase> all_cases() {
       qkv_case("attention_long", {3, 1, 4, 0}, false, true, 150),
       qkv_case("attention_long_window", {2, 1, 4, 70}, true, false, 150),
       adapted_residual_case(DType::kF32, 4), adapted_residual_case(DType::kF16, 20),
-      adapted_residual_case(DType::kBF16, 3),
-      adapted_residual_case(DType::kQ8_0, 8), adapted_residual_case(DType::kQ4_0, 1), adapted_ffn_case(),
-      adapted_qkv_case(), dropout_case(), dropped(residual_case()), dropped(ffn_case()),
-      dropped(gelu_ffn_case(true)), dropped(moe_case(2, true)), balanced(moe_case(2, true), 2),
-      balanced(moe_case(1, false), 1)};
+      adapted_residual_case(DType::kBF16, 3), adapted_residual_case(DType::kQ8_0, 8),
+      adapted_residual_case(DType::kQ4_0, 1), adapted_ffn_case(), adapted_qkv_case(), dropout_case(),
+      dropped(residual_case()), dropped(ffn_case()), dropped(gelu_ffn_case(true)), dropped(moe_case(2, true)),
+      balanced(moe_case(2, true), 2), balanced(moe_case(1, false), 1)};
   cases.insert(cases.end(), products.begin(), products.end());
   return cases;
 }

@@ -103,10 +103,11 @@ Status check_model(const TrainModel& m) {
     return error(Code::kInvalidArgument,
                  "model.heads, model.kv-heads and model.ffn-width want model.layers and model.width");
   if (!m.mixture() && (m.experts > 0 || m.experts_per_token > 0))
-    return error(Code::kInvalidArgument,
-                 "model.experts and model.experts-per-token want a family that has experts, mixtral, qwen2_moe or "
-                 "qwen3_moe, and not {}",
-                 m.family);
+    return error(
+        Code::kInvalidArgument,
+        "model.experts and model.experts-per-token want a family that has experts, mixtral, qwen2_moe or "
+        "qwen3_moe, and not {}",
+        m.family);
   if (m.family == "gpt2" && m.kv_heads > 0 && m.kv_heads != m.heads)
     return error(Code::kInvalidArgument,
                  "model.kv-heads is {}, but in the family gpt2 each of the {}heads has its own keys: take it "
