@@ -71,6 +71,7 @@ TEST(TrainRecipe, NamesTheLineOfWhatIsWrong) {
   EXPECT_THAT(complaint("{\"seed\": 18446744073709551615}"), HasSubstr("0 to 4294967295"));
   EXPECT_THAT(complaint("{\"stages\": [{\"steps\": -1}]}"), HasSubstr("\"steps\" is -1"));
   EXPECT_THAT(complaint(""), HasSubstr("r.json:1: "));
+  EXPECT_EQ(complaint(std::string("{\n}\0]]", 6)), "r.json:2: not valid JSON at byte 3: a zero byte");
   EXPECT_THAT(complaint(std::string(100, '[')), HasSubstr("nested deeper"));
   EXPECT_THAT(complaint("{\"" + std::string(10000, 'x') + "\": 1}"), testing::SizeIs(testing::Lt(300)));
 }

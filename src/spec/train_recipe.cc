@@ -303,6 +303,10 @@ Error syntax_error(const Error& error, const std::string& text, const std::strin
 }  // namespace
 
 base::Result<TrainConfig> parse_recipe(const std::string& text, const std::string& file) {
+  // The parser takes a zero byte for the end, and what follows for nothing.
+  if (const std::size_t zero = text.find('\0'); zero != std::string::npos)
+    return syntax_error(base::error(Code::kCorrupt, "not valid JSON at byte {}: a zero byte", zero), text,
+                        file);
   auto json = base::parse_ordered_json(text);
   if (!json.ok()) return syntax_error(json.error(), text, file);
   const KeyLines lines(text);
