@@ -29,7 +29,7 @@ def numbers_without_provenance(json_value, chosen, path="answer"):
 class Plan(unittest.TestCase):
     def test_every_number_of_an_answer_has_unit_range_and_provenance(self):
         # Sizes that were asked for or chosen, counts, and what fits was fitted on.
-        sizes = {"accelerators", "parameters", "stack_rows", "dp", "tp", "pp", "cp", "ep", "micro-batch", "interleave", "zero",
+        sizes = {"accelerators", "parameters", "stack_rows", "dp", "tp", "pp", "cp", "ep", "micro-batch", "interleave", "zero", "shard",
                  "attention_dp", "replicas", "batch", "sequence", "tokens", "steps", "idle_accelerators", "plans", "job",
                  "computed", "skipped", "fit", "cpu_seconds"}
         cluster = ["--accelerator", "H100", "--accelerators", "8", "--rent", "2.5 USD/h"]
@@ -81,7 +81,7 @@ class Plan(unittest.TestCase):
         self.assertEqual((all_share["plan"]["shard"], groups["plan"]["shard"]), (0, 8))
         (all_of_it,), (of_a_group,) = all_share["memory_bytes_by_stage"], groups["memory_bytes_by_stage"]
         for part in ("weights", "gradients", "optimizer"):
-            self.assertAlmostEqual(of_a_group[part] / all_of_it[part], 8)
+            self.assertAlmostEqual(of_a_group[part]["value"] / all_of_it[part]["value"], 8)
         self.assertIn("shard 8", run("plan", "estimate", *three, "--shard", "8").stdout)
         for flags, part in ((["--shard", "7", "--zero", "3"], "shard 8 would"), (["--shard", "8"], "zero 3 would"),
                             (["--shard", "many"], "--shard: ")):
@@ -96,8 +96,8 @@ class Plan(unittest.TestCase):
         host = ["--host-memory", "128 GB", "--host-bandwidth", "40 GB/s"]
         answer = json.loads(run("plan", "estimate", *job, *host, "--offload", "optimizer", "--json").stdout)
         (there,), (here,) = answer["host_memory_bytes_by_stage"], answer["memory_bytes_by_stage"]
-        self.assertAlmostEqual(there["total"] / (16 * answer["parameters"] / 2), 1, places=3)
-        self.assertEqual((here["optimizer"], here["gradients"]), (0, 0))
+        self.assertAlmostEqual(there["total"]["value"] / (16 * answer["parameters"] / 2), 1, places=3)
+        self.assertEqual((here["optimizer"]["value"], here["gradients"]["value"]), (0, 0))
         figure = answer["figures"]["host_gigabytes"]
         self.assertTrue(0 < figure["low"] <= figure["value"] < figure["high"] and figure["unit"] == "GB")
         self.assertIn("Memory of its host", run("plan", "estimate", *job, *host, "--offload", "optimizer").stdout)
@@ -128,7 +128,7 @@ class Plan(unittest.TestCase):
         self.assertEqual(sum(layers.values()), 40)
         self.assertGreater(layers["H100 SXM"], layers["A100 SXM 80GB"])
         for stage, memory in zip(answer["stages"], answer["memory_bytes_by_stage"]):
-            self.assertLess(memory["total"], stage["capacity_bytes"])
+            self.assertLess(memory["total"]["value"], stage["capacity_bytes"]["value"])
         table = run("plan", "estimate", *job, *plan).stdout
         self.assertIn("on 8 x A100 SXM 80GB and 8 x H100 SXM", table)
         self.assertRegex(table, r"power, A100 SXM 80GB +[\d.]+ +[\d.]+ +[\d.]+ +MW +assumed")
@@ -141,8 +141,8 @@ class Plan(unittest.TestCase):
             best = found["searches"][0]["best"][0]
             again = json.loads(run("plan", "estimate", *job, "--plan", saved, "--json").stdout)
             self.assertEqual(again["stages"], best["stages"])
-            self.assertLessEqual(best["figures"]["simulated_step_seconds"]["value"],
-                                 answer["figures"]["simulated_step_seconds"]["value"] * (1 + 1e-9))
+            self.assertLessEqual(best["figures"]["closed_form_step_seconds"]["value"],
+                                 answer["figures"]["closed_form_step_seconds"]["value"] * (1 + 1e-9))
         for flags, part in (
             (["--tp", "8"], "need a pipeline, whose stages lie on one kind each; the nearest plan that works: dp "),
             (["--tp", "8", "--pp", "4"], "do not make 4 stages"),

@@ -108,6 +108,7 @@ base::Status Chains::serve(const std::string& file, const std::string& name, int
   TW_ASSIGN_OR_RETURN(const auto model, load_model(file, start));
   for (const BenchLoad& each : kLoads) {
     start.engine.max_running = each.batch;
+    start.engine.decode_stretch = 1;  // prompts go whole: all of them are to decode at once soon
     start.engine.context = each.prompt + each.generate + 1;
     TW_ASSIGN_OR_RETURN(const auto engine, infer::Engine::create(model, start.engine));
     TW_RETURN_IF_ERROR(load(model, *engine, name, each, threads));

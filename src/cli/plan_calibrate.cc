@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -61,9 +63,9 @@ void print_steps(const std::vector<plan::ChainStep>& steps, const plan::MachineC
   }
 }
 
-/// Runs whole steps and fits what lies between their ops.
-base::Status add_between(const Options& options, const plan::CalibrateOptions& wanted,
-                         plan::MachineCurves& curves) {
+/// Runs whole steps and fits what lies between their ops; says how well.
+base::Result<std::string> add_between(const Options& options, const plan::CalibrateOptions& wanted,
+                                      plan::MachineCurves& curves) {
   ChainOptions chains;
   chains.isa = wanted.isa;
   chains.threads = curves.thread_counts();
@@ -76,9 +78,8 @@ base::Status add_between(const Options& options, const plan::CalibrateOptions& w
   if (!steps.ok()) return steps.error();
   plan::set_between(*steps, curves);
   if (options.show_steps) print_steps(*steps, curves);
-  std::printf("%zu whole steps: their ops alone miss %.1f %% of them, with what lies between %.1f %%\n",
-              steps->size(), mean_error(*steps, *before), mean_error(*steps, curves));
-  return base::Ok{};
+  return fmt::format("{} whole steps: their ops alone miss {:.1f} % of them, with what lies between {:.1f} %",
+                     steps->size(), mean_error(*steps, *before), mean_error(*steps, curves));
 }
 
 base::Status run(const Options& options) {
@@ -99,8 +100,9 @@ base::Status run(const Options& options) {
   auto curves = plan::calibrate(wanted);
   clear_progress();
   if (!curves.ok()) return curves.error();
-  TW_RETURN_IF_ERROR(add_between(options, wanted, *curves));
+  TW_ASSIGN_OR_RETURN(const std::string fit, add_between(options, wanted, *curves));
   TW_RETURN_IF_ERROR(write_file(path, curves->text()));
+  std::printf("%s\n", fit.c_str());
   std::printf("%s, %s kernels, %d thread%s: %.2f TFLOP/s, %.1f GB/s, %zu measurements\n",
               curves->processor.c_str(), curves->kernels.c_str(), curves->threads,
               curves->threads == 1 ? "" : "s", curves->teraflops, curves->bandwidth_gbs,

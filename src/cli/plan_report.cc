@@ -217,19 +217,21 @@ base::OrderedJson estimate_json(const plan::Setting& s, const plan::Estimate& e)
     j["kinds"].push_back({{"accelerator", kind.accelerator.name},
                           {"accelerator_source", kind.accelerator.source},
                           {"accelerators", kind.cluster.accelerators}});
-  for (const plan::PlacedStage& p : e.placed)
+  const double spread = s.spread(e.curves);
+  const auto seconds_json = [&](double seconds) { return to_json(extrapolated(seconds, spread, "s")); };
+  for (const plan::PlacedStage& p : e.placed) {
+    const auto capacity = plan::Quantity::around(p.capacity, 0, "B", plan::Provenance::kDatasheet);
     j["stages"].push_back({{"kind", p.kind},
                            {"accelerator", s.kinds[p.kind].accelerator.name},
                            {"first_layer", p.first},
                            {"layers", p.layers},
-                           {"forward_seconds", p.forward},
-                           {"backward_seconds", p.backward},
-                           {"send_seconds", p.send},
-                           {"capacity_bytes", p.capacity}});
+                           {"forward_seconds", seconds_json(p.forward)},
+                           {"backward_seconds", seconds_json(p.backward)},
+                           {"send_seconds", seconds_json(p.send)},
+                           {"capacity_bytes", to_json(capacity)}});
+  }
   j["figures"] = figures_json(e.figures);
-  const double spread = s.spread(e.curves);
-  for (const auto& [name, seconds] : time_parts(e.step))
-    j["step_seconds"][name] = to_json(extrapolated(seconds, spread, "s"));
+  for (const auto& [name, seconds] : time_parts(e.step)) j["step_seconds"][name] = seconds_json(seconds);
   if (const auto memory = s.memory(); memory.ok()) j["capacity_bytes"] = to_json(*memory);
   for (const plan::StageMemory& stage : e.stages) {
     base::OrderedJson parts;

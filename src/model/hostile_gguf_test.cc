@@ -203,7 +203,7 @@ TEST(HostileGguf, TheSharedExpertMustFit) {
   EXPECT_THAT(failure(with_shared_expert().shape(row, {2, kWidth})), HasSubstr(row + " is [2, 8]"));
   EXPECT_THAT(failure(with_shared_expert().drop(row)), HasSubstr("has no tensor '" + row + "'"));
   EXPECT_THAT(failure(with_shared_expert().set("qwen2moe.expert_feed_forward_length", std::uint32_t{5})),
-              HasSubstr("is [6, 8], but the configuration says [5, 8]"));
+              HasSubstr("is [3, 6, 8], but the configuration says [3, 5, 8]"));
   EXPECT_THAT(
       failure(with_shared_expert().set("qwen2moe.expert_shared_feed_forward_length", std::uint32_t{10})),
       HasSubstr("ffn_gate_shexp.weight is [12, 8], but the configuration says [10, 8]"));

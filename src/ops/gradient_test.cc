@@ -205,10 +205,9 @@ GradientCase moe_case(std::int64_t chosen, bool normed, double capacity = 0, std
         // They must live until the tape was walked.
         thread_local std::vector<const PackedMatrix*> gates, ups, downs;
         gates.clear(), ups.clear(), downs.clear();
-        for (std::int64_t e = 0; e < kExperts; ++e) {
-          gates.push_back(&in.matrices[3 + 3 * e]);
-          ups.push_back(&in.matrices[4 + 3 * e]);
-          downs.push_back(&in.matrices[5 + 3 * e]);
+        for (std::int64_t e = 3; e < 3 + 3 * kExperts; e += 3) {
+          gates.push_back(&in.matrices[e]), ups.push_back(&in.matrices[e + 1]);
+          downs.push_back(&in.matrices[e + 2]);
         }
         ExpertWeights w{&in.matrices[2], gates, ups, downs};
         w.experts = w.local = kExperts;
@@ -252,11 +251,6 @@ GradientCase balanced(GradientCase c, std::int64_t chosen) {
   return c;
 }
 
-Numbers sigmoid(Numbers x) {
-  for (double& v : x) v = 1 / (1 + std::exp(-v));
-  return x;
-}
-
 /// `gated`: how much the expert counts is learnt, too; an odd width, so that a rest is left of the lanes.
 GradientCase shared_case(bool gated_by_row) {
   constexpr std::int64_t kWidth = 27, kHidden = 50;
@@ -270,7 +264,8 @@ GradientCase shared_case(bool gated_by_row) {
           [=](auto& in) {
             const Numbers hidden = gated(times(in[1], in[2], kWidth), times(in[1], in[3], kWidth));
             Numbers made = times(hidden, in[4], kHidden);
-            const Numbers shares = sigmoid(times(in[1], in[5], kWidth));
+            Numbers shares = times(in[1], in[5], kWidth);
+            for (double& v : shares) v = 1 / (1 + std::exp(-v));
             for (std::size_t i = 0; gated_by_row && i < made.size(); ++i) made[i] *= shares[i / kWidth];
             return plus(made, in[0]);
           },

@@ -223,7 +223,7 @@ TEST(PlanMixed, SearchFindsWhatTryingEachPlanFinds) {
               ++all;
               if (!e->fits()) continue;
               ++fit;
-              best = std::min(best, e->step_seconds);
+              best = std::min(best, e->closed_seconds);
             }
   EXPECT_EQ(found->computed, all);
   EXPECT_EQ(found->fit, fit);

@@ -229,7 +229,7 @@ TEST_P(RunAgain, ARecipeThatDiffersIsRefusedByName) {
     return refused.ok() ? "" : refused.error().text();
   };
   EXPECT_THAT(refusal([](auto& c) { c.seed = 4; }), HasSubstr(": \"seed\" was 3 and is 4;"));
-  if (kind != "gpt2") {
+  if (config.model.layers == 0) {  // a start has a shape of its own
     EXPECT_THAT(refusal([](auto& c) { c.stages[0].start = kFamilies + "llama3"; }),
                 HasSubstr("stages[0].start was \""));
   }
