@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <tuple>
 
 namespace tw::plan {
 namespace {
@@ -184,7 +185,12 @@ std::string nearest_mixed(const Setting& s, const spec::ParallelPlan& plan) {
       }
     }
   }
-  std::stable_sort(near.begin(), near.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  // Of those as near, narrow stages come first.
+  const auto order = [](const auto& entry) {
+    const spec::ParallelPlan& p = entry.second;
+    return std::tuple(entry.first, p.data * p.tensor * p.context, p.tensor, p.context);
+  };
+  std::sort(near.begin(), near.end(), [&](const auto& a, const auto& b) { return order(a) < order(b); });
   MixedPlanner planner(s);
   for (const auto& [off, p] : near) {
     const auto step = planner.step(p);
