@@ -91,6 +91,7 @@ base::Result<ChainStep> chain_step(std::string what, StepKind kind, int threads,
 
 Between fit_between(const std::vector<ChainStep>& steps) {
   std::vector<Row> rows;
+  rows.reserve(steps.size());
   for (const ChainStep& s : steps) {
     rows.push_back(
         {{s.hosts / s.seconds, s.gaps / s.seconds, s.bytes / s.seconds}, (s.seconds - s.ops) / s.seconds, 1});

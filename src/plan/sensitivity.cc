@@ -11,6 +11,7 @@ constexpr double kStep = 0.2;
 
 void scale(Setting& s, std::initializer_list<Field> fields, double factor) {
   std::vector<Accelerator*> accelerators = {&s.accelerator};
+  accelerators.reserve(1 + s.kinds.size());
   for (Kind& kind : s.kinds) accelerators.push_back(&kind.accelerator);
   for (Accelerator* a : accelerators) {
     for (const Field field : fields) {
