@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "plan/memory.h"
-#include "plan/setting.h"
+#include "plan/test_setting.h"
 
 namespace tw::plan {
 namespace {
@@ -15,26 +15,13 @@ namespace {
 constexpr double kLayer = 202383360, kTable = 32000.0 * 4096, kParameters = 32 * kLayer + kTable;
 
 Setting setting(std::int64_t count, std::int64_t batch) {
-  spec::TrainJob job;
-  job.batch = batch, job.sequence = 4096, job.tokens = {1e12, true};
-  spec::ClusterSpec cluster;
-  cluster.accelerator = "H100", cluster.accelerators = count;
-  auto made = make_setting(*find_model("llama-2-7b"), job, cluster);
-  EXPECT_TRUE(made.ok());
-  return *made;
+  return test_setting("llama-2-7b", "H100", count, batch, 4096, [](auto&) {});
 }
 
 spec::ParallelPlan plan_of(int data, int zero, int shard) {
   spec::ParallelPlan plan;
   plan.data = data, plan.zero = zero, plan.shard = shard, plan.recompute = spec::Recompute::kFull;
   return plan;
-}
-
-StepBasis basis_of(const Setting& s, const spec::ParallelPlan& plan) {
-  Tracer tracer(s.model.config);
-  const auto basis = step_basis(tracer, s.training, plan, s.accelerator, s.stack.stack, s.fabric);
-  EXPECT_TRUE(basis.ok());
-  return *basis;
 }
 
 StageMemory memory_of_plan(const Setting& s, const spec::ParallelPlan& plan) {
@@ -47,7 +34,7 @@ StageMemory memory_of_plan(const Setting& s, const spec::ParallelPlan& plan) {
 
 TEST(PlanHsdp, MovesWhatItsDefinitionSays) {
   const Setting s = setting(32, 128);
-  const StepBasis b = basis_of(s, plan_of(32, 3, 8));
+  const StepBasis b = test_basis(s, plan_of(32, 3, 8));
   // A layer is gathered in 16 bits by the eight of a node, over their own links.
   const CurveValue gather =
       Curves::shipped().collective_seconds(s.accelerator, ops::Collective::kAllGather, 8, 2 * kLayer);
@@ -58,11 +45,11 @@ TEST(PlanHsdp, MovesWhatItsDefinitionSays) {
   EXPECT_EQ(b.groups_inside, 0);
   EXPECT_EQ(b.gradients_network + b.gradients_inside, 0);  // they go away with their layer
   // Groups of two nodes: the layer crosses the NICs of a node, 15/16 of it, and a sixteenth is summed by two.
-  const StepBasis wide = basis_of(s, plan_of(32, 3, 16));
+  const StepBasis wide = test_basis(s, plan_of(32, 3, 16));
   EXPECT_NEAR(wide.dense_gather / (15.0 / 16 * 2 * kLayer / 8 / 50e9), 1, 1e-12);
   EXPECT_NEAR(wide.groups_network / (2 * 0.5 * 2 * kParameters / 16 / 50e9), 1, 1e-12);
   // ZeRO-1 in groups sums inside them first.
-  const StepBasis one = basis_of(s, plan_of(32, 1, 8));
+  const StepBasis one = test_basis(s, plan_of(32, 1, 8));
   const CurveValue sum =
       Curves::shipped().collective_seconds(s.accelerator, ops::Collective::kAllReduce, 8, 2 * kParameters);
   EXPECT_NEAR(one.gradients_inside / sum.value, 1, 1e-12);
@@ -86,8 +73,8 @@ TEST(PlanHsdp, OneGroupIsZeroAndGroupsOfOneArePlainReplicas) {
                                                                     {plan_of(32, 2, 1), plan_of(32, 0, 0)},
                                                                     {plan_of(32, 1, 1), plan_of(32, 0, 0)}};
   for (const auto& [shared, plain] : same) {
-    EXPECT_NEAR(step_seconds(basis_of(s, shared), s.stack.constants) /
-                    step_seconds(basis_of(s, plain), s.stack.constants),
+    EXPECT_NEAR(step_seconds(test_basis(s, shared), s.stack.constants) /
+                    step_seconds(test_basis(s, plain), s.stack.constants),
                 1, 1e-12)
         << shared.text();
     const StageMemory a = memory_of_plan(s, shared), b = memory_of_plan(s, plain);
@@ -99,8 +86,8 @@ TEST(PlanHsdp, OneGroupIsZeroAndGroupsOfOneArePlainReplicas) {
 TEST(PlanHsdp, OverSlowNicsGroupsAreFasterThanSharingByAll) {
   Setting s = setting(256, 256);
   s.accelerator.values[static_cast<int>(Field::kNic)] = 3;
-  const double all = step_seconds(basis_of(s, plan_of(256, 3, 0)), s.stack.constants);
-  const double groups = step_seconds(basis_of(s, plan_of(256, 3, 8)), s.stack.constants);
+  const double all = step_seconds(test_basis(s, plan_of(256, 3, 0)), s.stack.constants);
+  const double groups = step_seconds(test_basis(s, plan_of(256, 3, 8)), s.stack.constants);
   EXPECT_LT(groups, 0.8 * all);
 }
 
@@ -123,7 +110,7 @@ TEST(PlanHsdp, ExpertsAreSharedByThoseOfAGroupThatHoldThem) {
   // Two of a group hold the same expert; the two groups then sum their halves over the NICs, as they do with
   // a sixteenth of the rest, the table of tokens apart.
   const double bytes = 2 * ((others - kTable) / 16 + routed / 2);
-  EXPECT_NEAR(basis_of(*s, plan).groups_network / (2 * 0.5 * bytes / 50e9), 1, 1e-9);
+  EXPECT_NEAR(test_basis(*s, plan).groups_network / (2 * 0.5 * bytes / 50e9), 1, 1e-9);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "plan/estimate.h"
+#include "plan/test_setting.h"
 
 namespace tw::plan {
 namespace {
@@ -14,15 +15,10 @@ constexpr double kTable = 32000.0 * 4096, kAll = 32 * 202383360.0 + 2 * kTable;
 
 Setting setting(const char* model, const char* accelerator, std::int64_t count, std::int64_t batch,
                 std::int64_t sequence = 4096) {
-  spec::TrainJob job;
-  job.batch = batch, job.sequence = sequence, job.tokens = {1e12, true};
-  spec::ClusterSpec cluster;
-  cluster.accelerator = accelerator, cluster.accelerators = count;
-  cluster.host_memory = {256e9, true}, cluster.host_bandwidth = {50e9, true};
-  cluster.host_link = {25e9, true};
-  auto made = make_setting(*find_model(model), job, cluster);
-  EXPECT_TRUE(made.ok());
-  return *made;
+  return test_setting(model, accelerator, count, batch, sequence, [](spec::ClusterSpec& cluster) {
+    cluster.host_memory = {256e9, true}, cluster.host_bandwidth = {50e9, true};
+    cluster.host_link = {25e9, true};
+  });
 }
 
 spec::ParallelPlan plan_of(int data, int zero, Offload offload) {
@@ -31,15 +27,8 @@ spec::ParallelPlan plan_of(int data, int zero, Offload offload) {
   return plan;
 }
 
-StepBasis basis_of(const Setting& s, const spec::ParallelPlan& plan) {
-  Tracer tracer(s.model.config);
-  const auto basis = step_basis(tracer, s.training, plan, s.accelerator, s.stack.stack, s.fabric);
-  EXPECT_TRUE(basis.ok());
-  return *basis;
-}
-
 double seconds_of(const Setting& s, const spec::ParallelPlan& plan) {
-  return step_seconds(basis_of(s, plan), s.stack.constants);
+  return step_seconds(test_basis(s, plan), s.stack.constants);
 }
 
 void with(Setting& s, Field field, double value) {
@@ -86,18 +75,18 @@ TEST(PlanOffload, ThirteenBillionFitOneV100AsInThePaper) {
 TEST(PlanOffload, MovesTwoBytesOfAParameterEachWay) {
   const Setting s = setting("llama-2-7b", "H100", 8, 64);
   const double rate = 0.8 * 25e9, own = (kAll - kTable) / 8;
-  const StepBasis two = basis_of(s, plan_of(8, 2, Offload::kOptimizer));
+  const StepBasis two = test_basis(s, plan_of(8, 2, Offload::kOptimizer));
   EXPECT_NEAR(32 * two.dense_down / (2 * own / rate), 1, 1e-12);
   EXPECT_EQ(two.dense_up, 0);
   EXPECT_NEAR(two.optimizer / (34 * own / (0.8 * 50e9)), 1, 1e-12);
-  const StepBasis all = basis_of(s, plan_of(8, 3, Offload::kParameters));
+  const StepBasis all = test_basis(s, plan_of(8, 3, Offload::kParameters));
   EXPECT_NEAR(32 * all.dense_up / (2 * own / rate), 1, 1e-12);
   EXPECT_EQ(all.dense_down, all.dense_up);
   // Fast hosts wait for new parameters; those of `parameters` stay where they are.
   Setting fast = s;
   with(fast, Field::kHostBandwidth, 1e6);
-  EXPECT_NEAR(basis_of(fast, plan_of(8, 2, Offload::kOptimizer)).optimizer / (2 * own / rate), 1, 1e-12);
-  EXPECT_LT(basis_of(fast, plan_of(8, 3, Offload::kParameters)).optimizer, 0.01);
+  EXPECT_NEAR(test_basis(fast, plan_of(8, 2, Offload::kOptimizer)).optimizer / (2 * own / rate), 1, 1e-12);
+  EXPECT_LT(test_basis(fast, plan_of(8, 3, Offload::kParameters)).optimizer, 0.01);
 }
 
 TEST(PlanOffload, ASlowLinkIsWaitedForByItsBytes) {
@@ -121,7 +110,7 @@ TEST(PlanOffload, OfEndlessHostsOnlyTheUpdateIsSaved) {
   for (const auto& [zero, offload] :
        {std::pair(1, Offload::kOptimizer), std::pair(2, Offload::kOptimizer),
         std::pair(3, Offload::kOptimizer), std::pair(3, Offload::kParameters)}) {
-    const StepBasis plain = basis_of(s, plan_of(8, zero, Offload::kNone));
+    const StepBasis plain = test_basis(s, plan_of(8, zero, Offload::kNone));
     EXPECT_NEAR(
         seconds_of(s, plan_of(8, zero, offload)) / (step_seconds(plain, s.stack.constants) - plain.optimizer),
         1, 1e-6);
