@@ -76,6 +76,7 @@ void fill_avx2(const CpuFeatures& features, KernelSlots& slots) {
 
 void fill_avx512(const CpuFeatures& features, KernelSlots& slots) {
   avx512_float_matmul_slots(slots);
+  avx512_float_prompt_slots(slots);
   avx512_palette_slots(slots);
   avx512_attention_slots(slots);
   avx512_train_slots(slots);

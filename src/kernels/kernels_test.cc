@@ -60,7 +60,10 @@ Table product_table(const std::string& set) {
     if (set != name) continue;
     Table table = make_table("avx2", detect_features()).value();
     fill(table);
-    if (set.starts_with("avx512")) emulated::avx512_palette_slots(table);
+    if (set.starts_with("avx512")) {
+      emulated::avx512_palette_slots(table);
+      emulated::avx512_float_prompt_slots(table);
+    }
     return table;
   }
 #endif
@@ -101,7 +104,8 @@ TEST_P(Matmul, EqualsTheReference) {
         // Activations of 15 bits are off by at most 1/65278 of the largest of 32, a few times a typical one,
         // those of 12 bits by 1/4078; fp32 sums by less. Bias and residual add one rounding each. In bf16
         // weights and activations are each off by at most 1/512.
-        const bool bf16 = prompt_ && table_.prefill[static_cast<int>(type_)] != nullptr;
+        const MatmulPath* prefill = table_.prefill[static_cast<int>(type_)];
+        const bool bf16 = prompt_ && prefill != nullptr && prefill->bf16;
         const double bound = bf16 ? 4e-3 : narrow() ? 6e-4 : 5e-5;
         for (std::size_t i = 0; i < got.size(); ++i) {
           ASSERT_NEAR(got[i], expected[i], bound * scale[i] + 1e-5)

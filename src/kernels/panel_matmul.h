@@ -1,12 +1,15 @@
 // Products with quantized weights in panels (panels.h), once for all vector widths: lanes are output rows,
-// activations are 16-bit integers. Everything is internal to the including file, so
-// that no two sets share a symbol. The including file brings a vector policy V:
+// and weights and activations are multiplied as words of 16 bits, two products to each 32-bit lane.
+// Everything is internal to the including file, so that no two sets share a symbol. The including file brings
+// a vector policy V:
 //   kRows             rows of a panel, lanes of its vectors
-//   kTile             activation rows that share one unpacking of the weights, a multiple of 2
-//   kDot              true: dot(sum, w, q) adds 4 products of unsigned and signed bytes to each 32-bit lane;
-//   false:
-//                     maddubs does it for nibbles by way of 16 bits, and madd for bytes widened to words
+//   kTile             activation rows that share what is loaded of the weights: 4 or 8
+//   add_products      the products of two words a lane, added to 32 bits
 //   Floats, Ints      the vector types, and the few operations on them used below
+//
+// Few rows take the weights from a panel to registers. From kWideFrom rows on, two panels at a time are
+// widened to words in the nearest cache, a stretch of K after the other, and all rows are multiplied with
+// them. A row's bits are the same: its sums of integers are exact, and what is rounded comes in one order.
 #pragma once
 
 #include <cstdint>
@@ -16,13 +19,19 @@
 #include "kernels/panel_prepare.h"
 #include "kernels/panel_store.h"
 #include "kernels/panels.h"
+#include "kernels/repeat.h"
 
 namespace tw::kernels {
 namespace {
 
+constexpr std::int64_t kAhead = 1024;  ///< bytes of weights that are asked for ahead of their use
+constexpr std::int64_t kWideFrom = 8;
+/// Rows that are multiplied with a widened stretch: the activations of so many lie in the second cache.
+constexpr std::int64_t kWideRows = 64;
+
 /// A prepared row of activations (panels.h).
 struct Row {
-  const std::int8_t* q;  ///< planes or words of each block
+  const std::int8_t* q;  ///< words of each block
   const float* scales;   ///< [K/32]
   const float* sums;     ///< [K/16] for types with halves, else [K/32]
 };
@@ -34,19 +43,12 @@ Row row_at(const MatmulArgs& a, std::int64_t t) {
           reinterpret_cast<const float*>(base + activation_sums_at(a.k, panel_format(kType).halves))};
 }
 
-/// What the stored numbers are above the weights' own. dot() takes unsigned bytes: int8 is moved up by 128
-/// for it.
-template <typename V>
-constexpr int offset_of(PanelFormat f) {
-  return f.is_signed && V::kDot ? 128 : f.offset;
-}
+/// Blocks of 16 have sums of their own.
+template <DType kType>
+constexpr int kParts = panel_format(kType).halves ? 2 : 1;
 
-/// Whether activations are words: bytes times bytes overflow 16 bits, and two steps to 32 cost more than
-/// words do. Nibbles are faster in planes, since they need not be widened.
-template <typename V>
-constexpr bool uses_words(PanelFormat f) {
-  return f.bytes && !V::kDot;
-}
+template <DType kType>
+constexpr bool kHasMinimums = panel_format(kType).minimums || panel_format(kType).offset != 0;
 
 /// The scales of a block, as factors of (sum of q * x) and of (sum of x): value = scale * q + minimum.
 template <typename V>
@@ -54,181 +56,119 @@ struct Scales {
   typename V::Floats scale[2], minimum[2];  ///< [1] only for types with halves
 };
 
+/// Goes through the blocks of a panel.
 template <typename V, DType kType>
-Scales<V> load_scales(const std::uint8_t* p, typename V::Floats d, typename V::Floats dmin) {
-  constexpr PanelFormat f = panel_format(kType);
-  constexpr int kParts = f.halves ? 2 : 1;
-  Scales<V> s{};
-  for (int h = 0; h < kParts; ++h) {
-    s.scale[h] = f.super ? V::mul(d, V::signed_bytes(p + h * V::kRows)) : V::halves(p);
-    if constexpr (f.minimums && f.super) {
-      s.minimum[h] = V::sub(V::zeros(), V::mul(dmin, V::bytes(p + (kParts + h) * V::kRows)));
-    } else if constexpr (f.minimums) {
-      s.minimum[h] = V::halves(p + 2 * V::kRows);
-    } else if constexpr (offset_of<V>(f) != 0) {
-      s.minimum[h] = V::mul(s.scale[h], V::all(-static_cast<float>(offset_of<V>(f))));
-    }
-  }
-  return s;
-}
+struct PanelReader {
+  static constexpr PanelFormat kFormat = panel_format(kType);
+  static constexpr std::int64_t kScaleBytes = panel_scale_bytes(kFormat, V::kRows);
+  static constexpr std::int64_t kWeightBytes = panel_weight_bytes(kFormat, V::kRows);
 
-/// The 32 weights of each row as bytes: w[j] holds k = 4j .. 4j+3 of each.
-template <typename V, DType kType>
-void load_weights(const std::uint8_t* p, typename V::Ints* w) {
-  constexpr PanelFormat f = panel_format(kType);
-  for (int j = 0; j < (f.bytes ? 8 : 4); ++j) {
-    const typename V::Ints v = V::load(p + j * V::kRows * 4);
-    if constexpr (!f.bytes) {
-      w[j] = V::low_nibbles(v);
-      w[j + 4] = V::high_nibbles(v);
-    } else if constexpr (f.is_signed) {
-      w[j] = V::flip_signs(v);
-    } else {
-      w[j] = v;
-    }
-  }
-}
+  const std::uint8_t* p;
+  typename V::Floats d = V::zeros(), dmin = V::zeros();  ///< of a super-block
 
-/// Sum of weight * q over 4 * kCount values of one plane, from group `begin` of 4 values on. Without dot()
-/// they are nibbles, whose sums fit 16 bits: 8 * 2 * 15 * 128 = 30,720.
-template <typename V, int kCount>
-typename V::Ints dot(const typename V::Ints* w, const std::int8_t* q, int begin) {
-  w += begin;
-  q += 4 * begin;
-  if constexpr (V::kDot) {
-    typename V::Ints sum = V::zero_ints();
-    for (int j = 0; j < kCount; ++j) sum = V::dot(sum, w[j], V::four(q + 4 * j));
-    return sum;
-  } else {
-    typename V::Ints sum = V::maddubs(w[0], V::four(q));
-    for (int j = 1; j < kCount; ++j) sum = V::add16(sum, V::maddubs(w[j], V::four(q + 4 * j)));
-    return V::madd(sum, V::ones16());
-  }
-}
-
-/// high * kPlaneBase + low over part of a block, in fp32: both are below 2^24, so that only the sum is
-/// rounded.
-template <typename V, int kCount>
-typename V::Floats joined(const typename V::Ints* w, const std::int8_t* q, int begin) {
-  const typename V::Floats high = V::to_floats(dot<V, kCount>(w, q, begin));
-  const typename V::Floats low = V::to_floats(dot<V, kCount>(w, q + kPanelBlock, begin));
-  return V::fma(high, V::all(static_cast<float>(kPlaneBase)), low);
-}
-
-/// Adds the products of part h of a block with one activation row, given their integer sum.
-template <typename V>
-typename V::Floats add_part(typename V::Floats sum, typename V::Floats products, const Scales<V>& s,
-                            const Row& x, std::int64_t block, int h) {
-  return V::fma(products, V::mul(s.scale[h], V::all(x.scales[block])), sum);
-}
-
-/// Adds what minimums and offsets make of one activation row's block.
-template <typename V, DType kType>
-typename V::Floats add_minimums(typename V::Floats sum, const Scales<V>& s, const Row& x,
-                                std::int64_t block) {
-  constexpr PanelFormat f = panel_format(kType);
-  if constexpr (f.halves) {
-    sum = V::fma(s.minimum[0], V::all(x.sums[2 * block]), sum);
-    sum = V::fma(s.minimum[1], V::all(x.sums[2 * block + 1]), sum);
-  } else if constexpr (f.minimums || offset_of<V>(f) != 0) {
-    sum = V::fma(s.minimum[0], V::all(x.sums[block]), sum);
-  }
-  return sum;
-}
-
-/// One block against kCount activation rows in planes; the order of these additions is what makes a row's
-/// bits.
-template <typename V, DType kType, int kCount>
-void add_planes(typename V::Floats* sum, const std::uint8_t* weights, const Scales<V>& s, const Row* x,
-                std::int64_t block) {
-  typename V::Ints w[8];
-  load_weights<V, kType>(weights, w);
-  for (int t = 0; t < kCount; ++t) {
-    const std::int8_t* q = x[t].q + block * 2 * kPanelBlock;
-    if constexpr (panel_format(kType).halves) {
-      sum[t] = add_part<V>(sum[t], joined<V, 4>(w, q, 0), s, x[t], block, 0);
-      sum[t] = add_part<V>(sum[t], joined<V, 4>(w, q, 4), s, x[t], block, 1);
-    } else {
-      sum[t] = add_part<V>(sum[t], joined<V, 8>(w, q, 0), s, x[t], block, 0);
-    }
-    sum[t] = add_minimums<V, kType>(sum[t], s, x[t], block);
-  }
-}
-
-/// Four weights of each row as words: k = 4j and 4j+2 of each, and k = 4j+1 and 4j+3.
-template <typename V>
-struct Words {
-  typename V::Ints even, odd;
-};
-
-template <typename V, DType kType>
-Words<V> load_words(const std::uint8_t* p, int j) {
-  const typename V::Ints v = V::load(p + j * V::kRows * 4);
-  if constexpr (panel_format(kType).is_signed)
-    return {V::even_signed(v), V::odd_signed(v)};
-  else
-    return {V::even_bytes(v), V::odd_bytes(v)};
-}
-
-/// The same with activations in words.
-template <typename V, DType kType, int kCount>
-void add_words(typename V::Floats* sum, const std::uint8_t* weights, const Scales<V>& s, const Row* x,
-               std::int64_t block) {
-  typename V::Ints total[kCount];
-  for (int h = 0; h < 2; ++h) {
-    if (h == 0 || panel_format(kType).halves) {
-      for (int t = 0; t < kCount; ++t) total[t] = V::zero_ints();
-    }
-    for (int j = 4 * h; j < 4 * h + 4; ++j) {
-      const Words<V> w = load_words<V, kType>(weights, j);
-      for (int t = 0; t < kCount; ++t) {
-        const std::int8_t* q = x[t].q + block * 2 * kPanelBlock + 8 * j;
-        total[t] = V::add(total[t], V::madd(w.even, V::four(q)));
-        total[t] = V::add(total[t], V::madd(w.odd, V::four(q + 4)));
+  /// Scales of block number `block`, the next one; then p is at its weights.
+  [[gnu::always_inline]] Scales<V> scales(std::int64_t block) {
+    if constexpr (kFormat.super) {
+      if (block % 8 == 0) {
+        d = V::halves(p);
+        if constexpr (kFormat.minimums) dmin = V::halves(p + 2 * V::kRows);
+        p += panel_header_bytes(kFormat, V::kRows);
       }
     }
-    if (h == 1 || panel_format(kType).halves) {
-      const int part = panel_format(kType).halves ? h : 0;
-      for (int t = 0; t < kCount; ++t)
-        sum[t] = add_part<V>(sum[t], V::to_floats(total[t]), s, x[t], block, part);
+    Scales<V> s{};
+    for (int h = 0; h < kParts<kType>; ++h) {
+      s.scale[h] = kFormat.super ? V::mul(d, V::signed_bytes(p + h * V::kRows)) : V::halves(p);
+      if constexpr (kFormat.minimums && kFormat.super) {
+        const std::uint8_t* n = p + (kParts<kType> + h) * V::kRows;
+        s.minimum[h] = V::sub(V::zeros(), V::mul(dmin, V::bytes(n)));
+      } else if constexpr (kFormat.minimums) {
+        s.minimum[h] = V::halves(p + 2 * V::kRows);
+      } else if constexpr (kFormat.offset != 0) {
+        s.minimum[h] = V::mul(s.scale[h], V::all(-static_cast<float>(kFormat.offset)));
+      }
+    }
+    p += kScaleBytes;
+    return s;
+  }
+  void weights_done() { p += kWeightBytes; }
+};
+
+/// The j-th vector of a block's weights as words, to take(group, even, odd): k = 4 * group and the one after
+/// the next, and the two between and behind them.
+template <typename V, DType kType, typename Take>
+[[gnu::always_inline]] inline void unpack(const std::uint8_t* weights, int j, Take take) {
+  constexpr PanelFormat f = panel_format(kType);
+  const typename V::Ints v = V::load(weights + j * V::kRows * 4);
+  if constexpr (!f.bytes) {
+    const typename V::Ints low = V::all16(15), up = V::right16(v, 4);
+    take(j, V::both(v, low), V::both(V::right16(v, 8), low));
+    take(j + 4, V::both(up, low), V::right16(v, 12));
+  } else if constexpr (f.is_signed) {
+    take(j, V::signed_right16(V::left16(v, 8), 8), V::signed_right16(v, 8));
+  } else {
+    take(j, V::both(v, V::all16(0xFF)), V::right16(v, 8));
+  }
+}
+template <DType kType>
+constexpr int kVectors = panel_format(kType).bytes ? 8 : 4;
+
+/// Adds a block's products and minimums to a row's sum; the order of these additions is what makes its bits.
+template <typename V, DType kType>
+[[gnu::always_inline]] inline typename V::Floats add_block(typename V::Floats sum,
+                                                           const typename V::Ints* totals, int stride,
+                                                           const Scales<V>& s, const Row& x,
+                                                           std::int64_t block) {
+  const typename V::Floats scale = V::all(x.scales[block]);
+  for (int h = 0; h < kParts<kType>; ++h) {
+    sum = V::fma(V::to_floats(totals[h * stride]), V::mul(s.scale[h], scale), sum);
+  }
+  if constexpr (kHasMinimums<kType>) {
+    for (int h = 0; h < kParts<kType>; ++h) {
+      sum = V::fma(s.minimum[h], V::all(x.sums[kParts<kType> * block + h]), sum);
     }
   }
-  for (int t = 0; t < kCount; ++t) sum[t] = add_minimums<V, kType>(sum[t], s, x[t], block);
+  return sum;
 }
 
 /// kCount activation rows times one panel.
 template <typename V, DType kType, int kCount>
 void multiply(const std::uint8_t* panel, const Row* x, std::int64_t blocks, typename V::Floats* sums) {
-  constexpr PanelFormat f = panel_format(kType);
-  constexpr std::int64_t kScaleBytes = panel_scale_bytes(f, V::kRows);
-  constexpr std::int64_t kBlockBytes = kScaleBytes + panel_weight_bytes(f, V::kRows);
-  typename V::Floats d = V::zeros(), dmin = V::zeros(), sum[kCount];
+  using Reader = PanelReader<V, kType>;
+  constexpr std::int64_t kBlockBytes = Reader::kScaleBytes + Reader::kWeightBytes;
+  Reader reader{panel};
+  typename V::Floats sum[kCount];
   for (int t = 0; t < kCount; ++t) sum[t] = V::zeros();
   for (std::int64_t block = 0; block < blocks; ++block) {
-    if constexpr (f.super) {
-      if (block % 8 == 0) {
-        d = V::halves(panel);
-        if constexpr (f.minimums) dmin = V::halves(panel + 2 * V::kRows);
-        panel += panel_header_bytes(f, V::kRows);
-      }
+    for (std::int64_t line = 0; line < kBlockBytes; line += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(reader.p + kAhead + line), _MM_HINT_T0);
     }
-    for (int line = 0; line < V::kRows * 16; line += 64) {
-      _mm_prefetch(reinterpret_cast<const char*>(panel + 128 * V::kRows + line), _MM_HINT_T0);
+    const Scales<V> scales = reader.scales(block);
+    typename V::Ints total[kParts<kType> * kCount];
+    for (auto& t : total) t = V::zero_ints();
+    repeat<kVectors<kType>>([&](auto j) {
+      unpack<V, kType>(reader.p, j.value, [&](int group, typename V::Ints even, typename V::Ints odd) {
+        const int part = kParts<kType> == 2 ? group / 4 : 0;
+        repeat<kCount>([&](auto t) {
+          const std::int8_t* q = x[t.value].q + block * 2 * kPanelBlock + 8 * group;
+          typename V::Ints& into = total[part * kCount + t.value];
+          into = V::in_register(V::add_products(into, even, V::four(q)));
+          into = V::in_register(V::add_products(into, odd, V::four(q + 4)));
+        });
+      });
+    });
+    for (int t = 0; t < kCount; ++t) {
+      sum[t] = add_block<V, kType>(sum[t], total + t, kCount, scales, x[t], block);
     }
-    const Scales<V> scales = load_scales<V, kType>(panel, d, dmin);
-    if constexpr (uses_words<V>(f))
-      add_words<V, kType, kCount>(sum, panel + kScaleBytes, scales, x, block);
-    else
-      add_planes<V, kType, kCount>(sum, panel + kScaleBytes, scales, x, block);
-    panel += kBlockBytes;
+    reader.weights_done();
   }
   for (int t = 0; t < kCount; ++t) sums[t] = sum[t];
 }
 
-/// Rows from t on against one panel, kCount at a time; returns the first row that is left over.
+/// Rows [t, end) against one panel, kCount at a time; returns the first row that is left over.
 template <typename V, DType kType, int kCount>
-std::int64_t run_tiles(const MatmulArgs& a, const std::uint8_t* panel, std::int64_t n, std::int64_t t) {
-  for (; t + kCount <= a.rows; t += kCount) {
+std::int64_t run_tiles(const MatmulArgs& a, const std::uint8_t* panel, std::int64_t n, std::int64_t t,
+                       std::int64_t end) {
+  for (; t + kCount <= end; t += kCount) {
     Row x[kCount];
     typename V::Floats sums[kCount];
     for (int i = 0; i < kCount; ++i) x[i] = row_at<kType>(a, t + i);
@@ -239,14 +179,117 @@ std::int64_t run_tiles(const MatmulArgs& a, const std::uint8_t* panel, std::int6
 }
 
 template <typename V, DType kType>
+void run_few(const MatmulArgs& a, const std::uint8_t* panel, std::int64_t n, std::int64_t t,
+             std::int64_t end) {
+  t = run_tiles<V, kType, V::kTile>(a, panel, n, t, end);
+  t = run_tiles<V, kType, V::kTile / 2>(a, panel, n, t, end);
+  run_tiles<V, kType, 1>(a, panel, n, t, end);
+}
+
+/// What two panels are widened to (in a worker's scratch), a stretch of K at a time.
+template <typename V>
+struct Wide {
+  static constexpr int kStretch = 128 / V::kRows;  ///< blocks, a multiple of a super-block's
+  typename V::Ints words[kStretch][2][16];         ///< 2 * group: its even k; 2 * group + 1: its odd ones
+  Scales<V> scales[kStretch][2];
+  typename V::Floats sums[kWideRows][2];  ///< of the stretches so far
+};
+
+template <typename V>
+std::int64_t wide_bytes(std::int64_t, std::int64_t) {
+  return sizeof(Wide<V>);
+}
+
+template <typename V, DType kType>
+void widen(Wide<V>& wide, PanelReader<V, kType>& reader, int panel, std::int64_t block, std::int64_t count) {
+  for (std::int64_t b = 0; b < count; ++b) {
+    wide.scales[b][panel] = reader.scales(block + b);
+    typename V::Ints* words = wide.words[b][panel];
+    for (int j = 0; j < kVectors<kType>; ++j) {
+      unpack<V, kType>(reader.p, j, [&](int group, typename V::Ints even, typename V::Ints odd) {
+        words[2 * group] = even;
+        words[2 * group + 1] = odd;
+      });
+    }
+    reader.weights_done();
+  }
+}
+
+/// Two panels' stretch of `count` blocks from `block` on, times kTile rows.
+template <typename V, DType kType>
+void multiply_wide(const Wide<V>& wide, const Row* x, std::int64_t block, std::int64_t count,
+                   typename V::Floats (*sums)[2]) {
+  for (std::int64_t b = 0; b < count; ++b) {
+    typename V::Ints total[kParts<kType>][2][V::kTile];
+    const std::int8_t* q[V::kTile];
+    for (int t = 0; t < V::kTile; ++t) q[t] = x[t].q + (block + b) * 2 * kPanelBlock;
+    repeat<kParts<kType>>([&](auto part) {
+      typename V::Ints now[2][V::kTile];
+      for (auto& panel : now)
+        for (auto& sum : panel) sum = V::zero_ints();
+      constexpr int kWords = 16 / kParts<kType>;
+      repeat<kWords>([&](auto word) {
+        constexpr int i = decltype(part)::value * kWords + decltype(word)::value;
+        const typename V::Ints w[2] = {V::in_register(wide.words[b][0][i]),
+                                       V::in_register(wide.words[b][1][i])};
+        repeat<V::kTile>([&](auto t) {
+          const typename V::Ints four = V::in_register(V::four(q[t.value] + 4 * i));
+          for (int p = 0; p < 2; ++p) {
+            now[p][t.value] = V::in_register(V::add_products(now[p][t.value], w[p], four));
+          }
+        });
+      });
+      for (int p = 0; p < 2; ++p)
+        for (int t = 0; t < V::kTile; ++t) total[part.value][p][t] = now[p][t];
+    });
+    for (int t = 0; t < V::kTile; ++t) {
+      for (int p = 0; p < 2; ++p) {
+        sums[t][p] = add_block<V, kType>(sums[t][p], &total[0][p][t], 2 * V::kTile, wide.scales[b][p], x[t],
+                                         block + b);
+      }
+    }
+  }
+}
+
+/// Rows [begin, end), at most kWideRows and a multiple of kTile, against the two panels from column n on.
+template <typename V, DType kType>
+void run_wide(const MatmulArgs& a, const std::uint8_t* const* panels, std::int64_t n, std::int64_t begin,
+              std::int64_t end) {
+  auto& wide = *static_cast<Wide<V>*>(a.scratch);
+  PanelReader<V, kType> readers[2] = {{panels[0]}, {panels[1]}};
+  for (std::int64_t t = 0; t < end - begin; ++t) wide.sums[t][0] = wide.sums[t][1] = V::zeros();
+  const std::int64_t blocks = a.k / kPanelBlock;
+  for (std::int64_t block = 0; block < blocks; block += Wide<V>::kStretch) {
+    const std::int64_t left = blocks - block, count = left < Wide<V>::kStretch ? left : Wide<V>::kStretch;
+    for (int p = 0; p < 2; ++p) widen<V, kType>(wide, readers[p], p, block, count);
+    for (std::int64_t t = begin; t < end; t += V::kTile) {
+      Row x[V::kTile];
+      for (int i = 0; i < V::kTile; ++i) x[i] = row_at<kType>(a, t + i);
+      multiply_wide<V, kType>(wide, x, block, count, wide.sums + (t - begin));
+    }
+  }
+  for (std::int64_t t = begin; t < end; ++t)
+    for (int p = 0; p < 2; ++p) store<V>(a, t, n + p * V::kRows, wide.sums[t - begin][p]);
+}
+
+template <typename V, DType kType>
 void run(const MatmulArgs& a) {
   const std::int64_t bytes = panel_bytes(panel_format(kType), V::kRows, a.k);
-  for (std::int64_t n = a.n_begin; n < a.n_end; n += V::kRows) {
-    const auto* panel = static_cast<const std::uint8_t*>(a.weight) + n / V::kRows * bytes;
-    std::int64_t t = run_tiles<V, kType, V::kTile>(a, panel, n, 0);
-    t = run_tiles<V, kType, V::kTile / 2>(a, panel, n, t);
-    run_tiles<V, kType, 1>(a, panel, n, t);
+  const auto panel_at = [&](std::int64_t n) {
+    return static_cast<const std::uint8_t*>(a.weight) + n / V::kRows * bytes;
+  };
+  const std::int64_t tiled = a.rows < kWideFrom ? 0 : a.rows / V::kTile * V::kTile;
+  for (std::int64_t begin = 0; begin < tiled; begin += kWideRows) {
+    const std::int64_t end = begin + kWideRows < tiled ? begin + kWideRows : tiled;
+    std::int64_t n = a.n_begin;
+    for (; n + V::kRows < a.n_end; n += 2 * V::kRows) {
+      const std::uint8_t* panels[2] = {panel_at(n), panel_at(n + V::kRows)};
+      run_wide<V, kType>(a, panels, n, begin, end);
+    }
+    if (n < a.n_end) run_few<V, kType>(a, panel_at(n), n, begin, end);
   }
+  for (std::int64_t n = a.n_begin; n < a.n_end; n += V::kRows)
+    run_few<V, kType>(a, panel_at(n), n, tiled, a.rows);
 }
 
 template <typename V, DType kType>
@@ -255,7 +298,7 @@ constexpr MatmulKernel kKernel = {
     V::kRows == 8 ? packed_bytes_8 : packed_bytes_16,
     V::kRows == 8 ? pack_8 : pack_16,
     {panel_format(kType).bytes ? V::kBytesName : V::kNibblesName, V::kRows, prepared_rows_bytes,
-     prepare<uses_words<V>(panel_format(kType)) ? Planes::kNone : Planes::kWide>, 1, nullptr, run<V, kType>}};
+     prepare<Planes::kNone>, 1, wide_bytes<V>, run<V, kType>}};
 
 /// Enters the kernels of all quantized types.
 template <typename V>

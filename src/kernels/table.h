@@ -14,6 +14,12 @@ namespace tw::kernels {
 /// The kernels that a process runs on: every entry is set.
 struct Table : KernelSlots {
   std::string name;
+
+  /// Whether prompts are multiplied in bf16, unless by F32 weights.
+  bool bf16_prompts() const {
+    const MatmulPath* path = prefill[static_cast<int>(base::DType::kBF16)];
+    return path != nullptr && path->bf16;
+  }
 };
 
 /// What this processor and its operating system support (cpuid and xgetbv).

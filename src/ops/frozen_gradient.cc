@@ -29,8 +29,7 @@ struct Way {
 
   explicit Way(const Exec& ex)
       : sides(ex.table().frozen_side != nullptr && ex.table().train_matmul != nullptr),
-        type(sides || ex.table().prefill[static_cast<int>(DType::kBF16)] != nullptr ? DType::kBF16
-                                                                                    : DType::kF32),
+        type(sides || ex.table().bf16_prompts() ? DType::kBF16 : DType::kF32),
         path(sides ? ex.table().train_matmul->kernel.decode : path_of_type(ex, type)) {}
 
   static const kernels::MatmulPath& path_of_type(const Exec& ex, DType type) {

@@ -51,7 +51,7 @@ class LowRankRows : public ::testing::TestWithParam<std::string> {
  protected:
   static constexpr std::int64_t kRows = 202, kGenerated = 2, kWidth = 64, kHidden = 96;
   const kernels::Table table_ = kernels::make_table(GetParam(), kernels::detect_features()).value();
-  const bool bf16_ = table_.prefill[static_cast<int>(DType::kBF16)] != nullptr;
+  const bool bf16_ = table_.bf16_prompts();
   Trace trace_;
   std::vector<Matrix> matrices_;
   std::vector<std::vector<LowRank>> adapters_;

@@ -119,7 +119,7 @@ class GradientCheck : public ::testing::TestWithParam<std::string> {
 
   /// What numbers of that type, and attention of prompts in bf16, leave of precision.
   double tolerance(const GradientCase& c, DType type) const {
-    const bool bf16 = table_.prefill[static_cast<int>(DType::kBF16)] != nullptr;
+    const bool bf16 = table_.bf16_prompts();
     const bool rounds = bf16 && (type == DType::kBF16 || c.name.starts_with("attention"));
     const bool frozen = std::any_of(c.inputs.begin(), c.inputs.end(),
                                     [](const GradientInput& in) { return in.role == Role::kFrozen; });

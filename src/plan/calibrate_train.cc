@@ -258,7 +258,7 @@ base::Status TrainCalibration::by_rows(std::int64_t rows, std::int64_t width) {
 }  // namespace
 
 DType train_type(const kernels::Table& table) {
-  return table.prefill[static_cast<int>(DType::kBF16)] != nullptr ? DType::kBF16 : DType::kF32;
+  return table.bf16_prompts() ? DType::kBF16 : DType::kF32;
 }
 
 base::Status calibrate_training(OpBench& bench, bool quick, MachineCurves& out) {

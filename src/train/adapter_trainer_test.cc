@@ -111,7 +111,7 @@ TEST_P(AdapterTraining, IsPeftsInLossesAndGradients) {
     const auto gradients =
         io::SafetensorsFile::open(kGolden + "lora/" + c.adapter + "/gradients.safetensors").value();
     // Other sets multiply quantized weights with activations of 15 bits, and the amx set prompts in bf16.
-    const bool bf16 = trainer->table().prefill[static_cast<int>(base::DType::kBF16)] != nullptr;
+    const bool bf16 = trainer->table().bf16_prompts();
     const bool quantized = c.base.find("-Q") != std::string::npos && GetParam() != "ref";
     const double loss_bound = bf16        ? 2e-2
                               : quantized ? 1e-3

@@ -7,8 +7,7 @@ namespace {
 
 /// Keys and values in bf16 where attention of prompts computes in it anyway.
 base::DType cache_type(const kernels::Table& table) {
-  return table.prefill[static_cast<int>(base::DType::kBF16)] != nullptr ? base::DType::kBF16
-                                                                        : base::DType::kF32;
+  return table.bf16_prompts() ? base::DType::kBF16 : base::DType::kF32;
 }
 
 struct Peaks {

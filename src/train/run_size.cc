@@ -109,7 +109,7 @@ base::Result<spec::ModelConfig> config_of(const spec::TrainModel& m, std::int64_
 base::Result<base::DType> product_type(const std::string& precision, const std::string& isa) {
   if (precision == "fp32") return base::DType::kF32;
   TW_ASSIGN_OR_RETURN(const kernels::Table table, kernels::make_table(isa, kernels::detect_features()));
-  const bool fast = table.prefill[static_cast<int>(base::DType::kBF16)] != nullptr;
+  const bool fast = table.bf16_prompts();
   return precision == "bf16" || fast ? base::DType::kBF16 : base::DType::kF32;
 }
 

@@ -13,7 +13,7 @@ inline std::vector<std::string> exact_sets() {
   std::vector<std::string> sets;
   for (const std::string& name : kernels::available_sets(kernels::detect_features())) {
     const auto table = kernels::make_table(name, kernels::detect_features()).value();
-    if (table.prefill[static_cast<int>(base::DType::kBF16)] == nullptr) sets.push_back(name);
+    if (!table.bf16_prompts()) sets.push_back(name);
   }
   return sets;
 }

@@ -16,7 +16,7 @@ base::Result<kernels::Table> table_for(const TrainerOptions& options) {
   if (options.type != base::DType::kF32 || !options.isa.empty()) return table;
   for (const std::string& name : kernels::available_sets(features)) {
     TW_ASSIGN_OR_RETURN(table, kernels::make_table(name, features));
-    if (table.prefill[static_cast<int>(base::DType::kBF16)] == nullptr) break;
+    if (!table.bf16_prompts()) break;
   }
   return table;
 }

@@ -203,8 +203,15 @@ void run_gated(const GatedMatmulArgs& a) {
 
 template <typename Weights>
 constexpr MatmulPath path(const char* name) {
-  return {name,         2 * kRows,         prepared_bytes, prepare, kRows, scratch_bytes<Weights>,
-          run<Weights>, run_gated<Weights>};
+  return {name,
+          2 * kRows,
+          prepared_bytes,
+          prepare,
+          kRows,
+          scratch_bytes<Weights>,
+          run<Weights>,
+          run_gated<Weights>,
+          true};
 }
 
 template <DType kType>

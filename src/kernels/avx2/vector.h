@@ -12,9 +12,8 @@ struct Avx2Vector {
   using Floats = __m256;
   using Ints = __m256i;
   static constexpr int kRows = 8;
-  // 8 unpacked vectors, 4 sums and temporaries fill the 16 registers.
+  // 4 rows times 2 panels: 8 sums, 2 vectors of weights, one of activations and a product in 16 registers.
   static constexpr int kTile = 4;
-  static constexpr bool kDot = false;
   static constexpr const char* kBytesName = "avx2 panels of 8, bytes";
   static constexpr const char* kNibblesName = "avx2 panels of 8, nibbles";
 
@@ -40,18 +39,19 @@ struct Avx2Vector {
   static Ints four(const std::int8_t* q) {
     return _mm256_set1_epi32(*reinterpret_cast<const std::int32_t*>(q));
   }
-  static Ints low_nibbles(Ints v) { return _mm256_and_si256(v, _mm256_set1_epi8(15)); }
-  static Ints high_nibbles(Ints v) { return low_nibbles(_mm256_srli_epi16(v, 4)); }
-  static Ints flip_signs(Ints v) { return _mm256_xor_si256(v, _mm256_set1_epi8(-128)); }
-  static Ints add(Ints a, Ints b) { return _mm256_add_epi32(a, b); }
-  static Ints madd(Ints a, Ints b) { return _mm256_madd_epi16(a, b); }
-  static Ints add16(Ints a, Ints b) { return _mm256_add_epi16(a, b); }
-  static Ints maddubs(Ints w, Ints q) { return _mm256_maddubs_epi16(w, q); }
-  static Ints ones16() { return _mm256_set1_epi16(1); }
-  static Ints even_bytes(Ints v) { return _mm256_and_si256(v, _mm256_set1_epi16(0xFF)); }
-  static Ints odd_bytes(Ints v) { return _mm256_srli_epi16(v, 8); }
-  static Ints even_signed(Ints v) { return _mm256_srai_epi16(_mm256_slli_epi16(v, 8), 8); }
-  static Ints odd_signed(Ints v) { return _mm256_srai_epi16(v, 8); }
+  /// Keeps the compiler from loading it again for each use.
+  static Ints in_register(Ints v) {
+    __asm__("" : "+x"(v));
+    return v;
+  }
+  static Ints all16(int x) { return _mm256_set1_epi16(static_cast<short>(x)); }
+  static Ints both(Ints a, Ints b) { return _mm256_and_si256(a, b); }
+  static Ints left16(Ints v, int bits) { return _mm256_slli_epi16(v, bits); }
+  static Ints right16(Ints v, int bits) { return _mm256_srli_epi16(v, bits); }
+  static Ints signed_right16(Ints v, int bits) { return _mm256_srai_epi16(v, bits); }
+  static Ints add_products(Ints sum, Ints w, Ints q) {
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(w, q));
+  }
 };
 
 }  // namespace

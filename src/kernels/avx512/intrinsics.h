@@ -44,7 +44,17 @@ inline __m512 floats_of_bytes(const std::uint8_t* p) {
 inline __m512i multiply_words(__m512i a, __m512i b) {
   return simde_mm512_madd_epi16(a, b);
 }
+/// Keeps the compiler from loading it again for each use.
+template <typename Vector>
+Vector in_register(Vector v) {
+  return v;
+}
 #else
+template <typename Vector>
+Vector in_register(Vector v) {
+  __asm__("" : "+v"(v));
+  return v;
+}
 inline __m512 floats_of(__m512i v) {
   return _mm512_cvtepi32_ps(v);
 }

@@ -12,9 +12,8 @@ struct Avx512Vector {
   using Floats = __m512;
   using Ints = __m512i;
   static constexpr int kRows = 16;
-  // 8 unpacked vectors, 8 sums, 4 scales and temporaries fit the 32 registers.
+  // 8 rows times 2 panels: 16 sums, 2 vectors of weights, one of activations and a product in 32 registers.
   static constexpr int kTile = 8;
-  static constexpr bool kDot = false;
   static constexpr const char* kBytesName = "avx512 panels of 16, bytes";
   static constexpr const char* kNibblesName = "avx512 panels of 16, nibbles";
 
@@ -34,18 +33,13 @@ struct Avx512Vector {
   static Ints four(const std::int8_t* q) {
     return _mm512_set1_epi32(*reinterpret_cast<const std::int32_t*>(q));
   }
-  static Ints low_nibbles(Ints v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
-  static Ints high_nibbles(Ints v) { return low_nibbles(_mm512_srli_epi16(v, 4)); }
-  static Ints flip_signs(Ints v) { return _mm512_xor_si512(v, _mm512_set1_epi8(-128)); }
-  static Ints add(Ints a, Ints b) { return _mm512_add_epi32(a, b); }
-  static Ints madd(Ints a, Ints b) { return multiply_words(a, b); }
-  static Ints add16(Ints a, Ints b) { return _mm512_add_epi16(a, b); }
-  static Ints maddubs(Ints w, Ints q) { return _mm512_maddubs_epi16(w, q); }
-  static Ints ones16() { return _mm512_set1_epi16(1); }
-  static Ints even_bytes(Ints v) { return _mm512_and_si512(v, _mm512_set1_epi16(0xFF)); }
-  static Ints odd_bytes(Ints v) { return _mm512_srli_epi16(v, 8); }
-  static Ints even_signed(Ints v) { return _mm512_srai_epi16(_mm512_slli_epi16(v, 8), 8); }
-  static Ints odd_signed(Ints v) { return _mm512_srai_epi16(v, 8); }
+  static Ints in_register(Ints v) { return kernels::in_register(v); }
+  static Ints all16(int x) { return _mm512_set1_epi16(static_cast<short>(x)); }
+  static Ints both(Ints a, Ints b) { return _mm512_and_si512(a, b); }
+  static Ints left16(Ints v, int bits) { return _mm512_slli_epi16(v, bits); }
+  static Ints right16(Ints v, int bits) { return _mm512_srli_epi16(v, bits); }
+  static Ints signed_right16(Ints v, int bits) { return _mm512_srai_epi16(v, bits); }
+  static Ints add_products(Ints sum, Ints w, Ints q) { return _mm512_add_epi32(sum, multiply_words(w, q)); }
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Products with quantized weights in panels of 8 rows, by dot products of bytes (AVX_VNNI).
+// Products with quantized weights in panels of 8 rows, by dot products of words (AVX_VNNI).
 #ifdef TW_EMULATED
 #include "kernels/avx512/intrinsics.h"
 #else
@@ -13,13 +13,12 @@ namespace tw::kernels {
 namespace {
 
 struct VnniVector : Avx2Vector {
-  static constexpr bool kDot = true;
   static constexpr const char* kBytesName = "avx2 vnni panels of 8, bytes";
   static constexpr const char* kNibblesName = "avx2 vnni panels of 8, nibbles";
 #ifdef TW_EMULATED
-  static Ints dot(Ints sum, Ints w, Ints q) { return simde_mm256_dpbusd_epi32(sum, w, q); }
+  static Ints add_products(Ints sum, Ints w, Ints q) { return simde_mm256_dpwssd_epi32(sum, w, q); }
 #else
-  static Ints dot(Ints sum, Ints w, Ints q) { return _mm256_dpbusd_avx_epi32(sum, w, q); }
+  static Ints add_products(Ints sum, Ints w, Ints q) { return _mm256_dpwssd_avx_epi32(sum, w, q); }
 #endif
 };
 
