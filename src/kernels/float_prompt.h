@@ -6,12 +6,11 @@
 //   registers Floats         the vector type, with zeros, load, store, all, add, fma and in_register
 //
 //   for every kPromptRows activation rows
-//     for every kStrips strips of 2 vectors of outputs               sums: [strip][row], in the second cache
-//       for every kDeep of K: the weights, transposed                kDeep x 2 vectors a strip: in the
-//       nearest cache
-//         for every strip, for every kTileRows rows                  the rows' kDeep numbers lie in the
-//         second cache
-//           for every k: 2 vectors of weights times a number of each row
+//     for every kPart of K: the rows' numbers, in tiles of kTileRows rows   1.5 MiB
+//       for every strip of 2 vectors of outputs                             sums of all rows: in the nearest
+//       cache
+//         for every kDeep of K: the weights, transposed                     in the nearest cache
+//           for every tile, for every k: 2 vectors of weights times a number of each row
 //
 // The stretches of K are cut where they are for any number of rows and outputs, and each output has one sum
 // in each: its bits depend on its row and its weights alone. The order of the loops follows Goto and van de
@@ -29,6 +28,7 @@ namespace tw::kernels {
 namespace {
 
 constexpr std::int64_t kPromptRows = 192;
+constexpr std::int64_t kPart = 2048;
 
 template <DType kType>
 constexpr int kFloatBytes = kType == DType::kF32 ? 4 : 2;
@@ -76,28 +76,50 @@ inline void transpose_eight(__m256* v) {
 template <typename V>
 struct FloatPrompt {
   static constexpr std::int64_t kWidth = 2 * V::kLanes;  ///< outputs of a strip
-  static constexpr std::int64_t kStrips = 64 / kWidth;
   static constexpr std::int64_t kDeep = 2048 / V::kLanes;
+  static constexpr std::int64_t kTiles = kPromptRows / V::kTileRows;
   using Strip = float[kDeep][kWidth];
+  using Tile = float[kPart][V::kTileRows];
 
   /// A worker's own.
   struct Scratch {
-    alignas(64) Strip weights[kStrips];
-    alignas(64) float sums[kStrips][kPromptRows][kWidth];
+    alignas(64) Tile x[kTiles];
+    alignas(64) Strip weights;
+    alignas(64) float sums[kPromptRows][kWidth];
   };
   static std::int64_t scratch_bytes(std::int64_t, std::int64_t) { return sizeof(Scratch); }
 
-  /// Numbers [0, count) of `columns` weight rows that begin at w, a number's row after the other; zeros where
-  /// there are fewer than kWidth of them.
+  static std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
+
+  /// A piece of the product: rows [t, t + rows), columns [n, n + columns), numbers [k, k + deep) of each.
+  struct Piece {
+    std::int64_t t, rows, n, columns, k, deep;
+  };
+
+  /// The rows' numbers, a tile after the other: rows that are missing in the last are zeros.
+  static void gather(const MatmulArgs& a, const Piece& p, Tile* tiles) {
+    for (std::int64_t row = 0; row < p.rows; row += V::kTileRows) {
+      Tile& tile = tiles[row / V::kTileRows];
+      for (std::int64_t r = 0; r < V::kTileRows; ++r) {
+        const float* x = static_cast<const float*>(a.x) + (p.t + row + r) * a.k + p.k;
+        const bool there = row + r < p.rows;
+        for (std::int64_t k = 0; k < p.deep; ++k) tile[k][r] = there ? x[k] : 0.0F;
+      }
+    }
+  }
+
+  /// The weights' numbers, those of all columns one after the other; columns that are missing are zeros.
   template <DType kType>
-  static void transpose(const std::uint8_t* w, std::int64_t row_bytes, std::int64_t columns,
-                        std::int64_t count, Strip& out) {
-    for (std::int64_t k = 0; k < count; k += 8) {
-      for (std::int64_t n = 0; n < kWidth; n += 8) {
+  static void transpose(const MatmulArgs& a, const Piece& p, Strip& out) {
+    const std::int64_t row_bytes = a.k * kFloatBytes<kType>;
+    const auto* first =
+        static_cast<const std::uint8_t*>(a.weight) + p.n * row_bytes + p.k * kFloatBytes<kType>;
+    for (std::int64_t n = 0; n < kWidth; n += 8) {
+      for (std::int64_t k = 0; k < p.deep; k += 8) {
         __m256 v[8];
         for (int i = 0; i < 8; ++i) {
-          const std::uint8_t* p = w + (n + i) * row_bytes + k * kFloatBytes<kType>;
-          v[i] = n + i < columns ? load_some<kType>(p, count - k) : _mm256_setzero_ps();
+          const std::uint8_t* w = first + (n + i) * row_bytes + k * kFloatBytes<kType>;
+          v[i] = n + i < p.columns ? load_some<kType>(w, p.deep - k) : _mm256_setzero_ps();
         }
         transpose_eight(v);
         for (int i = 0; i < 8; ++i) _mm256_store_ps(&out[k + i][n], v[i]);
@@ -105,22 +127,44 @@ struct FloatPrompt {
     }
   }
 
-  /// Adds what `count` numbers of kCount rows make, or begins their sums with it.
-  template <int kCount>
-  static void multiply(const Strip& w, const float* x, std::int64_t stride, std::int64_t count, bool first,
+  /// The first part of K begins an output with bias and residual, later ones add to it.
+  static void store(const MatmulArgs& a, const Piece& p, std::int64_t row, const float* sums) {
+    const std::int64_t at = (p.t + row) * a.out_stride + p.n;
+    const float* before = p.k > 0 ? a.out + at : a.residual == nullptr ? nullptr : a.residual + at;
+    const float* bias = p.k > 0 || a.bias == nullptr ? nullptr : a.bias + p.n;
+    if (p.columns == kWidth) {
+      for (int i = 0; i < 2; ++i) {
+        const std::int64_t column = i * V::kLanes;
+        typename V::Floats y = V::load(sums + column);
+        if (bias != nullptr) y = V::add(y, V::load(bias + column));
+        if (before != nullptr) y = V::add(y, V::load(before + column));
+        V::store(a.out + at + column, y);
+      }
+      return;
+    }
+    for (std::int64_t i = 0; i < p.columns; ++i) {
+      float y = sums[i];
+      if (bias != nullptr) y += bias[i];
+      if (before != nullptr) y += before[i];
+      a.out[at + i] = y;
+    }
+  }
+
+  /// Adds what `deep` numbers of a tile's rows make to their sums, or begins them with it.
+  static void multiply(const float (*x)[V::kTileRows], const Strip& w, std::int64_t deep, bool first,
                        float (*sums)[kWidth]) {
-    typename V::Floats sum[kCount][2];
-    repeat<kCount>([&](auto r) { sum[r.value][0] = sum[r.value][1] = V::zeros(); });
-    for (std::int64_t k = 0; k < count; ++k) {
+    typename V::Floats sum[V::kTileRows][2];
+    repeat<V::kTileRows>([&](auto r) { sum[r.value][0] = sum[r.value][1] = V::zeros(); });
+    for (std::int64_t k = 0; k < deep; ++k) {
       const typename V::Floats left = V::in_register(V::load(w[k])),
                                right = V::in_register(V::load(w[k] + V::kLanes));
-      repeat<kCount>([&](auto r) {
-        const typename V::Floats value = V::all(x[r.value * stride + k]);
+      repeat<V::kTileRows>([&](auto r) {
+        const typename V::Floats value = V::all(x[k][r.value]);
         sum[r.value][0] = V::fma(value, left, sum[r.value][0]);
         sum[r.value][1] = V::fma(value, right, sum[r.value][1]);
       });
     }
-    repeat<kCount>([&](auto r) {
+    repeat<V::kTileRows>([&](auto r) {
       for (int i = 0; i < 2; ++i) {
         float* p = sums[r.value] + i * V::kLanes;
         V::store(p, first ? sum[r.value][i] : V::add(V::load(p), sum[r.value][i]));
@@ -128,61 +172,34 @@ struct FloatPrompt {
     });
   }
 
-  /// Rows [0, rows), of which fewer than kTileRows are left over.
-  template <int kCount>
-  static void multiply_rows(const Strip& w, const float* x, std::int64_t stride, std::int64_t count,
-                            bool first, float (*sums)[kWidth], std::int64_t rows) {
-    for (; rows >= kCount; rows -= kCount, x += kCount * stride, sums += kCount)
-      multiply<kCount>(w, x, stride, count, first, sums);
-    if constexpr (kCount > 1) multiply_rows<(kCount + 1) / 2>(w, x, stride, count, first, sums, rows);
-  }
-
-  /// Bias and residual, then out: columns [n, n + columns) of a row.
-  static void store(const MatmulArgs& a, std::int64_t t, std::int64_t n, std::int64_t columns,
-                    const float* sums) {
-    float* out = a.out + t * a.out_stride + n;
-    const float* residual = a.residual == nullptr ? nullptr : a.residual + t * a.out_stride + n;
-    if (columns == kWidth) {
-      for (int i = 0; i < kWidth; i += V::kLanes) {
-        typename V::Floats y = V::load(sums + i);
-        if (a.bias != nullptr) y = V::add(y, V::load(a.bias + n + i));
-        if (residual != nullptr) y = V::add(y, V::load(residual + i));
-        V::store(out + i, y);
+  /// A strip of the piece's outputs.
+  template <DType kType>
+  static void multiply_strip(const MatmulArgs& a, const Piece& whole, Scratch& scratch) {
+    Piece p = whole;
+    for (p.k = whole.k; p.k < whole.k + whole.deep; p.k += kDeep) {
+      const std::int64_t done = p.k - whole.k;
+      p.deep = smaller(whole.deep - done, kDeep);
+      transpose<kType>(a, p, scratch.weights);
+      for (std::int64_t row = 0; row < p.rows; row += V::kTileRows) {
+        multiply(scratch.x[row / V::kTileRows] + done, scratch.weights, p.deep, done == 0,
+                 scratch.sums + row);
       }
-      return;
     }
-    for (std::int64_t i = 0; i < columns; ++i) {
-      float y = sums[i];
-      if (a.bias != nullptr) y += a.bias[n + i];
-      if (residual != nullptr) y += residual[i];
-      out[i] = y;
-    }
+    for (std::int64_t row = 0; row < p.rows; ++row) store(a, whole, row, scratch.sums[row]);
   }
 
   template <DType kType>
   static void run(const MatmulArgs& a) {
     auto& scratch = *static_cast<Scratch*>(a.scratch);
-    const auto* weight = static_cast<const std::uint8_t*>(a.weight);
-    const std::int64_t row_bytes = a.k * kFloatBytes<kType>;
-    for (std::int64_t t = 0; t < a.rows; t += kPromptRows) {
-      const std::int64_t rows = a.rows - t < kPromptRows ? a.rows - t : kPromptRows;
-      const float* x = static_cast<const float*>(a.x) + t * a.k;
-      for (std::int64_t n = a.n_begin; n < a.n_end; n += kStrips * kWidth) {
-        const std::int64_t columns = a.n_end - n < kStrips * kWidth ? a.n_end - n : kStrips * kWidth;
-        for (std::int64_t k = 0; k < a.k; k += kDeep) {
-          const std::int64_t count = a.k - k < kDeep ? a.k - k : kDeep;
-          for (std::int64_t c = 0; c < columns; c += kWidth) {
-            Strip& strip = scratch.weights[c / kWidth];
-            transpose<kType>(weight + (n + c) * row_bytes + k * kFloatBytes<kType>, row_bytes, columns - c,
-                             count, strip);
-            multiply_rows<V::kTileRows>(strip, x + k, a.k, count, k == 0, scratch.sums[c / kWidth], rows);
-          }
-        }
-        for (std::int64_t row = 0; row < rows; ++row) {
-          for (std::int64_t c = 0; c < columns; c += kWidth) {
-            const std::int64_t some = columns - c < kWidth ? columns - c : kWidth;
-            store(a, t + row, n + c, some, scratch.sums[c / kWidth][row]);
-          }
+    Piece p{};
+    for (p.t = 0; p.t < a.rows; p.t += kPromptRows) {
+      p.rows = smaller(a.rows - p.t, kPromptRows);
+      for (p.k = 0; p.k < a.k; p.k += kPart) {
+        p.deep = smaller(a.k - p.k, kPart);
+        gather(a, p, scratch.x);
+        for (p.n = a.n_begin; p.n < a.n_end; p.n += kWidth) {
+          p.columns = smaller(a.n_end - p.n, kWidth);
+          multiply_strip<kType>(a, p, scratch);
         }
       }
     }
