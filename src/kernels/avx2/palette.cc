@@ -32,8 +32,6 @@ struct PaletteVector : Avx2Vector {
     const __m256 high = _mm256_permutevar8x32_ps(table.high, number);
     return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(codes, 28 - kShift)));
   }
-  static Floats load_floats(const float* p) { return _mm256_loadu_ps(p); }
-  static Floats plus(Floats a, Floats b) { return _mm256_add_ps(a, b); }
 };
 
 }  // namespace

@@ -22,6 +22,8 @@ struct Avx2Vector {
   static Floats mul(Floats a, Floats b) { return _mm256_mul_ps(a, b); }
   static Floats sub(Floats a, Floats b) { return _mm256_sub_ps(a, b); }
   static Floats fma(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
+  static Floats plus(Floats a, Floats b) { return _mm256_add_ps(a, b); }
+  static Floats load_floats(const float* p) { return _mm256_loadu_ps(p); }
   static void store(float* p, Floats v) { _mm256_storeu_ps(p, v); }
   static Floats to_floats(Ints v) { return _mm256_cvtepi32_ps(v); }
   static Floats halves(const std::uint8_t* p) {

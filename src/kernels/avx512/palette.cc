@@ -19,8 +19,6 @@ struct PaletteVector : Avx512Vector {
   static Floats look_up(Table table, Ints codes) {
     return _mm512_permutexvar_ps(_mm512_srli_epi32(codes, kShift), table);
   }
-  static Floats load_floats(const float* p) { return _mm512_loadu_ps(p); }
-  static Floats plus(Floats a, Floats b) { return _mm512_add_ps(a, b); }
 };
 
 }  // namespace

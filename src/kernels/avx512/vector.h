@@ -22,6 +22,8 @@ struct Avx512Vector {
   static Floats mul(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
   static Floats sub(Floats a, Floats b) { return _mm512_sub_ps(a, b); }
   static Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
+  static Floats plus(Floats a, Floats b) { return _mm512_add_ps(a, b); }
+  static Floats load_floats(const float* p) { return _mm512_loadu_ps(p); }
   static void store(float* p, Floats v) { _mm512_storeu_ps(p, v); }
   static Floats to_floats(Ints v) { return floats_of(v); }
   static Floats halves(const std::uint8_t* p) { return floats_of_halves(p); }
