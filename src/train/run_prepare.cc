@@ -208,6 +208,7 @@ class Preparation {
                       vocab, run_.model.vocab),
           c.stages[0].start};
     }
+    TW_RETURN_IF_ERROR(check_start_tokens(*run_.start, c.stages[0].start, *run_.tokenizer.tokenizer));
     TW_RETURN_IF_ERROR(check_start(c, run_.model));
     c.model.context = c.model.context > 0 ? c.model.context : run_.model.context;
     c.model.rope_theta = run_.model.rope_theta;
