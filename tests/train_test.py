@@ -302,6 +302,15 @@ class Mistakes(Case):
         said = self.complaint("--data", self.text, "--tokenizer-kind", "file", "--tokenizer-path", self.text / "a.txt")
         self.assertIn("a.txt", said)
         self.assertIn("no training run", self.complaint("--resume", self.text))
+        said = self.complaint("--data", self.text, "--start", TINY, "--tokenizer-kind", "file", "--tokenizer-path",
+                              TINY.parent / "llama3", "--steps", "2")
+        self.assertIn("the tokenizer does not fit: token ", said)
+        self.assertIn("take the model's own", said)
+        self.assertIn("give --adapter-rank", self.complaint("--data", self.text, "--adapter-dropout", "0.1"))
+        (self.folder / "few").mkdir()
+        (self.folder / "few/a.txt").write_text("hi")
+        self.assertRegex(self.complaint("--data", "few", *SMALL, "--steps", "2"),
+                         r"few: has too little text .*: give more text, or --validation-share 0\Z")
 
 
 if __name__ == "__main__":

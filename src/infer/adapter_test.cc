@@ -101,6 +101,26 @@ TEST_F(EngineAdapters, SpeculationGuessesForThemToo) {
   EXPECT_GT(engine_->stats().guessed_tokens, 0U);
 }
 
+TEST_F(EngineAdapters, StatsNameThoseOfRunningSequences) {
+  GenerateRequest named = request(0, all_, 150);
+  named.adapter_name = "all";
+  const std::uint64_t before = engine_->stats().steps;
+  const auto answer = ask(named);
+  std::set<std::string> running, waiting;
+  while (running.empty() && engine_->stats().steps < before + 100) {
+    const EngineStats stats = engine_->stats();
+    running = stats.running_adapters;
+    waiting.insert(stats.waiting_adapters.begin(), stats.waiting_adapters.end());
+  }
+  EXPECT_EQ(running, std::set<std::string>{"all"});
+  waiting.erase("all");
+  EXPECT_TRUE(waiting.empty());
+  answer->wait();
+  wait_until_idle();
+  EXPECT_EQ(engine_->stats().running_adapters.size() + engine_->stats().waiting_adapters.size(), 0U);
+  EXPECT_EQ(engine_->stats().most_running, options_.max_running);
+}
+
 TEST_F(EngineAdapters, ARequestKeepsWhatItRunsWith) {
   const auto wanted = of(*ask_and_wait(request(0, all_, 120)));
   const std::weak_ptr<const model::Adapter> watched = all_;

@@ -409,7 +409,18 @@ void EngineImpl::finish_slice(const sched::Slice& slice) {
 
 void EngineImpl::update_stats() {
   const sched::SchedulerStats s = scheduler_.stats();
+  std::set<std::string> running, waiting;
+  for (const auto& [ticket, request] : active_) {
+    if (request->request().adapter == nullptr) continue;
+    (scheduler_.running(ticket) ? running : waiting).insert(request->request().adapter_name);
+  }
   std::lock_guard lock(mutex_);
+  for (const auto& request : submitted_) {
+    if (request->request().adapter != nullptr) waiting.insert(request->request().adapter_name);
+  }
+  stats_.running_adapters = std::move(running);
+  stats_.waiting_adapters = std::move(waiting);
+  stats_.most_running = options_.max_running;
   stats_.running = s.running;
   stats_.waiting = s.waiting + static_cast<std::int64_t>(submitted_.size());
   stats_.kv_usage =

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,7 @@ struct GenerateRequest {
   std::uint64_t cache_salt = 0;
   /// What load_adapter of this engine gave; null: the base model. It is kept until the last chunk has come.
   std::shared_ptr<const model::Adapter> adapter;
+  std::string adapter_name;  ///< for EngineStats
 };
 
 struct TokenLogprob {
@@ -105,8 +107,10 @@ struct CacheConfig {
 struct EngineStats {
   CacheConfig cache;
   std::int64_t running = 0, waiting = 0;
-  double kv_usage = 0;                                ///< 0 to 1
-  std::uint64_t prefix_queries = 0, prefix_hits = 0;  ///< tokens
+  std::set<std::string> running_adapters, waiting_adapters;  ///< names of those that such sequences have
+  std::int64_t most_running = 0;                             ///< sequences of a batch
+  double kv_usage = 0;                                       ///< 0 to 1
+  std::uint64_t prefix_queries = 0, prefix_hits = 0;         ///< tokens
   std::uint64_t preemptions = 0;
   std::uint64_t prompt_tokens = 0, generated_tokens = 0, steps = 0;
   std::uint64_t guesses = 0, guessed_tokens = 0, accepted_tokens = 0;  ///< speculation

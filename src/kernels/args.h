@@ -149,6 +149,7 @@ struct AttentionArgs {
   /// with the same bits.
   float* partials = nullptr;
   std::int64_t piece = 0;
+  const AttentionDropout* dropout = nullptr;  ///< asked by TrainSlots::dropped_attention alone
 };
 inline constexpr std::int64_t kAttentionPiece = 512;
 /// Largest score, sum of weights, and mix of values.

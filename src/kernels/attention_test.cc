@@ -9,6 +9,7 @@
 #include <random>
 #include <tuple>
 
+#include "base/philox.h"
 #include "kernels/ref/float16.h"
 #include "kernels/table.h"
 
@@ -68,8 +69,12 @@ class Cache {
     return stored(value_memory_, p, head, p % kKvBlock * s.d + i);
   }
 
-  std::vector<float> run(const Table& table, bool prompt, const Rows& rows, std::int64_t window) {
+  std::vector<float> run(const Table& table, bool prompt, const Rows& rows, std::int64_t window,
+                         const AttentionDropout* dropout = nullptr) {
     store(table);
+    const auto kernel = dropout != nullptr ? table.train.dropped_attention
+                        : prompt           ? table.prompt_attention
+                                           : table.attention;
     std::vector<float> out(s.length * s.heads * s.d, 0);
     const std::int64_t group = s.heads / s.kv_heads;
     for (std::int64_t row = rows.begin; row < rows.end; row += rows.tile) {
@@ -87,26 +92,29 @@ class Cache {
                                     kv_head,
                                     window,
                                     1.0F / std::sqrt(static_cast<float>(s.d)),
-                                    scratch_.data()->floats};
+                                    scratch_.data()->floats,
+                                    nullptr,
+                                    0,
+                                    dropout};
         spoil_scratch();
         if (rows.pieces)
-          run_pieces(table, args, prompt);
+          run_pieces(table, args, kernel);
         else
-          (prompt ? table.prompt_attention : table.attention)(args);
+          kernel(args);
       }
     }
     return out;
   }
 
   /// Each piece by itself, the last one first, and then their sum.
-  void run_pieces(const Table& table, AttentionArgs args, bool prompt) {
+  void run_pieces(const Table& table, AttentionArgs args, void (*kernel)(const AttentionArgs&)) {
     const std::int64_t pieces = (s.length + kAttentionPiece - 1) / kAttentionPiece;
     const std::int64_t rows = (args.row_end - args.row_begin) * (args.head_end - args.head_begin);
     std::vector<float> partials(pieces * rows * attention_partial(s.d), NAN);
     args.partials = partials.data();
     for (args.piece = pieces - 1; args.piece >= 0; --args.piece) {
       spoil_scratch();
-      (prompt ? table.prompt_attention : table.attention)(args);
+      kernel(args);
     }
     spoil_scratch();
     table.merge_attention(args);
@@ -147,9 +155,19 @@ class Cache {
   std::vector<std::uint8_t> key_memory_, value_memory_;
 };
 
+/// What AttentionDropout says.
+double kept(const AttentionDropout& d, std::int64_t row, std::int64_t head, std::int64_t p) {
+  const auto words = base::philox(
+      {static_cast<std::uint32_t>(p / 64 * 16 + p % 16), d.first_row + static_cast<std::uint32_t>(row),
+       d.site + static_cast<std::uint32_t>(head), d.step},
+      {static_cast<std::uint32_t>(d.seed), static_cast<std::uint32_t>(d.seed >> 32)});
+  return words[p / 16 % 4] >= d.dropped ? d.scale : 0;
+}
+
 /// Causal attention of one row and head over what the cache holds, in double precision, straight from the
 /// definition.
-std::vector<double> brute_force(const Cache& c, std::int64_t row, std::int64_t head, std::int64_t window) {
+std::vector<double> brute_force(const Cache& c, std::int64_t row, std::int64_t head, std::int64_t window,
+                                const AttentionDropout* dropout = nullptr) {
   const Shape& s = c.s;
   const std::int64_t kv_head = head / (s.heads / s.kv_heads);
   const std::int64_t begin = window > 0 ? std::max<std::int64_t>(0, row + 1 - window) : 0;
@@ -163,7 +181,8 @@ std::vector<double> brute_force(const Cache& c, std::int64_t row, std::int64_t h
     sum += weights.back();
   }
   for (std::int64_t p = begin; p <= row; ++p) {
-    for (std::int64_t i = 0; i < s.d; ++i) out[i] += weights[p - begin] / sum * c.stored_value(p, kv_head, i);
+    const double weight = weights[p - begin] / sum * (dropout == nullptr ? 1 : kept(*dropout, row, head, p));
+    for (std::int64_t i = 0; i < s.d; ++i) out[i] += weight * c.stored_value(p, kv_head, i);
   }
   return out;
 }
@@ -246,6 +265,66 @@ TEST_P(Pieces, BitsDoNotDependOnWhoRunsAPiece) {
       }
     }
   }
+}
+
+/// Rows in tiles of any size and piece by piece have the same masks, which are Philox's.
+TEST_P(Pieces, DroppedWeightsAreThoseOfPhilox) {
+  const Table table = make_table(std::get<0>(GetParam()), detect_features()).value();
+  const AttentionDropout dropout{.first_row = ~std::uint32_t{2},
+                                 .site = 77,
+                                 .step = 0xFEDCBA98U,
+                                 .seed = 0x0123456789ABCDEFU,
+                                 .dropped = 0x66666666U,
+                                 .scale = 5.0F / 3};
+  for (const std::int64_t length : {70, 580}) {
+    for (const std::int64_t d : {12, 64}) {
+      Cache cache({std::get<1>(GetParam()), length, 4, 2, d});
+      for (const std::int64_t window : {0, 45}) {
+        const auto whole = cache.run(table, true, {0, length, kAttentionRows}, window, &dropout);
+        for (std::int64_t row = 0; row < length; row += 1 + row / 7) {
+          for (std::int64_t head = 0; head < 4; ++head) {
+            const auto exact = brute_force(cache, row, head, window, &dropout);
+            for (std::int64_t i = 0; i < d; ++i)
+              ASSERT_NEAR(whole[(row * 4 + head) * d + i], exact[i], 1e-5)
+                  << row << " " << head << " " << window;
+          }
+        }
+        EXPECT_EQ(cache.run(table, true, {0, length, 5}, window, &dropout), whole);
+        EXPECT_EQ(cache.run(table, true, {0, length, 16, true}, window, &dropout), whole);
+      }
+    }
+  }
+}
+
+TEST_P(Pieces, WithNothingDroppedAreWhatTheyAreWithout) {
+  const Table table = make_table(std::get<0>(GetParam()), detect_features()).value();
+  const AttentionDropout nothing{.first_row = 0, .site = 1, .step = 1, .seed = 1, .dropped = 0, .scale = 1};
+  Cache cache({std::get<1>(GetParam()), 150, 4, 2, 64});
+  const Rows all = {0, 150, kAttentionRows};
+  EXPECT_EQ(cache.run(table, true, all, 0, &nothing), cache.run(table, false, all, 0));
+}
+
+TEST_P(Pieces, WithDropoutHaveTheMeanThatTheyHaveWithout) {
+  if (std::get<1>(GetParam()) != DType::kF32) return;
+  const Table table = make_table(std::get<0>(GetParam()), detect_features()).value();
+  Cache cache({DType::kF32, 70, 2, 1, 12});
+  const Rows all = {0, 70, kAttentionRows};
+  const auto whole = cache.run(table, false, all, 0);
+  constexpr int kMasks = 400;
+  std::vector<double> mean(whole.size());
+  double single = 0, off = 0;
+  for (std::uint32_t step = 0; step < kMasks; ++step) {
+    const AttentionDropout some{
+        .first_row = 0, .site = 1, .step = step, .seed = 1, .dropped = 1U << 30, .scale = 4.0F / 3};
+    const auto out = cache.run(table, true, all, 0, &some);
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      mean[i] += double{out[i]} / kMasks;
+      single += std::pow(double{out[i]} - whole[i], 2) / kMasks;
+    }
+  }
+  for (std::size_t i = 0; i < mean.size(); ++i) off += std::pow(mean[i] - whole[i], 2);
+  EXPECT_GT(single, 1);
+  EXPECT_LT(off, 1.5 * single / kMasks) << "a mean has the variance over the number of masks";
 }
 
 class Stored : public Pieces {};

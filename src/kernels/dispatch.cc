@@ -125,6 +125,8 @@ void fill_from(TrainSlots& table, const TrainSlots& lower) {
   fill(&TrainSlots::add);
   fill(&TrainSlots::dropout);
   fill(&TrainSlots::attention_backward);
+  fill(&TrainSlots::dropped_attention);
+  fill(&TrainSlots::dropped_attention_backward);
   fill(&TrainSlots::adamw);
   fill(&TrainSlots::sum_squares);
 }

@@ -6,7 +6,7 @@
 // "Row" below is a row of the step for one query head: row m is row m / heads, head m % heads. Everything is
 // internal to the including file. A vector V has, besides what panel_matmul.h asks for: kMost, blocks(count)
 // and vectors(count) (what of keys and values is held at a time for so many rows), load, bfloats, half,
-// bfloat, add, larger, exp, sum_of, largest_of.
+// bfloat, add, larger, exp, sum_of, largest_of, and what philox_lanes.h asks for.
 //
 // Keys and values are made fp32 as they are loaded. Scales of bytes are applied to scores and to weights
 // instead: a position has one for all of a key's elements, and one for all of a value's.
@@ -15,6 +15,7 @@
 #include <cstdint>
 
 #include "kernels/args.h"
+#include "kernels/philox_lanes.h"
 
 namespace tw::kernels {
 namespace {
@@ -173,6 +174,28 @@ struct PieceAttention {
     out.sum() = V::sum_of(sum);
   }
 
+  /// Leaves some of row m's weights of blocks [first, last) of a piece out, and makes the others larger.
+  static void drop(const AttentionArgs& a, std::int64_t m, std::int64_t piece, std::int64_t first,
+                   std::int64_t last, float* weights) {
+    static_assert(kKvBlock == kWordsApart && kAttentionPiece % kWordColumns == 0);
+    const AttentionDropout& d = *a.dropout;
+    const auto row = static_cast<std::uint32_t>(a.row_begin + m / heads(a)),
+               head = static_cast<std::uint32_t>(a.head_begin + m % heads(a));
+    const Floats scale = V::all(d.scale);
+    for (std::int64_t group = first / 4 * 4; group < last; group += 4) {
+      const std::int64_t column = (piece * kAttentionPiece + group * kKvBlock) / 4;
+      for (std::int64_t lane = 0; lane < kWordsApart; lane += kLanes) {
+        typename V::Words words[4] = {V::counting(static_cast<std::uint32_t>(column + lane)),
+                                      V::words(d.first_row + row), V::words(d.site + head), V::words(d.step)};
+        philox_lanes<V>(words, static_cast<std::uint32_t>(d.seed), static_cast<std::uint32_t>(d.seed >> 32));
+        for (std::int64_t block = larger(group, first); block < smaller(group + 4, last); ++block) {
+          float* p = weights + block * kKvBlock + lane;
+          V::store(p, V::where_at_least(words[block - group], d.dropped, V::mul(V::load(p), scale)));
+        }
+      }
+    }
+  }
+
   /// Multiplies a row's weights of blocks [first, last) of the piece that begins at block `base` by the
   /// scales of these positions' values. What lies past the sequence's end may become anything.
   template <DType kType>
@@ -252,6 +275,7 @@ struct PieceAttention {
       const Range own = within(seen_by(a, m + r), piece);
       float* row = scores + r * kAttentionPiece;
       weigh(row, {own.begin - base * kKvBlock, own.end - base * kKvBlock}, first, last, out[r]);
+      if (a.dropout != nullptr) drop(a, m + r, piece, first, last, row);
       if constexpr (is_scaled(kType)) scale_weights<kType>(a, base, first, last, row);
     }
     const std::int64_t d = a.kv.head_dim;
@@ -360,7 +384,7 @@ struct PieceAttention {
 
 template <typename V>
 void fill_attention_slots(KernelSlots& slots) {
-  slots.attention = slots.prompt_attention = PieceAttention<V>::run;
+  slots.attention = slots.prompt_attention = slots.train.dropped_attention = PieceAttention<V>::run;
   slots.merge_attention = PieceAttention<V>::merge_pieces;
 }
 

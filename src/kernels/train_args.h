@@ -8,6 +8,8 @@
 
 namespace tw::kernels {
 
+struct AttentionArgs;
+
 /// Of RmsNormArgs, by its input: d_x[t, :] (+)= r * (g - x * mean(g * x) * r²), g = d_out * weight, r = 1 /
 /// sqrt(mean(x²) + epsilon). Rows lie beside each other.
 struct RmsNormBackwardArgs {
@@ -103,6 +105,17 @@ struct DropoutArgs {
   float scale;
 };
 
+/// What training leaves out of attention's weights (arXiv 1207.0580), behind the softmax: that of row t of a
+/// step and query head h for the key at position p of its sequence is kept, times `scale`, where word p / 16
+/// % 4 of base::philox, with `seed` for its key and (p / 64 * 16 + p % 16, first_row + t, site + h, step) for
+/// its counter, is at least `dropped`. Else it is 0.
+struct AttentionDropout {
+  std::uint32_t first_row, site, step;
+  std::uint64_t seed;
+  std::uint32_t dropped;  ///< so many of 2^32
+  float scale;
+};
+
 /// Gradients of causal attention (AttentionArgs) within one document: rows [row_begin, row_end), all of them,
 /// and the query heads [head_begin, head_end) that share kv_head.
 struct AttentionBackwardArgs {
@@ -113,7 +126,8 @@ struct AttentionBackwardArgs {
   std::int64_t row_begin, row_end, head_begin, head_end, kv_head;
   std::int64_t sliding_window;  ///< 0: none
   float scale;
-  float* scratch;  ///< attention_backward_scratch(...) floats, 64-byte aligned
+  float* scratch;                             ///< attention_backward_scratch(...) floats, 64-byte aligned
+  const AttentionDropout* dropout = nullptr;  ///< asked by dropped_attention_backward alone
 };
 inline constexpr std::int64_t kBackwardRows = 64;  ///< rows of a block of queries, and of keys
 inline constexpr std::int64_t attention_backward_scratch(std::int64_t group, std::int64_t rows,
@@ -151,6 +165,10 @@ struct TrainSlots {
   void (*add)(const AddArgs&) = nullptr;
   void (*dropout)(const DropoutArgs&) = nullptr;
   void (*attention_backward)(const AttentionBackwardArgs&) = nullptr;
+  /// With `dropout`, of any rows; pieces are merged as ever. The amx set has neither: it takes those of
+  /// avx512.
+  void (*dropped_attention)(const AttentionArgs&) = nullptr;
+  void (*dropped_attention_backward)(const AttentionBackwardArgs&) = nullptr;
   void (*adamw)(const AdamWArgs&) = nullptr;
   /// Of a chunk of at most 65,536 numbers; in fp32, so that it is not finite where they are too large.
   double (*sum_squares)(const float* x, std::int64_t count) = nullptr;

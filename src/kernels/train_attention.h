@@ -211,6 +211,10 @@ class AttentionGradient {
     add_product<V>({d_out_.data, width_, 1}, values_t_, d_scores_, count(row), kBackwardRows, a_.d);
     for (std::int64_t r = 0; r < count(row); ++r) {
       float *weights = weights_.data + r * kBackwardRows, *d_scores = d_scores_.data + r * kBackwardRows;
+      if (a_.dropout != nullptr) {
+        drop_row(head, row + r, key, weights, d_scores);
+        continue;
+      }
       const typename V::Floats log_sums = V::all(*log_sum(head, row + r)),
                                deltas = V::all(*delta(head, row + r));
       for (std::int64_t i = 0; i < kBackwardRows; i += V::kLanes) {
@@ -229,6 +233,29 @@ class AttentionGradient {
       for_vectors<V>(0, a_.d, [&](std::int64_t i, std::int64_t lanes) {
         V::store(out + i, V::add(V::load(out + i, lanes), V::load(d_q_.data + r * width_ + i)), lanes);
       });
+    }
+  }
+
+  /// run_block's for one row, of whose weights dropout leaves some out: their gradients are those of what is
+  /// left. d_out · out is what it is without: the sum of weights times their gradients.
+  void drop_row(std::int64_t head, std::int64_t row, std::int64_t key, float* weights, float* d_scores) {
+    static_assert(kBackwardRows == kWordColumns);
+    const AttentionDropout& d = *a_.dropout;
+    const typename V::Floats log_sums = V::all(*log_sum(head, row)), deltas = V::all(*delta(head, row)),
+                             scale = V::all(a_.scale), more = V::all(d.scale);
+    for (std::int64_t lane = 0; lane < kWordsApart; lane += V::kLanes) {
+      typename V::Words words[4] = {V::counting(static_cast<std::uint32_t>(key / 4 + lane)),
+                                    V::words(d.first_row + static_cast<std::uint32_t>(a_.row_begin + row)),
+                                    V::words(d.site + static_cast<std::uint32_t>(head)), V::words(d.step)};
+      philox_lanes<V>(words, static_cast<std::uint32_t>(d.seed), static_cast<std::uint32_t>(d.seed >> 32));
+      for (std::int64_t w = 0; w < 4; ++w) {
+        const std::int64_t i = w * kWordsApart + lane;
+        const typename V::Floats p = V::exp(V::sub(V::load(weights + i), log_sums));
+        const typename V::Floats kept = V::where_at_least(words[w], d.dropped, more);
+        V::store(weights + i, V::mul(p, kept));
+        const typename V::Floats d_weight = V::mul(V::load(d_scores + i), kept);
+        V::store(d_scores + i, V::mul(V::mul(p, V::sub(d_weight, deltas)), scale));
+      }
     }
   }
 
@@ -255,7 +282,7 @@ void fill_train_slots(TrainSlots& slots) {
   slots.round_bf16 = round_bf16<V>;
   slots.add = add<V>;
   slots.dropout = dropout<V>;
-  slots.attention_backward = attention_backward<V>;
+  slots.attention_backward = slots.dropped_attention_backward = attention_backward<V>;
   slots.adamw = adamw<V>;
   slots.sum_squares = sum_squares<V>;
 }

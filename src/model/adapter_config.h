@@ -16,6 +16,7 @@ struct AdapterConfig {
   std::string base_model;            ///< base_model_name_or_path
   std::int64_t rank = 8;             ///< r
   double alpha = 8;                  ///< lora_alpha
+  double dropout = 0;                ///< lora_dropout: how it was learnt; nothing that is served hangs on it
   bool rank_stabilised = false;      ///< use_rslora: scale by the root of the rank (arXiv 2312.03732)
   std::vector<std::string> targets;  ///< target_modules: names that modules end with
   std::map<std::string, std::int64_t> rank_pattern;  ///< of some modules, by the end of their names

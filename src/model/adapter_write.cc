@@ -15,7 +15,7 @@ base::OrderedJson config_json(const AdapterConfig& c) {
           {"base_model_name_or_path", c.base_model},
           {"r", c.rank},
           {"lora_alpha", c.alpha},
-          {"lora_dropout", 0.0},
+          {"lora_dropout", c.dropout},
           {"use_rslora", c.rank_stabilised},
           {"target_modules", c.targets},
           {"rank_pattern", c.rank_pattern},

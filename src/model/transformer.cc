@@ -247,7 +247,8 @@ void Transformer::run_layer(ops::Exec& ex, const Layer& layer, ops::Tensor x, op
   tensor::Arena::Scope scope(ex.arena(), ex.training());
   const ops::Tensor attention_input = ops::gather_rows_of_ranks(ex, norm(ex, layer.attention_norm, x));
   const ops::Qkv projected = queries(ex, layer, attention_input, rope, place, adapters);
-  const ops::Tensor mixed = ops::attention(ex, projected, attention_, place);
+  const ops::Tensor mixed =
+      ops::attention(ex, projected, attention_, place, ops::weights_site(number, attention_.heads));
   ops::Branch attended(ex, x, ex.output(x.shape), ops::layer_site(number, ops::LayerSite::kAttention));
   ops::linear_residual(ex, mixed, layer.o->matrix, place.generated, attended.residual(), attended.out(),
                        {adapters, layer.o->linear}, vector_of(layer.o_bias));

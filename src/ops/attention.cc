@@ -81,8 +81,8 @@ void qkv_rope_backward(const Backward& b, const SavedQkv& s) {
     Tensor bias;
     const SavedLowRank& low;
   };
-  const TransposedInput x =
-      transpose_learnt(b, s.x, {w.q, w.k, w.v, s.low[0].a(), s.low[1].a(), s.low[2].a()});
+  const TransposedInput x = transpose_learnt(
+      b, s.x, {w.q, w.k, w.v, s.low[0].a_of_input(), s.low[1].a_of_input(), s.low[2].a_of_input()});
   bool add = b.wants() && b.adds();
   for (const Projection& p : {Projection{d_q, w.q, w.q_bias, s.low[0]},
                               {d_k, w.k, w.k_bias, s.low[1]},
@@ -92,7 +92,7 @@ void qkv_rope_backward(const Backward& b, const SavedQkv& s) {
     add_weight_gradient(b, y, x, *p.weight);
     add_bias_gradient(b, p.d, p.bias);
     if (b.wants()) input_gradient(b, y, *p.weight, b.d_in(), std::exchange(add, true));
-    low_rank_gradients(b, p.d, x, p.low, 0);
+    low_rank_gradients(b, p.d, s.x, x, p.low, 0);
   }
 }
 
@@ -181,8 +181,9 @@ std::int64_t prompt_pieces(const AttentionPlace& place, std::int64_t items, std:
 /// One step's attention: what every call of a kernel is told.
 class AttentionRun {
  public:
-  AttentionRun(const AttentionShape& s, const AttentionPlace& place, Tensor q, Tensor out, float* scratch)
-      : s_(s), place_(place), q_(q), out_(out), scratch_(scratch) {}
+  AttentionRun(const AttentionShape& s, const AttentionPlace& place, Tensor q, Tensor out, float* scratch,
+               const kernels::AttentionDropout* dropout)
+      : s_(s), place_(place), q_(q), out_(out), scratch_(scratch), dropout_(dropout) {}
 
   const AttentionPlace::Tile& tile(std::int64_t item) const { return place_.tiles[item / s_.kv_heads]; }
 
@@ -203,7 +204,10 @@ class AttentionRun {
             kv_head,
             s_.sliding_window,
             1.0F / std::sqrt(static_cast<float>(s_.head_dim)),
-            scratch_};
+            scratch_,
+            nullptr,
+            0,
+            dropout_};
   }
 
   /// The same for one piece: a tile and head's partials follow those of the rows before it, from `first` on.
@@ -231,6 +235,7 @@ class AttentionRun {
   const AttentionPlace& place_;
   Tensor q_, out_;
   float* scratch_;
+  const kernels::AttentionDropout* dropout_;  ///< null: all weights count
 };
 
 /// (query, key) pairs of one head in the traced step. Without groups it is the worst step: every row against
@@ -270,10 +275,11 @@ OpCost context_exchange(const Exec& ex, Tensor q, const AttentionShape& s) {
 
 }  // namespace
 
-Tensor attention(Exec& ex, const Qkv& qkv, const AttentionShape& s, const AttentionPlace& place) {
+Tensor attention(Exec& ex, const Qkv& qkv, const AttentionShape& s, const AttentionPlace& place,
+                 std::uint32_t site) {
   const std::int64_t value_dim = s.value_dim > 0 ? s.value_dim : s.head_dim;
   const Tensor q = qkv.q, out = ex.output({q.rows(), s.heads * value_dim});
-  record_attention(ex, qkv, out, s, place);
+  record_attention(ex, qkv, out, s, place, site);
   const std::int64_t group = s.heads / s.kv_heads, record = kernels::attention_partial(s.head_dim);
   auto* scratch =
       static_cast<float*>(ex.scratch(kernels::attention_scratch(group, s.head_dim) * sizeof(float)));
@@ -286,7 +292,11 @@ Tensor attention(Exec& ex, const Qkv& qkv, const AttentionShape& s, const Attent
     if (ex.sharding().context > 1) ex.record(context_exchange(ex, q, s));
     return out;
   }
-  const AttentionRun run(s, place, q, out, scratch);
+  const bool drops = drops_weights(ex);
+  const kernels::AttentionDropout dropout =
+      drops ? attention_dropout(ex.dropout(), site) : kernels::AttentionDropout{};
+  const auto prompt_attention = drops ? ex.table().train.dropped_attention : ex.table().prompt_attention;
+  const AttentionRun run(s, place, q, out, scratch, drops ? &dropout : nullptr);
   const std::int64_t all = static_cast<std::int64_t>(place.tiles.size()) * s.kv_heads;
   std::int64_t generated = 0;  // items
   while (generated < all && run.tile(generated).row_begin < place.generated) generated += s.kv_heads;
@@ -300,11 +310,11 @@ Tensor attention(Exec& ex, const Qkv& qkv, const AttentionShape& s, const Attent
   ex.each(total, [&](std::int64_t part) {
     const std::int64_t i = total - 1 - part;  // from the back: the last rows of a prompt see most
     if (part >= parts && divided > 1) {
-      ex.table().prompt_attention(
+      prompt_attention(
           run.piece(generated + i / divided, i % divided, divided, prompt_partials, place.generated));
     } else if (part >= parts) {
       const kernels::AttentionArgs args = run.cut(generated + i / cuts, i % cuts, cuts);
-      if (args.row_begin < args.row_end) ex.table().prompt_attention(args);
+      if (args.row_begin < args.row_end) prompt_attention(args);
     } else if (pieces > 1) {
       ex.table().attention(run.piece(part / pieces, part % pieces, pieces, partials, 0));
     } else {

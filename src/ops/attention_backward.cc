@@ -12,6 +12,7 @@ struct SavedAttention {
   AttentionShape shape;
   std::span<const std::int32_t> positions;
   std::int64_t longest;
+  std::uint32_t site;  ///< of dropout
 };
 
 /// Calls f(begin, end) for the rows of each document.
@@ -45,6 +46,12 @@ void attention_backward(const Backward& b, const SavedAttention& s) {
   a.sliding_window = s.shape.sliding_window;
   a.scale = 1.0F / std::sqrt(static_cast<float>(d));
   a.scratch = scratch;
+  const bool drops = drops_weights(ex);
+  const kernels::AttentionDropout dropout =
+      drops ? attention_dropout(ex.dropout(), s.site) : kernels::AttentionDropout{};
+  if (drops) a.dropout = &dropout;
+  const auto backward =
+      drops ? ex.table().train.dropped_attention_backward : ex.table().train.attention_backward;
   // Not `each` document by document: its turns go on from one to the next.
   std::int64_t item = 0;
   const std::int64_t round = 2 * ex.workers();
@@ -54,7 +61,7 @@ void attention_backward(const Backward& b, const SavedAttention& s) {
       if (std::min(turn, round - 1 - turn) != ex.worker()) continue;
       a.row_begin = begin, a.row_end = end, a.kv_head = head;
       a.head_begin = head * group, a.head_end = (head + 1) * group;
-      ex.table().train.attention_backward(a);
+      backward(a);
     }
   });
   ex.barrier();
@@ -63,13 +70,13 @@ void attention_backward(const Backward& b, const SavedAttention& s) {
 }  // namespace
 
 void record_attention(Exec& ex, const Qkv& qkv, Tensor out, const AttentionShape& shape,
-                      const AttentionPlace& place) {
+                      const AttentionPlace& place, std::uint32_t site) {
   Tape* tape = ex.recording();
   if (tape == nullptr) return;
   TW_CHECK(place.generated == 0 && (place.positions.empty() || place.positions[0] == 0),
            "what is learnt from are whole sequences");
-  tape->record<attention_backward>(SavedAttention{qkv, out, shape, place.positions, place.longest}, {out},
-                                   {qkv.q, qkv.k, qkv.v});
+  tape->record<attention_backward>(SavedAttention{qkv, out, shape, place.positions, place.longest, site},
+                                   {out}, {qkv.q, qkv.k, qkv.v});
 }
 
 }  // namespace tw::ops

@@ -7,6 +7,6 @@ namespace tw::ops {
 
 /// Leaves on the tape, if there is one, what attention's gradients need.
 void record_attention(Exec& ex, const Qkv& qkv, Tensor out, const AttentionShape& shape,
-                      const AttentionPlace& place);
+                      const AttentionPlace& place, std::uint32_t site);
 
 }  // namespace tw::ops

@@ -7,16 +7,38 @@
 
 namespace tw::ops {
 
-kernels::DropoutArgs dropout_args(const Dropout& dropout, const Mask& mask) {
+namespace {
+
+/// Of 2^32 words, those that leave something out.
+std::uint32_t words_of(double share) {
   constexpr double kWords = 4294967296.0;
-  TW_CHECK(mask.share >= 0 && mask.share < 1, "dropout leaves something");
+  TW_CHECK(share >= 0 && share < 1, "dropout leaves something");
+  return static_cast<std::uint32_t>(std::min(share * kWords + 0.5, kWords - 1));
+}
+
+}  // namespace
+
+bool drops_weights(const Exec& ex) {
+  return ex.training() && ex.dropout().attention > 0;
+}
+
+kernels::AttentionDropout attention_dropout(const Dropout& dropout, std::uint32_t site) {
+  return {static_cast<std::uint32_t>(dropout.first_row),
+          site,
+          static_cast<std::uint32_t>(dropout.step),
+          dropout.seed,
+          words_of(dropout.attention),
+          static_cast<float>(1 / (1 - dropout.attention))};
+}
+
+kernels::DropoutArgs dropout_args(const Dropout& dropout, const Mask& mask) {
   kernels::DropoutArgs a{};
   a.width = mask.shape.elements() / mask.shape[0];
   a.first_row = static_cast<std::uint32_t>(dropout.first_row);
   a.site = mask.site;
   a.step = static_cast<std::uint32_t>(dropout.step);
   a.seed = dropout.seed;
-  a.dropped = static_cast<std::uint32_t>(std::min(mask.share * kWords + 0.5, kWords - 1));
+  a.dropped = words_of(mask.share);
   a.scale = static_cast<float>(1 / (1 - mask.share));
   return a;
 }

@@ -14,8 +14,9 @@ class Exec;
 
 /// How much is left out, and what masks are drawn by.
 struct Dropout {
-  double branches = 0;  ///< of an embedding's rows, and of what layers add to the residual stream
-  double adapters = 0;  ///< of what adapters read
+  double branches = 0;   ///< of an embedding's rows, and of what layers add to the residual stream
+  double attention = 0;  ///< of attention's weights, behind the softmax
+  double adapters = 0;   ///< of what adapters read
   std::uint64_t seed = 0;
   std::int64_t step = 0;       ///< of the optimizer: masks come again after 2^32 of them
   std::int64_t first_row = 0;  ///< the batch's, among all rows of its step
@@ -26,6 +27,10 @@ inline constexpr std::uint32_t kEmbeddingSite = 1;
 enum class LayerSite : std::uint32_t { kAttention, kFfn };
 inline constexpr std::uint32_t layer_site(std::int64_t layer, LayerSite site) {
   return 2 + 2 * static_cast<std::uint32_t>(layer) + static_cast<std::uint32_t>(site);
+}
+/// Of the weights of a layer's first query head; those of the others follow.
+inline constexpr std::uint32_t weights_site(std::int64_t layer, std::int64_t heads) {
+  return 0x40000000U + static_cast<std::uint32_t>(layer * heads);
 }
 /// Of a linear layer's adapter, by the layer's number.
 inline constexpr std::uint32_t adapter_site(std::int64_t linear) {
@@ -42,6 +47,9 @@ struct Mask {
 };
 /// The kernel's arguments but for memory and rows.
 kernels::DropoutArgs dropout_args(const Dropout& dropout, const Mask& mask);
+/// Of attention's weights, where training leaves some out.
+bool drops_weights(const Exec& ex);
+kernels::AttentionDropout attention_dropout(const Dropout& dropout, std::uint32_t site);
 /// out = add (null: 0) + what the mask keeps of x, made larger by what is left out. Ends with a barrier.
 void keep_some(Exec& ex, const Mask& mask, const float* x, const float* add, float* out);
 

@@ -81,10 +81,12 @@ TEST_P(DropoutMasks, AreTheRowsOwnInAnyCut) {
 
 TEST(DropoutSites, AreAllDifferent) {
   std::set<std::uint32_t> sites = {0, kEmbeddingSite};  // 0: the sampler's
-  constexpr std::int64_t kLayers = 1000;
-  for (std::int64_t i = 0; i < kLayers; ++i)
+  constexpr std::int64_t kLayers = 1000, kHeads = 24;
+  for (std::int64_t i = 0; i < kLayers; ++i) {
     sites.insert({layer_site(i, LayerSite::kAttention), layer_site(i, LayerSite::kFfn), adapter_site(i)});
-  EXPECT_EQ(sites.size(), 2U + 3 * kLayers);
+    for (std::uint32_t head = 0; head < kHeads; ++head) sites.insert(weights_site(i, kHeads) + head);
+  }
+  EXPECT_EQ(sites.size(), 2U + (3 + kHeads) * kLayers);
 }
 
 /// Then ops add at once, as ever.

@@ -139,7 +139,7 @@ void gated_ffn_backward(const Backward& b, const SavedFfn& s) {
   const OutputGradient sides = both_sides(b, d_y, *s.down);
   input_gradient(b, sides, *s.down, hidden, false);
   const Tensor d_middle = low_rank_middle_gradient(b, d_y, s.low_down);
-  if (s.low_down.low != nullptr) input_gradient(b, d_middle, *s.low_down.a(), hidden, true);
+  low_rank_input_gradient(b, d_middle, s.low_down, hidden);
   if (!ex.tracing()) {
     ex.slice(rows * width, 64, [&](std::int64_t begin, std::int64_t end) {
       ex.table().train.silu_mul_backward({s.gates.f32(), s.ups.f32(), hidden.f32(), begin, end});
@@ -148,13 +148,14 @@ void gated_ffn_backward(const Backward& b, const SavedFfn& s) {
   }
   {
     const tensor::Arena::Scope scope(ex.arena());
-    const TransposedInput learnt = transpose_learnt(b, hidden, {s.down, s.low_down.a()});
+    const TransposedInput learnt = transpose_learnt(b, hidden, {s.down, s.low_down.a_of_input()});
     add_weight_gradient(b, sides, learnt, *s.down);
-    low_rank_weight_gradients(b, d_y, d_middle, learnt, s.low_down);
+    low_rank_weight_gradients(b, d_y, d_middle, hidden, learnt, s.low_down);
   }
   const Tensor d_gates{DType::kF32, {rows, width}, s.gates.data},
       d_ups{DType::kF32, {rows, width}, s.ups.data};
-  const TransposedInput x = transpose_learnt(b, s.x, {s.gate, s.up, s.low_gate.a(), s.low_up.a()});
+  const TransposedInput x =
+      transpose_learnt(b, s.x, {s.gate, s.up, s.low_gate.a_of_input(), s.low_up.a_of_input()});
   bool add = b.wants(1) && b.adds(1);
   for (const auto& [d, weight] : {std::pair{d_gates, s.gate}, std::pair{d_ups, s.up}}) {
     const tensor::Arena::Scope scope(ex.arena());
@@ -162,8 +163,8 @@ void gated_ffn_backward(const Backward& b, const SavedFfn& s) {
     add_weight_gradient(b, both, x, *weight);
     if (b.wants(1)) input_gradient(b, both, *weight, b.d_in(1), std::exchange(add, true));
   }
-  low_rank_gradients(b, d_gates, x, s.low_gate, 1);
-  low_rank_gradients(b, d_ups, x, s.low_up, 1);
+  low_rank_gradients(b, d_gates, s.x, x, s.low_gate, 1);
+  low_rank_gradients(b, d_ups, s.x, x, s.low_up, 1);
   pass_gradient(b);
 }
 

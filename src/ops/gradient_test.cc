@@ -1,6 +1,7 @@
 // The gradients of every op but the losses against finite differences of its definition.
 #include <numeric>
 
+#include "ops/test_documents.h"
 #include "ops/test_gradient_check.h"
 
 namespace tw::ops {
@@ -9,46 +10,6 @@ namespace {
 const std::vector<std::int32_t> kIds = {3, 0, 6, 3, 3, 1, 6, 0, 3};
 const std::vector<std::int32_t> kPlaces = {0, 1, 2, 3, 4, 0, 1, 0, 1};
 const std::vector<std::int32_t> kTaken = {4, 0, 0, 36, 7};
-
-/// Documents of 1, 19 and 17 rows, or one of `rows`.
-std::vector<std::int32_t> positions_of(std::int64_t rows) {
-  std::vector<std::int32_t> positions(rows);
-  std::iota(positions.begin(), positions.end(), 0);
-  if (rows == kRows) {
-    for (std::int64_t t = 1; t < rows; ++t) positions[t] = static_cast<std::int32_t>(t < 20 ? t - 1 : t - 20);
-  }
-  return positions;
-}
-
-/// A step over packed documents, with a cache of its own.
-struct Documents {
-  std::vector<std::int32_t> positions, blocks;
-  std::vector<const std::int32_t*> row_blocks;
-  std::vector<AttentionPlace::Tile> tiles;
-  std::vector<float> keys, values;
-
-  Documents(std::int64_t rows, const Heads& h)
-      : positions(positions_of(rows)), blocks(rows), row_blocks(rows) {
-    std::iota(blocks.begin(), blocks.end(), 0);
-    keys.resize(rows * kernels::kKvBlock * h.kv_heads * h.d);
-    values.resize(keys.size());
-    std::int32_t first = 0;
-    for (std::int32_t t = 0; t < rows; ++t) {
-      if (t > 0 && (positions[t] == 0 || positions[t] % kernels::kAttentionRows == 0)) {
-        tiles.push_back({first, t});
-        first = t;
-      }
-      // A document's blocks begin at its first row's number: more than it needs.
-      row_blocks[t] = blocks.data() + (t - positions[t]);
-    }
-    tiles.push_back({first, static_cast<std::int32_t>(rows)});
-  }
-  AttentionPlace place(const Heads& h) {
-    AttentionPlace p{positions, row_blocks, tiles, {}, std::ssize(positions), 0};
-    p.kv = {keys.data(), values.data(), DType::kF32, kernels::kKvBlock, h.kv_heads, h.d};
-    return p;
-  }
-};
 
 constexpr std::uint32_t kSite = layer_site(3, LayerSite::kFfn);
 
@@ -119,36 +80,25 @@ GradientCase ffn_case() {
           }};
 }
 
-/// With biases; `adapted`: and an adapter on each product.
-GradientCase gelu_ffn_case(bool adapted) {
-  constexpr std::int64_t kWidth = 24, kHidden = 50, kRank = 3;
-  GradientCase c{adapted ? "adapted_gelu_ffn" : "gelu_ffn",
-                 {{Role::kValue, {kRows, kWidth}},
-                  {Role::kValue, {kRows, kWidth}},
-                  {Role::kMatrix, {kHidden, kWidth}},
-                  {Role::kVector, {kHidden}},
-                  {Role::kMatrix, {kWidth, kHidden}},
-                  {Role::kVector, {kWidth}}},
-                 [=](auto& in) {
-                   Numbers middle = times(in[1], in[2], kWidth, in[3]);
-                   if (adapted) middle = plus(middle, low_rank(in[1], in[6], in[7], kWidth, kAdapterScale));
-                   const Numbers hidden = gelu_of(middle);
-                   Numbers out = plus(times(hidden, in[4], kHidden, in[5]), in[0]);
-                   if (adapted) out = plus(out, low_rank(hidden, in[8], in[9], kHidden, kAdapterScale));
-                   return out;
-                 },
-                 [](Exec& ex, auto& in) {
-                   const GeluWeights weights{&in.matrices[2], &in.matrices[4], in.tensors[3], in.tensors[5]};
-                   Branch branch(ex, in.tensors[0], ex.output({kRows, kWidth}), kSite);
-                   gelu_ffn(ex, in.tensors[1], weights, 0, branch.residual(), branch.out(), in.adapters);
-                   return branch.end();
-                 }};
-  if (!adapted) return c;
-  for (const std::vector<std::int64_t>& shape : std::vector<std::vector<std::int64_t>>{
-           {kRank, kWidth}, {kHidden, kRank}, {kRank, kHidden}, {kWidth, kRank}})
-    c.inputs.push_back({Role::kMatrix, shape});
-  c.adapters = {{6, 7}, {8, 9}};
-  return c;
+GradientCase gelu_ffn_case() {
+  constexpr std::int64_t kWidth = 24, kHidden = 50;
+  return {"gelu_ffn",
+          {{Role::kValue, {kRows, kWidth}},
+           {Role::kValue, {kRows, kWidth}},
+           {Role::kMatrix, {kHidden, kWidth}},
+           {Role::kVector, {kHidden}},
+           {Role::kMatrix, {kWidth, kHidden}},
+           {Role::kVector, {kWidth}}},
+          [](auto& in) {
+            const Numbers hidden = gelu_of(times(in[1], in[2], kWidth, in[3]));
+            return plus(times(hidden, in[4], kHidden, in[5]), in[0]);
+          },
+          [](Exec& ex, auto& in) {
+            const GeluWeights weights{&in.matrices[2], &in.matrices[4], in.tensors[3], in.tensors[5]};
+            Branch branch(ex, in.tensors[0], ex.output({kRows, kWidth}), kSite);
+            gelu_ffn(ex, in.tensors[1], weights, 0, branch.residual(), branch.out());
+            return branch.end();
+          }};
 }
 
 /// Who has an expert of those that each row finds likeliest, when that takes `most`: [rows][choice].
@@ -278,16 +228,9 @@ GradientCase shared_case(bool gated_by_row) {
           }};
 }
 
-std::vector<float> frequencies(std::int64_t d) {
-  std::vector<float> result;
-  for (std::int64_t i = 0; i < d / 2; ++i)
-    result.push_back(std::pow(100.0F, -2.0F * static_cast<float>(i) / static_cast<float>(d)));
-  return result;
-}
-
 /// With biases, norms of heads and the rotation; then attention, for gradients of all three.
 GradientCase qkv_case(const char* name, const Heads& h, bool interleaved, bool norms,
-                      std::int64_t rows = kRows, bool turned = true) {
+                      std::int64_t rows = kRows, bool turned = true, const Dropout& d = {}) {
   constexpr std::int64_t kWidth = 20;
   const std::int64_t q = h.heads * h.d, kv = h.kv_heads * h.d;
   auto documents = std::make_shared<Documents>(rows, h);
@@ -309,7 +252,8 @@ GradientCase qkv_case(const char* name, const Heads& h, bool interleaved, bool n
               queries = rotated(queries, positions, frequencies(h.d), interleaved);
               keys = rotated(keys, positions, frequencies(h.d), interleaved);
             }
-            return attended(queries, keys, times(in[0], in[3], kWidth, in[6]), positions, h);
+            return attended(queries, keys, times(in[0], in[3], kWidth, in[6]), positions, h, d,
+                            weights_site(3, h.heads));
           },
           [=](Exec& ex, auto& in) {
             const auto& t = in.tensors;
@@ -319,101 +263,21 @@ GradientCase qkv_case(const char* name, const Heads& h, bool interleaved, bool n
             const AttentionPlace place = documents->place(h);
             const RopeTable rope =
                 turned ? rope_table(ex, documents->positions, frequencies(h.d)) : RopeTable{};
-            return attention(ex, qkv_rope(ex, t[0], w, rope, shape, place), shape, place);
-          }};
-}
-
-/// An adapter on one layer, whose weight is frozen in this type.
-GradientCase adapted_residual_case(DType frozen, std::int64_t rank) {
-  return {"adapted_residual_" + std::string(base::dtype_name(frozen)),
-          {{Role::kValue, {kRows, 24}},
-           {Role::kValue, {kRows, 320}},
-           {Role::kFrozen, {24, 320}, frozen},
-           {Role::kMatrix, {rank, 320}},
-           {Role::kMatrix, {24, rank}}},
-          [](auto& in) {
-            return plus(plus(times(in[1], in[2], 320), low_rank(in[1], in[3], in[4], 320, kAdapterScale)),
-                        in[0]);
-          },
-          [](Exec& ex, auto& in) {
-            const Tensor out = ex.output({kRows, 24});
-            linear_residual(ex, in.tensors[1], in.matrices[2], 0, in.tensors[0], out, in.adapters);
-            return out;
+            return attention(ex, qkv_rope(ex, t[0], w, rope, shape, place), shape, place,
+                             weights_site(3, h.heads));
           },
           false,
-          {{3, 4}}};
+          {},
+          d};
 }
 
-/// Weights and adapters learn together.
-GradientCase adapted_ffn_case() {
-  constexpr std::int64_t kWidth = 24, kHidden = 50, kRank = 5;
-  return {"adapted_ffn",
-          {{Role::kValue, {kRows, kWidth}},
-           {Role::kValue, {kRows, kWidth}},
-           {Role::kMatrix, {kHidden, kWidth}},
-           {Role::kMatrix, {kHidden, kWidth}},
-           {Role::kMatrix, {kWidth, kHidden}},
-           {Role::kMatrix, {kRank, kWidth}},
-           {Role::kMatrix, {kHidden, kRank}},
-           {Role::kMatrix, {3, kWidth}},
-           {Role::kMatrix, {kHidden, 3}},
-           {Role::kMatrix, {kRank, kHidden}},
-           {Role::kMatrix, {kWidth, kRank}}},
-          [](auto& in) {
-            const Numbers hidden = gated(
-                plus(times(in[1], in[2], kWidth), low_rank(in[1], in[5], in[6], kWidth, kAdapterScale)),
-                plus(times(in[1], in[3], kWidth), low_rank(in[1], in[7], in[8], kWidth, kAdapterScale)));
-            return plus(
-                plus(times(hidden, in[4], kHidden), low_rank(hidden, in[9], in[10], kHidden, kAdapterScale)),
-                in[0]);
-          },
-          [](Exec& ex, auto& in) {
-            const Tensor out = ex.output({kRows, kWidth});
-            gated_ffn(ex, in.tensors[1], in.matrices[2], in.matrices[3], in.matrices[4], 0, in.tensors[0],
-                      out, in.adapters);
-            return out;
-          },
-          false,
-          {{5, 6}, {7, 8}, {9, 10}}};
-}
-
-/// Frozen projections with norms of heads, and adapters on queries and values.
-GradientCase adapted_qkv_case() {
-  constexpr std::int64_t kWidth = 32, kRank = 3;
-  const Heads h{4, 2, 8, 0};
-  auto documents = std::make_shared<Documents>(kRows, h);
-  return {"attention_adapted",
-          {{Role::kValue, {kRows, kWidth}},
-           {Role::kFrozen, {h.heads * h.d, kWidth}},
-           {Role::kFrozen, {h.kv_heads * h.d, kWidth}},
-           {Role::kFrozen, {h.kv_heads * h.d, kWidth}},
-           {Role::kVector, {h.d}},
-           {Role::kMatrix, {kRank, kWidth}},
-           {Role::kMatrix, {h.heads * h.d, kRank}},
-           {Role::kMatrix, {kRank, kWidth}},
-           {Role::kMatrix, {h.kv_heads * h.d, kRank}}},
-          [=](auto& in) {
-            const auto& positions = documents->positions;
-            Numbers q =
-                plus(times(in[0], in[1], kWidth), low_rank(in[0], in[5], in[6], kWidth, kAdapterScale));
-            q = rms_normed(q, in[4], 1e-3);
-            const Numbers k = rms_normed(times(in[0], in[2], kWidth), in[4], 1e-3);
-            const Numbers v =
-                plus(times(in[0], in[3], kWidth), low_rank(in[0], in[7], in[8], kWidth, kAdapterScale));
-            return attended(rotated(q, positions, frequencies(h.d), false),
-                            rotated(k, positions, frequencies(h.d), false), v, positions, h);
-          },
-          [=](Exec& ex, auto& in) {
-            const auto& t = in.tensors;
-            const QkvWeights w{&in.matrices[1], &in.matrices[2], &in.matrices[3], {}, {}, {}, t[4], t[4],
-                               in.adapters};
-            const AttentionShape shape{h.heads, h.kv_heads, h.d, h.window, false, 1e-3};
-            const AttentionPlace place = documents->place(h);
-            const RopeTable rope = rope_table(ex, documents->positions, frequencies(h.d));
-            return attention(ex, qkv_rope(ex, t[0], w, rope, shape, place), shape, place);
-          },
-          false,
-          {{5, 6}, {0, 0}, {7, 8}}};
+/// Of attention's weights; documents of more than one group of words, and a window that ends within one.
+std::vector<GradientCase> dropped_attention_cases() {
+  const Dropout d{.attention = 0.3, .seed = 0x123456789ABCULL, .step = 5, .first_row = 100};
+  return {qkv_case("attention_dropped", {4, 2, 6, 0}, true, false, kRows, true, d),
+          qkv_case("attention_dropped_window", {2, 2, 16, 5}, false, false, kRows, true, d),
+          qkv_case("attention_dropped_long", {3, 1, 4, 0}, false, true, 150, true, d),
+          qkv_case("attention_dropped_long_window", {2, 1, 4, 70}, true, false, 150, true, d)};
 }
 
 std::vector<GradientCase> row_cases() {
@@ -466,20 +330,18 @@ std::vector<GradientCase> all_cases() {
       residual_case(), ffn_case(), moe_case(1, false), moe_case(2, true), moe_case(3, false),
       // 37 rows: 0.7 * 37 / 5 is 5.2, 1 * 37 * 2 / 5 is 14.8, and 0.5 * 37 * 3 / 5 is 11.1.
       moe_case(1, false, 0.7, 6), moe_case(2, true, 1, 15), moe_case(3, false, 0.5, 12), shared_case(true),
-      shared_case(false), gelu_ffn_case(false), gelu_ffn_case(true),
-      qkv_case("attention_interleaved", {4, 2, 6, 0}, true, false),
+      shared_case(false), gelu_ffn_case(), qkv_case("attention_interleaved", {4, 2, 6, 0}, true, false),
       qkv_case("attention_halves_norms", {4, 2, 8, 0}, false, true),
       // With norms, or the gradient of the keys' bias were 0: softmax does not see it.
       qkv_case("attention_unturned", {2, 2, 8, 0}, false, true, kRows, false),
       qkv_case("attention_window", {2, 2, 16, 5}, false, false),
       qkv_case("attention_long", {3, 1, 4, 0}, false, true, 150),
-      qkv_case("attention_long_window", {2, 1, 4, 70}, true, false, 150),
-      adapted_residual_case(DType::kF32, 4), adapted_residual_case(DType::kF16, 20),
-      adapted_residual_case(DType::kBF16, 3), adapted_residual_case(DType::kQ8_0, 8),
-      adapted_residual_case(DType::kQ4_0, 1), adapted_ffn_case(), adapted_qkv_case(), dropout_case(),
-      dropped(residual_case()), dropped(ffn_case()), dropped(gelu_ffn_case(true)), dropped(moe_case(2, true)),
+      qkv_case("attention_long_window", {2, 1, 4, 70}, true, false, 150), dropout_case(),
+      dropped(residual_case()), dropped(ffn_case()), dropped(gelu_ffn_case()), dropped(moe_case(2, true)),
       balanced(moe_case(2, true), 2), balanced(moe_case(1, false), 1)};
   cases.insert(cases.end(), products.begin(), products.end());
+  const std::vector<GradientCase> dropped_attention = dropped_attention_cases();
+  cases.insert(cases.end(), dropped_attention.begin(), dropped_attention.end());
   return cases;
 }
 

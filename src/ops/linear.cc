@@ -137,9 +137,9 @@ void linear_backward(const Backward& b, const SavedLinear& s) {
 
 void linear_residual_backward(const Backward& b, const SavedLinear& s) {
   const Tensor d_y{DType::kF32, {s.x.rows(), s.weight->n()}, b.d_out().data};
-  const TransposedInput x = transpose_learnt(b, s.x, {s.weight, s.low.a()});
+  const TransposedInput x = transpose_learnt(b, s.x, {s.weight, s.low.a_of_input()});
   linear_gradients(b, d_y, x, *s.weight, s.bias, 1);
-  low_rank_gradients(b, d_y, x, s.low, 1);
+  low_rank_gradients(b, d_y, s.x, x, s.low, 1);
   pass_gradient(b);
 }
 

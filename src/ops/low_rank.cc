@@ -35,6 +35,7 @@ struct LowRankSum::Part {
   const LowRank& low;
   const kernels::MatmulPath &a_path, &b_path;
   std::int64_t layer, begin, rows;  ///< begin: in x
+  std::uint32_t site;               ///< of dropout
   std::int64_t middle;              ///< where its numbers begin in middles_
   std::size_t prepared;             ///< and in prepared_middles_
 
@@ -59,6 +60,7 @@ void LowRankSum::for_parts(const Exec& ex, F&& f) const {
                       i,
                       run.begin - first_row_,
                       run.end - run.begin,
+                      adapter_site(linear_ + i),
                       middle,
                       prepared};
       f(part);
@@ -81,7 +83,8 @@ LowRankSum::LowRankSum(Exec& ex, const Adapters& adapters, int first, int count,
       linear_(adapters.linear + first),
       count_(count),
       generated_(generated),
-      first_row_(first_row) {
+      first_row_(first_row),
+      drops_(ex.training() && ex.dropout().adapters > 0) {
   if (adapters.runs.empty()) return;
   for_parts(ex, [&](const Part& part) {
     floats_ += part.rows * part.rank();
@@ -99,7 +102,7 @@ void LowRankSum::project(Exec& ex, Tensor x) {
   for_parts(ex, [&](const Part& part) {
     const std::int64_t rows = std::min(kRowsAtOnce, part.rows);
     TW_CHECK(x.row_stride() == part.low.a->k() && part.rank() == part.low.b->k(), "an adapter's shapes fit");
-    scratch = std::max(scratch, prepared_bytes(part.a_path, rows, part.low.a->k()) +
+    scratch = std::max(scratch, kept_bytes(part, rows) + prepared_bytes(part.a_path, rows, part.low.a->k()) +
                                     scratch_bytes(part.a_path, rows, part.low.a->k()));
     scratch = std::max(scratch, scratch_bytes(part.b_path, rows, part.rank()));
     if (!ex.tracing()) return;
@@ -117,13 +120,26 @@ void LowRankSum::project(Exec& ex, Tensor x) {
   });
 }
 
+/// Of what dropout leaves of so many rows of x; 0: all of it, where it lies.
+std::size_t LowRankSum::kept_bytes(const Part& part, std::int64_t rows) const {
+  return drops_ ? aligned(rows * part.low.a->k() * sizeof(float)) : 0;
+}
+
 void LowRankSum::project_rows(Exec& ex, const Part& part, const float* x, std::int64_t chunk) const {
   const PackedMatrix& a = *part.low.a;
   const std::int64_t rows = part.rows_of(chunk), rank = part.rank();
   const float* from = x + (part.begin + chunk * kRowsAtOnce) * a.k();
   float* to = middles_ + part.middle + chunk * kRowsAtOnce * rank;
-  const std::size_t bytes = prepared_bytes(part.a_path, rows, a.k());
-  auto* scratch = static_cast<std::byte*>(ex.scratch(bytes + scratch_bytes(part.a_path, rows, a.k())));
+  const std::size_t kept = kept_bytes(part, rows), bytes = prepared_bytes(part.a_path, rows, a.k());
+  auto* scratch = static_cast<std::byte*>(ex.scratch(kept + bytes + scratch_bytes(part.a_path, rows, a.k())));
+  if (drops_) {
+    kernels::DropoutArgs mask = dropout_args(ex.dropout(), {{rows, a.k()}, part.site, ex.dropout().adapters});
+    mask.x = from, mask.out = reinterpret_cast<float*>(scratch), mask.row_end = rows;
+    mask.first_row += static_cast<std::uint32_t>(part.begin + chunk * kRowsAtOnce);
+    ex.table().train.dropout(mask);
+    from = mask.out;
+    scratch += kept;
+  }
   if (bytes > 0) part.a_path.prepare({from, a.k(), scratch, 0, rows, a.k()});
   multiply(part.a_path, a, bytes > 0 ? static_cast<const void*>(scratch) : from, rows, 0, rank, to, nullptr,
            scratch + bytes);
@@ -169,7 +185,7 @@ SavedLowRank LowRankSum::saved(int i) const {
   }
   const LowRank& low = run.linears[linear_ + i];
   if (low.a == nullptr) return {};
-  return {&low, middles_ == nullptr ? nullptr : middles_ + middle};
+  return {&low, middles_ == nullptr ? nullptr : middles_ + middle, linear_ + i, drops_};
 }
 
 Tensor low_rank_middle_gradient(const Backward& b, Tensor d_y, const SavedLowRank& s) {
@@ -185,22 +201,43 @@ Tensor low_rank_middle_gradient(const Backward& b, Tensor d_y, const SavedLowRan
   return d;
 }
 
-void low_rank_weight_gradients(const Backward& b, Tensor d_y, Tensor d_middle, const TransposedInput& x,
-                               const SavedLowRank& s) {
+namespace {
+
+/// Of a layer's input, or of the gradient by it.
+Mask mask_of(const Exec& ex, Tensor x, const SavedLowRank& s) {
+  return {x.shape, adapter_site(s.linear), ex.dropout().adapters};
+}
+
+}  // namespace
+
+void low_rank_input_gradient(const Backward& b, Tensor d_middle, const SavedLowRank& s, Tensor d_x) {
+  if (s.low == nullptr) return;
+  if (!s.drops) return input_gradient(b, d_middle, *s.low->a, d_x, true);
+  const tensor::Arena::Scope scope(b.ex.arena());
+  const Tensor d_kept = b.ex.temporary({d_middle.rows(), s.low->a->k()});  // a tape's d_x has no rows
+  input_gradient(b, d_middle, *s.low->a, d_kept, false);
+  keep_some(b.ex, mask_of(b.ex, d_kept, s), d_kept.f32(), d_x.f32(), d_x.f32());
+}
+
+void low_rank_weight_gradients(const Backward& b, Tensor d_y, Tensor d_middle, Tensor x,
+                               const TransposedInput& learnt, const SavedLowRank& s) {
   if (s.low == nullptr) return;
   const tensor::Arena::Scope scope(b.ex.arena());
   const Tensor middle{DType::kF32, d_middle.shape, s.middle};
   add_weight_gradient(b, d_y, transpose_input(b.ex, middle, *s.low->b), *s.low->b);
-  add_weight_gradient(b, d_middle, x, *s.low->a);
+  if (!s.drops) return add_weight_gradient(b, d_middle, learnt, *s.low->a);
+  const Tensor kept = b.ex.temporary(x.shape);
+  keep_some(b.ex, mask_of(b.ex, x, s), x.f32(), nullptr, kept.f32());
+  add_weight_gradient(b, d_middle, transpose_input(b.ex, kept, *s.low->a), *s.low->a);
 }
 
-void low_rank_gradients(const Backward& b, Tensor d_y, const TransposedInput& x, const SavedLowRank& s,
-                        int input) {
+void low_rank_gradients(const Backward& b, Tensor d_y, Tensor x, const TransposedInput& learnt,
+                        const SavedLowRank& s, int input) {
   if (s.low == nullptr) return;
   const tensor::Arena::Scope scope(b.ex.arena());
   const Tensor d_middle = low_rank_middle_gradient(b, d_y, s);
-  low_rank_weight_gradients(b, d_y, d_middle, x, s);
-  if (b.wants(input)) input_gradient(b, d_middle, *s.low->a, b.d_in(input), true);
+  low_rank_weight_gradients(b, d_y, d_middle, x, learnt, s);
+  if (b.wants(input)) low_rank_input_gradient(b, d_middle, s, b.d_in(input));
 }
 
 }  // namespace tw::ops

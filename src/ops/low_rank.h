@@ -11,8 +11,11 @@ namespace tw::ops {
 /// What the backward of one linear layer's addition needs.
 struct SavedLowRank {
   const LowRank* low = nullptr;  ///< null: nothing was added
-  float* middle = nullptr;       ///< scale * x · Aᵀ [T, r]
-  const PackedMatrix* a() const { return low == nullptr ? nullptr : low->a; }
+  float* middle = nullptr;       ///< scale * x · Aᵀ [T, r], of what dropout leaves of x
+  std::int64_t linear = 0;       ///< number of the layer
+  bool drops = false;            ///< dropout leaves some of x out
+  /// A where it learns from x as it is; null: there is none, or it learns from what is left of x.
+  const PackedMatrix* a_of_input() const { return low == nullptr || drops ? nullptr : low->a; }
 };
 
 /// The additions to `count` linear layers that share x, in one op: memory first, then all x · Aᵀ, then,
@@ -39,9 +42,11 @@ class LowRankSum {
   void for_parts(const Exec& ex, F&& f) const;
   void add(Exec& ex, std::int64_t layer, Tensor y) const;
   void project_rows(Exec& ex, const Part& part, const float* x, std::int64_t chunk) const;
+  std::size_t kept_bytes(const Part& part, std::int64_t rows) const;
 
   Adapters adapters_;
   std::int64_t linear_, count_, generated_, first_row_;
+  bool drops_;                ///< training leaves some of x out
   std::int64_t floats_ = 0;   ///< of all middles
   std::size_t prepared_ = 0;  ///< bytes of all middles as B's path wants them
   float* middles_ = nullptr;
@@ -52,14 +57,16 @@ class LowRankSum {
 bool adapts(const Adapters& adapters, int first, int count);
 
 // Gradients of y += scale * (x · Aᵀ) · Bᵀ, of d_y [T, N]. All end with a barrier, and nothing is done where
-// nothing was added.
+// nothing was added. Where dropout leaves some of x out, its mask is made again.
 /// The gradient by x · Aᵀ: [T, r], from the arena.
 Tensor low_rank_middle_gradient(const Backward& b, Tensor d_y, const SavedLowRank& s);
-/// A's and B's.
-void low_rank_weight_gradients(const Backward& b, Tensor d_y, Tensor d_middle, const TransposedInput& x,
-                               const SavedLowRank& s);
+/// d_x [T, K] += what comes through A.
+void low_rank_input_gradient(const Backward& b, Tensor d_middle, const SavedLowRank& s, Tensor d_x);
+/// A's and B's. `learnt`: x as transpose_learnt makes it for a_of_input().
+void low_rank_weight_gradients(const Backward& b, Tensor d_y, Tensor d_middle, Tensor x,
+                               const TransposedInput& learnt, const SavedLowRank& s);
 /// All of a layer whose d_x is there already: d_x += ..., where x, input number `input` of the op, is wanted.
-void low_rank_gradients(const Backward& b, Tensor d_y, const TransposedInput& x, const SavedLowRank& s,
-                        int input);
+void low_rank_gradients(const Backward& b, Tensor d_y, Tensor x, const TransposedInput& learnt,
+                        const SavedLowRank& s, int input);
 
 }  // namespace tw::ops

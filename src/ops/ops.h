@@ -189,8 +189,10 @@ Qkv qkv_rope(Exec& ex, Tensor x, const QkvWeights& weights, const RopeTable& rop
              const AttentionShape& shape, const AttentionPlace& place);
 
 /// softmax(q · Kᵀ / sqrt(d)) · V over the sequence's cache up to the row's own position: [T, H * d]. Only q
-/// is needed, but for training: then k and v too, and every sequence is whole, from position 0 on.
-Tensor attention(Exec& ex, const Qkv& qkv, const AttentionShape& shape, const AttentionPlace& place);
+/// is needed, but for training: then k and v too, and every sequence is whole, from position 0 on. `site`: of
+/// dropout of the softmax's weights, weights_site of the layer.
+Tensor attention(Exec& ex, const Qkv& qkv, const AttentionShape& shape, const AttentionPlace& place,
+                 std::uint32_t site = 0);
 
 /// What a teacher says should follow each row (distillation, arXiv 1503.02531): its likeliest tokens.
 struct TeacherRows {

@@ -38,6 +38,7 @@ inline Numbers plus(Numbers a, const Numbers& b) {
 inline Numbers kept(Numbers x, const Dropout& d, double share, std::uint32_t site, std::int64_t k) {
   const std::array<std::uint32_t, 2> key = {static_cast<std::uint32_t>(d.seed),
                                             static_cast<std::uint32_t>(d.seed >> 32)};
+  if (share == 0) return x;
   for (std::int64_t at = 0; at < std::ssize(x); ++at) {
     const std::int64_t i = at % k;
     const auto words = base::philox(
@@ -114,9 +115,11 @@ struct Heads {
   std::int64_t heads, kv_heads, d, window;
 };
 
-/// Causal attention within documents, which begin where positions are 0.
+/// Causal attention within documents, which begin where positions are 0. Of the weights of head h dropout
+/// leaves some out at site + h.
 inline Numbers attended(const Numbers& q, const Numbers& k, const Numbers& v,
-                        const std::vector<std::int32_t>& positions, const Heads& h) {
+                        const std::vector<std::int32_t>& positions, const Heads& h, const Dropout& d = {},
+                        std::uint32_t site = 0) {
   Numbers out(q.size());
   for (std::int64_t t = 0; t < std::ssize(positions); ++t) {
     const std::int64_t past =
@@ -131,9 +134,15 @@ inline Numbers attended(const Numbers& q, const Numbers& k, const Numbers& v,
         weights.push_back(std::exp(score / std::sqrt(static_cast<double>(h.d))));
         sum += weights.back();
       }
+      // A row of the whole document's positions, of which it sees those up to its own.
+      Numbers row(positions[t] + 1);
+      std::copy(weights.begin(), weights.end(), row.end() - past - 1);
+      Dropout of_row = d;
+      of_row.first_row += t;
+      row = kept(row, of_row, d.attention, site + static_cast<std::uint32_t>(head), std::ssize(row));
       for (std::int64_t s = t - past; s <= t; ++s) {
         for (std::int64_t i = 0; i < h.d; ++i)
-          out[at + i] += weights[s - t + past] / sum * v[s * h.kv_heads * h.d + kv + i];
+          out[at + i] += row[s - t + positions[t]] / sum * v[s * h.kv_heads * h.d + kv + i];
       }
     }
   }

@@ -215,6 +215,11 @@ std::optional<Decoding> Scheduler::decoding(RequestId id) const {
   return Decoding{sequence->tokens, sequence->blocks};
 }
 
+bool Scheduler::running(RequestId id) const {
+  const Sequence* sequence = impl_->find(id);
+  return sequence != nullptr && sequence->running;
+}
+
 std::int64_t Scheduler::cached_tokens(RequestId id) const {
   const Sequence* sequence = impl_->find(id);
   return sequence == nullptr ? 0 : sequence->cached_tokens;

@@ -114,6 +114,9 @@ class Scheduler {
   /// Nothing unless a running sequence has just one token to compute, a generated one.
   std::optional<Decoding> decoding(RequestId id) const;
 
+  /// Whether it has begun; false for unknown ids.
+  bool running(RequestId id) const;
+
   /// The token sampled for a sequence. A later step computes it, unless the last one did so as a guess: then
   /// the token sampled from that guess's row follows at once. REQUIRES: id is known.
   void append(RequestId id, TokenId token);

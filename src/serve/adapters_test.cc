@@ -128,6 +128,31 @@ TEST(LoraEndpoints, ARunningAnswerKeepsItsAdapter) {
   client.join();
 }
 
+/// vLLM's labels, of one series at a time, whose value is the time.
+TEST(LoraMetric, NamesTheAdaptersAtWork) {
+  TestServer server(options(false, {"tuned=" + kFolder, "other=" + kFolder}));
+  const auto seen = [&](const std::string& running, const std::string& waiting) {
+    const std::string labels = fmt::format(
+        R"({{max_lora="4",running_lora_adapters="{}",waiting_lora_adapters="{}"}})", running, waiting);
+    return server.metric("vllm:lora_requests_info" + labels);
+  };
+  const auto comes = [&](const std::string& running, const std::string& waiting) {
+    for (int i = 0; i < 500 && seen(running, waiting) < 0; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    return seen(running, waiting) > 1.7e9;
+  };
+  EXPECT_TRUE(comes("", ""));
+  server.engine().hold(true);
+  std::vector<std::thread> clients;
+  for (const char* model : {"tuned", "other", "tuned", "fake-model"})
+    clients.emplace_back([&server, model] { text_of(server, model); });
+  EXPECT_TRUE(comes("", "other,tuned"));
+  EXPECT_EQ(seen("", ""), -1) << "there is one series";
+  server.engine().hold(false);
+  for (std::thread& client : clients) client.join();
+  EXPECT_TRUE(comes("", ""));
+}
+
 TEST(LoraEndpoints, HaveALimit) {
   TestServer server(options(true));
   for (std::size_t i = 0; i < 256; ++i)

@@ -137,6 +137,7 @@ void handle_embeddings(const ContextPtr& context, const ExchangePtr& exchange) {
     sequence.max_tokens = 0;
     sequence.embed = true;
     sequence.adapter = model->adapter;
+    if (model->adapter != nullptr) sequence.adapter_name = model->name;
     sequences.push_back(std::move(sequence));
   }
   start_generation(context, model, exchange, std::move(sequences),

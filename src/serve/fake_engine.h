@@ -140,6 +140,14 @@ class FakeEngine : public infer::Engine {
     stats.cache = {16, 1000, 1 << 20, 64, base::DType::kI8, true};
     stats.running = static_cast<std::int64_t>(running_.size());
     stats.waiting = static_cast<std::int64_t>(waiting_.size());
+    stats.most_running = options_.max_running;
+    const auto tell = [](const std::deque<SequencePtr>& sequences, std::set<std::string>& names) {
+      for (const SequencePtr& s : sequences) {
+        if (s->request.adapter != nullptr) names.insert(s->request.adapter_name);
+      }
+    };
+    tell(running_, stats.running_adapters);
+    tell(waiting_, stats.waiting_adapters);
     return stats;
   }
   std::int64_t context() const override { return options_.context; }

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -93,6 +94,25 @@ MetricFamily cache_config(const infer::CacheConfig& cache) {
                  {"num_gpu_blocks", std::to_string(cache.blocks)}});
 }
 
+std::string with_commas(const std::set<std::string>& names) {
+  std::string list;
+  for (const std::string& name : names) list += (list.empty() ? "" : ",") + name;
+  return list;
+}
+
+/// As vLLM's, by which gateways send a request to where its adapter is at work (the inference extension of
+/// Kubernetes' gateway API): labels say which, the value is when that was, since of several series the newest
+/// counts. Here there is one series at a time.
+MetricFamily adapters(const infer::EngineStats& s) {
+  const double now =
+      std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  return family(MetricType::Gauge, "vllm:lora_requests_info",
+                "When these LoRA adapters were at work, in seconds since 1970.", now,
+                {{"max_lora", std::to_string(s.most_running)},
+                 {"running_lora_adapters", with_commas(s.running_adapters)},
+                 {"waiting_lora_adapters", with_commas(s.waiting_adapters)}});
+}
+
 }  // namespace
 
 std::vector<MetricFamily> engine_families(const infer::EngineStats& s, const std::string& model_name) {
@@ -118,6 +138,7 @@ std::vector<MetricFamily> engine_families(const infer::EngineStats& s, const std
       by_reason,
       gauge("vllm:kv_cache_usage_perc", "Share of the KV cache in use, 0 to 1.", s.kv_usage),
       cache_config(s.cache),
+      adapters(s),
       gauge("tokenworks:kv_cache_bytes_per_token", "Bytes of one token's keys and values.",
             static_cast<double>(s.cache.token_bytes)),
       counter("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.",

@@ -103,6 +103,7 @@ base::Result<infer::GenerateRequest> engine_request(const ServedModel& model, co
   request.skip_special = fields.skip_special;
   request.cache_salt = fields.cache_salt;
   request.adapter = model.adapter;
+  if (model.adapter != nullptr) request.adapter_name = model.name;
   for (const auto& [token, bias] : fields.sampling.logit_bias) {
     if (static_cast<std::size_t>(token) < model.tokenizer().size()) continue;
     return field_error("logit_bias",

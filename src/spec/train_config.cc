@@ -53,6 +53,10 @@ Status check_stage(const TrainStage& s, std::size_t i, const TrainModel& model) 
     if (data.path.empty()) return error(Code::kInvalidArgument, "{} has data without a \"path\"", name);
   }
   TW_RETURN_IF_ERROR(check_objective(s, i, name));
+  if (s.attention_dropout < 0 && s.attention_dropout != -1)
+    return error(Code::kInvalidArgument,
+                 "{} has an attention-dropout of {}, but it is a share: 0 to 0.999999", name,
+                 s.attention_dropout);
   if (s.optimizer.decay < 0 && s.optimizer.decay != -1)
     return error(Code::kInvalidArgument, "{} has an optimizer.decay of {}, but weights do not grow", name,
                  s.optimizer.decay);
@@ -143,7 +147,13 @@ Status check_teachers(const TrainConfig& c) {
 }
 
 Status check_adapter(const TrainConfig& c) {
-  if (c.adapter.rank == 0) return Ok{};
+  if (c.adapter.rank == 0) {
+    if (c.adapter.alpha == 0 && c.adapter.dropout == 0 && c.adapter.targets == "all") return Ok{};
+    return error(
+        Code::kInvalidArgument,
+        "adapter.alpha, adapter.dropout and adapter.targets are of an adapter, and there is none: give "
+        "adapter.rank");
+  }
   if (c.model.mup_base > 0)
     return error(Code::kInvalidArgument,
                  "model.mup-base is of a model all of whose weights are learnt: an adapter has no width");

@@ -153,7 +153,7 @@ struct TrainStage {
   std::int64_t steps = 0, tokens = 0;
   double minutes = 0;
   std::string start = "auto", recompute = "none";
-  double rope_theta = 0, dropout = 0, expert_capacity = 0;
+  double rope_theta = 0, dropout = 0, attention_dropout = -1, expert_capacity = 0;
   TrainTeacher teacher;
   TrainPreference preference;
   TrainPruning pruning;
@@ -194,9 +194,11 @@ struct TrainStage {
       TrainRule{0, 1e12});
     v("dropout", c.dropout,
       "share of the numbers that is left out at random, behind the embedding and of what each layer adds; "
-      "not "
-      "when validating and sampling",
+      "not when validating and sampling",
       kShareLeftOut);
+    v("attention-dropout", c.attention_dropout,
+      "the same of attention's weights, behind the softmax (default: as dropout)",
+      TrainRule{-1, kShareLeftOut.high});
     v("expert-capacity", c.expert_capacity,
       "of a mixture of experts: an expert takes at most so many times its even share of the tokens of a "
       "pass, "
@@ -258,7 +260,7 @@ struct TrainModel {
 /// LoRA (arXiv 2106.09685) instead of learning all weights.
 struct TrainAdapter {
   std::int64_t rank = 0;
-  double alpha = 0;
+  double alpha = 0, dropout = 0;
   std::string targets = "all";
 
   template <typename Self, typename Visitor>
@@ -269,6 +271,9 @@ struct TrainAdapter {
       TrainRule{0, 256});
     v("alpha", c.alpha, "what it adds is multiplied by alpha / rank (default: twice the rank)",
       TrainRule{0, 1e6});
+    v("dropout", c.dropout,
+      "share of what it reads that is left out at random while it is learnt (lora_dropout of peft)",
+      kShareLeftOut);
     v("targets", c.targets,
       "the linear layers that it adds to: all, or some of q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,"
       "down_proj",

@@ -76,6 +76,19 @@ TEST(TrainRecipe, NamesTheLineOfWhatIsWrong) {
   EXPECT_THAT(complaint("{\"" + std::string(10000, 'x') + "\": 1}"), testing::SizeIs(testing::Lt(300)));
 }
 
+TEST(TrainRecipe, ChecksDropout) {
+  const auto with = [](const std::string& adapter, const std::string& stage) {
+    return complaint("{\"adapter\": {" + adapter + R"(}, "stages": [{"start": "m", "data": [{"path": "a"}])" +
+                     stage + "}]}");
+  };
+  for (const char* key : {R"("alpha": 4)", R"("dropout": 0.1)", R"("targets": "q_proj")"})
+    EXPECT_THAT(with(key, ""), HasSubstr("give adapter.rank"));
+  EXPECT_EQ(with(R"("rank": 4, "dropout": 0.1)", ""), "");
+  EXPECT_THAT(with(R"("rank": 4, "dropout": 1)", ""), HasSubstr("\"dropout\" is 1"));
+  EXPECT_THAT(with("", R"(, "attention-dropout": -0.5)"), HasSubstr("it is a share"));
+  EXPECT_EQ(with("", R"(, "dropout": 0.1, "attention-dropout": 0)"), "");
+}
+
 TEST(TrainRecipe, ChecksFieldsAgainstEachOther) {
   const auto stage = [](const std::string& more) {
     return complaint("{\"stages\": [{\"name\": \"core\", \"data\": [{\"path\": \"a\"}]" + more + "}]}");

@@ -215,6 +215,65 @@ TEST(AdapterTrainer, WorkersDoNotChangeABit) {
   EXPECT_EQ(results[0], results[1]);
 }
 
+/// Its masks are ours (tools/make_dropout_golden.py), where they are is peft's lora_dropout.
+TEST(AdapterTrainer, DropoutIsPefts) {
+  const base::Json all = golden(),
+                   wanted = base::parse_json(base::read_file(kGolden + "train/dropout.json").value()).value();
+  base::Team team(2);
+  for (const std::string isa : {"ref", "avx2"}) {
+    if (!kernels::make_table(isa, kernels::detect_features()).ok()) continue;
+    TrainerOptions options = options_of(all, base::DType::kF32);
+    options.dropout = {.adapters = wanted["share"].get<double>(),
+                       .seed = wanted["seed"].get<std::uint64_t>()};
+    const auto trainer = trainer_of("llama3", "llama3", isa, options, team);
+    const base::Json& run = wanted["adapter"];
+    for (int step = 0; step < std::ssize(run["losses"]); ++step) {
+      const auto batches = batches_of(all, run["vocab"].get<std::int64_t>(), step);
+      const auto report = trainer->step(batches, all["rate"].get<double>());
+      const double loss = run["losses"][step].get<double>(), norm = run["gradient_norms"][step].get<double>();
+      EXPECT_NEAR(report->loss, loss, 1e-4 * loss) << isa << ", step " << step;
+      EXPECT_NEAR(report->gradient_norm, norm, 1e-3 * norm) << isa << ", step " << step;
+    }
+  }
+}
+
+/// Steps with dropout of what adapters read.
+std::vector<float> learnt_with(double share, int workers, bool recompute, const std::string& base_path) {
+  const base::Json all = golden();
+  base::Team team(workers);
+  TrainerOptions options = options_of(all, base::DType::kF32);
+  options.recompute = recompute;
+  options.dropout = {.adapters = share, .seed = 3};
+  const bool quantized = base_path.ends_with(".gguf");
+  const auto trainer = trainer_of(quantized ? "mistral-Q8_0" : "llama3", base_path, "", options, team);
+  for (int step = 0; step < 3; ++step) {
+    const auto report = trainer->step(batches_of(all, 250, step), 3e-3);
+    TW_CHECK(report.ok() && !report->skipped, "a step");
+  }
+  return {trainer->params().masters().begin(), trainer->params().masters().end()};
+}
+
+TEST(AdapterTrainer, DropoutHasTheSameBitsInEveryWayAStepIsRun) {
+  for (const std::string base : {"llama3", "mistral-Q8_0.gguf"}) {
+    const auto alone = learnt_with(0.25, 1, false, base);
+    EXPECT_EQ(learnt_with(0.25, 3, false, base), alone) << base;
+    EXPECT_EQ(learnt_with(0.25, 2, true, base), alone) << base;
+    EXPECT_NE(learnt_with(0, 1, false, base), alone) << "something was left out";
+  }
+}
+
+TEST(AdapterTrainer, DropoutIsOfStepsAlone) {
+  const base::Json all = golden();
+  base::Team team(2);
+  TrainerOptions options = options_of(all, base::DType::kF32);
+  const auto without = trainer_of("llama3", "llama3", "", options, team);
+  options.dropout = {.adapters = 0.25, .seed = 3};
+  const auto with = trainer_of("llama3", "llama3", "", options, team);
+  const auto batches = batches_of(all, 250, 0);
+  EXPECT_EQ(with->evaluate(batches).value(), without->evaluate(batches).value());
+  EXPECT_NE(with->accumulate(batches)->loss, without->accumulate(batches)->loss);
+}
+
 TEST(AdapterTrainer, BeginsWithTheBaseModelsLossAndLowersIt) {
   const base::Json all = golden();
   base::Team team(2);

@@ -61,8 +61,13 @@ base::Result<BatchLoader> BatchLoader::create(const std::vector<MixtureSource>& 
                                    .seed = mix(options.seed, streams.size()),
                                    .validation = options.validation,
                                    .pairs = options.pairs};
-    TW_ASSIGN_OR_RETURN(TokenSource stream, TokenSource::create(source.file, own));
-    streams.push_back(std::move(stream));
+    auto stream = TokenSource::create(source.file, own);
+    if (!stream.ok()) {
+      base::Error why = stream.error();
+      if (why.code == base::Code::kInvalidArgument && !source.text.empty()) why.where = source.text;
+      return why;
+    }
+    streams.push_back(std::move(stream).value());
     shares.push_back(source.weight / sum);
   }
   return BatchLoader(std::move(streams), std::move(shares), options);

@@ -12,7 +12,8 @@ namespace tw::train {
 
 struct MixtureSource {
   std::shared_ptr<const TokenFile> file;
-  double weight = 1;  ///< its share of the tokens is this over the sum of all
+  double weight = 1;      ///< its share of the tokens is this over the sum of all
+  std::string text = {};  ///< where the tokens come from, for those who are told of it; empty: the file
 };
 
 struct BatchLoaderOptions {

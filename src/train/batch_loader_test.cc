@@ -204,7 +204,10 @@ TEST(BatchLoader, SaysWhatIsWrong) {
   fails({{file, 1}}, {.batch_tokens = 8, .sequence = 16}, "no more than a batch");
   fails({{file, 1}}, {.batch_tokens = 64, .sequence = 16, .validation = 1}, "validation");
   fails({{counting_file(folder + "/s.tokens", {1, 1, 1}), 1}}, good, "too little text to train on");
-  fails({{file, 1}}, {.batch_tokens = 64, .sequence = 16, .validation = 0.001}, "too little text to keep");
+  fails({{file, 1}}, {.batch_tokens = 64, .sequence = 16, .validation = 0.001},
+        "a.tokens: has too little text to keep");
+  fails({{file, 1, "notes"}}, {.batch_tokens = 64, .sequence = 16, .validation = 0.001},
+        "notes: has too little text to keep some of it for validation: give more");
 
   BatchLoader one = loader({{file, 1}}, good);
   BatchLoader other = loader({{file, 1}}, {.batch_tokens = 64, .sequence = 32});

@@ -14,14 +14,16 @@ namespace {
 
 constexpr std::size_t kLlama = 0, kGpt2 = 3, kExperts = 4;
 
+/// Of everything that dropout is of, but adapters.
 TrainerOptions dropping(const base::Json& all, double share = 0.25) {
   TrainerOptions options = options_of(all);
-  options.dropout = {.branches = share, .seed = 9};
+  options.dropout = {.branches = share, .attention = share, .seed = 9};
   return options;
 }
 
-/// Its masks are ours (tools/make_dropout_golden.py), where they are is GPT-2's own.
-TEST(TrainerDropout, LearnsAsPyTorchDoes) {
+/// Its masks are ours (tools/make_dropout_golden.py), where they are is GPT-2's own: without attn_pdrop or
+/// with.
+void check_against_pytorch(const std::string& run, bool of_attention) {
   const base::Json all = golden(),
                    wanted = base::parse_json(base::read_file(kGoldenFolder + "dropout.json").value()).value();
   base::Team team(2);
@@ -29,16 +31,25 @@ TEST(TrainerDropout, LearnsAsPyTorchDoes) {
     TrainerOptions options = options_of(all);
     options.isa = isa;
     options.dropout = {.branches = wanted["share"].get<double>(),
+                       .attention = of_attention ? wanted["of_attention"].get<double>() : 0,
                        .seed = wanted["seed"].get<std::uint64_t>()};
     const auto trainer = trainer_of(all, all["models"][kGpt2], options, team);
-    for (int step = 0; step < std::ssize(wanted["gpt2"]["losses"]); ++step) {
+    for (int step = 0; step < std::ssize(wanted[run]["losses"]); ++step) {
       const auto report = trainer->step(batches_of(all, step), all["rate"].get<double>());
-      const double loss = wanted["gpt2"]["losses"][step].get<double>(),
-                   norm = wanted["gpt2"]["gradient_norms"][step].get<double>();
+      const double loss = wanted[run]["losses"][step].get<double>(),
+                   norm = wanted[run]["gradient_norms"][step].get<double>();
       EXPECT_NEAR(report->loss, loss, 1e-4 * loss) << isa << ", step " << step;
       EXPECT_NEAR(report->gradient_norm, norm, 1e-3 * norm) << isa << ", step " << step;
     }
   }
+}
+
+TEST(TrainerDropout, LearnsAsPyTorchDoes) {
+  check_against_pytorch("gpt2", false);
+}
+
+TEST(TrainerDropout, OfAttentionLearnsAsPyTorchDoes) {
+  check_against_pytorch("gpt2_attention", true);
 }
 
 struct Learnt {
@@ -98,6 +109,21 @@ TEST(TrainerDropout, CutsOfAStepDoNotMatter) {
     std::reverse(apart.begin(), apart.end());
     EXPECT_GT(std::abs(trainer->accumulate(apart)->loss - whole), 1e-4) << "other rows have other masks";
   }
+}
+
+/// Each share is of its own places.
+TEST(TrainerDropout, OfAttentionAloneIsAnother) {
+  const base::Json all = golden();
+  base::Team team(1);
+  std::vector<double> losses;
+  for (const auto& [branches, attention] : {std::pair{0.0, 0.0}, {0.25, 0.0}, {0.0, 0.25}, {0.25, 0.25}}) {
+    TrainerOptions options = options_of(all);
+    options.dropout = {.branches = branches, .attention = attention, .seed = 9};
+    losses.push_back(
+        trainer_of(all, all["models"][kLlama], options, team)->accumulate(batches_of(all, 0))->loss);
+  }
+  std::sort(losses.begin(), losses.end());
+  EXPECT_EQ(std::unique(losses.begin(), losses.end()), losses.end());
 }
 
 TEST(TrainerDropout, MasksAreTheSteps) {

@@ -49,6 +49,7 @@ spec::TrainConfig run_of(const std::string& kind, const std::string& folder) {
   spec::TrainConfig config =
       started_run(folder, kFamilies + (kind == "adapter" ? "qwen2" : "mistral-Q8_0.gguf"));
   config.adapter.rank = 4;
+  if (kind == "adapter") config.adapter.dropout = 0.2;
   return config;
 }
 

@@ -81,7 +81,8 @@ base::Result<std::vector<MixtureSource>> tokenize_sources(const std::vector<Sour
       return tokenize_chats(source.corpus, with, chat, hash, path, options);
     };
     TW_ASSIGN_OR_RETURN(TokenFile file, tokenize());
-    files.push_back({std::make_shared<const TokenFile>(std::move(file)), source.weight});
+    files.push_back(
+        {std::make_shared<const TokenFile>(std::move(file)), source.weight, source.corpus.path()});
   }
   return files;
 }
@@ -99,7 +100,7 @@ base::Result<std::vector<MixtureSource>> kept_tokens(const spec::TrainStage& sta
           file.error().where};
     if (file->tokenizer_sha256() != tokenizer.sha256)
       return Error{Code::kInvalidArgument, "was made with another tokenizer than the run's", file->path()};
-    files.push_back({std::make_shared<const TokenFile>(*std::move(file)), data.weight});
+    files.push_back({std::make_shared<const TokenFile>(*std::move(file)), data.weight, data.path});
   }
   return files;
 }

@@ -48,6 +48,24 @@ TEST(RunDisk, TrainingGoesOnWithoutACheckpoint) {
   EXPECT_THAT(watcher.notes, AllOf(HasSubstr("a checkpoint was not written: "), HasSubstr("File too large")));
 }
 
+TEST(RunDisk, TheLastCheckpointThatDoesNotFitEndsTheRunWhichGoesOnFromTheOneBefore) {
+  const std::string folder = test_folder();
+  const spec::TrainConfig config = small_run(folder);
+  base::Team team(1);
+  {
+    Filling watcher;
+    watcher.from = 21;
+    const auto report = train_run(config, team, {}, watcher);
+    ASSERT_FALSE(report.ok());
+    EXPECT_THAT(report.error().text(), AllOf(HasSubstr("File too large"), HasSubstr("by the same command")));
+  }
+  Watcher again;
+  const auto report = train_run(config, team, {}, again);
+  ASSERT_TRUE(report.ok()) << report.error().text();
+  ASSERT_FALSE(again.losses.empty());
+  EXPECT_EQ(again.losses.begin()->first, 21);
+}
+
 TEST(RunDisk, AModelThatDoesNotFitCanBeWrittenLater) {
   const std::string folder = test_folder();
   const spec::TrainConfig config = small_run(folder);

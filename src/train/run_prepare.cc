@@ -208,6 +208,7 @@ class Preparation {
                       vocab, run_.model.vocab),
           c.stages[0].start};
     }
+    TW_RETURN_IF_ERROR(check_start_tokens(*run_.start, c.stages[0].start, *run_.tokenizer.tokenizer));
     TW_RETURN_IF_ERROR(check_start(c, run_.model));
     c.model.context = c.model.context > 0 ? c.model.context : run_.model.context;
     c.model.rope_theta = run_.model.rope_theta;
@@ -266,6 +267,7 @@ class Preparation {
 
   Status fill_stage(std::size_t i) {
     spec::TrainStage& s = run_.config.stages[i];
+    if (s.attention_dropout < 0) s.attention_dropout = s.dropout;
     if (s.sequence == 0) s.sequence = run_.config.model.context;
     if (s.sequence > run_.config.model.context)
       return error(Code::kInvalidArgument,
@@ -437,6 +439,8 @@ TrainerOptions PreparedRun::trainer_options(std::size_t stage) const {
   options.pruning = {s.pruning.ffn_width, s.pruning.falling, s.pruning.speed};
   options.seed = config.seed;
   options.dropout.branches = s.dropout;
+  options.dropout.attention = s.attention_dropout < 0 ? s.dropout : s.attention_dropout;
+  options.dropout.adapters = config.adapter.dropout;
   options.dropout.seed = config.seed | static_cast<std::uint64_t>(stage) << 32;  // steps are the stage's
   return options;
 }
@@ -449,6 +453,7 @@ base::Result<std::unique_ptr<Trainer>> PreparedRun::make_trainer(std::size_t sta
   adapter.base_model = config.stages[0].start;
   adapter.rank = config.adapter.rank;
   adapter.alpha = config.adapter.alpha;
+  adapter.dropout = config.adapter.dropout;
   adapter.targets = targets_of(config.adapter.targets, base->config());
   return Trainer::make_adapter(base, adapter, options, team);
 }

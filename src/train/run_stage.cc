@@ -151,6 +151,19 @@ Status RunStage::save() {
   return Ok{};
 }
 
+/// What comes next, another stage or the end, hangs on this checkpoint.
+Status RunStage::save_and_wait() {
+  TW_RETURN_IF_ERROR(save());
+  const Status written = parts_.writer.wait();
+  if (written.ok()) return written;
+  const base::Error& why = written.error();
+  return base::Error{why.code,
+                     why.message +
+                         "; once that is mended, the run goes on from the checkpoint before by the same "
+                         "command",
+                     why.where};
+}
+
 base::Result<std::optional<Measures>> RunStage::validate(std::int64_t most_tokens) {
   if (config_.validation.share == 0) return std::optional<Measures>();
   const Clock::time_point begin = Clock::now();
@@ -316,8 +329,7 @@ Status RunStage::step() {
 base::Result<StageEnd> RunStage::run() {
   while (!ended()) {
     if (parts_.observer.stops()) {
-      TW_RETURN_IF_ERROR(save());
-      TW_RETURN_IF_ERROR(parts_.writer.wait());
+      TW_RETURN_IF_ERROR(save_and_wait());
       return StageEnd::kStopped;
     }
     TW_RETURN_IF_ERROR(step());
@@ -329,8 +341,7 @@ base::Result<StageEnd> RunStage::run() {
   place_ = {.step = place_.step, .stage = number_ + 1};
   // The next stage has other data, and a smaller model another loss.
   if (place_.stage == config_.stages.size() && !prunes()) place_.best = best;
-  TW_RETURN_IF_ERROR(save());
-  TW_RETURN_IF_ERROR(parts_.writer.wait());
+  TW_RETURN_IF_ERROR(save_and_wait());
   return StageEnd::kDone;
 }
 

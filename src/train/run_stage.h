@@ -70,6 +70,7 @@ class RunStage {
   base::Status sample_now();
   void took(const Checkpoint& checkpoint);
   base::Status save();
+  base::Status save_and_wait();
   bool due(std::int64_t interval, double& parts_seen, int times) const;
 
   const RunParts parts_;

@@ -40,6 +40,24 @@ Status check_teacher_tokens(const model::LoadedModel& teacher, const text::Token
   return Ok{};
 }
 
+Status check_start_tokens(const model::ModelFiles& start, const std::string& path,
+                          const text::Tokenizer& ours) {
+  const auto spec = start.tokenizer();
+  if (!spec.ok()) return Ok{};
+  TW_ASSIGN_OR_RETURN(const auto theirs, text::Tokenizer::create(*spec));
+  const auto both = static_cast<text::TokenId>(std::min(theirs->size(), ours.size()));
+  for (text::TokenId id = 0; id < both; ++id) {
+    if (theirs->piece(id) == ours.piece(id) || theirs->type(id) == text::TokenType::kUnused) continue;
+    return base::Error{
+        Code::kInvalidArgument,
+        fmt::format("the tokenizer does not fit: token {} is {} to it, and {} to the model; take "
+                    "the model's own",
+                    id, io::quote_text(ours.piece(id)), io::quote_text(theirs->piece(id))),
+        path};
+  }
+  return Ok{};
+}
+
 Status check_teacher_sizes(const model::LoadedModel& teacher, const spec::TrainStage& stage,
                            std::size_t number, const spec::ModelConfig& ours) {
   const spec::ModelConfig& theirs = teacher.config();

@@ -44,8 +44,10 @@ base::Result<TokenSource> TokenSource::create(std::shared_ptr<const TokenFile> f
   if (source.first_.back() == 0) {
     return base::Error{
         Code::kInvalidArgument,
-        fmt::format("has too little text to train on: {} tokens, of which {} are for validation",
-                    source.file_->tokens(), source.file_->tokens() - source.border_),
+        fmt::format(
+            "has too little text to train on: {} tokens, of which {} are for validation; give more text, or "
+            "a smaller validation.share",
+            source.file_->tokens(), source.file_->tokens() - source.border_),
         path};
   }
   TrainBatch batch;
@@ -53,7 +55,9 @@ base::Result<TokenSource> TokenSource::create(std::shared_ptr<const TokenFile> f
   TW_ASSIGN_OR_RETURN(const bool any,
                       source.take_validation(cursor, (options.pairs ? 2 : 1) * options.sequence, batch));
   if (options.validation > 0 && !any) {
-    return base::Error{Code::kInvalidArgument, "has too little text to keep some of it for validation", path};
+    return base::Error{
+        Code::kInvalidArgument,
+        "has too little text to keep some of it for validation: give more text, or validation.share 0", path};
   }
   return source;
 }

@@ -49,6 +49,7 @@ TEST(TrainRun, LearnsAnAdapterBesideAModel) {
   config.tokenizer = {};
   config.adapter.rank = 4;
   config.adapter.targets = "q_proj,down_proj";
+  config.adapter.dropout = 0.05;
   config.stages.resize(1);
   config.stages[0].start = base;
   config.stages[0].schedule.peak = 0.01;
@@ -63,6 +64,9 @@ TEST(TrainRun, LearnsAnAdapterBesideAModel) {
   EXPECT_EQ((*adapter)->config().rank, 4);
   EXPECT_EQ((*adapter)->config().alpha, 8);
   EXPECT_EQ((*adapter)->params().params().size(), 2U * 2 * (*model)->config().layers);
+  const base::Json written =
+      base::parse_json(base::read_file(config.out + "/adapter_config.json").value()).value();
+  EXPECT_EQ(written["lora_dropout"].get<double>(), 0.05);
   EXPECT_FALSE(fs::exists(config.out + "/config.json")) << "an adapter is no model";
   config.stages[0].start = "auto";
   EXPECT_THAT(train_run(config, team, {}, watcher).error().text(), testing::HasSubstr("\"start\""));

@@ -348,6 +348,8 @@ void attention_backward(const AttentionBackwardArgs& a) {
 
 }  // namespace
 
+/// Not dropped_attention_backward: with dropout of attention's weights the forward and the backward are those
+/// of the avx512 set, in fp32.
 void amx_attention_backward_slots(KernelSlots& slots) {
   slots.train.attention_backward = attention_backward;
 }

@@ -6,12 +6,13 @@
 #include "kernels/avx2/avx2.h"
 #include "kernels/avx2/math.h"
 #include "kernels/avx2/vector.h"
+#include "kernels/avx2/words.h"
 #include "kernels/piece_attention.h"
 
 namespace tw::kernels {
 namespace {
 
-struct AttentionVector : Avx2Vector {
+struct AttentionVector : Avx2Vector, Avx2Words {
   // With up to 8 sums, 2 to 4 vectors of keys or values and the factors fit the 16 registers.
   static constexpr int kMost = 4;
   static constexpr int blocks(int count) { return count > 2 ? 1 : 4 / count; }

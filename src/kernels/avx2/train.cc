@@ -5,6 +5,7 @@
 
 #include "kernels/avx2/avx2.h"
 #include "kernels/avx2/math.h"
+#include "kernels/avx2/words.h"
 #include "kernels/layer_rows.h"
 #include "kernels/train_attention.h"
 #include "kernels/train_rows.h"
@@ -12,9 +13,8 @@
 namespace tw::kernels {
 namespace {
 
-struct TrainVector {
+struct TrainVector : Avx2Words {
   using Floats = __m256;
-  using Words = __m256i;
   static constexpr std::int64_t kLanes = 8;
   // 8 sums, 2 vectors of the right side and a factor fit the 16 registers.
   static constexpr int kTileRows = 4, kTileVectors = 2;
@@ -66,25 +66,6 @@ struct TrainVector {
   static Floats exp(Floats x) { return exp_lanes(x); }
   static float sum_of(Floats v) { return sum_lanes(v); }
   static float largest_of(Floats v) { return max_lanes(v); }
-
-  static Words words(std::uint32_t x) { return _mm256_set1_epi32(static_cast<int>(x)); }
-  /// first, first + 1, ...
-  static Words counting(std::uint32_t first) {
-    return _mm256_add_epi32(words(first), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-  }
-  static Words exclusive_or(Words a, Words b) { return _mm256_xor_si256(a, b); }
-  /// Both halves of the products.
-  static void multiply(Words a, std::uint32_t by, Words& high, Words& low) {
-    const Words even = _mm256_mul_epu32(a, words(by)),
-                odd = _mm256_mul_epu32(_mm256_srli_epi64(a, 32), words(by));
-    high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
-    low = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
-  }
-  /// v where w, without a sign, is at least that; else 0.
-  static Floats where_at_least(Words w, std::uint32_t least, Floats v) {
-    const Words at_least = _mm256_cmpeq_epi32(_mm256_max_epu32(w, words(least)), w);
-    return _mm256_and_ps(_mm256_castsi256_ps(at_least), v);
-  }
 };
 
 }  // namespace

@@ -6,11 +6,12 @@
 
 #include "kernels/avx512/math.h"
 #include "kernels/avx512/vector.h"
+#include "kernels/avx512/words.h"
 
 namespace tw::kernels {
 namespace {
 
-struct AttentionVector : Avx512Vector {
+struct AttentionVector : Avx512Vector, Avx512Words {
   // With up to 16 sums, 2 to 8 vectors of keys or values and the factors fit the 32 registers; 8 sums at
   // least hide the latency of two multipliers.
   static constexpr int kMost = 8;

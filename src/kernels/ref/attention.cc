@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/philox.h"
 #include "kernels/ref/float16.h"
 #include "kernels/ref/ref.h"
 
@@ -51,6 +52,17 @@ float* partial(const AttentionArgs& a, std::int64_t piece, const Row& r) {
   return a.partials + index * attention_partial(a.kv.head_dim);
 }
 
+/// What a row's weight for the key at position p is multiplied with.
+float kept(const AttentionArgs& a, const Row& r, std::int64_t p) {
+  if (a.dropout == nullptr) return 1;
+  const AttentionDropout& d = *a.dropout;
+  const auto words = base::philox(
+      {static_cast<std::uint32_t>(p / 64 * 16 + p % 16), d.first_row + static_cast<std::uint32_t>(r.row),
+       d.site + static_cast<std::uint32_t>(r.head), d.step},
+      {static_cast<std::uint32_t>(d.seed), static_cast<std::uint32_t>(d.seed >> 32)});
+  return words[p / 16 % 4] >= d.dropped ? d.scale : 0;
+}
+
 /// Positions [begin, end) of one piece into a partial: largest score, sum of weights, mix of values.
 void run_piece(const AttentionArgs& a, const Row& r, std::int64_t begin, std::int64_t end, float* out) {
   const std::int64_t d = a.kv.head_dim, tokens = a.kv.block_tokens;
@@ -67,7 +79,8 @@ void run_piece(const AttentionArgs& a, const Row& r, std::int64_t begin, std::in
   for (std::int64_t p = begin; p < end; ++p) {
     const float weight = std::exp(scores[p - begin] - largest);
     sum += weight;
-    for (std::int64_t i = 0; i < d; ++i) out[2 + i] += weight * load(a, a.kv.values, p, p % tokens * d + i);
+    const float used = weight * kept(a, r, p);
+    for (std::int64_t i = 0; i < d; ++i) out[2 + i] += used * load(a, a.kv.values, p, p % tokens * d + i);
   }
   out[0] = largest;
   out[1] = sum;

@@ -104,7 +104,7 @@ void ref_slots(const CpuFeatures&, KernelSlots& slots) {
   slots.rms_norm = ref_rms_norm;
   slots.rope = ref_rope;
   slots.store_kv = ref_store_kv;
-  slots.attention = slots.prompt_attention = ref_attention;
+  slots.attention = slots.prompt_attention = slots.train.dropped_attention = ref_attention;
   slots.merge_attention = ref_merge_attention;
   slots.silu_mul = ref_silu_mul;
   ref_train_slots(slots);
