@@ -1,5 +1,7 @@
 #include "plan/deployments.h"
 
+#include <algorithm>
+
 namespace tw::plan {
 
 base::Result<ServeCosts*> Deployments::get(const ServingRow& row, const ServeStack& stack,
@@ -19,17 +21,29 @@ base::Result<double> memory_of(const Accelerator& a) {
   return gb.value * kCatalogueGb;
 }
 
-ServeSamples samples_of(const std::vector<ServingRow>& known, Deployments& deployments) {
+int requests_of(const ServeLoad& load) {
+  return static_cast<int>(std::clamp(10 * load.concurrency, 10.0, 1e9));
+}
+
+ServeSamples samples_of(const std::vector<ServingRow>& known, Deployments& deployments,
+                        const std::string& only) {
+  const bool has = std::ranges::any_of(
+      known, [&](const ServingRow& row) { return serve_stack_of(row.system).name == only && row.scored; });
   ServeSamples samples;
   for (const ServingRow& row : known) {
     if (!row.scored || row.output_token <= 0 || row.set == "serve-mlperf") continue;
     const ServeStack stack = serve_stack_of(row.system);
+    if (has && stack.name != only) continue;
     const auto costs = deployments.get(row, stack, row.split);
     const auto memory = memory_of(*row.accelerator);
     if (!costs.ok() || !memory.ok()) continue;
-    samples[stack.name][row.group()].push_back(
-        {serve_basis(**costs, stack, row.load, *memory), row.output_token,
-         row.load.shortest < 1 && row.load.concurrency <= 64 ? row.first_token : 0});
+    ServeSample sample{serve_basis(**costs, stack, row.load, *memory), row.output_token};
+    if (row.load.shortest < 1 && row.load.concurrency <= 64) sample.first_token = row.first_token;
+    // What runs in waves takes other time than the closed form says; by how much hangs little on constants.
+    const Served served =
+        simulate_serving(**costs, stack, kTypicalServing, row.load, *memory, requests_of(row.load));
+    sample.waves = served.output_token / output_token_seconds(sample.basis, kTypicalServing);
+    samples[stack.name][row.group()].push_back(sample);
   }
   return samples;
 }

@@ -29,8 +29,12 @@ class Deployments {
 /// Bytes.
 base::Result<double> memory_of(const Accelerator& accelerator);
 
-/// Of the rows that state a time per token.
-ServeSamples samples_of(const std::vector<ServingRow>& known, Deployments& deployments);
+/// Benchmarks run about ten times as many requests as are in flight (InferenceX; aiperf's users).
+int requests_of(const ServeLoad& load);
+
+/// Of the rows that state a time per token. `stack`: of this one alone, if it has any; empty: of all.
+ServeSamples samples_of(const std::vector<ServingRow>& known, Deployments& deployments,
+                        const std::string& stack = {});
 
 /// Fitted constants by stack and by what was left out.
 class Fits {

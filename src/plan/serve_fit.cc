@@ -30,7 +30,7 @@ ServeConstants fit_serving(const std::vector<const ServeSample*>& samples) {
       return std::min(std::fabs(predicted / measured - 1), 0.5);
     };
     for (const ServeSample* s : samples) {
-      sum += off(output_token_seconds(s->basis, c), s->seconds);
+      sum += off(output_token_seconds(s->basis, c) * s->waves, s->seconds);
       if (s->first_token > 0)
         sum += kFirstTokenWeight * off(first_token_seconds(s->basis, c), s->first_token);
     }

@@ -13,6 +13,7 @@ struct ServeSample {
   ServeBasis basis;
   double seconds = 0;      ///< measured, per output token
   double first_token = 0;  ///< measured; 0: not to be learnt from
+  double waves = 1;        ///< the simulated time per token over the closed form's, with typical constants
 };
 
 /// By stack and by deployment.

@@ -80,7 +80,8 @@ double RoundPaces::of(const ServingRow& row) const {
     all.push_back(p.pace);
     if (p.stack == stack) own.push_back(p.pace);
   }
-  return all.empty() ? 1 : median(own.empty() ? all : own);
+  // One accelerator alone may have run anything: a reference, say.
+  return all.empty() ? 1 : median(own.size() < 2 ? all : own);
 }
 
 }  // namespace tw::plan

@@ -83,7 +83,8 @@ class Simulation {
 
   void step_with_prompts(double computed) {
     const bool alone = stack_.policy == StepPolicy::kPromptsFirst;
-    advance({alone ? 0 : running(), alone ? 0 : cached_, computed, pairs_, load_.input}, 1);
+    advance({alone ? 0 : running(), alone ? 0 : cached_, computed, pairs_, load_.input, stack_.graph_tokens},
+            1);
     for (const FlowRequest& r : ready_) {
       // The first token comes with the prompt's last piece.
       answering_.push({answer_steps_ + r.output - 1, now_, r});

@@ -11,11 +11,6 @@
 namespace tw::plan {
 namespace {
 
-/// Benchmarks run about ten times as many requests as are in flight (InferenceX; aiperf's users).
-int requests_of(const ServeLoad& load) {
-  return static_cast<int>(std::clamp(10 * load.concurrency, 10.0, 1e9));
-}
-
 base::Status predict_row(const ServingRow& row, Deployments& deployments, Fits& fits, ServePrediction& p) {
   const ServeStack stack = serve_stack_of(row.system);
   TW_ASSIGN_OR_RETURN(ServeCosts * costs, deployments.get(row, stack, row.split));
@@ -128,14 +123,14 @@ std::vector<SetScore> score_serving(const std::vector<ServePrediction>& predicti
 
 FittedServing fit_serving_stack(const std::vector<ServingRow>& known, const std::string& name) {
   Deployments deployments;
-  const ServeSamples samples = samples_of(known, deployments);
   FittedServing result;
   result.stack = serve_stack_of(name);
+  const ServeSamples samples = samples_of(known, deployments, result.stack.name);
   const auto all = others_of(samples, result.stack.name, {});
   result.rows = static_cast<int>(all.size());
   result.constants = all.empty() ? median_stack(samples, {}) : fit_serving(all);
   for (const ServeSample* s : all)
-    result.error += std::fabs(output_token_seconds(s->basis, result.constants) / s->seconds - 1) /
+    result.error += std::fabs(output_token_seconds(s->basis, result.constants) * s->waves / s->seconds - 1) /
                     static_cast<double>(all.size());
   return result;
 }

@@ -42,6 +42,8 @@ ServeBasis serve_basis(ServeCosts& costs, const ServeStack& stack, ServeLoad loa
     mix(b.prompt.prompt_products, whole.prompt_products);
     mix(b.prompt.memory, whole.memory), mix(b.prompt.network, whole.network);
   }
+  if (b.batch + load.computed(load.input) <= stack.graph_tokens)
+    b.prompt.launches *= load.reused > 0 ? load.fresh : 0;
   b.receive = load.receive;
   const double meanwhile = std::clamp(b.batch * load.receive / load.output, 1.0, together);
   // Lengths that vary break waves up, and short steps of known prompts make none.
