@@ -48,7 +48,8 @@ struct Errors {
 void print_systems(const std::vector<const plan::ServePrediction*>& rows) {
   std::map<std::string, Errors> systems;
   for (const plan::ServePrediction* p : rows) {
-    const std::string name = offline(*p) ? p->row->scenario : p->row->system + ", " + p->row->model->name;
+    const std::string name = offline(*p) ? fmt::format("MLPerf v{:.1f} offline", p->row->round())
+                                         : p->row->system + ", " + p->row->model->name;
     Errors& e = systems[name + ", " + p->row->accelerator->name + (p->typical ? " (median stack)" : "")];
     e.simulated.push_back(100 * std::fabs(error_of(*p)));
     if (offline(*p)) continue;

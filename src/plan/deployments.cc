@@ -37,7 +37,8 @@ ServeSamples samples_of(const std::vector<ServingRow>& known, Deployments& deplo
     const auto costs = deployments.get(row, stack, row.split);
     const auto memory = memory_of(*row.accelerator);
     if (!costs.ok() || !memory.ok()) continue;
-    ServeSample sample{serve_basis(**costs, stack, row.load, *memory), row.output_token};
+    ServeSample sample;
+    sample.basis = serve_basis(**costs, stack, row.load, *memory), sample.seconds = row.output_token;
     if (row.load.shortest < 1 && row.load.concurrency <= 64) sample.first_token = row.first_token;
     // What runs in waves takes other time than the closed form says; by how much hangs little on constants.
     const Served served =

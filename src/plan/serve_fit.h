@@ -19,8 +19,7 @@ struct ServeSample {
 /// By stack and by deployment.
 using ServeSamples = std::map<std::string, std::map<std::string, std::vector<ServeSample>>>;
 
-/// The constants that make the mean absolute relative error small, kept near the typical ones by a prior that
-/// weighs about as much as two samples.
+/// The constants that make the mean absolute relative error small, kept near the typical ones by a prior.
 ServeConstants fit_serving(const std::vector<const ServeSample*>& samples);
 
 /// Those of a stack's samples that are not of `left_out`.
