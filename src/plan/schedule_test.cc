@@ -193,21 +193,19 @@ TEST(PlanSchedule, ZeroBubbleOfAPlanIsTheSimulatedOne) {
 }
 
 TEST(PlanSchedule, WhatASearchOfZeroBubblesFindsIsWithinHalfAPercentOfItsSimulatedStep) {
-  for (const Setting& s : {setting_of("llama-3-405b", "H100", 2048, 2048, 8192),
-                           setting_of("llama-3-70b", "H100", 256, 512, 8192)}) {
-    base::Team team(1);
-    SearchOptions options;
-    options.zero_bubble = true;
-    const auto found = search(s, options, team);
-    ASSERT_TRUE(found.ok());
-    Tracer tracer(s.model.config);
-    int filled = 0;
-    for (const FoundPlan& f : found->best) {
-      EXPECT_NEAR(ratio_of(s, tracer, f.plan), 1, 0.005) << s.model.name << ": " << f.plan.text();
-      filled += f.plan.zero_bubble ? 1 : 0;
-    }
-    EXPECT_GT(filled, 0) << s.model.name;
+  const Setting s = setting_of("llama-3-405b", "H100", 2048, 2048, 8192);
+  base::Team team(1);
+  SearchOptions options;
+  options.zero_bubble = true;
+  const auto found = search(s, options, team);
+  ASSERT_TRUE(found.ok());
+  Tracer tracer(s.model.config);
+  int filled = 0;
+  for (const FoundPlan& f : found->best) {
+    EXPECT_NEAR(ratio_of(s, tracer, f.plan), 1, 0.005) << f.plan.text();
+    filled += f.plan.zero_bubble ? 1 : 0;
   }
+  EXPECT_GT(filled, 0);
 }
 
 TEST(PlanSchedule, SpansAreWhatIsComputed) {
