@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <map>
 
+#include "plan/statistics.h"
+
 namespace tw::cli {
 namespace {
 
@@ -19,9 +21,8 @@ double error_of(const plan::ServePrediction& p) {
 }
 
 /// The median, or "-" where there is nothing.
-std::string median(std::vector<double>& values) {
-  std::sort(values.begin(), values.end());
-  return values.empty() ? "-" : fmt::format("{:.1f}", values[values.size() / 2]);
+std::string median(const std::vector<double>& values) {
+  return values.empty() ? "-" : fmt::format("{:.1f}", plan::median(values));
 }
 
 void print_worst(std::vector<const plan::ServePrediction*> rows, int count) {
