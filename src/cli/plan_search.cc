@@ -21,7 +21,7 @@ struct Options {
   std::string counts, save, html, objective = "days";
   double max_days = 0, max_usd = 0, max_mwh = 0;
   int top = 5, threads = 0;
-  bool json = false, csv = false;
+  bool json = false, csv = false, zero_bubble = false;
 };
 
 /// The best plans for one number of accelerators.
@@ -77,9 +77,10 @@ std::string remaining(double share, double seconds) {
   return share > 0.01 ? fmt::format("ETA {:.0f} s", seconds * (1 - share) / share) : "";
 }
 
-base::Result<Answer> search_one(plan::Setting setting, base::Team& team) {
+base::Result<Answer> search_one(plan::Setting setting, bool zero_bubble, base::Team& team) {
   const auto start = std::chrono::steady_clock::now();
   plan::SearchOptions how;
+  how.zero_bubble = zero_bubble;
   how.progress = [&](double share) {
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (seconds > 0.5)
@@ -264,7 +265,7 @@ base::Result<std::vector<Answer>> answers_of(const Options& options) {
     if (!one.mixed()) one.cluster.accelerators = count;
     TW_RETURN_IF_ERROR(one.cluster.validate());
     TW_RETURN_IF_ERROR(one.check_slices());
-    TW_ASSIGN_OR_RETURN(Answer answer, search_one(std::move(one), team));
+    TW_ASSIGN_OR_RETURN(Answer answer, search_one(std::move(one), options.zero_bubble, team));
     answers.push_back(std::move(answer));
   }
   return answers;
@@ -337,6 +338,9 @@ void add_plan_search(CLI::App& plan, int& exit_code) {
   verb->add_option("--max-usd", options->max_usd, "limit of money, to rent or else to own")
       ->check(CLI::PositiveNumber);
   verb->add_option("--max-mwh", options->max_mwh, "limit of energy")->check(CLI::PositiveNumber);
+  verb->add_flag(
+      "--zero-bubble", options->zero_bubble,
+      "try ZB-H1 schedules too, which fill bubbles with weight gradients (one kind of accelerator)");
   verb->add_option("--top", options->top, "how many plans to print (default: 5)")->check(CLI::Range(1, 100));
   verb->add_option("--save", options->save, "write the best plan as a file for plan estimate")
       ->type_name("FILE");

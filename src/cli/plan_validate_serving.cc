@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <map>
 
+#include "plan/statistics.h"
+
 namespace tw::cli {
 namespace {
 
@@ -19,9 +21,8 @@ double error_of(const plan::ServePrediction& p) {
 }
 
 /// The median, or "-" where there is nothing.
-std::string median(std::vector<double>& values) {
-  std::sort(values.begin(), values.end());
-  return values.empty() ? "-" : fmt::format("{:.1f}", values[values.size() / 2]);
+std::string median(const std::vector<double>& values) {
+  return values.empty() ? "-" : fmt::format("{:.1f}", plan::median(values));
 }
 
 void print_worst(std::vector<const plan::ServePrediction*> rows, int count) {
@@ -48,7 +49,8 @@ struct Errors {
 void print_systems(const std::vector<const plan::ServePrediction*>& rows) {
   std::map<std::string, Errors> systems;
   for (const plan::ServePrediction* p : rows) {
-    const std::string name = offline(*p) ? p->row->scenario : p->row->system + ", " + p->row->model->name;
+    const std::string name = offline(*p) ? fmt::format("MLPerf v{:.1f} offline", p->row->round())
+                                         : p->row->system + ", " + p->row->model->name;
     Errors& e = systems[name + ", " + p->row->accelerator->name + (p->typical ? " (median stack)" : "")];
     e.simulated.push_back(100 * std::fabs(error_of(*p)));
     if (offline(*p)) continue;

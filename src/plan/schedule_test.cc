@@ -192,6 +192,22 @@ TEST(PlanSchedule, ZeroBubbleOfAPlanIsTheSimulatedOne) {
   EXPECT_GT(e->stages[7].activations, 4 * plain->stages[7].activations);
 }
 
+TEST(PlanSchedule, WhatASearchOfZeroBubblesFindsIsWithinHalfAPercentOfItsSimulatedStep) {
+  const Setting s = setting_of("llama-3-405b", "H100", 2048, 2048, 8192);
+  base::Team team(1);
+  SearchOptions options;
+  options.zero_bubble = true;
+  const auto found = search(s, options, team);
+  ASSERT_TRUE(found.ok());
+  Tracer tracer(s.model.config);
+  int filled = 0;
+  for (const FoundPlan& f : found->best) {
+    EXPECT_NEAR(ratio_of(s, tracer, f.plan), 1, 0.005) << f.plan.text();
+    filled += f.plan.zero_bubble ? 1 : 0;
+  }
+  EXPECT_GT(filled, 0);
+}
+
 TEST(PlanSchedule, SpansAreWhatIsComputed) {
   const Pipeline pipeline{{{1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}}, {}, 0};
   for (const auto& [kind, pieces] :

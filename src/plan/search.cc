@@ -40,13 +40,18 @@ struct Stages {
   std::vector<int> looked_at;     ///< stages of which one is the fullest
   std::vector<Sharing> sharings;  ///< ZeRO 0 to 3, HSDP, and those that offload
 
+  bool zero_bubble = false;  ///< is tried besides
+
   double variants() const { return kRecomputes * static_cast<double>(sharings.size()); }
+  /// Schedules of so many numbers of pieces.
+  double schedules(std::size_t pieces) const { return static_cast<double>(pieces) + (zero_bubble ? 1 : 0); }
   static constexpr int kRecomputes = 3;
 };
 
 class Space {
  public:
-  explicit Space(const Setting& s) : s_(s), model_(s.model.config), host_(s.host_memory()) {
+  Space(const Setting& s, bool zero_bubble)
+      : s_(s), model_(s.model.config), host_(s.host_memory()), zero_bubble_(zero_bubble) {
     const std::int64_t n = s.cluster.accelerators;
     for (const int tensor : divisors(n, model_.heads)) {
       if (model_.heads % tensor != 0 || model_.ffn_width % tensor != 0) continue;
@@ -85,6 +90,7 @@ class Space {
         st.sharings.push_back({3, 0, spec::Offload::kParameters, {}});
       }
       st.interleave = {1};
+      st.zero_bubble = zero_bubble_ && pipeline > 1;
       for (int v = 2; pipeline > 1 && std::int64_t{pipeline} * v <= model_.layers; ++v) {
         if (model_.layers % (std::int64_t{pipeline} * v) == 0) st.interleave.push_back(v);
       }
@@ -125,13 +131,14 @@ class Space {
     double sum = 0;
     for (const Stages& st : stages_of(d)) {
       for (const int mb : micro_batches(st))
-        sum += st.variants() * (can_interleave(st, mb) ? static_cast<double>(st.interleave.size()) : 1);
+        sum += st.variants() * st.schedules(can_interleave(st, mb) ? st.interleave.size() : 1);
     }
     return sum;
   }
   const Setting& s_;
   const spec::ModelConfig& model_;
   const base::Result<Quantity> host_;
+  const bool zero_bubble_;
 };
 
 class Worker {
@@ -243,6 +250,7 @@ void Worker::fill_parts(const LayersBasis (&layers)[3], const Stages& st, double
   b.pipeline = st.pipeline;
   b.micro_batches = micro_batches;
   b.overlaps_gradients = s_.stack.stack.overlaps_gradients;
+  b.zero_bubble = st.zero_bubble;
   parts.clear();
   for (int r = 0; r < Stages::kRecomputes; ++r) {
     static_cast<LayersBasis&>(b) = layers[r];
@@ -258,13 +266,15 @@ void Worker::run_stages(spec::ParallelPlan p, const Stages& st, const MemoryBasi
   StepParts& plain = parts[1];  // nothing is computed again, ZeRO 1
   const double m = plain.micro_batches;
   const std::size_t pieces = space_.can_interleave(st, p.micro_batch) ? st.interleave.size() : 1;
-  const double plans = st.variants() * static_cast<double>(pieces);
+  const double plans = st.variants() * st.schedules(pieces);
   if (bounds_) {
     const double least = least_bytes(p, st, memory, m);
     if (least > capacity_) {  // one of them tells why nothing fits, should nothing fit
       p.recompute = spec::Recompute::kNone, p.interleave = plain.interleave = 1;
       set(st.sharings[1], p);
-      consider(p, step_formula(plain), held_by(memory, p, st, m));
+      StepParts one = plain;
+      one.weight = 0;
+      consider(p, step_formula(one), held_by(memory, p, st, m));
     }
     if (least > capacity_ || too_slow(st, plain, least)) {
       found.skipped += plans;
@@ -277,6 +287,13 @@ void Worker::run_stages(spec::ParallelPlan p, const Stages& st, const MemoryBasi
     p.recompute = static_cast<spec::Recompute>(r);
     for (const Sharing& sharing : st.sharings) {
       set(sharing, p);
+      if (st.zero_bubble) {
+        p.interleave = 1, p.zero_bubble = true;
+        part->interleave = 1;
+        consider(p, step_formula(*part), held_by(memory, p, st, m));
+        p.zero_bubble = false;
+      }
+      part->weight = 0;
       for (std::size_t i = 0; i < pieces; ++i) {
         p.interleave = st.interleave[i];
         part->interleave = p.interleave;
@@ -315,17 +332,24 @@ bool Worker::too_slow(const Stages& st, StepParts parts, double least) const {
   for (const Sharing& sharing : st.sharings)
     parts.optimizer = std::min(parts.optimizer, sharing.basis.optimizer);
   parts.send = 0;
+  StepParts one = parts;  // stages of one piece, which fill their bubbles
+  one.interleave = 1;
   parts.interleave = st.interleave.back();
-  const double seconds = step_formula(parts);
+  parts.weight = 0;
+  const double seconds =
+      st.zero_bubble ? std::min(step_formula(parts), step_formula(one)) : step_formula(parts);
   return !found.among_best(seconds, options_.keep) && !found.on_front(seconds, least);
 }
 
 }  // namespace
 
 base::Result<SearchResult> search(const Setting& s, const SearchOptions& options, base::Team& team) {
+  if (s.mixed() && options.zero_bubble)
+    return base::error(base::Code::kInvalidArgument,
+                       "zero-bubble schedules are not planned over two kinds of accelerator: leave it away");
   if (s.mixed()) return search_mixed(s, options, team);
   TW_ASSIGN_OR_RETURN(const Quantity memory, s.memory());
-  const Space space(s);
+  const Space space(s, options.zero_bubble);
   double all = 0;
   for (const Division& d : space.divisions) all += d.plans;
   if (all == 0) {

@@ -23,6 +23,8 @@ struct SearchOptions {
   /// From so many plans on, groups of plans are skipped whose lower bounds of time and memory show that none
   /// of them is among the fastest or on the front.
   double bounds_from = 10e6;
+  /// ZB-H1 too, of stages of one piece (arXiv 2401.10241).
+  bool zero_bubble = false;
   std::function<void(double share)> progress;  ///< called now and then by the calling thread
 };
 

@@ -16,7 +16,7 @@ inline bool before(const FoundPlan& a, const FoundPlan& b) {
   const auto order = [](const FoundPlan& f) {
     const spec::ParallelPlan& p = f.plan;
     return std::tuple(f.seconds, f.bytes, p.tensor, p.pipeline, p.context, p.expert, p.micro_batch,
-                      p.interleave, p.zero, p.shard, static_cast<int>(p.recompute),
+                      p.interleave, p.zero_bubble, p.zero, p.shard, static_cast<int>(p.recompute),
                       static_cast<int>(p.offload));
   };
   return order(a) < order(b);

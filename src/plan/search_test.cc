@@ -34,7 +34,7 @@ std::vector<spec::ParallelPlan> sharings(const Setting& s, spec::ParallelPlan p)
 }
 
 /// Every plan that validates, one by one, by what `plan estimate` computes.
-std::vector<FoundPlan> all_plans(const Setting& s, double capacity) {
+std::vector<FoundPlan> all_plans(const Setting& s, double capacity, bool zero_bubble) {
   std::vector<FoundPlan> result;
   const spec::ModelConfig& model = s.model.config;
   Tracer tracer(model);
@@ -56,25 +56,30 @@ std::vector<FoundPlan> all_plans(const Setting& s, double capacity) {
               for (spec::ParallelPlan q : sharings(s, p))
                 for (int r = 0; r < 3; ++r) {
                   q.recompute = static_cast<spec::Recompute>(r);
-                  const auto basis = step_basis(tracer, s.training, q, s.accelerator, s.stack.stack);
-                  if (!basis.ok()) continue;
-                  const auto trace = tracer.get(plan_sharding(q), {q.micro_batch, s.training.sequence, 0});
-                  const MemoryBasis held = memory_basis(model, **trace, s.training, q, s.stack.stack);
-                  const StageMemory most = most_memory(held, q, basis->micro_batches);
-                  const double bytes = most.total();
-                  if (q.offload != spec::Offload::kNone && most.host() > s.host_memory()->value) continue;
-                  result.push_back({q, step_seconds(*basis, s.stack.constants), bytes});
+                  for (q.zero_bubble = false;; q.zero_bubble = true) {
+                    const auto basis = step_basis(tracer, s.training, q, s.accelerator, s.stack.stack);
+                    if (!basis.ok()) break;
+                    const auto trace = tracer.get(plan_sharding(q), {q.micro_batch, s.training.sequence, 0});
+                    const MemoryBasis held = memory_basis(model, **trace, s.training, q, s.stack.stack);
+                    const StageMemory most = most_memory(held, q, basis->micro_batches);
+                    const double bytes = most.total();
+                    if (q.offload == spec::Offload::kNone || most.host() <= s.host_memory()->value)
+                      result.push_back({q, step_seconds(*basis, s.stack.constants), bytes});
+                    if (q.zero_bubble || !zero_bubble || q.pipeline == 1 || q.interleave > 1) break;
+                  }
                 }
             }
   std::erase_if(result, [&](const FoundPlan& f) { return f.bytes > capacity; });
   return result;
 }
 
-void expect_finds_the_best(const Setting& s) {
+void expect_finds_the_best(const Setting& s, bool zero_bubble = false) {
   base::Team team(2);
-  const auto found = search(s, {}, team);
+  SearchOptions options;
+  options.zero_bubble = zero_bubble;
+  const auto found = search(s, options, team);
   ASSERT_TRUE(found.ok()) << found.error().text();
-  const std::vector<FoundPlan> all = all_plans(s, s.memory()->value);
+  const std::vector<FoundPlan> all = all_plans(s, s.memory()->value, zero_bubble);
   EXPECT_EQ(found->fit, static_cast<double>(all.size()));
   ASSERT_FALSE(found->best.empty());
   double best = all[0].seconds, least = all[0].bytes;
@@ -98,6 +103,24 @@ void expect_finds_the_best(const Setting& s) {
 
 TEST(PlanSearch, FindsWhatTryingEachPlanFinds) {
   expect_finds_the_best(setting("llama-2-7b", "H100", 16, 32, 4096));
+}
+
+TEST(PlanSearch, FindsWhatTryingEachPlanFillsBubbles) {
+  const Setting s = setting("llama-2-7b", "H100", 16, 16, 4096);
+  expect_finds_the_best(s, true);
+  // Bounds lose none of the best.
+  base::Team team(1);
+  SearchOptions plain, bounded;
+  plain.zero_bubble = bounded.zero_bubble = true;
+  bounded.bounds_from = 0;
+  const auto all = search(s, plain, team), skipping = search(s, bounded, team), without = search(s, {}, team);
+  ASSERT_TRUE(all.ok() && skipping.ok() && without.ok());
+  EXPECT_GT(all->space, without->space);
+  ASSERT_EQ(all->best.size(), skipping->best.size());
+  for (std::size_t i = 0; i < all->best.size(); ++i)
+    EXPECT_EQ(all->best[i].plan.text(), skipping->best[i].plan.text());
+  EXPECT_GT(all->fit, without->fit);
+  for (const FoundPlan& f : without->best) EXPECT_FALSE(f.plan.zero_bubble);
 }
 
 TEST(PlanSearch, FindsWhatTryingEachPlanOfAMixtureFinds) {

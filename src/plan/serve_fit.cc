@@ -10,6 +10,9 @@ namespace {
 
 /// What a first token counts against the time of all others.
 constexpr double kFirstTokenWeight = 0.4;
+/// What a constant that is e times its typical value costs, as the error of so many samples: what few
+/// deployments ask for must pay it.
+constexpr double kAway = 10;
 
 }  // namespace
 
@@ -30,12 +33,12 @@ ServeConstants fit_serving(const std::vector<const ServeSample*>& samples) {
       return std::min(std::fabs(predicted / measured - 1), 0.5);
     };
     for (const ServeSample* s : samples) {
-      sum += off(output_token_seconds(s->basis, c), s->seconds);
+      sum += off(output_token_seconds(s->basis, c) * s->waves, s->seconds);
       if (s->first_token > 0)
         sum += kFirstTokenWeight * off(first_token_seconds(s->basis, c), s->first_token);
     }
     for (const double log : logs) away += log * log;
-    return (sum + 0.1 * away) / static_cast<double>(samples.size());
+    return (sum + kAway * away) / static_cast<double>(samples.size());
   };
   std::vector<double> best = minimize(error, std::vector<double>(kServeConstants, 0.0), 150);
   best = minimize(error, best, 100);  // anew from there: a flat simplex wakes up

@@ -13,13 +13,13 @@ struct ServeSample {
   ServeBasis basis;
   double seconds = 0;      ///< measured, per output token
   double first_token = 0;  ///< measured; 0: not to be learnt from
+  double waves = 1;        ///< the simulated time per token over the closed form's, with typical constants
 };
 
 /// By stack and by deployment.
 using ServeSamples = std::map<std::string, std::map<std::string, std::vector<ServeSample>>>;
 
-/// The constants that make the mean absolute relative error small, kept near the typical ones by a prior that
-/// weighs about as much as two samples.
+/// The constants that make the mean absolute relative error small, kept near the typical ones by a prior.
 ServeConstants fit_serving(const std::vector<const ServeSample*>& samples);
 
 /// Those of a stack's samples that are not of `left_out`.

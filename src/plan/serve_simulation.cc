@@ -24,7 +24,12 @@ class Simulation {
  public:
   Simulation(ServeCosts& costs, const ServeStack& stack, const ServeConstants& constants,
              const ServeLoad& load, double memory_bytes, int requests)
-      : costs_(costs), stack_(stack), constants_(constants), load_(load), flow_(load, requests) {
+      : costs_(costs),
+        stack_(stack),
+        constants_(constants),
+        load_(load),
+        flow_(load, requests),
+        fresh_(std::round(load.fresh * requests)) {
     const double held = (load.input + stack.reserved * load.output) * (1 + load.shortest) / 2;
     const double room = std::floor(cache_tokens(costs, memory_bytes) / held);
     slots_ = std::max(1.0, load.running > 0 ? std::min(load.running, room) : room);
@@ -33,7 +38,10 @@ class Simulation {
   Served run() {
     while (!flow_.done()) {
       if (std::fmod(since_look_, load_.receive) == 0)
-        flow_.arrive(now_, [&](const FlowRequest& request) { waiting_.push_back({request, 0}); });
+        flow_.arrive(now_, [&](const FlowRequest& request) {
+          const bool known = ++arrived_ > fresh_;
+          waiting_.push_back({request, known ? request.input - load_.computed(request.input) : 0});
+        });
       if (answering_.empty() && waiting_.empty()) {
         now_ = std::max(now_, flow_.next_arrival());
         since_look_ = 0;
@@ -55,7 +63,8 @@ class Simulation {
   /// Takes tokens of waiting prompts into this step; those whose prompt ends with it are in `ready_`.
   double take_prompts() {
     const bool alone = stack_.policy == StepPolicy::kPromptsFirst;
-    double room = stack_.step_tokens - (alone ? 0 : running()), taken = 0;
+    const double most = load_.step_tokens > 0 ? load_.step_tokens : stack_.step_tokens;
+    double room = most - (alone ? 0 : running()), taken = 0;
     pairs_ = 0;
     while (!waiting_.empty() && running() + static_cast<double>(ready_.size()) < slots_ && room > 0) {
       Waiting& w = waiting_.front();
@@ -74,7 +83,8 @@ class Simulation {
 
   void step_with_prompts(double computed) {
     const bool alone = stack_.policy == StepPolicy::kPromptsFirst;
-    advance({alone ? 0 : running(), alone ? 0 : cached_, computed, pairs_, load_.input}, 1);
+    advance({alone ? 0 : running(), alone ? 0 : cached_, computed, pairs_, load_.input, stack_.graph_tokens},
+            1);
     for (const FlowRequest& r : ready_) {
       // The first token comes with the prompt's last piece.
       answering_.push({answer_steps_ + r.output - 1, now_, r});
@@ -119,6 +129,8 @@ class Simulation {
   const ServeConstants& constants_;
   const ServeLoad& load_;
   RequestFlow flow_;
+  const double fresh_;  ///< requests of whose prompts the cache has nothing
+  double arrived_ = 0;
   double slots_ = 1, now_ = 0;
   std::deque<Waiting> waiting_;
   std::vector<FlowRequest> ready_;  ///< whose prompt ends in this step

@@ -18,11 +18,12 @@ ServeStack serve_stack_of(std::string_view system) {
   // quantized checkpoints have an FP8 cache, and it reserves whole answers (GUARANTEED_NO_EVICT); the others
   // reserve less and preempt: half, the mean of what answers take. vLLM cuts them (max_num_batched_tokens),
   // and InferenceX gives it an FP8 cache on Blackwell. SGLang runs prompts first in chunks of 8192
-  // (--enable-mixed-chunk is off).
+  // (--enable-mixed-chunk is off). Graphs hold steps of answers alone; vLLM's hold any step of up to 512
+  // tokens (cudagraph_capture_sizes).
   if (name.starts_with("trtllm") || name.starts_with("tensorrt"))
     return {"TensorRT-LLM", StepPolicy::kWholePrompts, 8192, Narrow::kYes, 1};
   if (name.starts_with("sglang")) return {"SGLang", StepPolicy::kPromptsFirst, 8192, Narrow::kNo, 0.5};
-  if (name.starts_with("vllm")) return {"vLLM", StepPolicy::kMixed, 8192, Narrow::kBlackwell, 0.5};
+  if (name.starts_with("vllm")) return {"vLLM", StepPolicy::kMixed, 8192, Narrow::kBlackwell, 0.5, 512};
   return {std::string(system), StepPolicy::kMixed, 8192, Narrow::kNo, 0.5};
 }
 

@@ -45,6 +45,9 @@ struct ServeStack {
   /// Share of an answer's tokens that must fit the cache before its prompt runs.
   double reserved = 0.5;
 
+  /// A step with prompts of at most so many tokens is launched as one graph, like those without.
+  double graph_tokens = 0;
+
   double cache_bytes(Precision precision, const Accelerator& accelerator) const;
 };
 

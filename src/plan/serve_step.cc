@@ -240,7 +240,8 @@ ServeStep ServeCosts::step(const StepLoad& load) {
   ServeStep s = added(load);
   if (!machine_ops_.empty()) return s;
   s.products += layers_ * kSmallKernels;
-  s.launches = load.prompts > 0 ? launches_ : 0;
+  const bool graph = load.prompts <= 0 || load.answers + load.prompts <= load.graph_tokens;
+  s.launches = graph ? 0 : launches_;
   s.collectives = sums_ + exchanges_;
   s.answers = load.answers;
   return s;

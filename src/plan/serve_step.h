@@ -29,6 +29,7 @@ struct StepLoad {
   double prompts = 0;       ///< tokens of prompts
   double prompt_pairs = 0;  ///< (query, key) of them
   double prompt_seen = 0;   ///< mean number of keys that these sequences reach: the curve's place
+  double graph_tokens = 0;  ///< up to so many in all a step with prompts is launched as one graph, too
 };
 
 /// Seconds when all constants are one.

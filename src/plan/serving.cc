@@ -26,13 +26,28 @@ ServeBasis serve_basis(ServeCosts& costs, const ServeStack& stack, ServeLoad loa
   b.share = stack.policy == StepPolicy::kPromptsFirst && load.shortest == 1 ? 0.5 : 1;
   b.answers = costs.step({b.batch, b.batch * middle, 0, 0, 0});
   // As many prompts in a step as fit it, of those there are.
-  const double together = std::clamp(std::floor(stack.step_tokens / load.input), 1.0, b.batch);
-  const double pairs = load.input * (load.input + 1) / 2;
-  b.prompt = costs.added({0, 0, together * load.input, together * pairs, load.input});
+  const double most = load.step_tokens > 0 ? load.step_tokens : stack.step_tokens;
+  const auto prompt_of = [&](double computed, double* together) {
+    *together = std::clamp(std::floor(most / computed), 1.0, b.batch);
+    const double pairs = computed * (load.input - computed + (computed + 1) / 2);
+    ServeStep step = costs.added({0, 0, *together * computed, *together * pairs, load.input});
+    for (double* part : {&step.prompt_products, &step.memory, &step.network}) *part /= *together;
+    return step;
+  };
+  double together = 1, together_whole = 1;
+  b.prompt = prompt_of(load.computed(load.input), &together);
+  if (load.reused > 0 && load.fresh > 0) {
+    const ServeStep whole = prompt_of(load.input, &together_whole);
+    const auto mix = [&](double& part, double other) { part += load.fresh * (other - part); };
+    mix(b.prompt.prompt_products, whole.prompt_products);
+    mix(b.prompt.memory, whole.memory), mix(b.prompt.network, whole.network);
+  }
+  if (b.batch + load.computed(load.input) <= stack.graph_tokens)
+    b.prompt.launches *= load.reused > 0 ? load.fresh : 0;
   b.receive = load.receive;
   const double meanwhile = std::clamp(b.batch * load.receive / load.output, 1.0, together);
-  b.together = load.shortest < 1 ? meanwhile : together;
-  for (double* part : {&b.prompt.prompt_products, &b.prompt.memory, &b.prompt.network}) *part /= together;
+  // Lengths that vary break waves up, and short steps of known prompts make none.
+  b.together = load.shortest < 1 || load.reused > 0 ? meanwhile : together;
   return b;
 }
 

@@ -1,6 +1,7 @@
 // What an instance of a model serves: a closed form, and an event simulation of the stack's step policy.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "plan/serve_step.h"
@@ -15,6 +16,12 @@ struct ServeLoad {
   double receive = 1;                  ///< steps of answers between looks at what has arrived
   double running = 0;                  ///< most that are computed at a time; 0: as many as fit
   double rate = 0;                     ///< requests a second; 0: each that ends is followed by another
+  double reused = 0;                   ///< tokens of a prompt whose keys and values the cache has already
+  double fresh = 0;                    ///< share of requests, the first ones, of whose prompts it has none
+  double step_tokens = 0;  ///< most that a step computes, where a deployment says so; 0: the stack's
+
+  /// Tokens of a prompt of so many that are computed: the last one always is.
+  double computed(double prompt) const { return std::max(1.0, prompt - reused); }
 };
 
 /// Milliseconds between what a client reads and what it sends next, and between its first requests: an

@@ -169,6 +169,22 @@ std::string problem_of(const CsvFields& f, const ServingRow& row, bool& listed) 
   return {};
 }
 
+/// aiconfigurator's own runs, of deployments that its generator wrote (ai-dynamo/aiconfigurator,
+/// generator/rule_plugin/benchmark/*.rule and backend_templates/benchmark/bench_run.sh.j2). TensorRT-LLM
+/// computes at most batch + input + 1,500 tokens a step. The client has 100 prompts (aiperf's default), which
+/// it sends over and over, two requests of each stream to warm up and then ten: vLLM, whose cache keeps
+/// prompts unless it is told not to, computes the last block of 16 tokens alone of those that it has seen.
+/// TensorRT-LLM's template switches that off (enable_block_reuse: false).
+void read_generated(const CsvFields& f, ServingRow& row) {
+  constexpr double kMore = 1500, kBlock = 16, kPrompts = 100, kWarmUp = 2, kRequests = 10;
+  if (!f.has("source", "aiconfigurator") || !f.has("source", "_epnone_")) return;
+  if (row.system.starts_with("trtllm")) row.load.step_tokens = row.load.concurrency + row.load.input + kMore;
+  if (!row.system.starts_with("vllm")) return;
+  const double streams = std::max(row.load.concurrency, f.number("concurrency"));
+  row.load.reused = std::max(0.0, row.load.input - kBlock);
+  row.load.fresh = std::clamp((kPrompts - kWarmUp * streams) / (kRequests * streams), 0.0, 1.0);
+}
+
 /// MLPerf's Llama-2-70B runs of OpenOrca's questions: 294 tokens on average (MLCommons' dataset of 24,576),
 /// which is assumed; answers as the row states. Weights are in the narrowest format that the accelerator
 /// multiplies: logs name what was submitted before quantization.
@@ -210,6 +226,7 @@ ServingRow read_row(const CsvFields& f, int number) {
   // (--scheduler-recv-interval).
   if (row.load.shortest < 1 && row.system.starts_with("sglang"))
     row.load.receive = f.number("concurrency") >= 16 ? 30 : 10;
+  read_generated(f, row);
   bool listed = false;
   row.problem = problem_of(f, row, listed);
   row.scored = !listed && !row.set.empty();
@@ -217,6 +234,13 @@ ServingRow read_row(const CsvFields& f, int number) {
 }
 
 }  // namespace
+
+double ServingRow::round() const {
+  const std::size_t at = scenario.find(" v");
+  if (at == std::string::npos) return 0;
+  const std::size_t end = std::min(scenario.find(' ', at + 2), scenario.size());
+  return parse_number(scenario.substr(at + 2, end - at - 2)).value_or(0);
+}
 
 std::string ServingRow::group() const {
   return fmt::format("{} {} {} {} {}", model == nullptr ? model_name : model->name,

@@ -25,6 +25,9 @@ struct ServingRow {
   std::string problem;                       ///< why it cannot be predicted; empty: it can
   bool scored = false;                       ///< counts in its set; an unscored row is listed
 
+  /// Of an MLPerf row, as 5.1; 0: it states none.
+  double round() const;
+
   /// One deployment: constants that score a row are fitted without any row of its deployment.
   std::string group() const;
 };
