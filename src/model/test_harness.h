@@ -41,7 +41,7 @@ class Harness {
       view_.layers.push_back({base, base + plane, base::DType::kF32, kBlock, c.kv_heads, c.head_dim});
     }
     arena_ = tensor::Buffer::allocate(std::size_t{64} << 20, "test").value();
-    for (int w = 0; w < workers; ++w) scratch_.push_back(tensor::Buffer::allocate(1 << 20, "test").value());
+    for (int w = 0; w < workers; ++w) scratch_.push_back(tensor::Buffer::allocate(4 << 20, "test").value());
   }
 
   void add(int sequence, std::span<const std::int32_t> tokens, std::int64_t past, bool all_rows = false,
