@@ -183,7 +183,8 @@ TEST_F(EngineTest, PromptLogprobsAreThoseOfGenerating) {
     ASSERT_TRUE(entry.has_value());
     EXPECT_EQ(entry->token, generated->tokens[i]);
     const kernels::Table& table = model_->table();
-    if (table.prefill[static_cast<int>(base::DType::kF32)] != nullptr) {  // prompts are added in another order
+    if (table.prefill[static_cast<int>(base::DType::kF32)] !=
+        nullptr) {  // prompts are added in another order
       EXPECT_NEAR(entry->logprob, generated->logprobs[i].logprob, table.bf16_prompts() ? 0.05 : 1e-3);
     } else {
       EXPECT_EQ(entry->logprob, generated->logprobs[i].logprob);
