@@ -100,13 +100,13 @@ template <typename V, DType kType, typename Take>
   constexpr PanelFormat f = panel_format(kType);
   const typename V::Ints v = V::load(weights + j * V::kRows * 4);
   if constexpr (!f.bytes) {
-    const typename V::Ints low = V::all16(15), up = V::right16(v, 4);
-    take(j, V::both(v, low), V::both(V::right16(v, 8), low));
-    take(j + 4, V::both(up, low), V::right16(v, 12));
+    const typename V::Ints low = V::all16(15), up = V::template right16<4>(v);
+    take(j, V::both(v, low), V::both(V::template right16<8>(v), low));
+    take(j + 4, V::both(up, low), V::template right16<12>(v));
   } else if constexpr (f.is_signed) {
-    take(j, V::signed_right16(V::left16(v, 8), 8), V::signed_right16(v, 8));
+    take(j, V::template signed_right16<8>(V::template left16<8>(v)), V::template signed_right16<8>(v));
   } else {
-    take(j, V::both(v, V::all16(0xFF)), V::right16(v, 8));
+    take(j, V::both(v, V::all16(0xFF)), V::template right16<8>(v));
   }
 }
 template <DType kType>

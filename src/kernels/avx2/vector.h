@@ -48,9 +48,18 @@ struct Avx2Vector {
   }
   static Ints all16(int x) { return _mm256_set1_epi16(static_cast<short>(x)); }
   static Ints both(Ints a, Ints b) { return _mm256_and_si256(a, b); }
-  static Ints left16(Ints v, int bits) { return _mm256_slli_epi16(v, bits); }
-  static Ints right16(Ints v, int bits) { return _mm256_srli_epi16(v, bits); }
-  static Ints signed_right16(Ints v, int bits) { return _mm256_srai_epi16(v, bits); }
+  template <int kBits>
+  static Ints left16(Ints v) {
+    return _mm256_slli_epi16(v, kBits);
+  }
+  template <int kBits>
+  static Ints right16(Ints v) {
+    return _mm256_srli_epi16(v, kBits);
+  }
+  template <int kBits>
+  static Ints signed_right16(Ints v) {
+    return _mm256_srai_epi16(v, kBits);
+  }
   static Ints add_products(Ints sum, Ints w, Ints q) {
     return _mm256_add_epi32(sum, _mm256_madd_epi16(w, q));
   }

@@ -38,9 +38,18 @@ struct Avx512Vector {
   static Ints in_register(Ints v) { return kernels::in_register(v); }
   static Ints all16(int x) { return _mm512_set1_epi16(static_cast<short>(x)); }
   static Ints both(Ints a, Ints b) { return _mm512_and_si512(a, b); }
-  static Ints left16(Ints v, int bits) { return _mm512_slli_epi16(v, bits); }
-  static Ints right16(Ints v, int bits) { return _mm512_srli_epi16(v, bits); }
-  static Ints signed_right16(Ints v, int bits) { return _mm512_srai_epi16(v, bits); }
+  template <int kBits>
+  static Ints left16(Ints v) {
+    return _mm512_slli_epi16(v, kBits);
+  }
+  template <int kBits>
+  static Ints right16(Ints v) {
+    return _mm512_srli_epi16(v, kBits);
+  }
+  template <int kBits>
+  static Ints signed_right16(Ints v) {
+    return _mm512_srai_epi16(v, kBits);
+  }
   static Ints add_products(Ints sum, Ints w, Ints q) { return _mm512_add_epi32(sum, multiply_words(w, q)); }
 };
 
