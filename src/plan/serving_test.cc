@@ -158,12 +158,14 @@ TEST(Simulation, WhatIsLookedForSeldomWaits) {
   EXPECT_NEAR(seldom.first_token - often.first_token, 15 * step, 8 * step);
 }
 
+/// The columns of rows of what was measured.
+const std::string kHead =
+    "system,model,accelerator,count,precision,scenario,input_len,output_len,concurrency,throughput_tok_s,"
+    "ttft_ms,itl_ms,source,parallel,power_w,note\n";
+
 TEST(ServingRows, SayWhatTheyAre) {
-  const std::string head =
-      "system,model,accelerator,count,precision,scenario,input_len,output_len,concurrency,throughput_tok_s,"
-      "ttft_ms,itl_ms,source,parallel,power_w,note\n";
   const auto rows = read_serving_rows(
-      head +
+      kHead +
           "NewServer 1,org/Qwen3-32B-Instruct,h100_sxm,2,fp8,x,1000,100,8,,50,10,s,tp2 pp1,,\n"
           "vllm,org/Mixtral-8x7B,h100_sxm,2,fp8,x,1000,100,8,,50,10,s,tp2 pp1,,\n"
           "vllm,Mystery-1B,h100_sxm,2,fp8,x,1000,100,8,,50,10,s,tp2 pp1,,\n"
@@ -183,11 +185,8 @@ TEST(ServingRows, SayWhatTheyAre) {
 }
 
 TEST(ServingRows, OfGeneratedDeploymentsHaveTheirStepsAndPrompts) {
-  const std::string head =
-      "system,model,accelerator,count,precision,scenario,input_len,output_len,concurrency,throughput_tok_s,"
-      "ttft_ms,itl_ms,source,parallel,power_w,note\n";
   const auto rows =
-      read_serving_rows(head +
+      read_serving_rows(kHead +
                             "trtllm 1.0,org/Qwen3-32B,h100_sxm,2,,x,1000,100,8,,50,10,aiconfigurator "
                             "id=q_epnone_1,agg tp2 pp1 bs8,,\n"
                             "vllm 0.12,org/Qwen3-32B,h100_sxm,2,,x,1000,100,16,,50,10,aiconfigurator "
@@ -208,11 +207,8 @@ TEST(ServingRows, OfGeneratedDeploymentsHaveTheirStepsAndPrompts) {
 }
 
 TEST(ServingRows, ThatCannotBeMeantAreListedWithTheReason) {
-  const std::string head =
-      "system,model,accelerator,count,precision,scenario,input_len,output_len,concurrency,throughput_tok_s,"
-      "ttft_ms,itl_ms,source,parallel,power_w,note\n";
   const auto rows =
-      read_serving_rows(head +
+      read_serving_rows(kHead +
                             "vllm,org/Qwen3-32B,h100_sxm,2,fp8,x,1000,100,8,,50,10,s,tp1e10 pp1,,\n"
                             "vllm,org/Qwen3-32B,h100_sxm,2,fp8,x,1000,100,1e8,,50,10,s,tp2 pp1,,\n"
                             "vllm,org/Qwen3-32B,h100_sxm,2,fp8,x,1000,1,8,,50,10,s,tp2 pp1,,\n",
