@@ -123,7 +123,10 @@ base::Result<RunTokenizer> train_tokenizer(const spec::TrainTokenizer& wanted,
     TW_RETURN_IF_ERROR(source.kind == SourceKind::kText ? add_text(source.corpus, most, trainer)
                                                         : add_lines(source, most, trainer));
   }
-  TW_ASSIGN_OR_RETURN(const text::TokenizerSpec spec, trainer.train());
+  const auto trained = trainer.train();
+  if (!trained.ok())
+    return Error{trained.error().code, trained.error().message, sources.front().corpus.path()};
+  const text::TokenizerSpec& spec = *trained;
   TW_ASSIGN_OR_RETURN(std::string json, text::tokenizer_json(spec));
   return read_run_tokenizer(std::move(json), text::tokenizer_config_json(spec, 0, {}), {});
 }
