@@ -137,7 +137,8 @@ TEST(TrainRecipe, ChecksFieldsAgainstEachOther) {
   EXPECT_THAT(complaint(R"({"adapter": {"rank": 4},
                             "stages": [{"start": "m", "expert-capacity": 1, "data": [{"path": "a"}]}]})"),
               HasSubstr("leaves the model's experts as they are"));
-  EXPECT_THAT(stage(R"(, "optimizer": {"decay": -0.5})"), HasSubstr("weights do not grow"));
+  EXPECT_THAT(stage(R"(, "optimizer": {"decay": -0.5})"),
+              HasSubstr("\"decay\" is -0.5, but must be 0 to 10"));
   EXPECT_THAT(stage(R"(, "teacher": {"wight": 1})"), HasSubstr("the nearest is \"weight\""));
   EXPECT_THAT(complaint("{\"model\": {\"layers\": 2}, \"stages\": [{\"data\": [{\"path\": \"a\"}]}]}"),
               HasSubstr("model.width"));
