@@ -248,6 +248,17 @@ class Mistakes(Case):
         (self.text / "c.jsonl").write_text('{"text": "fine"}\n{"text": \n')
         self.assertIn("c.jsonl:2: not valid JSON", self.complaint("--data", self.text, *SMALL, "--steps", "2"))
 
+    def test_conversations_without_a_word(self):
+        (self.folder / "c.jsonl").write_text('{"messages": [{"role": "user"}]}\n')
+        self.assertIn("c.jsonl: there is no text to train a tokenizer on", self.complaint("--chat", "c.jsonl", "--steps", "2"))
+
+    def test_a_tokenizer_that_was_damaged_since(self):
+        self.assertEqual(self.train("--data", self.text, *SMALL, "--steps", "2", "--out", "mine").returncode, 0)
+        (self.folder / "mine/tokenizer/tokenizer.json").write_bytes(b"\x00\xff")
+        said = self.complaint("--resume", "mine")
+        self.assertIn("mine/tokenizer/tokenizer.json: not valid JSON", said)
+        self.assertIn("--fresh", said)
+
     def test_preferences_that_are_wrong(self):
         pairs = self.folder / "pairs.jsonl"
         pairs.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n{"prompt": "a", "chosen": [], "rejected": "c"}\n')
@@ -265,7 +276,9 @@ class Mistakes(Case):
         self.assertIn("--schedule-peak is 11", self.complaint("--data", self.text, "--schedule-peak", "11"))
         self.assertIn("--optimizer-kind is \"sgd\", but must be one of: adamw, muon, adafactor, rmsprop",
                       self.complaint("--data", self.text, "--optimizer-kind", "sgd"))
-        self.assertIn("weights do not grow", self.complaint("--data", self.text, "--optimizer-decay", "-0.5"))
+        self.assertIn("--optimizer-decay is -0.5, but must be 0 to 10", self.complaint("--data", self.text, "--optimizer-decay", "-0.5"))
+        self.assertIn("--attention-dropout is -1, but must be 0 to 0.999999",
+                      self.complaint("--data", self.text, "--attention-dropout", "-1"))
         self.assertIn("--precision is \"fp8\"", self.complaint("--data", self.text, "--precision", "fp8"))
         (self.folder / "run").mkdir()
         (self.folder / "run/run.json").write_text('{"asked": {"stages": [{"data": [{"path": "text"}]}]}}')
@@ -282,6 +295,7 @@ class Mistakes(Case):
         self.assertIn("mine: holds a run of another recipe: --schedule-peak was 0.0 and is 0.5;",
                       self.complaint(*run, "--schedule-peak", "0.5"))
         self.assertIn("recipe: --data was \"", self.complaint(*run[2:], "--data", self.text / "a.txt"))
+        self.assertIn("--schedule-warmup was not given and is 2;", self.complaint("--resume", "mine", "--schedule-warmup", "2"))
         self.assertIn("recipe: --seed was 0 and is 1;", self.complaint("--resume", "mine", "--seed", "1"))
         self.assertIn("--model-layers and --model-width go together", self.complaint("--data", self.text, "--model-layers", "2"))
         self.assertIn("the run has sequences of 64 tokens, but steps of 32: make --batch larger",
@@ -294,6 +308,32 @@ class Mistakes(Case):
         recipe = self.folder / "r.json"
         recipe.write_text(json.dumps({"model": {"layers": 2}, "stages": [{"data": [{"path": "text"}]}]}))
         self.assertIn("model.layers and model.width go together", self.complaint(recipe))
+
+    def test_what_is_of_a_run_is_no_model(self):
+        run = ("--data", self.text, *SMALL, "--steps", "3", "--out", "mine")
+        self.assertEqual(self.train(*run).returncode, 0)
+        checkpoint = "mine/checkpoints/step-00000003"
+
+        def told(model):
+            for verb in (["quantize", model, "o.gguf"], ["run", model, "hi"], ["eval", model, "--text", self.text / "a.txt"],
+                         ["inspect", model], ["serve", model, "--port", "0"]):
+                done = subprocess.run([PROGRAM, *map(str, verb)], cwd=self.folder, stdin=subprocess.DEVNULL,
+                                      capture_output=True, text=True, timeout=60, check=False)
+                self.assertEqual((done.returncode, done.stdout), (1, ""), done)
+                said.add(done.stderr)
+            self.assertEqual(len(said), 1, said)
+            return said.pop()
+
+        said = set()
+        self.assertEqual(told(checkpoint), f"tokenworks: {checkpoint}: is a training checkpoint and no model: name mine, "
+                                           "which holds the run's model\n")
+        (self.folder / "mine/config.json").unlink()
+        self.assertEqual(told(checkpoint), f"tokenworks: {checkpoint}: is a training checkpoint and no model: end the run, "
+                                           "which writes its model, by `tokenworks train --resume mine`\n")
+        self.assertEqual(told("mine"), "tokenworks: mine: is of a training run and no model: end the run, "
+                                       "which writes its model, by `tokenworks train --resume mine`\n")
+        self.assertEqual(self.train("--resume", "mine").returncode, 0)
+        self.serve("mine")
 
     def test_what_does_not_fit(self):
         said = self.complaint("--data", self.text, "--model-layers", "500", "--model-width", "32768", "--steps", "1", "--dry-run")

@@ -122,13 +122,47 @@ class HuggingFaceModel : public ModelFiles {
 
 }  // namespace
 
+namespace {
+
+/// Why a folder is no model, and what to name instead: people try those of a training run.
+base::Error no_model(const std::string& folder) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  const auto holds = [&](const fs::path& in, const char* name) { return fs::exists(in / name, ignored); };
+  fs::path whole = fs::path(folder).lexically_normal();
+  if (whole.filename().empty()) whole = whole.parent_path();  // a slash at the end
+  const bool checkpoint = holds(whole, "manifest.json") && holds(whole, "state.json");
+  // RUN/checkpoints/step-N, RUN/checkpoints, or RUN
+  fs::path run = whole;
+  if (checkpoint || whole.filename() == "checkpoints") {
+    if (!whole.has_parent_path()) whole = fs::absolute(whole, ignored);
+    run = checkpoint ? whole.parent_path().parent_path() : whole.parent_path();
+    if (run.empty()) run = ".";
+  }
+  const char* what =
+      checkpoint ? "is a training checkpoint and no model" : "is of a training run and no model";
+  std::string next = "name a .gguf file or a Hugging Face model folder";
+  if (!holds(run, "run.json")) {
+    what = checkpoint ? what : "has no config.json";
+  } else if (holds(run, "config.json")) {
+    next = fmt::format("name {}, which holds the run's model", run.string());
+  } else if (holds(run, "adapter_config.json")) {
+    next =
+        fmt::format("name the model that the run began with, and give `serve` its adapter by --lora NAME={}",
+                    run.string());
+  } else {
+    next =
+        fmt::format("end the run, which writes its model, by `tokenworks train --resume {}`", run.string());
+  }
+  return {base::Code::kNotFound, fmt::format("{}: {}", what, next), folder};
+}
+
+}  // namespace
+
 base::Result<std::unique_ptr<ModelFiles>> open_hugging_face_model(const std::string& folder) {
   const std::string config_path = folder + "/config.json";
   TW_ASSIGN_OR_RETURN(const Json config_json, read_json(config_path));
-  if (config_json.is_null()) {
-    return base::Error{base::Code::kNotFound,
-                       "has no config.json: name a .gguf file or a Hugging Face model folder", folder};
-  }
+  if (config_json.is_null()) return no_model(folder);
   TW_ASSIGN_OR_RETURN(spec::ModelConfig config, config_from_hugging_face(config_json, config_path));
   TW_ASSIGN_OR_RETURN(io::SafetensorsFolder tensors, io::SafetensorsFolder::open(folder));
   TW_ASSIGN_OR_RETURN(const Json generation_json, read_json(folder + "/generation_config.json"));

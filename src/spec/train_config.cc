@@ -53,13 +53,6 @@ Status check_stage(const TrainStage& s, std::size_t i, const TrainModel& model) 
     if (data.path.empty()) return error(Code::kInvalidArgument, "{} has data without a \"path\"", name);
   }
   TW_RETURN_IF_ERROR(check_objective(s, i, name));
-  if (s.attention_dropout < 0 && s.attention_dropout != -1)
-    return error(Code::kInvalidArgument,
-                 "{} has an attention-dropout of {}, but it is a share: 0 to 0.999999", name,
-                 s.attention_dropout);
-  if (s.optimizer.decay < 0 && s.optimizer.decay != -1)
-    return error(Code::kInvalidArgument, "{} has an optimizer.decay of {}, but weights do not grow", name,
-                 s.optimizer.decay);
   if (s.sequence > 0 && s.batch > 0 && s.sequence > s.batch)
     return error(Code::kInvalidArgument,
                  "{} has sequences of {} tokens, but steps of {}: make \"batch\" larger", name, s.sequence,

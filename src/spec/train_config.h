@@ -15,7 +15,14 @@ namespace tw::spec {
 struct TrainRule {
   double low = 0, high = 0;
   const char* words = nullptr;
+  /// The field holds kNotGiven until somebody says it. Nobody can say that: recipes and flags refuse it, and
+  /// what is written leaves it out.
+  bool optional = false;
 };
+inline constexpr double kNotGiven = -1;
+inline constexpr TrainRule or_not_given(double low, double high) {
+  return {low, high, nullptr, true};
+}
 inline constexpr TrainRule kAnyText{};
 inline constexpr TrainRule one_of(const char* words) {
   return {0, 0, words};
@@ -44,7 +51,7 @@ struct TrainData {
 struct TrainSchedule {
   std::string kind = "cosine";
   double peak = 0;
-  std::int64_t warmup = -1;
+  std::int64_t warmup = static_cast<std::int64_t>(kNotGiven);
   double last = 0.1;
   double falling = 0.2;
 
@@ -57,7 +64,7 @@ struct TrainSchedule {
       "largest learning rate (default: 0.003 up to width 256, and less for wider models; adafactor: 0.01)",
       TrainRule{0, 10});
     v("warmup", c.warmup, "steps in which it rises from 0 (default: a hundredth of the steps, at least 10)",
-      TrainRule{-1, 1e9});
+      or_not_given(0, 1e9));
     v("last", c.last, "share of the peak that is left at the end", TrainRule{0, 1});
     v("falling", c.falling, "wsd: share of the stage in which the rate falls", TrainRule{0, 1});
   }
@@ -65,8 +72,8 @@ struct TrainSchedule {
 
 struct TrainOptimizer {
   std::string kind = "adamw";
-  double beta1 = 0.9, beta2 = 0.95, momentum = 0.95, epsilon = 0, decay = -1, clip = 1, spike = 0, z_loss = 0,
-         balance_loss = 0.01;
+  double beta1 = 0.9, beta2 = 0.95, momentum = 0.95, epsilon = 0, decay = kNotGiven, clip = 1, spike = 0,
+         z_loss = 0, balance_loss = 0.01;
 
   template <typename Self, typename Visitor>
   static void visit(Self& c, Visitor&& v) {
@@ -85,7 +92,7 @@ struct TrainOptimizer {
       TrainRule{0, 1});
     v("decay", c.decay,
       "weight decay of matrices, decoupled, times the rate (default: 0.1; rmsprop: 3.16e-4 / schedule.peak)",
-      TrainRule{-1, 10});
+      or_not_given(0, 10));
     v("clip", c.clip, "largest length of all gradients together; 0: any", TrainRule{0, 1e9});
     v("spike", c.spike, "a step whose gradients are so many times longer than usual is skipped; 0: none is",
       TrainRule{0, 1e9});
@@ -153,7 +160,7 @@ struct TrainStage {
   std::int64_t steps = 0, tokens = 0;
   double minutes = 0;
   std::string start = "auto", recompute = "none";
-  double rope_theta = 0, dropout = 0, attention_dropout = -1, expert_capacity = 0;
+  double rope_theta = 0, dropout = 0, attention_dropout = kNotGiven, expert_capacity = 0;
   TrainTeacher teacher;
   TrainPreference preference;
   TrainPruning pruning;
@@ -198,7 +205,7 @@ struct TrainStage {
       kShareLeftOut);
     v("attention-dropout", c.attention_dropout,
       "the same of attention's weights, behind the softmax (default: as dropout)",
-      TrainRule{-1, kShareLeftOut.high});
+      or_not_given(0, kShareLeftOut.high));
     v("expert-capacity", c.expert_capacity,
       "of a mixture of experts: an expert takes at most so many times its even share of the tokens of a "
       "pass, "

@@ -127,7 +127,8 @@ std::string broken_rule(const TrainRule& rule, const std::string& value) {
 /// Moves the values of one JSON object into a group of fields.
 class Reader {
  public:
-  Reader(const KeyLines& lines, std::string file) : lines_(lines), file_(std::move(file)) {}
+  Reader(const KeyLines& lines, std::string file, RecipeSource source)
+      : lines_(lines), file_(std::move(file)), source_(source) {}
 
   template <Group T>
   void read(const OrderedJson& json, const std::string& path, T& group) {
@@ -173,14 +174,19 @@ class Reader {
   }
   void value(const OrderedJson& json, const std::string& path, double& field, const TrainRule& rule) {
     if (!json.is_number()) return wrong(path, json, "a number");
+    if (not_given(json, rule)) return;
     keep(path, json.get<double>(), field, rule);
   }
   template <std::integral T>
   void value(const OrderedJson& json, const std::string& path, T& field, const TrainRule& rule) {
     if (!json.is_number_integer()) return wrong(path, json, "a whole number");
+    if (not_given(json, rule)) return;
     if (const std::string what = broken_rule(rule, json.get<double>()); !what.empty())
       return fail(path, what);
     field = json.get<T>();
+  }
+  bool not_given(const OrderedJson& json, const TrainRule& rule) const {
+    return rule.optional && source_ == RecipeSource::kRun && json.get<double>() == kNotGiven;
   }
   template <typename T>
   void keep(const std::string& path, T value, T& field, const TrainRule& rule) {
@@ -211,6 +217,7 @@ class Reader {
   static constexpr std::size_t kMaxItems = 4096;
   const KeyLines& lines_;
   const std::string file_;
+  const RecipeSource source_;
   std::optional<Error> error_;
 };
 
@@ -218,7 +225,10 @@ struct Writer {
   OrderedJson out = OrderedJson::object();
 
   template <typename T>
-  void operator()(const char* name, const T& field, const char* /*help*/, const TrainRule& /*rule*/) {
+  void operator()(const char* name, const T& field, const char* /*help*/, const TrainRule& rule) {
+    if constexpr (std::is_arithmetic_v<T>) {
+      if (rule.optional && static_cast<double>(field) == kNotGiven) return;
+    }
     out[name] = json_of(field);
   }
   template <Group T>
@@ -302,7 +312,8 @@ Error syntax_error(const Error& error, const std::string& text, const std::strin
 
 }  // namespace
 
-base::Result<TrainConfig> parse_recipe(const std::string& text, const std::string& file) {
+base::Result<TrainConfig> parse_recipe(const std::string& text, const std::string& file,
+                                       RecipeSource source) {
   // The parser takes a zero byte for the end, and what follows for nothing.
   if (const std::size_t zero = text.find('\0'); zero != std::string::npos)
     return syntax_error(base::error(Code::kCorrupt, "not valid JSON at byte {}: a zero byte", zero), text,
@@ -314,7 +325,7 @@ base::Result<TrainConfig> parse_recipe(const std::string& text, const std::strin
     return Error{Code::kInvalidArgument, fmt::format("\"{}\" is given twice", path.substr(0, 200)),
                  fmt::format("{}:{}", file, line)};
   TrainConfig config;
-  Reader reader(lines, file);
+  Reader reader(lines, file, source);
   reader.read(*json, "", config);
   if (reader.error()) return *reader.error();
   return config;
@@ -334,6 +345,16 @@ std::vector<TrainField> train_fields(TrainConfig& config, std::size_t stage) {
   std::vector<TrainField> fields;
   TrainConfig::visit(config, Lister{fields, stage});
   return fields;
+}
+
+bool TrainField::not_given() const {
+  const auto holds = [](const auto* value) {
+    if constexpr (std::is_same_v<decltype(value), const std::string*>)
+      return false;
+    else
+      return static_cast<double>(*value) == kNotGiven;
+  };
+  return rule.optional && std::visit(holds, value);
 }
 
 Status check_field(const TrainField& field) {

@@ -11,9 +11,13 @@
 
 namespace tw::spec {
 
+/// Runs began to leave out what is not given after they had written it as kNotGiven: those still go on.
+enum class RecipeSource { kPerson, kRun };
+
 /// Reads a recipe. `file` names it in errors, which are one line with the place: FILE:LINE. An unknown key is
 /// named with the nearest known one. What the file does not say keeps its default.
-base::Result<TrainConfig> parse_recipe(const std::string& text, const std::string& file);
+base::Result<TrainConfig> parse_recipe(const std::string& text, const std::string& file,
+                                       RecipeSource source = RecipeSource::kPerson);
 base::Result<TrainConfig> read_recipe(const std::string& path);
 
 /// The whole recipe, defaults included: parse_recipe gives the same config again.
@@ -26,6 +30,9 @@ struct TrainField {
   std::variant<std::string*, std::int64_t*, std::uint32_t*, double*, bool*> value;
   std::string help;
   TrainRule rule;
+
+  /// An optional one that nobody has said. Its value keeps no rule.
+  bool not_given() const;
 };
 /// All of them but the data, of the config and of its stage number `stage`. REQUIRES: there is that stage.
 std::vector<TrainField> train_fields(TrainConfig& config, std::size_t stage);

@@ -137,8 +137,9 @@ base::Result<Corpus> Corpus::open(const std::string& path, const std::string& wi
   }
   if (corpus.bytes_ > 0) return corpus;
   return Error{Code::kNotFound,
-               corpus.files_.empty() ? "has no .txt, .md or .jsonl file in it"
-                                     : "has only empty .txt, .md and .jsonl files in it",
+               corpus.files_.empty()             ? "has no .txt, .md or .jsonl file in it"
+               : !fs::is_directory(path, failed) ? "is empty"
+                                                 : "has only empty .txt, .md and .jsonl files in it",
                path};
 }
 

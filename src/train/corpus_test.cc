@@ -53,6 +53,7 @@ TEST(Corpus, SaysInOneLineWhatIsWrong) {
   write_text(folder + "/a.bin", "x");
   fails_to_open(folder + "/a.bin", "is neither a folder nor a .txt, .md or .jsonl file");
   write_text(folder + "/a.txt", "");
+  fails_to_open(folder + "/a.txt", "is empty");
   fails_to_open(folder, "has only empty .txt, .md and .jsonl files in it");
 
   const auto fails_to_read = [&](const std::string& name, const std::string& content,

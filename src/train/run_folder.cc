@@ -26,7 +26,8 @@ base::Result<spec::TrainConfig> recipe_of(const std::string& folder, const char*
   auto json = base::parse_ordered_json(text);
   if (!json.ok() || !json->is_object() || !json->contains(which))
     return Error{Code::kCorrupt, "is damaged: start the run anew with --fresh", path};
-  TW_ASSIGN_OR_RETURN(spec::TrainConfig config, spec::parse_recipe(base::dump_json((*json)[which]), path));
+  TW_ASSIGN_OR_RETURN(spec::TrainConfig config,
+                      spec::parse_recipe(base::dump_json((*json)[which]), path, spec::RecipeSource::kRun));
   config.model.given.clear();  // all keys are written
   return config;
 }
@@ -41,6 +42,9 @@ std::string difference(const OrderedJson& a, const OrderedJson& b, const std::st
           !found.empty())
         return found;
     }
+    for (const auto& [key, value] : b.items()) {
+      if (!a.contains(key)) return difference(OrderedJson(), value, path.empty() ? key : path + "." + key);
+    }
   }
   if (a.is_array() && b.is_array() && a.size() == b.size()) {
     for (std::size_t i = 0; i < a.size(); ++i) {
@@ -49,8 +53,10 @@ std::string difference(const OrderedJson& a, const OrderedJson& b, const std::st
     }
   }
   const bool word = path.find_first_of(".[") == std::string::npos;
-  return fmt::format("{} was {} and is {}", word ? '"' + path + '"' : path, base::dump_json(a).substr(0, 100),
-                     base::dump_json(b).substr(0, 100));
+  const auto shown = [](const OrderedJson& value) {
+    return value.is_null() ? "not given" : base::dump_json(value).substr(0, 100);
+  };
+  return fmt::format("{} was {} and is {}", word ? '"' + path + '"' : path, shown(a), shown(b));
 }
 
 OrderedJson without_free_keys(const spec::TrainConfig& config) {

@@ -1,13 +1,9 @@
 #include "train/run_prepare.h"
 
 #include <algorithm>
-#include <cmath>
-#include <filesystem>
 #include <map>
-#include <set>
 
 #include "base/cpu.h"
-#include "base/mmap.h"
 #include "train/run_start.h"
 #include "train/run_teacher.h"
 
@@ -22,19 +18,6 @@ using base::Status;
 
 constexpr std::int64_t kBatch = 8192, kContext = 256;
 constexpr double kMinutes = 10, kWantedSteps = 2000;
-
-/// "all", or names between commas. Nothing is learnt beside experts.
-std::vector<std::string> targets_of(const std::string& text, const spec::ModelConfig& base) {
-  if (text == "all" && base.experts.count > 0) return {"q_proj", "k_proj", "v_proj", "o_proj"};
-  if (text == "all") return {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"};
-  std::vector<std::string> names;
-  for (std::size_t at = 0; at <= text.size();) {
-    const std::size_t end = std::min(text.find(',', at), text.size());
-    names.push_back(text.substr(at, end - at));
-    at = end + 1;
-  }
-  return names;
-}
 
 std::int64_t context_of(const spec::TrainConfig& c) {
   if (c.model.context > 0) return c.model.context;
@@ -127,12 +110,12 @@ class Preparation {
   Status make_tokenizer() {
     constexpr std::uint64_t kPlanBytes = 16 << 20;
     const std::string folder = options_.folder + "/tokenizer";
-    const auto json = base::read_file(folder + "/tokenizer.json");
-    if (!options_.folder.empty() && json.ok()) {
-      TW_ASSIGN_OR_RETURN(std::string config, base::read_file(folder + "/tokenizer_config.json"));
-      TW_ASSIGN_OR_RETURN(std::string chat, base::read_file(folder + "/chat_template.jinja"));
-      TW_ASSIGN_OR_RETURN(run_.tokenizer, read_run_tokenizer(*json, std::move(config), std::move(chat)));
-      return Ok{};
+    if (!options_.folder.empty()) {
+      TW_ASSIGN_OR_RETURN(auto kept, read_kept_tokenizer(folder));
+      if (kept) {
+        run_.tokenizer = *std::move(kept);
+        return Ok{};
+      }
     }
     std::vector<SourceText> all;
     for (const auto& stage : sources_) all.insert(all.end(), stage.begin(), stage.end());
@@ -141,15 +124,7 @@ class Preparation {
     TW_ASSIGN_OR_RETURN(run_.tokenizer, make_run_tokenizer(run_.config.tokenizer, all, team_.size(), most,
                                                            run_.base == nullptr, observer_));
     if (options_.folder.empty() || run_.tokenizer.json.empty()) return Ok{};
-    std::error_code failed;
-    std::filesystem::create_directories(folder, failed);
-    if (failed) return Error{Code::kIo, "cannot create the folder: " + failed.message(), folder};
-    TW_RETURN_IF_ERROR(
-        base::write_file_atomically(folder + "/tokenizer_config.json", run_.tokenizer.config_json));
-    TW_RETURN_IF_ERROR(
-        base::write_file_atomically(folder + "/chat_template.jinja", run_.tokenizer.chat_template));
-    return base::write_file_atomically(folder + "/tokenizer.json",
-                                       run_.tokenizer.json);  // last: it says that all are there
+    return keep_tokenizer(run_.tokenizer, folder);
   }
 
   Status make_data() {
@@ -407,89 +382,10 @@ class Preparation {
 
 }  // namespace
 
-spec::ModelConfig PreparedRun::model_of(std::size_t stage, bool over) const {
-  spec::ModelConfig c = model;
-  for (std::size_t i = 0; i < stage + (over ? 1 : 0); ++i) {
-    if (config.stages[i].pruning.ffn_width > 0) c.ffn_width = config.stages[i].pruning.ffn_width;
-  }
-  c.context = config.model.context;
-  c.experts.capacity = config.stages[stage].expert_capacity;
-  if (config.stages[stage].rope_theta > 0) c.rope_theta = config.stages[stage].rope_theta;
-  return c;
-}
-
-TrainerOptions PreparedRun::trainer_options(std::size_t stage) const {
-  const spec::TrainStage& s = config.stages[stage];
-  TrainerOptions options;
-  options.isa = config.isa;
-  options.type = type;
-  options.rows = s.micro_batch;
-  options.recompute = s.recompute == "block";
-  const spec::TrainOptimizer& o = s.optimizer;
-  options.optimizer = {o.beta1, o.beta2, o.epsilon, std::max(0.0, o.decay), o.kind, o.momentum};
-  options.mup_base = config.model.mup_base;
-  options.clip = s.optimizer.clip;
-  options.spike = s.optimizer.spike;
-  options.objective.z_loss = static_cast<float>(s.optimizer.z_loss);
-  options.objective.balance = s.optimizer.balance_loss;
-  if (teachers[stage] != nullptr)
-    options.objective.distillation = {teachers[stage], s.teacher.top, s.teacher.weight,
-                                      s.teacher.temperature};
-  if (s.of_pairs()) options.objective.preference = {s.preference.beta};
-  options.pruning = {s.pruning.ffn_width, s.pruning.falling, s.pruning.speed};
-  options.seed = config.seed;
-  options.dropout.branches = s.dropout;
-  options.dropout.attention = s.attention_dropout < 0 ? s.dropout : s.attention_dropout;
-  options.dropout.adapters = config.adapter.dropout;
-  options.dropout.seed = config.seed | static_cast<std::uint64_t>(stage) << 32;  // steps are the stage's
-  return options;
-}
-
-base::Result<std::unique_ptr<Trainer>> PreparedRun::make_trainer(std::size_t stage,
-                                                                 const TrainerOptions& options,
-                                                                 base::Team& team) const {
-  if (base == nullptr) return Trainer::make(model_of(stage, options.pruning.width == 0), options, team);
-  model::AdapterConfig adapter;
-  adapter.base_model = config.stages[0].start;
-  adapter.rank = config.adapter.rank;
-  adapter.alpha = config.adapter.alpha;
-  adapter.dropout = config.adapter.dropout;
-  adapter.targets = targets_of(config.adapter.targets, base->config());
-  return Trainer::make_adapter(base, adapter, options, team);
-}
-
 base::Result<PreparedRun> prepare_run(const spec::TrainConfig& config, const PrepareOptions& options,
                                       base::Team& team, RunObserver& observer) {
   TW_RETURN_IF_ERROR(config.validate());
   return Preparation(config, options, team, observer).run();
-}
-
-namespace {
-
-base::Result<StepMemory> memory_of_stage(const PreparedRun& run, std::size_t stage, int workers) {
-  if (run.base == nullptr) return trace_step(run.model_of(stage), run.trainer_options(stage), workers);
-  base::Team alone(1);
-  TW_ASSIGN_OR_RETURN(const auto trainer, run.make_trainer(stage, run.trainer_options(stage), alone));
-  return memory_of(*trainer);
-}
-
-}  // namespace
-
-base::Result<StepMemory> memory_of(const PreparedRun& run, int workers) {
-  StepMemory worst;
-  for (std::size_t i = 0; i < run.config.stages.size(); ++i) {
-    TW_ASSIGN_OR_RETURN(const StepMemory memory, memory_of_stage(run, i, workers));
-    if (memory.all() > worst.all()) worst = memory;
-  }
-  std::set<const model::LoadedModel*> loaded{run.base.get()};
-  for (const auto& teacher : run.teachers) loaded.insert(teacher.get());
-  loaded.erase(nullptr);
-  for (const model::LoadedModel* model : loaded) {
-    const model::LoadedModel::WeightBytes bytes = model->weight_bytes();
-    worst.loaded += bytes.own + bytes.mapped;
-    worst.taken += bytes.own;
-  }
-  return worst;
 }
 
 }  // namespace tw::train

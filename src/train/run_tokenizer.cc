@@ -123,7 +123,10 @@ base::Result<RunTokenizer> train_tokenizer(const spec::TrainTokenizer& wanted,
     TW_RETURN_IF_ERROR(source.kind == SourceKind::kText ? add_text(source.corpus, most, trainer)
                                                         : add_lines(source, most, trainer));
   }
-  TW_ASSIGN_OR_RETURN(const text::TokenizerSpec spec, trainer.train());
+  const auto trained = trainer.train();
+  if (!trained.ok())
+    return Error{trained.error().code, trained.error().message, sources.front().corpus.path()};
+  const text::TokenizerSpec& spec = *trained;
   TW_ASSIGN_OR_RETURN(std::string json, text::tokenizer_json(spec));
   return read_run_tokenizer(std::move(json), text::tokenizer_config_json(spec, 0, {}), {});
 }
@@ -200,6 +203,28 @@ base::Result<RunTokenizer> read_run_tokenizer(std::string json, std::string conf
   result.config_json = std::move(config_json);
   result.chat_template = std::move(chat_template);
   return result;
+}
+
+base::Result<std::optional<RunTokenizer>> read_kept_tokenizer(const std::string& folder) {
+  const std::string file = folder + "/tokenizer.json";
+  auto json = base::read_file(file);
+  if (!json.ok() && json.error().code == Code::kNotFound) return std::optional<RunTokenizer>();
+  if (!json.ok()) return json.error();
+  TW_ASSIGN_OR_RETURN(std::string config, base::read_file(folder + "/tokenizer_config.json"));
+  TW_ASSIGN_OR_RETURN(std::string chat, base::read_file(folder + "/chat_template.jinja"));
+  auto read = read_run_tokenizer(*std::move(json), std::move(config), std::move(chat));
+  if (read.ok()) return std::optional(*std::move(read));
+  return Error{Code::kCorrupt, read.error().text() + ": start the run anew with --fresh", file};
+}
+
+Status keep_tokenizer(const RunTokenizer& tokenizer, const std::string& folder) {
+  std::error_code failed;
+  std::filesystem::create_directories(folder, failed);
+  if (failed) return Error{Code::kIo, "cannot create the folder: " + failed.message(), folder};
+  TW_RETURN_IF_ERROR(base::write_file_atomically(folder + "/tokenizer_config.json", tokenizer.config_json));
+  TW_RETURN_IF_ERROR(base::write_file_atomically(folder + "/chat_template.jinja", tokenizer.chat_template));
+  return base::write_file_atomically(folder + "/tokenizer.json",
+                                     tokenizer.json);  // last: it says that all are there
 }
 
 base::Result<RunTokenizer> make_run_tokenizer(const spec::TrainTokenizer& wanted,

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,10 @@ struct RunTokenizer {
 /// From the texts of a tokenizer's files.
 base::Result<RunTokenizer> read_run_tokenizer(std::string json, std::string config_json,
                                               std::string chat_template);
+
+/// What keep_tokenizer has written in a folder of its own, whole or not there. Fails with kCorrupt.
+base::Result<std::optional<RunTokenizer>> read_kept_tokenizer(const std::string& folder);
+base::Status keep_tokenizer(const RunTokenizer& tokenizer, const std::string& folder);
 
 /// As the recipe says; `sources` are what it is trained on, of each about `most_bytes` at most. Conversations
 /// get the words of ChatML where the tokenizer brings no template. `written`: the run writes the tokenizer,
