@@ -28,9 +28,9 @@ struct Arrivals {
   infer::FinishReason finish = infer::FinishReason::kLength;
 };
 
-/// Holds the engine's thread back at the first token of any request until all are handed in: on a busy machine
-/// the first sequences of a tiny model would else end before the last one came. Opens when it goes, so that an
-/// error leaves nobody waiting.
+/// Holds the engine's thread back at the first token of any request until all are handed in: on a busy
+/// machine the first sequences of a tiny model would else end before the last one came. Opens when it goes,
+/// so that an error leaves nobody waiting.
 class Gate {
  public:
   ~Gate() { open(); }

@@ -159,8 +159,8 @@ void HtmlPage::timeline(const std::vector<std::string>& kinds, const std::vector
     body_ += fmt::format(
         "<rect class=\"k{}\" x=\"{:.2f}\" y=\"{:.1f}\" width=\"{:.2f}\" "
         "height=\"{:.1f}\"><title>{}</title></rect>",
-        s.kind % static_cast<int>(kColours), x(s.start), height * s.row + 1, std::max(0.2, x(s.end) - x(s.start) - 0.3), height - 2,
-        html_escape(s.title));
+        s.kind % static_cast<int>(kColours), x(s.start), height * s.row + 1,
+        std::max(0.2, x(s.end) - x(s.start) - 0.3), height - 2, html_escape(s.title));
   for (const double tick : chart_ticks(0, end, 6))
     body_ += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>",
                          std::min(x(tick), kWidth - 18), bottom + 14, html_escape(text(tick)));

@@ -28,8 +28,8 @@ struct Options {
 /// Of the time, what whole steps take; the rest is for ops by themselves.
 constexpr double kStepsShare = 0.25;
 
-/// One bar over both parts, with the time that is left by what the parts are meant to take, and by what passed
-/// where that is longer.
+/// One bar over both parts, with the time that is left by what the parts are meant to take, and by what
+/// passed where that is longer.
 std::function<void(double)> bar(double from, double share, double seconds) {
   const auto start = std::chrono::steady_clock::now();
   return [=](double done) {

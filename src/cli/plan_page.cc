@@ -25,7 +25,8 @@ std::string bytes_text(double value) {
 }
 /// 2.15M reads better than 2.15e+06, and 3.94e+25 better than its millions.
 std::string count_text(double value) {
-  return value >= 1e6 && value < 1e15 ? spec::measure_text(spec::Dimension::kCount, value) : figure_text(value);
+  return value >= 1e6 && value < 1e15 ? spec::measure_text(spec::Dimension::kCount, value)
+                                      : figure_text(value);
 }
 std::string days_text(double value) {
   return fmt::format("{:.4g} days", value);
@@ -37,9 +38,9 @@ void add_figures(HtmlPage& page, const std::vector<plan::Figure>& figures) {
   for (const plan::Figure& f : figures) {
     if (f.value)
       rows.push_back({f.title, count_text(f.value->value) + " " + f.value->unit,
-                      f.value->low == f.value->high
-                          ? "exact"
-                          : count_text(f.value->low) + " to " + count_text(f.value->high) + " " + f.value->unit,
+                      f.value->low == f.value->high ? "exact"
+                                                    : count_text(f.value->low) + " to " +
+                                                          count_text(f.value->high) + " " + f.value->unit,
                       std::string(plan::provenance_name(f.value->provenance)), f.how});
     else
       rows.push_back({f.title, "-", "", "", f.missing});
@@ -163,7 +164,8 @@ std::string what(const plan::Setting& s) {
   return fmt::format(
       "{} parameters ({}), {} tokens in {} sequences a step, {}; software: {}, {} measured runs",
       spec::measure_text(spec::Dimension::kCount, static_cast<double>(s.model.config.parameter_count())),
-      plan::provenance_name(s.model.provenance), count_text(static_cast<double>(s.job.batch * s.job.sequence)), s.job.batch, s.job.precision,
+      plan::provenance_name(s.model.provenance),
+      count_text(static_cast<double>(s.job.batch * s.job.sequence)), s.job.batch, s.job.precision,
       s.stack.stack.name, s.stack.rows);
 }
 
@@ -319,13 +321,14 @@ void add_serve_front(HtmlPage& page, const plan::ServeAnswer& a) {
 }  // namespace
 
 base::Result<std::string> serve_page(const plan::ServeSetting& s, const plan::ServeAnswer& a, int others) {
-  HtmlPage page(fmt::format("{} served on {} x {}", s.model.name, s.cluster.accelerators, s.accelerator.name));
+  HtmlPage page(
+      fmt::format("{} served on {} x {}", s.model.name, s.cluster.accelerators, s.accelerator.name));
   const std::string runs =
       s.stack.rows > 0 ? fmt::format("{} measured runs", s.stack.rows) : std::string("no measured runs");
   page.paragraph(fmt::format("{} parameters ({}) in {}, up to {} tokens in and {} out; software: {}, {}",
                              count_text(static_cast<double>(s.model.config.parameter_count())),
-                             plan::provenance_name(s.model.provenance), s.job.precision, s.job.input, s.job.output,
-                             s.stack.stack.name, runs));
+                             plan::provenance_name(s.model.provenance), s.job.precision, s.job.input,
+                             s.job.output, s.stack.stack.name, runs));
   page.heading(a.best.text());
   add_figures(page, a.figures);
   add_serve_front(page, a);

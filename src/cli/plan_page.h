@@ -27,8 +27,8 @@ struct SearchPage {
 base::Result<std::string> search_page(const std::vector<SearchPage>& searches, const plan::Estimate& chosen,
                                       const plan::Setting& setting);
 
-/// Figures, the front of tokens a second against the time between tokens, `others` more divisions side by side, a
-/// token's time, memory of a rank and what the tokens a second hang on.
+/// Figures, the front of tokens a second against the time between tokens, `others` more divisions side by
+/// side, a token's time, memory of a rank and what the tokens a second hang on.
 base::Result<std::string> serve_page(const plan::ServeSetting& setting, const plan::ServeAnswer& answer,
                                      int others);
 

@@ -254,8 +254,8 @@ base::OrderedJson estimate_json(const plan::Setting& s, const plan::Estimate& e)
 
 namespace {
 
-/// The plan with the least change that makes it fit: recomputation, then sharing state, then both, then hosts if
-/// they are known.
+/// The plan with the least change that makes it fit: recomputation, then sharing state, then both, then hosts
+/// if they are known.
 std::optional<spec::ParallelPlan> made_to_fit(const plan::Setting& s, const spec::ParallelPlan& wanted) {
   for (int offload = static_cast<int>(wanted.offload); offload <= 2; ++offload) {
     if (offload > 0 && (s.mixed() || !s.host_memory().ok())) break;
@@ -285,7 +285,9 @@ std::vector<int> near_divisors(std::int64_t whole, int size) {
 
 /// Plans that divide model, batch and accelerators, those nearest to the wanted one first.
 std::vector<spec::ParallelPlan> dividing_plans(const plan::Setting& s, const spec::ParallelPlan& wanted) {
-  const auto apart = [](int a, int b) { return std::fabs(std::log2(static_cast<double>(a) / std::max(1, b))); };
+  const auto apart = [](int a, int b) {
+    return std::fabs(std::log2(static_cast<double>(a) / std::max(1, b)));
+  };
   const std::int64_t all = s.accelerators();
   std::vector<std::pair<double, spec::ParallelPlan>> found;
   for (const int tensor : near_divisors(all, wanted.tensor)) {
@@ -323,7 +325,8 @@ std::vector<spec::ParallelPlan> dividing_plans(const plan::Setting& s, const spe
   std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
     const auto key = [](const auto& f) {
       const spec::ParallelPlan& p = f.second;
-      return std::tuple(f.first, p.tensor, p.pipeline, p.context, p.expert, p.micro_batch, p.interleave, p.shard);
+      return std::tuple(f.first, p.tensor, p.pipeline, p.context, p.expert, p.micro_batch, p.interleave,
+                        p.shard);
     };
     return key(a) < key(b);
   });
@@ -343,19 +346,23 @@ std::string nearest_that_fits(const plan::Setting& s, const spec::ParallelPlan& 
 std::string nearest_that_works(const plan::Setting& s, spec::ParallelPlan wanted) {
   if (s.mixed() || s.accelerator.machine != nullptr || !wanted.check_sizes().ok()) return {};
   wanted.zero = std::min(wanted.zero, 3);
-  if (wanted.offload == spec::Offload::kParameters && wanted.zero != 3) wanted.offload = spec::Offload::kOptimizer;
+  if (wanted.offload == spec::Offload::kParameters && wanted.zero != 3)
+    wanted.offload = spec::Offload::kOptimizer;
   constexpr std::size_t kTried = 24, kChanged = 6;  // a second or so
   const std::vector<spec::ParallelPlan> near = dividing_plans(s, wanted);
-  for (std::size_t i = 0; i < near.size() && i < kTried; ++i) {
+  std::vector<spec::ParallelPlan> whole;  // what a sequence does not divide by is no plan either
+  for (std::size_t i = 0; i < near.size() && whole.size() < kTried; ++i) {
     const auto e = plan::estimate(s, near[i]);
-    if (e.ok() && e->fits()) return "; the nearest plan that works: " + near[i].text();
+    if (!e.ok()) continue;
+    if (e->fits()) return "; the nearest plan that works: " + near[i].text();
+    whole.push_back(near[i]);
   }
-  for (std::size_t i = 0; i < near.size() && i < kChanged; ++i) {
-    if (const auto p = made_to_fit(s, near[i])) return "; the nearest plan that works: " + p->text();
+  for (std::size_t i = 0; i < whole.size() && i < kChanged; ++i) {
+    if (const auto p = made_to_fit(s, whole[i])) return "; the nearest plan that works: " + p->text();
   }
-  return near.empty() ? fmt::format("; no plan near it divides {} accelerators and a batch of {}",
-                                    s.accelerators(), s.job.batch)
-                      : "; those near it that divide do not fit: see tokenworks plan search";
+  return whole.empty() ? fmt::format("; no plan near it divides {} accelerators and a batch of {}",
+                                     s.accelerators(), s.job.batch)
+                       : "; those near it that divide do not fit: see tokenworks plan search";
 }
 
 }  // namespace tw::cli

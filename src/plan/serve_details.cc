@@ -30,7 +30,7 @@ Input constant(const char* name, ServeConstant which) {
   return {name, [which](ServeSetting& s, double by) { s.stack.constants[static_cast<int>(which)] *= by; }};
 }
 
-Input tokens(const char* name, std::int64_t spec::ServeJob::*length) {
+Input tokens(const char* name, std::int64_t spec::ServeJob::* length) {
   return {name, [length](ServeSetting& s, double by) {
             s.job.*length = std::max<std::int64_t>(1, std::llround(by * static_cast<double>(s.job.*length)));
           }};

@@ -50,9 +50,10 @@ ClusterSpec ClusterSpec::second_alone() const {
 
 base::Status ClusterSpec::validate() const {
   if (accelerator.empty())
-    return base::error(base::Code::kInvalidArgument,
-                       "the cluster has no accelerator: give --accelerator H100, or \"accelerator\" in the cluster's "
-                       "file, with a name of `tokenworks plan catalog`");
+    return base::error(
+        base::Code::kInvalidArgument,
+        "the cluster has no accelerator: give --accelerator H100, or \"accelerator\" in the cluster's "
+        "file, with a name of `tokenworks plan catalog`");
   TW_RETURN_IF_ERROR(given_in_range("accelerators", static_cast<double>(accelerators), 1 << 22,
                                     "how many there are", "cluster"));
   TW_RETURN_IF_ERROR(in_range("per-node", per_node, 0, 1 << 16));
@@ -76,8 +77,9 @@ base::Status ClusterSpec::validate() const {
   if (memory.given) TW_RETURN_IF_ERROR(in_range("memory, in bytes,", memory.value, 1, 1e15));
   if (nic.given) TW_RETURN_IF_ERROR(in_range("nic, in bytes/s,", nic.value, 1, 1e15));
   if (power.given) TW_RETURN_IF_ERROR(in_range("power, in watts,", power.value, 1, 1e6));
-  for (const auto& [name, flops] : {std::pair("peak, in FLOP/s,", &peak), std::pair("fp8-peak, in FLOP/s,", &fp8_peak),
-                                    std::pair("fp4-peak, in FLOP/s,", &fp4_peak)}) {
+  for (const auto& [name, flops] :
+       {std::pair("peak, in FLOP/s,", &peak), std::pair("fp8-peak, in FLOP/s,", &fp8_peak),
+        std::pair("fp4-peak, in FLOP/s,", &fp4_peak)}) {
     if (flops->given) TW_RETURN_IF_ERROR(in_range(name, flops->value, 1e9, 1e18));
   }
   if (memory_bandwidth.given)

@@ -77,7 +77,8 @@ base::Json value_of_text(std::string_view text) {
   const char* const last = text.data() + text.size();
   // A whole number stays one, so that a complaint shows it as it was written.
   std::int64_t whole = 0;
-  if (const auto [end, problem] = std::from_chars(text.data(), last, whole); problem == std::errc() && end == last)
+  if (const auto [end, problem] = std::from_chars(text.data(), last, whole);
+      problem == std::errc() && end == last)
     return whole;
   double number = 0;
   const auto [end, problem] = std::from_chars(text.data(), last, number);

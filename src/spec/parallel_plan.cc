@@ -70,8 +70,9 @@ std::string nearest_filling(const ParallelPlan& plan, const ModelConfig& model, 
 base::Status check_batch(const ParallelPlan& plan, std::int64_t batch) {
   const std::int64_t together = std::int64_t{plan.data} * plan.micro_batch;
   if (batch % together == 0) return base::Ok{};
-  const std::string text = fmt::format("the global batch ({}) does not divide by dp {} x micro-batch {}: ", batch,
-                                       plan.data, plan.micro_batch);
+  const std::string text =
+      fmt::format("the global batch ({}) does not divide by dp {} x micro-batch {}: ", batch, plan.data,
+                  plan.micro_batch);
   if (batch % plan.data == 0)
     return base::error(base::Code::kInvalidArgument, "{}micro-batch {} would", text,
                        nearest_divisor(batch / plan.data, plan.micro_batch));
@@ -96,9 +97,13 @@ base::Status check_shard(const ParallelPlan& plan) {
 }  // namespace
 
 base::Status ParallelPlan::check_sizes() const {
-  const std::pair<const char*, int> sizes[] = {
-      {"dp", data},   {"tp", tensor},              {"pp", pipeline},          {"cp", context},
-      {"ep", expert}, {"micro-batch", micro_batch}, {"interleave", interleave}};
+  const std::pair<const char*, int> sizes[] = {{"dp", data},
+                                               {"tp", tensor},
+                                               {"pp", pipeline},
+                                               {"cp", context},
+                                               {"ep", expert},
+                                               {"micro-batch", micro_batch},
+                                               {"interleave", interleave}};
   for (const auto& [name, size] : sizes) TW_RETURN_IF_ERROR(in_range(name, size, 1, 1 << 20));
   return base::Ok{};
 }
@@ -193,10 +198,11 @@ base::Status set_field(Offload& field, const base::Json& value) {
     field = o;
     return base::Ok{};
   }
-  return base::error(base::Code::kInvalidArgument,
-                     "it is none, optimizer or parameters, not {} (activations stay where they are: recompute "
-                     "selective or full holds fewer)",
-                     base::dump_json(value));
+  return base::error(
+      base::Code::kInvalidArgument,
+      "it is none, optimizer or parameters, not {} (activations stay where they are: recompute "
+      "selective or full holds fewer)",
+      base::dump_json(value));
 }
 
 base::Status set_field(Recompute& field, const base::Json& value) {
