@@ -76,8 +76,8 @@ TEST(PlanServing, ATokensTimeIsTheSumOfItsParts) {
     ASSERT_FALSE(hang->empty());
     const double middle = answer->best.tokens_per_second;
     for (const ServeSensitivity& s : *hang) {
-      // Slower products are fewer tokens, longer requests too.
-      if (s.input.starts_with("time of") || s.input == "tokens of a request") {
+      // Slower products are fewer tokens. (Longer requests need not be: fewer share a step.)
+      if (s.input.starts_with("time of")) {
         EXPECT_GT(s.lower, middle) << s.input;
         EXPECT_LT(s.higher, middle) << s.input;
       }
