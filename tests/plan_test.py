@@ -31,12 +31,14 @@ class Plan(unittest.TestCase):
         # Sizes that were asked for or chosen, counts, and what fits was fitted on.
         sizes = {"accelerators", "parameters", "stack_rows", "dp", "tp", "pp", "cp", "ep", "micro-batch", "interleave", "zero", "shard",
                  "attention_dp", "replicas", "batch", "sequence", "tokens", "steps", "idle_accelerators", "plans", "job",
-                 "computed", "skipped", "fit", "cpu_seconds"}
+                 "computed", "skipped", "fit", "cpu_seconds", "endpoints", "switches", "ports", "ports_used", "down", "up", "count",
+                 "transceivers"}
         cluster = ["--accelerator", "H100", "--accelerators", "8", "--rent", "2.5 USD/h"]
         job = [*cluster, "--tokens", "2T", "--batch", "1024"]
         for wanted in (["serve", "llama-3-70b", *cluster, "--precision", "fp8", "--concurrency", "64", "--input", "512", "--output", "128"],
                        ["estimate", "llama-2-7b", *job, "--zero", "1", "--recompute", "full"],
-                       ["search", "llama-2-7b", *job]):
+                       ["search", "llama-2-7b", *job],
+                       ["network", "--nodes", "128", "--topology", "rail", "--switch", "QM9700", "--nic", "400 Gb/s"]):
             done = run("plan", *wanted, "--json")
             self.assertEqual(done.returncode, 0, done)
             self.assertEqual(numbers_without_provenance(json.loads(done.stdout), sizes), [], wanted)
@@ -64,6 +66,12 @@ class Plan(unittest.TestCase):
         for flags, part in (
             (["--zero", "0"], "the nearest plan that fits: dp 8 mb 1 zero 1"),
             (["--tp", "3"], "the plan is for 3 accelerators"),
+            (["--tp", "3"], "the nearest plan that works: dp "),
+            (["--micro-batch", "3", "--zero", "1"], "micro-batch 4 would"),
+            (["--tp", "0"], "tp is 0, but must be 1 to"),
+            (["--pp", "-2"], "--pp: -2 is negative"),
+            (["--pp", "many"], "\"many\" is no number ("),
+            (["--offload", "activations"], "recompute selective or full holds fewer"),
             (["--dp", "4"], "dp 8 would fit"),
             (["--memory", "80"], "needs a unit"),
         ):
@@ -71,6 +79,88 @@ class Plan(unittest.TestCase):
             self.assertEqual((done.returncode, done.stdout), (1, ""), flags)
             self.assertRegex(done.stderr, r"\Atokenworks: [^\n]*\n\Z")
             self.assertIn(part, done.stderr)
+
+    def test_what_is_not_given_is_named_with_its_flag_and_key(self):
+        whole = {"--accelerator": "H100", "--accelerators": "8", "--tokens": "2T", "--batch": "1024"}
+        for verb in ("estimate", "search"):
+            for flag, part in (("--accelerator", "give --accelerator H100, or \"accelerator\" in the cluster's file"),
+                               ("--accelerators", "accelerators is not given, or 0: give --accelerators N"),
+                               ("--tokens", "give --tokens 2T or --steps 10000"),
+                               ("--batch", "batch is not given, or 0: give --batch N, or \"batch\" in the job's file")):
+                flags = [text for key, value in whole.items() if key != flag for text in (key, value)]
+                self.one_line(part, verb, "llama-2-7b", *flags)
+        cluster = ["--accelerator", "H100", "--accelerators", "8"]
+        self.one_line("give --input N", "serve", "llama-2-7b", *cluster)
+        self.one_line("give --output N", "serve", "llama-2-7b", *cluster, "--input", "64")
+        self.one_line("give --nodes N", "network")
+        self.one_line("1e+18", "estimate", "llama-2-7b", *cluster, "--batch", "64", "--tokens", "1e300")
+        self.one_line("--tokens 262144 would be one", "estimate", "llama-2-7b", *cluster, "--batch", "64", "--tokens", "9")
+        self.one_line("--max-days is no number", "search", "llama-2-7b", *cluster, "--batch", "64", "--tokens", "2T",
+                      "--max-days", "nan")
+        self.one_line("--seconds is no number", "calibrate", "--seconds", "nan")
+        twice = run("plan", "estimate", "llama-2-7b", "--batch", "8", "--batch", "9")
+        self.assertEqual(twice.returncode, 2)
+        self.assertIn("--batch: given 2 times", twice.stderr)
+
+    def test_a_blank_of_the_catalogue_is_named_with_the_flag_that_fills_it(self):
+        job = ["--accelerators", "8", "--batch", "64", "--tokens", "1T", "--zero", "3", "--recompute", "full"]
+        known = []
+        for flag, value, column in (("--scale-up-bandwidth", "196 GB/s", "scaleup_bw_gbs_per_dir"),
+                                    ("--memory-bandwidth", "1.6 TB/s", "mem_bw_gbs")):
+            lacking = run("plan", "estimate", "llama-2-7b", "--accelerator", "Ascend 910B", *job, *known)
+            self.assertEqual((lacking.returncode, lacking.stdout), (1, ""))
+            self.assertRegex(lacking.stderr, rf"\({column}, GB/s[^)]*\) for Ascend 910B: give {flag} ")
+            self.assertIn(f"(\"{flag[2:]}\" in the cluster's file)", lacking.stderr)
+            known += [flag, value]
+        answer = run("plan", "estimate", "llama-2-7b", "--accelerator", "Ascend 910B", *job, *known, "--memory", "64 GB", "--json")
+        self.assertEqual(answer.returncode, 0, answer)
+        # Twice the peak makes the products faster, and a peak without a unit is refused.
+        h100 = ["--accelerator", "H100", *job, "--json"]
+        steps = [json.loads(run("plan", "estimate", "llama-2-7b", *h100, *more).stdout)["figures"]["step_seconds"]["value"]
+                 for more in ([], ["--peak", "989.4 TFLOP/s"], ["--peak", "2 PFLOP/s"])]
+        self.assertAlmostEqual(steps[0], steps[1])
+        self.assertLess(steps[2], steps[0])
+        self.one_line("needs a unit", "estimate", "llama-2-7b", *h100, "--peak", "989")
+        # Of two kinds the second has flags of its own.
+        mixed = ["--accelerator", "H100", "--second-accelerator", "L40S", "--second-accelerators", "8", *job]
+        self.one_line("for L40S: give --second-nic ", "estimate", "llama-2-7b", *mixed, "--tp", "8", "--pp", "2")
+        # Money needs either of two numbers: both are named.
+        answer = json.loads(run("plan", "serve", "llama-3-8b", "--accelerator", "A100", "--accelerators", "1", "--input", "64",
+                                "--output", "16", "--json").stdout)
+        missing = answer["figures"]["usd_per_million_tokens"]["missing"]
+        self.assertRegex(missing, r"--rent .*price_usd_est.*--price")
+
+    def test_pages_are_whole_and_fetch_nothing(self):
+        cluster = ["--accelerator", "H100", "--accelerators", "8"]
+        with tempfile.TemporaryDirectory() as folder:
+            page = Path(folder) / "page.html"
+            for wanted, parts in (
+                (["serve", "mixtral-8x7b", *cluster, "--input", "1024", "--output", "256"],
+                 ["Throughput against latency", "Divisions, the best batch of each", "Memory of a rank", "A token&#39;s time",
+                  "What the tokens a second hang on", "<svg"]),
+                (["network", "--nodes", "128", "--topology", "rail", "--switch", "QM9700", "--nic", "400 Gb/s"],
+                 ["Non-blocking: yes"])):
+                done = run("plan", *wanted, "--html", page)
+                self.assertEqual(done.returncode, 0, done)
+                text = page.read_text()
+                for part in parts:
+                    self.assertIn(part, text)
+                self.assertNotRegex(text, r"<script|https?://|url\(|\bnan\b|\binf\b")
+            # What is no file is not replaced by one.
+            pipe = Path(folder) / "pipe"
+            os.mkfifo(pipe)
+            for wanted in (["network", "--nodes", "16", "--switch", "QM9700", "--nic", "400 Gb/s", "--html", pipe],
+                           ["calibrate", "--seconds", "0", "--types", "F32", "--threads", "1", "--out", pipe]):
+                done = run("plan", *wanted)
+                self.assertEqual(done.returncode, 1, done)
+                self.assertIn("is not a regular file", done.stderr)
+                self.assertTrue(pipe.is_fifo())
+
+    def one_line(self, part, *words):
+        done = run("plan", *words)
+        self.assertEqual((done.returncode, done.stdout), (1, ""), words)
+        self.assertRegex(done.stderr, r"\Atokenworks: [^\n]*\n\Z")
+        self.assertIn(part, done.stderr)
 
     def test_groups_of_replicas_share(self):
         job = ["llama-2-7b", "--accelerator", "H100", "--accelerators", "64", "--tokens", "2T", "--batch", "1024",
@@ -176,7 +266,8 @@ class Plan(unittest.TestCase):
             self.assertIn("cluster.json:2: there is no field", run("plan", "search", *job).stderr)
 
     def test_what_search_does_not_know_is_no_number(self):
-        job = ["llama-2-7b", "--accelerator", "TPUv4", "--counts", "8,16", "--tokens", "2T", "--batch", "64"]
+        job = ["llama-2-7b", "--accelerator", "TPUv4", "--counts", "8,16", "--tokens", "2T", "--batch", "64",
+               "--scale-up-bandwidth", "300 GB/s"]
         header, *lines = run("plan", "search", *job, "--csv").stdout.splitlines()
         self.assertGreater(len(lines), 1)
         column = header.split(",").index("usd")

@@ -167,15 +167,23 @@ Status write_file_atomically(const std::string& path, std::string_view content) 
 }
 
 Status write_file_atomically(const std::string& path, std::span<const std::string_view> parts) {
+  // A device or pipe of this name would be replaced by the rename, which nobody wants of /dev/null.
+  struct stat there{};
+  if (::stat(path.c_str(), &there) == 0 && !S_ISREG(there.st_mode))
+    return Error{Code::kInvalidArgument, "is there already, and is not a regular file: name another", path};
   const std::string temporary = path + ".partial";
-  {
+  const auto write = [&]() -> Status {
     const Descriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
     if (fd.get() < 0) return system_error(temporary, "create");
     for (const std::string_view part : parts) TW_RETURN_IF_ERROR(write_all(fd.get(), part, temporary));
     if (::fsync(fd.get()) != 0) return system_error(temporary, "sync");
-  }
-  if (std::rename(temporary.c_str(), path.c_str()) != 0) return system_error(path, "rename into place");
-  return Ok{};
+    return Ok{};
+  };
+  Status written = write();
+  if (written.ok() && std::rename(temporary.c_str(), path.c_str()) != 0)
+    written = system_error(path, "rename into place");
+  if (!written.ok()) ::unlink(temporary.c_str());
+  return written;
 }
 
 }  // namespace tw::base

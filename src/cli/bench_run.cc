@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <future>
+#include <memory>
+#include <utility>
 
 namespace tw::cli {
 namespace {
@@ -26,8 +28,25 @@ struct Arrivals {
   infer::FinishReason finish = infer::FinishReason::kLength;
 };
 
+/// Holds the engine's thread back at the first token of any request until all are handed in: on a busy
+/// machine the first sequences of a tiny model would else end before the last one came. Opens when it goes,
+/// so that an error leaves nobody waiting.
+class Gate {
+ public:
+  ~Gate() { open(); }
+  void open() {
+    if (!std::exchange(is_open_, true)) all_in_.set_value();
+  }
+  std::shared_future<void> waiting() const { return future_; }
+
+ private:
+  bool is_open_ = false;
+  std::promise<void> all_in_;
+  std::shared_future<void> future_ = all_in_.get_future().share();
+};
+
 base::Result<std::future<Arrivals>> submit(infer::Engine& engine, const std::vector<std::int32_t>& prompt,
-                                           int generate) {
+                                           int generate, const std::shared_future<void>& all_in) {
   infer::GenerateRequest request;
   request.prompt = prompt;
   request.max_tokens = generate + 1;
@@ -36,7 +55,8 @@ base::Result<std::future<Arrivals>> submit(infer::Engine& engine, const std::vec
   auto promise = std::make_shared<std::promise<Arrivals>>();
   auto arrivals = std::make_shared<Arrivals>();
   std::future<Arrivals> done = promise->get_future();
-  const auto sink = [promise, arrivals](const infer::Chunk& chunk) {
+  const auto sink = [promise, arrivals, all_in](const infer::Chunk& chunk) {
+    all_in.wait();
     if (!chunk.tokens.empty()) arrivals->pieces.push_back({infer::Clock::now(), chunk.tokens.size()});
     if (!chunk.finish) return;
     arrivals->finish = *chunk.finish;
@@ -91,9 +111,12 @@ base::Result<Run> one_run(infer::Engine& engine, const std::vector<std::vector<s
                           int generate) {
   std::vector<std::future<Arrivals>> futures;
   const infer::Clock::time_point begin = infer::Clock::now();
-  for (const auto& prompt : prompts) {
-    TW_ASSIGN_OR_RETURN(std::future<Arrivals> done, submit(engine, prompt, generate));
-    futures.push_back(std::move(done));
+  {
+    Gate gate;
+    for (const auto& prompt : prompts) {
+      TW_ASSIGN_OR_RETURN(std::future<Arrivals> done, submit(engine, prompt, generate, gate.waiting()));
+      futures.push_back(std::move(done));
+    }
   }
   std::vector<Arrivals> all;
   infer::Clock::time_point first = begin;

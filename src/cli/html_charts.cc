@@ -65,7 +65,7 @@ void HtmlPage::stacked_bars(const std::vector<std::string>& categories, const st
                          late(shown++) ? " late" : "", html_escape(row.name), html_escape(text(sum)));
     for (std::size_t i = 0; i < row.values.size(); ++i) {
       if (row.values[i] <= 0) continue;
-      body_ += fmt::format("<span class=\"k{}\" style=\"width:{:.3f}%\" title=\"{}\"></span>", i % 8,
+      body_ += fmt::format("<span class=\"k{}\" style=\"width:{:.3f}%\" title=\"{}\"></span>", i % kColours,
                            percent(row.values[i], std::max(whole, sum)),
                            html_escape(categories[i] + " " + text(row.values[i])));
     }
@@ -139,13 +139,17 @@ void HtmlPage::ranges(const std::vector<RangeRow>& rows, double middle, const Va
 
 void HtmlPage::timeline(const std::vector<std::string>& kinds, const std::vector<std::string>& rows,
                         const std::vector<TimelineSpan>& spans, const ValueText& text) {
-  constexpr double kWidth = 420, kLeft = 52, kRight = 10;
+  constexpr double kWidth = 420, kRight = 10;
+  // A character of the page's 11 pixels is about 6 wide.
+  std::size_t longest = 0;
+  for (const std::string& row : rows) longest = std::max(longest, row.size());
+  const double left = std::min(6 + 6.2 * static_cast<double>(longest), 0.45 * kWidth);
   const double height = rows.size() > 24 ? 7 : 14, bottom = height * static_cast<double>(rows.size());
   double end = 0;
   for (const TimelineSpan& span : spans) end = std::max(end, span.end);
   if (end <= 0) return;
   legend(kinds);
-  const auto x = [&](double v) { return kLeft + v / end * (kWidth - kLeft - kRight); };
+  const auto x = [&](double v) { return left + v / end * (kWidth - left - kRight); };
   body_ +=
       fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"timeline\">", kWidth, bottom + 22);
   for (std::size_t i = 0; i < rows.size(); i += rows.size() > 24 ? 4 : 1)
@@ -155,8 +159,8 @@ void HtmlPage::timeline(const std::vector<std::string>& kinds, const std::vector
     body_ += fmt::format(
         "<rect class=\"k{}\" x=\"{:.2f}\" y=\"{:.1f}\" width=\"{:.2f}\" "
         "height=\"{:.1f}\"><title>{}</title></rect>",
-        s.kind % 8, x(s.start), height * s.row + 1, std::max(0.2, x(s.end) - x(s.start) - 0.3), height - 2,
-        html_escape(s.title));
+        s.kind % static_cast<int>(kColours), x(s.start), height * s.row + 1,
+        std::max(0.2, x(s.end) - x(s.start) - 0.3), height - 2, html_escape(s.title));
   for (const double tick : chart_ticks(0, end, 6))
     body_ += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>",
                          std::min(x(tick), kWidth - 18), bottom + 14, html_escape(text(tick)));

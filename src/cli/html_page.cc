@@ -17,9 +17,9 @@ constexpr const char* kHead = R"(<!doctype html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <style>
 :root{color-scheme:light dark;--bg:#fff;--fg:#1b1f24;--dim:#59636e;--line:#d5dae0;--soft:#eef1f4;
---c0:#2f6fd6;--c1:#d9822b;--c2:#2a9d74;--c3:#c94f6d;--c4:#8460c9;--c5:#7d8b22;--c6:#2795b3;--c7:#8c8f94}
+--c0:#2f6fd6;--c1:#d9822b;--c2:#2a9d74;--c3:#c94f6d;--c4:#8460c9;--c5:#7d8b22;--c6:#2795b3;--c7:#8c8f94;--c8:#a0522d}
 @media(prefers-color-scheme:dark){:root{--bg:#14171b;--fg:#e8eaed;--dim:#9aa4ae;--line:#39414a;--soft:#20262c;
---c0:#6ea2f5;--c1:#f0a860;--c2:#5cc9a0;--c3:#ef8aa2;--c4:#b39af0;--c5:#b9c75a;--c6:#63c3de;--c7:#a5a9af}}
+--c0:#6ea2f5;--c1:#f0a860;--c2:#5cc9a0;--c3:#ef8aa2;--c4:#b39af0;--c5:#b9c75a;--c6:#63c3de;--c7:#a5a9af;--c8:#d99a6c}}
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:60rem;padding:1rem;background:var(--bg);color:var(--fg);
 font:1rem/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
@@ -50,6 +50,7 @@ svg .axis{stroke:var(--line);fill:none}svg .front{stroke:var(--c0);fill:none;str
 .k2{background:var(--c2);fill:var(--c2)}.k3{background:var(--c3);fill:var(--c3)}
 .k4{background:var(--c4);fill:var(--c4)}.k5{background:var(--c5);fill:var(--c5)}
 .k6{background:var(--c6);fill:var(--c6)}.k7{background:var(--c7);fill:var(--c7)}
+.k8{background:var(--c8);fill:var(--c8)}
 </style>)";
 
 /// Rows of a table or chart that a narrow screen shows at once.
@@ -113,7 +114,7 @@ void HtmlPage::legend(const std::vector<std::string>& entries) {
   body_ += "<ul class=\"legend\">";
   for (std::size_t i = 0; i < entries.size(); ++i) {
     if (!entries[i].empty())
-      body_ += fmt::format("<li><i class=\"k{}\"></i>{}</li>", i % 8, html_escape(entries[i]));
+      body_ += fmt::format("<li><i class=\"k{}\"></i>{}</li>", i % kColours, html_escape(entries[i]));
   }
   body_ += "</ul>\n";
 }

@@ -10,6 +10,9 @@
 
 namespace tw::cli {
 
+/// Of charts; a plan's time has that many categories.
+inline constexpr std::size_t kColours = 9;
+
 /// A number with its unit, as people read it.
 using ValueText = std::function<std::string(double)>;
 

@@ -37,7 +37,12 @@ int run_verb(int argc, char** argv) {
   app.failure_message([](const CLI::App* from, const CLI::Error& error) {
     std::string verb;
     for (const CLI::App* chosen : from->get_subcommands()) verb += " " + chosen->get_name();
-    return fmt::format("tokenworks: {}; see tokenworks{} --help\n", error.what(), verb);
+    // CLI11 counts words where a person wrote a flag twice.
+    std::string what = error.what();
+    constexpr std::string_view kTwice = "At Most 1 required but received ";
+    if (const std::size_t at = what.find(kTwice); at != std::string::npos)
+      what = what.substr(0, at) + "given " + what.substr(at + kTwice.size()) + " times, but once is enough";
+    return fmt::format("tokenworks: {}; see tokenworks{} --help\n", what, verb);
   });
   if (argc < 2) {
     std::fputs(app.help().c_str(), stdout);

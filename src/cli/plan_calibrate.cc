@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -26,6 +27,19 @@ struct Options {
 
 /// Of the time, what whole steps take; the rest is for ops by themselves.
 constexpr double kStepsShare = 0.25;
+
+/// One bar over both parts, with the time that is left by what the parts are meant to take, and by what
+/// passed where that is longer.
+std::function<void(double)> bar(double from, double share, double seconds) {
+  const auto start = std::chrono::steady_clock::now();
+  return [=](double done) {
+    const double all = from + share * done;
+    const double passed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const double own = done > 0.05 ? passed / done * (1 - done) : share * seconds;
+    const double left = own + std::max(0.0, 1 - from - share) * seconds;
+    draw_progress(fmt::format("calibrating, ETA {:.0f} s", left), all);
+  };
+}
 
 base::Status write_file(const std::string& path, const std::string& text) {
   std::error_code ignored;  // what cannot be made is told by create()
@@ -71,7 +85,7 @@ base::Result<std::string> add_between(const Options& options, const plan::Calibr
   chains.threads = curves.thread_counts();
   chains.types = wanted.types.empty() ? plan::usual_types() : wanted.types;
   chains.seconds = kStepsShare * options.seconds;
-  chains.progress = [](double done) { draw_progress("calibrating", 1 - kStepsShare + kStepsShare * done); };
+  chains.progress = bar(1 - kStepsShare, kStepsShare, options.seconds);
   const auto before = std::make_shared<const plan::MachineCurves>(curves);
   const auto steps = run_chains(before, chains);
   clear_progress();
@@ -83,6 +97,8 @@ base::Result<std::string> add_between(const Options& options, const plan::Calibr
 }
 
 base::Status run(const Options& options) {
+  if (!std::isfinite(options.seconds))  // no range holds it, and none refuses it
+    return base::error(base::Code::kInvalidArgument, "--seconds is no number: give seconds, such as 90");
   std::string path = options.out;
   if (path.empty()) {
     TW_ASSIGN_OR_RETURN(path, calibration_path());
@@ -96,7 +112,7 @@ base::Status run(const Options& options) {
   }
   wanted.seconds = (1 - kStepsShare) * options.seconds;
   wanted.pick = greedy();
-  wanted.progress = [](double done) { draw_progress("calibrating", (1 - kStepsShare) * done); };
+  wanted.progress = bar(0, 1 - kStepsShare, options.seconds);
   auto curves = plan::calibrate(wanted);
   clear_progress();
   if (!curves.ok()) return curves.error();

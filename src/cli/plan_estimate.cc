@@ -45,7 +45,11 @@ int run(const Options& options) {
   const auto plan = plan_of(options, *setting);
   if (!plan.ok()) return fail(plan.error());
   const auto answer = plan::estimate(*setting, *plan);
-  if (!answer.ok()) return fail(answer.error());
+  if (!answer.ok()) {
+    base::Error error = answer.error();
+    if (error.code == base::Code::kInvalidArgument) error.message += nearest_that_works(*setting, *plan);
+    return fail(error);
+  }
   if (!answer->fits()) {
     return fail(base::error(base::Code::kResourceExhausted, "the plan {} does not fit: {}{}", plan->text(),
                             answer->memory_text(), nearest_that_fits(*setting, *plan)));

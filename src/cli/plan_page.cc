@@ -1,11 +1,13 @@
 #include "cli/plan_page.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/mmap.h"
 #include "cli/plan_report.h"
 #include "plan/schedule.h"
 #include "plan/sensitivity.h"
+#include "plan/serve_details.h"
 
 namespace tw::cli {
 namespace {
@@ -21,9 +23,10 @@ std::string axis_seconds(double value) {
 std::string bytes_text(double value) {
   return spec::measure_text(spec::Dimension::kBytes, value);
 }
-/// 2.15M reads better than 2.15e+06.
+/// 2.15M reads better than 2.15e+06, and 3.94e+25 better than its millions.
 std::string count_text(double value) {
-  return value >= 1e6 ? spec::measure_text(spec::Dimension::kCount, value) : figure_text(value);
+  return value >= 1e6 && value < 1e15 ? spec::measure_text(spec::Dimension::kCount, value)
+                                      : figure_text(value);
 }
 std::string days_text(double value) {
   return fmt::format("{:.4g} days", value);
@@ -35,7 +38,9 @@ void add_figures(HtmlPage& page, const std::vector<plan::Figure>& figures) {
   for (const plan::Figure& f : figures) {
     if (f.value)
       rows.push_back({f.title, count_text(f.value->value) + " " + f.value->unit,
-                      count_text(f.value->low) + " to " + count_text(f.value->high) + " " + f.value->unit,
+                      f.value->low == f.value->high ? "exact"
+                                                    : count_text(f.value->low) + " to " +
+                                                          count_text(f.value->high) + " " + f.value->unit,
                       std::string(plan::provenance_name(f.value->provenance)), f.how});
     else
       rows.push_back({f.title, "-", "", "", f.missing});
@@ -157,9 +162,10 @@ base::Status add_sensitivity(HtmlPage& page, const plan::Setting& s, const plan:
 
 std::string what(const plan::Setting& s) {
   return fmt::format(
-      "{} parameters ({}), {} tokens of {} sequences a step, {}; software: {}, {} measured runs",
+      "{} parameters ({}), {} tokens in {} sequences a step, {}; software: {}, {} measured runs",
       spec::measure_text(spec::Dimension::kCount, static_cast<double>(s.model.config.parameter_count())),
-      plan::provenance_name(s.model.provenance), s.job.batch * s.job.sequence, s.job.batch, s.job.precision,
+      plan::provenance_name(s.model.provenance),
+      count_text(static_cast<double>(s.job.batch * s.job.sequence)), s.job.batch, s.job.precision,
       s.stack.stack.name, s.stack.rows);
 }
 
@@ -265,6 +271,81 @@ base::Result<std::string> search_page(const std::vector<SearchPage>& searches, c
   if (searches.size() > 1) add_counts(page, searches);
   for (const SearchPage& search : searches) add_search(page, search);
   TW_RETURN_IF_ERROR(add_plan(page, setting, chosen));
+  return page.text();
+}
+
+namespace {
+
+void add_serve_options(HtmlPage& page, const plan::ServeSetting& s, const plan::ServeAnswer& a, int others) {
+  std::vector<plan::ServeOption> shown = {a.best};
+  for (const plan::ServeOption& o : a.others) {
+    if (static_cast<int>(shown.size()) <= others) shown.push_back(o);
+  }
+  const std::vector<std::string> parts = {"weights", "keys and values, on average", "room for more of them",
+                                          "framework"};
+  std::vector<std::vector<std::string>> rows;
+  std::vector<BarRow> memories;
+  for (const plan::ServeOption& o : shown) {
+    rows.push_back({o.text(), count_text(std::round(o.tokens_per_second)), seconds_text(o.first_token),
+                    seconds_text(o.output_token), bytes_text(o.weights), bytes_text(o.cache)});
+    memories.push_back({o.text(),
+                        {o.weights, o.cache, std::max(0.0, o.room - o.cache),
+                         std::max(0.0, 0.9 * s.memory - o.weights - o.room)}});
+  }
+  page.heading("Divisions, the best batch of each");
+  page.table({"", "tokens/s", "first token", "between tokens", "weights", "cache"}, rows);
+  page.heading("Memory of a rank");
+  page.paragraph(fmt::format("A full bar is the accelerator's {}, of which software leaves a tenth free.",
+                             bytes_text(s.memory)));
+  page.stacked_bars(parts, memories, s.memory, bytes_text);
+}
+
+void add_serve_front(HtmlPage& page, const plan::ServeAnswer& a) {
+  std::vector<ScatterPoint> points;
+  points.reserve(a.front.size());
+  for (const plan::ServeOption& o : a.front)
+    points.push_back({o.output_token * 1e3, o.tokens_per_second,
+                      fmt::format("{}: {} tokens/s, {} between tokens", o.text(),
+                                  count_text(std::round(o.tokens_per_second)), seconds_text(o.output_token)),
+                      o.text() == a.best.text()});
+  if (points.size() < 2) return;
+  page.heading("Throughput against latency");
+  page.paragraph(fmt::format(
+      "Of all divisions and batches the {} that no other beats in both, in closed form. Larger: the plan.",
+      points.size()));
+  page.scatter(
+      "between tokens", "tokens a second", points, [](double v) { return fmt::format("{:g} ms", v); },
+      [](double v) { return count_text(v); });
+}
+
+}  // namespace
+
+base::Result<std::string> serve_page(const plan::ServeSetting& s, const plan::ServeAnswer& a, int others) {
+  HtmlPage page(
+      fmt::format("{} served on {} x {}", s.model.name, s.cluster.accelerators, s.accelerator.name));
+  const std::string runs =
+      s.stack.rows > 0 ? fmt::format("{} measured runs", s.stack.rows) : std::string("no measured runs");
+  page.paragraph(fmt::format("{} parameters ({}) in {}, up to {} tokens in and {} out; software: {}, {}",
+                             count_text(static_cast<double>(s.model.config.parameter_count())),
+                             plan::provenance_name(s.model.provenance), s.job.precision, s.job.input,
+                             s.job.output, s.stack.stack.name, runs));
+  page.heading(a.best.text());
+  add_figures(page, a.figures);
+  add_serve_front(page, a);
+  add_serve_options(page, s, a, others);
+  TW_ASSIGN_OR_RETURN(const auto parts, plan::token_parts(s, a.best));
+  page.heading("A token's time");
+  page.stacked_bars(names_of(parts), {bar_of(a.best.text(), parts)}, a.best.output_token, seconds_text);
+  TW_ASSIGN_OR_RETURN(const auto found, plan::serve_sensitivity(s, a.best));
+  if (found.empty()) return page.text();
+  const auto speed_text = [](double v) { return count_text(std::round(v)) + "/s"; };
+  page.heading("What the tokens a second hang on");
+  page.paragraph(fmt::format("With each input 20 % lower and 20 % higher, around {}.",
+                             speed_text(a.best.tokens_per_second)));
+  std::vector<RangeRow> rows;
+  rows.reserve(found.size());
+  for (const plan::ServeSensitivity& row : found) rows.push_back({row.input, row.lower, row.higher});
+  page.ranges(rows, a.best.tokens_per_second, speed_text);
   return page.text();
 }
 

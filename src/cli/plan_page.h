@@ -8,6 +8,7 @@
 #include "plan/estimate.h"
 #include "plan/network.h"
 #include "plan/search.h"
+#include "plan/serve_plan.h"
 
 namespace tw::cli {
 
@@ -25,6 +26,11 @@ struct SearchPage {
 /// `chosen`: the plan that the search ends with.
 base::Result<std::string> search_page(const std::vector<SearchPage>& searches, const plan::Estimate& chosen,
                                       const plan::Setting& setting);
+
+/// Figures, the front of tokens a second against the time between tokens, `others` more divisions side by
+/// side, a token's time, memory of a rank and what the tokens a second hang on.
+base::Result<std::string> serve_page(const plan::ServeSetting& setting, const plan::ServeAnswer& answer,
+                                     int others);
 
 std::string network_page(const plan::NetworkPlan& network);
 

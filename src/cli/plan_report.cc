@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <optional>
+#include <tuple>
 
 #include "plan/csv.h"
 #include "plan/machine_step.h"
@@ -18,7 +20,7 @@ void print_parts(const char* title, double total, const std::vector<std::pair<co
                  bool bytes) {
   std::printf("\n%s\n", title);
   for (const auto& [name, value] : parts) {
-    if (value <= 0) continue;
+    if (value <= 1e-9 * total) continue;  // rounding leaves a little of nothing
     std::printf("  %-28s %10s %6.1f %%\n", name,
                 (bytes ? bytes_text(value) : spec::measure_text(spec::Dimension::kSeconds, value)).c_str(),
                 100 * value / total);
@@ -250,10 +252,13 @@ base::OrderedJson estimate_json(const plan::Setting& s, const plan::Estimate& e)
   return j;
 }
 
-std::string nearest_that_fits(const plan::Setting& s, const spec::ParallelPlan& wanted) {
-  // What changes least first: recomputation, then sharing state, then both, then hosts if they are known.
+namespace {
+
+/// The plan with the least change that makes it fit: recomputation, then sharing state, then both, then hosts
+/// if they are known.
+std::optional<spec::ParallelPlan> made_to_fit(const plan::Setting& s, const spec::ParallelPlan& wanted) {
   for (int offload = static_cast<int>(wanted.offload); offload <= 2; ++offload) {
-    if (offload > 0 && !s.host_memory().ok()) break;
+    if (offload > 0 && (s.mixed() || !s.host_memory().ok())) break;
     for (int zero = wanted.zero; zero <= 3; ++zero) {
       for (int r = static_cast<int>(wanted.recompute); r <= 2; ++r) {
         for (int micro = wanted.micro_batch; micro >= 1; micro /= 2) {
@@ -261,12 +266,103 @@ std::string nearest_that_fits(const plan::Setting& s, const spec::ParallelPlan& 
           p.zero = zero, p.recompute = static_cast<spec::Recompute>(r), p.micro_batch = micro;
           p.offload = static_cast<spec::Offload>(offload);
           const auto e = plan::estimate(s, p);
-          if (e.ok() && e->fits()) return fmt::format("; the nearest plan that fits: {}", p.text());
+          if (e.ok() && e->fits()) return p;
         }
       }
     }
   }
+  return {};
+}
+
+std::vector<int> near_divisors(std::int64_t whole, int size) {
+  constexpr int kNear = 16;
+  std::vector<int> divisors;
+  for (int d = std::max(1, size / kNear); d <= whole && d / kNear <= size; ++d) {
+    if (whole % d == 0) divisors.push_back(d);
+  }
+  return divisors;
+}
+
+/// Plans that divide model, batch and accelerators, those nearest to the wanted one first.
+std::vector<spec::ParallelPlan> dividing_plans(const plan::Setting& s, const spec::ParallelPlan& wanted) {
+  const auto apart = [](int a, int b) {
+    return std::fabs(std::log2(static_cast<double>(a) / std::max(1, b)));
+  };
+  const std::int64_t all = s.accelerators();
+  std::vector<std::pair<double, spec::ParallelPlan>> found;
+  for (const int tensor : near_divisors(all, wanted.tensor)) {
+    for (const int pipeline : near_divisors(all / tensor, wanted.pipeline)) {
+      for (const int context : near_divisors(all / tensor / pipeline, wanted.context)) {
+        spec::ParallelPlan p = wanted;
+        p.tensor = tensor, p.pipeline = pipeline, p.context = context;
+        const std::int64_t replicas = all / tensor / pipeline / context;
+        if (replicas > s.job.batch) continue;
+        p.data = static_cast<int>(replicas);
+        for (const int micro : near_divisors(s.job.batch / replicas, wanted.micro_batch)) {
+          p.micro_batch = micro;
+          const auto experts = std::max<std::int64_t>(1, s.model.config.experts.count);
+          for (const int expert : near_divisors(experts, wanted.expert)) {
+            p.expert = expert;
+            for (const int pieces : {wanted.interleave, 1}) {
+              p.interleave = pieces;
+              for (const int shard : {wanted.shard, 0}) {
+                p.shard = shard;
+                if (!p.validate(s.model.config, all, s.job.batch).ok() ||
+                    !plan::check_interleave(p, s.model.config, s.job.batch).ok())
+                  continue;
+                const double off = apart(tensor, wanted.tensor) + apart(pipeline, wanted.pipeline) +
+                                   apart(context, wanted.context) + apart(micro, wanted.micro_batch) +
+                                   apart(expert, wanted.expert) + (pieces == wanted.interleave ? 0 : 0.5) +
+                                   (shard == wanted.shard ? 0 : 0.25);
+                found.emplace_back(off, p);
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
+    const auto key = [](const auto& f) {
+      const spec::ParallelPlan& p = f.second;
+      return std::tuple(f.first, p.tensor, p.pipeline, p.context, p.expert, p.micro_batch, p.interleave,
+                        p.shard);
+    };
+    return key(a) < key(b);
+  });
+  std::vector<spec::ParallelPlan> plans;
+  plans.reserve(found.size());
+  for (auto& [off, p] : found) plans.push_back(p);
+  return plans;
+}
+
+}  // namespace
+
+std::string nearest_that_fits(const plan::Setting& s, const spec::ParallelPlan& wanted) {
+  if (const auto p = made_to_fit(s, wanted)) return "; the nearest plan that fits: " + p->text();
   return "; no sharing, recomputation or smaller micro-batch makes it fit: see tokenworks plan search";
+}
+
+std::string nearest_that_works(const plan::Setting& s, spec::ParallelPlan wanted) {
+  if (s.mixed() || s.accelerator.machine != nullptr || !wanted.check_sizes().ok()) return {};
+  wanted.zero = std::min(wanted.zero, 3);
+  if (wanted.offload == spec::Offload::kParameters && wanted.zero != 3)
+    wanted.offload = spec::Offload::kOptimizer;
+  constexpr std::size_t kTried = 24, kChanged = 6;  // a second or so
+  const std::vector<spec::ParallelPlan> near = dividing_plans(s, wanted);
+  std::vector<spec::ParallelPlan> whole;  // what a sequence does not divide by is no plan either
+  for (std::size_t i = 0; i < near.size() && whole.size() < kTried; ++i) {
+    const auto e = plan::estimate(s, near[i]);
+    if (!e.ok()) continue;
+    if (e->fits()) return "; the nearest plan that works: " + near[i].text();
+    whole.push_back(near[i]);
+  }
+  for (std::size_t i = 0; i < whole.size() && i < kChanged; ++i) {
+    if (const auto p = made_to_fit(s, whole[i])) return "; the nearest plan that works: " + p->text();
+  }
+  return whole.empty() ? fmt::format("; no plan near it divides {} accelerators and a batch of {}",
+                                     s.accelerators(), s.job.batch)
+                       : "; those near it that divide do not fit: see tokenworks plan search";
 }
 
 }  // namespace tw::cli

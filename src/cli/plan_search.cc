@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <optional>
 #include <tuple>
@@ -287,6 +288,12 @@ base::Status write_html(const Options& options, const std::vector<Answer>& answe
 }
 
 int run(const Options& options) {
+  for (const auto& [flag, limit] :
+       {std::pair("--max-days", options.max_days), std::pair("--max-usd", options.max_usd),
+        std::pair("--max-mwh", options.max_mwh)}) {
+    if (!std::isfinite(limit))
+      return fail(base::error(base::Code::kInvalidArgument, "{} is no number: give one above 0", flag));
+  }
   const auto answers = answers_of(options);
   if (!answers.ok()) return fail(answers.error());
   const plan::Estimate* best = nullptr;

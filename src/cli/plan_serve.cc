@@ -1,6 +1,7 @@
 #include <cstdio>
 
 #include "cli/plan_inputs.h"
+#include "cli/plan_page.h"
 #include "cli/plan_report.h"
 #include "cli/startup.h"
 #include "cli/this_machine.h"
@@ -11,6 +12,7 @@ namespace {
 
 struct Options {
   PlanInputs inputs;  ///< whose job is a ServeJob's
+  std::string html;
   bool json = false, csv = false;
   int others = 5;
 };
@@ -84,6 +86,8 @@ base::OrderedJson json_of(const plan::ServeSetting& s, const plan::ServeAnswer& 
   j["figures"] = figures_json(a.figures);
   j["others"] = base::OrderedJson::array();
   for (const plan::ServeOption& o : a.others) j["others"].push_back(option_json(s, o));
+  j["front"] = base::OrderedJson::array();
+  for (const plan::ServeOption& o : a.front) j["front"].push_back(option_json(s, o));
   return j;
 }
 
@@ -104,6 +108,11 @@ int run(const Options& options) {
   if (!setting.ok()) return fail(setting.error());
   const auto answer = plan::plan_serving(*setting);
   if (!answer.ok()) return fail(answer.error());
+  if (!options.html.empty()) {
+    const auto page = serve_page(*setting, *answer, options.others);
+    if (!page.ok()) return fail(page.error());
+    if (auto written = write_page(options.html, *page); !written.ok()) return fail(written.error());
+  }
   if (options.json)
     std::printf("%s\n", base::dump_json(json_of(*setting, *answer)).c_str());
   else if (options.csv)
@@ -127,6 +136,7 @@ void add_plan_serve(CLI::App& plan, int& exit_code) {
   verb->add_flag("--json", options->json,
                  "one JSON document: value, range, unit and provenance of each number");
   verb->add_flag("--csv", options->csv, "one line a number");
+  verb->add_option("--html", options->html, "write a page with tables and charts")->type_name("FILE");
   verb->footer(
       "Examples:\n  tokenworks plan serve llama-3-70b --accelerator H100 --accelerators 8 --precision fp8 "
       "--input 1024 --output 1024 --tpot \"30 ms\" --rent \"2.5 USD/h\"\n  tokenworks plan serve deepseek-v3 "

@@ -27,15 +27,21 @@ void print_scores(const std::vector<plan::SetScore>& scores, bool json) {
     std::printf("\n%-22s %5s %11s  %-44s %8s %7s\n", "set", "rows", "unpredicted", "metric", "value",
                 "target");
   for (const plan::SetScore& s : scores) {
+    // Of what could not be predicted there is no error, and 0 would be the best of all.
+    const bool known = s.unpredicted < s.rows;
     if (json) {
-      const base::OrderedJson line = {
-          {"set", s.set},       {"rows", s.rows},   {"unpredicted", s.unpredicted},
-          {"metric", s.metric}, {"value", s.value}, {"target", s.target},
-          {"met", s.met}};
+      const base::OrderedJson line = {{"set", s.set},
+                                      {"rows", s.rows},
+                                      {"unpredicted", s.unpredicted},
+                                      {"metric", s.metric},
+                                      {"value", known ? base::OrderedJson(s.value) : base::OrderedJson()},
+                                      {"target", s.target},
+                                      {"met", s.met}};
       std::printf("%s\n", base::dump_json(line).c_str());
     } else {
-      std::printf("%-22s %5d %11d  %-44s %8.2f %7.2f  %s\n", s.set.c_str(), s.rows, s.unpredicted,
-                  s.metric.c_str(), s.value, s.target, s.met ? "met" : "MISSED");
+      std::printf("%-22s %5d %11d  %-44s %8s %7.2f  %s\n", s.set.c_str(), s.rows, s.unpredicted,
+                  s.metric.c_str(), known ? fmt::format("{:.2f}", s.value).c_str() : "-", s.target,
+                  s.met ? "met" : "MISSED");
     }
   }
 }
@@ -139,12 +145,18 @@ int validate(const Options& options) {
   const auto served = plan::predict_serving(serving->asked, serving->known);
   std::vector<plan::SetScore> scores = plan::score_training(trained);
   if (scores.empty())
-    return fail(base::error(base::Code::kInvalidArgument,
-                            "no row states layers, a catalogued accelerator and their number"));
+    return fail(
+        base::Error{base::Code::kInvalidArgument,
+                    "no row states layers, a catalogued accelerator and their number: see docs/planning.md "
+                    "for what a row must say",
+                    options.training});
   const std::vector<plan::SetScore> of_serving = plan::score_serving(served);
   if (of_serving.empty())
-    return fail(base::error(base::Code::kInvalidArgument,
-                            "no row states a known model, a catalogued accelerator, lengths and a result"));
+    return fail(
+        base::Error{base::Code::kInvalidArgument,
+                    "no row states a known model, a catalogued accelerator, lengths and a result: see "
+                    "docs/planning.md for what a row must say",
+                    options.inference});
   scores.insert(scores.end(), of_serving.begin(), of_serving.end());
   if (!options.json) {
     print_training(trained, options.worst);

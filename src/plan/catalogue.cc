@@ -146,6 +146,35 @@ constexpr std::pair<std::string_view, std::string_view> kAliases[] = {
     {"ascend910", "Ascend 910 (2019)"},
 };
 
+/// What a cluster may say instead, as the first half of an advice; empty: nothing.
+std::string instead_of(Field field, bool second) {
+  struct Key {
+    Field field;
+    const char *name, *example;
+    bool of_second;  ///< a second kind has it too
+  };
+  static constexpr Key kKeys[] = {{Field::kBf16, "peak", "\"989 TFLOP/s\"", false},
+                                  {Field::kFp16, "peak", "\"989 TFLOP/s\"", false},
+                                  {Field::kFp8, "fp8-peak", "\"1979 TFLOP/s\"", false},
+                                  {Field::kFp4, "fp4-peak", "\"9 PFLOP/s\"", false},
+                                  {Field::kMemory, "memory", "\"80 GB\"", true},
+                                  {Field::kMemoryBandwidth, "memory-bandwidth", "\"3.35 TB/s\"", false},
+                                  {Field::kScaleUpBandwidth, "scale-up-bandwidth", "\"450 GB/s\"", false},
+                                  {Field::kScaleUpDomain, "scale-up", "8", true},
+                                  {Field::kNic, "nic", "\"400 Gb/s\"", true},
+                                  {Field::kTdp, "power", "\"700 W\"", true},
+                                  {Field::kPrice, "price", "\"50000 USD\"", true},
+                                  {Field::kHostMemory, "host-memory", "\"256 GB\"", false},
+                                  {Field::kHostBandwidth, "host-bandwidth", "\"50 GB/s\"", false},
+                                  {Field::kHostLink, "host-link", "\"32 GB/s\"", false}};
+  for (const Key& key : kKeys) {
+    if (key.field != field || (second && !key.of_second)) continue;
+    const std::string flag = std::string(second ? "second-" : "") + key.name;
+    return fmt::format("give --{0} {1} (\"{0}\" in the cluster's file), or ", flag, key.example);
+  }
+  return {};
+}
+
 }  // namespace
 
 const FieldInfo& field_info(Field field) {
@@ -156,19 +185,9 @@ base::Result<Quantity> Accelerator::get(Field field) const {
   const auto& value = (*this)[field];
   const FieldInfo& info = field_info(field);
   if (!value) {
-    // What a cluster may say instead.
-    const char* flag = field == Field::kMemory          ? "--memory"
-                       : field == Field::kNic           ? "--nic"
-                       : field == Field::kTdp           ? "--power"
-                       : field == Field::kPrice         ? "--price"
-                       : field == Field::kScaleUpDomain ? "--scale-up"
-                       : field == Field::kHostMemory    ? "--host-memory"
-                       : field == Field::kHostBandwidth ? "--host-bandwidth"
-                       : field == Field::kHostLink      ? "--host-link"
-                                                        : nullptr;
-    return base::error(
-        base::Code::kNotFound, "the catalogue has no {} ({}, {}) for {}: {}choose another accelerator",
-        info.title, info.column, info.unit, name, flag == nullptr ? "" : fmt::format("give {}, or ", flag));
+    return base::error(base::Code::kNotFound,
+                       "the catalogue has no {} ({}, {}) for {}: {}choose another accelerator", info.title,
+                       info.column, info.unit, name, instead_of(field, second));
   }
   if (field == Field::kPrice) return Quantity::around(*value, 0.25, info.unit, Provenance::kAssumed);
   // Datasheets round; claims of makers before delivery have been off by a tenth in both directions.

@@ -51,13 +51,14 @@ struct Accelerator {
   std::string name, vendor, memory_type, source;
   int year = 0;
   Provenance provenance = Provenance::kDatasheet;
+  bool second = false;  ///< of two kinds in a cluster the second: flags that say its numbers begin so
   std::string fp8_why;  ///< why FP8 is not twice bf16; empty: it is
   std::array<std::optional<double>, kFields> values;
   std::shared_ptr<const MachineCurves> machine;  ///< of a calibrated machine; null: of the catalogue
 
   const std::optional<double>& operator[](Field field) const { return values[static_cast<int>(field)]; }
   /// The number with range and provenance. A blank fails with kNotFound and says which number the catalogue
-  /// lacks: what is not known is never guessed.
+  /// lacks and which flag and key give it: what is not known is never guessed.
   base::Result<Quantity> get(Field field) const;
 };
 

@@ -209,7 +209,9 @@ std::string_view verdict_name(Verdict verdict) {
 base::Result<ClaimResult> check_claim(const std::string& file, std::string_view text) {
   ClaimResult result;
   result.file = file;
-  TW_ASSIGN_OR_RETURN(const OrderedJson json, base::parse_ordered_json(text, 8));
+  const auto parsed = base::parse_ordered_json(text, 8);
+  if (!parsed.ok()) return base::Error{parsed.error().code, parsed.error().message, file};
+  const OrderedJson& json = *parsed;
   if (!json.is_object()) return base::Error{Code::kCorrupt, "is no JSON object", file};
   Reader reader(text, json, result);
   if (auto status = reader.run(); !status.ok())
@@ -239,10 +241,16 @@ std::string claim_text(const ClaimResult& c) {
 base::OrderedJson claim_json(const ClaimResult& c) {
   OrderedJson j = {
       {"file", c.file}, {"claim", c.claim}, {"verdict", verdict_name(c.verdict)}, {"reason", c.reason}};
-  for (const auto* list : {&c.inputs, &c.assumptions, &c.steps}) {
-    for (const ClaimStep& s : *list)
-      j["numbers"][s.name] = {{"formula", s.formula}, {"value", s.value}, {"unit", s.unit}};
-  }
+  // Arithmetic on numbers that are taken as they were claimed: the checks have the ranges.
+  const auto list = [&](const std::vector<ClaimStep>& steps, Provenance provenance) {
+    for (const ClaimStep& s : steps) {
+      j["numbers"][s.name] = {{"formula", s.formula}};
+      j["numbers"][s.name].update(to_json(Quantity::around(s.value, 0, s.unit, provenance)));
+    }
+  };
+  list(c.inputs, Provenance::kVendorClaim);
+  list(c.assumptions, Provenance::kAssumed);
+  list(c.steps, Provenance::kExtrapolated);
   for (const ClaimCheck& k : c.checks)
     j["checks"].push_back({{"text", k.text},
                            {"value", k.value},

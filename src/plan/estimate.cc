@@ -189,7 +189,7 @@ void Answer::power() {
             watts_of_.push_back(times(device, building, "MW"));
             return watts_of_.back();
           });
-  if (!watts_) return miss("megawatt_hours", "energy", "the power is not known: give --power");
+  if (!watts_) return miss("megawatt_hours", "energy", "the power is not known: see there");
   energy_ = energy_of(*watts_);
   add("megawatt_hours", "energy", *energy_, "power x wall-clock time");
   if (s_.cluster.carbon.given)
@@ -211,7 +211,7 @@ void Answer::money() {
   });
   const bool prices = std::ranges::all_of(
       parts_, [](const Part& part) { return price_of(*part.cluster, *part.accelerator).ok(); });
-  if (!energy_ && prices) return miss("own_usd", "to own", "the energy is not known: give --power");
+  if (!energy_ && prices) return miss("own_usd", "to own", "the energy is not known: see the power");
   sum("own_usd", "to own", "price x days / lifetime + energy x electricity",
       [&](const Part& part) -> base::Result<Quantity> {
         TW_ASSIGN_OR_RETURN(const Quantity p, price_of(*part.cluster, *part.accelerator));

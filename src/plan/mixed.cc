@@ -176,6 +176,7 @@ std::string nearest_mixed(const Setting& s, const spec::ParallelPlan& plan) {
       for (const int context : divisors(wide / tensor)) {
         spec::ParallelPlan p = plan;
         p.tensor = tensor, p.context = context, p.data = wide / tensor / context, p.interleave = 1;
+        p.offload = spec::Offload::kNone;
         p.pipeline = static_cast<int>(all / wide);
         if (!p.validate(s.model.config, all, s.job.batch).ok()) continue;
         // How layers and sequences are cut was meant; replicas are what is left over.
@@ -209,13 +210,9 @@ base::Status check_mixed(const Setting& s, const spec::ParallelPlan& plan) {
                        s.kinds[1].cluster.accelerators, s.kinds[1].accelerator.name, why,
                        nearest_mixed(s, plan));
   };
+  TW_RETURN_IF_ERROR(plan.check_sizes());
   if (plan.offload != spec::Offload::kNone)
-    return base::error(base::Code::kInvalidArgument,
-                       "plans of two kinds of accelerator do not offload: offload none would do");
-  for (const int size : {plan.data, plan.tensor, plan.pipeline, plan.context, plan.micro_batch}) {
-    if (size < 1 || size > 1 << 20)
-      return base::error(base::Code::kInvalidArgument, "a plan's sizes are 1 to {}, not {}", 1 << 20, size);
-  }
+    return wrong(fmt::format("do not offload ({} was asked for)", spec::offload_name(plan.offload)));
   if (plan.interleave != 1) return wrong(fmt::format("hold one piece a stage, not {}", plan.interleave));
   if (plan.pipeline == 1) return wrong("need a pipeline, whose stages lie on one kind each");
   const std::int64_t wide = std::int64_t{plan.data} * plan.tensor * plan.context;

@@ -61,8 +61,9 @@ base::Result<PlannedModel> model_of_file(const std::string& path) {
     config = (std::filesystem::path(path) / "config.json").string();
   if (config.ends_with(".json")) {
     TW_ASSIGN_OR_RETURN(const std::string text, base::read_file(config));
-    TW_ASSIGN_OR_RETURN(const base::Json json, base::parse_json(text));
-    TW_ASSIGN_OR_RETURN(m.config, model::config_from_hugging_face(json, config));
+    const auto json = base::parse_json(text);
+    if (!json.ok()) return base::Error{json.error().code, json.error().message, config};
+    TW_ASSIGN_OR_RETURN(m.config, model::config_from_hugging_face(*json, config));
     return m;
   }
   TW_ASSIGN_OR_RETURN(const auto files, model::ModelFiles::open(path));

@@ -13,7 +13,9 @@ base::Result<Quantity> hourly(const ServeSetting& s) {
   if (s.cluster.rent.given)
     return Quantity::around(n * s.cluster.rent.value, 0, "USD/h", Provenance::kAssumed);
   const base::Result<Quantity> price = price_of(s.cluster, s.accelerator);
-  if (!price.ok()) return base::error(base::Code::kNotFound, "no rent is given: --rent \"2.5 USD/h\"");
+  if (!price.ok())
+    return base::error(base::Code::kNotFound, "no rent is given (--rent \"2.5 USD/h\"), and {}",
+                       price.error().message);
   // As `plan estimate` has it, with power at full load.
   TW_ASSIGN_OR_RETURN(const Quantity watts, s.accelerator.get(Field::kTdp));
   const double kilowatts =

@@ -250,6 +250,21 @@ std::vector<ServeOption> others_of(const ServeSetting& s, const std::vector<Trie
   return others;
 }
 
+/// Those that none beats both in tokens a second and in the time between tokens.
+std::vector<ServeOption> front_of(const std::vector<Tried>& all) {
+  std::vector<ServeOption> options, front;
+  options.reserve(all.size());
+  for (const Tried& t : all) options.push_back(t.option);
+  std::sort(options.begin(), options.end(), [](const ServeOption& a, const ServeOption& b) {
+    return std::tuple(a.output_token, -a.tokens_per_second, a.split, a.batch) <
+           std::tuple(b.output_token, -b.tokens_per_second, b.split, b.batch);
+  });
+  for (const ServeOption& o : options) {
+    if (front.empty() || o.tokens_per_second > front.back().tokens_per_second) front.push_back(o);
+  }
+  return front;
+}
+
 /// Stages meet over NICs alone, and nothing else leaves a domain: fields that would change nothing.
 base::Status check_network(const spec::ClusterSpec& c) {
   const char* field = c.network != "fat-tree"   ? "network"
@@ -296,6 +311,7 @@ base::Result<ServeSetting> make_serve_setting(PlannedModel model, spec::ServeJob
   TW_RETURN_IF_ERROR(check_network(cluster));
   ServeSetting s{std::move(model), std::move(job), std::move(cluster), {}, Precision::kBf16, {}, 0};
   TW_ASSIGN_OR_RETURN(s.accelerator, accelerator_of(s.cluster));
+  TW_RETURN_IF_ERROR(check_scale_up(s.cluster, s.accelerator));
   TW_ASSIGN_OR_RETURN(const Quantity memory, memory_of(s.cluster, s.accelerator));
   s.memory = memory.value;
   s.precision = precision_of(s.job.precision);
@@ -315,6 +331,7 @@ base::Result<ServeAnswer> plan_serving(const ServeSetting& s) {
   ServeAnswer answer;
   answer.best = chosen.option, answer.simulated = chosen.simulated;
   answer.others = others_of(s, all, chosen.option.split);
+  answer.front = front_of(all);
   add_serve_figures(s, chosen.reason, answer);
   return answer;
 }

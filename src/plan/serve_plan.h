@@ -49,6 +49,9 @@ struct ServeOption {
 struct ServeAnswer {
   ServeOption best;
   std::vector<ServeOption> others;  ///< the best batch of each other division, most tokens a second first
+  /// Of all divisions and batches that were tried, those that no other beats both in tokens a second and in
+  /// the time between tokens, in closed form; the shortest time first.
+  std::vector<ServeOption> front;
   std::optional<Served> simulated;  ///< one group, Tokenworks' scheduler and step budget
   std::vector<Figure> figures;
 };

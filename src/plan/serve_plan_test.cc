@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "plan/serve_details.h"
+
 namespace tw::plan {
 namespace {
 
@@ -51,6 +53,55 @@ TEST(PlanServing, KeepsToTargetsOrSaysWhatComesNearest) {
   const auto none = serve("llama-3-8b", 8, job);
   ASSERT_FALSE(none.ok());
   EXPECT_NE(none.error().message.find("the nearest is tp"), std::string::npos) << none.error().message;
+}
+
+TEST(PlanServing, ATokensTimeIsTheSumOfItsParts) {
+  spec::ClusterSpec cluster;
+  cluster.accelerator = "H100 SXM", cluster.accelerators = 8;
+  for (const char* model : {"llama-3-8b", "mixtral-8x7b"}) {
+    const auto setting = make_serve_setting(*find_model(model), job_of(1024, 256), cluster);
+    ASSERT_TRUE(setting.ok());
+    const auto answer = plan_serving(*setting);
+    ASSERT_TRUE(answer.ok()) << answer.error().text();
+    const auto parts = token_parts(*setting, answer->best);
+    ASSERT_TRUE(parts.ok());
+    double sum = 0;
+    for (const auto& [name, seconds] : *parts) {
+      EXPECT_GE(seconds, 0) << name;
+      sum += seconds;
+    }
+    EXPECT_NEAR(sum / answer->best.output_token, 1, 1e-9) << model;
+    const auto hang = serve_sensitivity(*setting, answer->best);
+    ASSERT_TRUE(hang.ok());
+    ASSERT_FALSE(hang->empty());
+    const double middle = answer->best.tokens_per_second;
+    for (const ServeSensitivity& s : *hang) {
+      // Slower products are fewer tokens. (Longer requests need not be: fewer share a step.)
+      if (s.input.starts_with("time of")) {
+        EXPECT_GT(s.lower, middle) << s.input;
+        EXPECT_LT(s.higher, middle) << s.input;
+      }
+    }
+  }
+}
+
+TEST(PlanServing, NoneOfTheFrontIsBeaten) {
+  const auto answer = serve("llama-3-8b", 8, job_of(1024, 256));
+  ASSERT_TRUE(answer.ok());
+  std::vector<ServeOption> all = answer->others;
+  all.push_back(answer->best);
+  ASSERT_GT(answer->front.size(), 2u);
+  for (const ServeOption& f : answer->front) {
+    for (const ServeOption& o : all)
+      EXPECT_FALSE(o.tokens_per_second > f.tokens_per_second * (1 + 1e-12) && o.output_token < f.output_token)
+          << f.text() << " is beaten by " << o.text();
+  }
+  // What serves most is on it, for no target was given.
+  EXPECT_DOUBLE_EQ(answer->front.back().tokens_per_second, answer->best.tokens_per_second);
+  for (std::size_t i = 1; i < answer->front.size(); ++i) {
+    EXPECT_GT(answer->front[i].tokens_per_second, answer->front[i - 1].tokens_per_second);
+    EXPECT_GE(answer->front[i].output_token, answer->front[i - 1].output_token);
+  }
 }
 
 TEST(PlanServing, ARateIsKeptUpWith) {

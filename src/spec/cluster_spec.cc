@@ -1,5 +1,7 @@
 #include "spec/cluster_spec.h"
 
+#include <utility>
+
 #include "spec/range.h"
 
 namespace tw::spec {
@@ -20,7 +22,8 @@ base::Status check_second(const ClusterSpec& c) {
     return base::error(base::Code::kInvalidArgument,
                        "{} is given, but no second kind: name it with --second-accelerator", stray);
   }
-  TW_RETURN_IF_ERROR(in_range("second-accelerators", static_cast<double>(s.accelerators), 1, 1 << 22));
+  TW_RETURN_IF_ERROR(given_in_range("second-accelerators", static_cast<double>(s.accelerators), 1 << 22,
+                                    "how many there are of the second kind", "cluster"));
   if (c.network == "torus")
     return base::error(base::Code::kInvalidArgument,
                        "a torus has one kind of accelerator: network fat-tree or dragonfly would do for two");
@@ -38,6 +41,8 @@ ClusterSpec ClusterSpec::first_alone() const {
 ClusterSpec ClusterSpec::second_alone() const {
   ClusterSpec c = first_alone();
   c.accelerator = second.accelerator, c.accelerators = second.accelerators, c.scale_up = second.scale_up;
+  // What is told of the first kind's chips says nothing of the second's.
+  c.peak = c.fp8_peak = c.fp4_peak = {}, c.memory_bandwidth = c.scale_up_bandwidth = {};
   c.memory = second.memory, c.nic = second.nic, c.power = second.power, c.price = second.price;
   c.rent = second.rent;
   return c;
@@ -45,9 +50,12 @@ ClusterSpec ClusterSpec::second_alone() const {
 
 base::Status ClusterSpec::validate() const {
   if (accelerator.empty())
-    return base::error(base::Code::kInvalidArgument,
-                       "the cluster has no accelerator: name one of `tokenworks plan catalog`");
-  TW_RETURN_IF_ERROR(in_range("accelerators", static_cast<double>(accelerators), 1, 1 << 22));
+    return base::error(
+        base::Code::kInvalidArgument,
+        "the cluster has no accelerator: give --accelerator H100, or \"accelerator\" in the cluster's "
+        "file, with a name of `tokenworks plan catalog`");
+  TW_RETURN_IF_ERROR(given_in_range("accelerators", static_cast<double>(accelerators), 1 << 22,
+                                    "how many there are", "cluster"));
   TW_RETURN_IF_ERROR(in_range("per-node", per_node, 0, 1 << 16));
   TW_RETURN_IF_ERROR(in_range("scale-up", scale_up, 0, 1 << 22));
   if (network != "fat-tree" && network != "torus" && network != "dragonfly")
@@ -69,6 +77,15 @@ base::Status ClusterSpec::validate() const {
   if (memory.given) TW_RETURN_IF_ERROR(in_range("memory, in bytes,", memory.value, 1, 1e15));
   if (nic.given) TW_RETURN_IF_ERROR(in_range("nic, in bytes/s,", nic.value, 1, 1e15));
   if (power.given) TW_RETURN_IF_ERROR(in_range("power, in watts,", power.value, 1, 1e6));
+  for (const auto& [name, flops] :
+       {std::pair("peak, in FLOP/s,", &peak), std::pair("fp8-peak, in FLOP/s,", &fp8_peak),
+        std::pair("fp4-peak, in FLOP/s,", &fp4_peak)}) {
+    if (flops->given) TW_RETURN_IF_ERROR(in_range(name, flops->value, 1e9, 1e18));
+  }
+  if (memory_bandwidth.given)
+    TW_RETURN_IF_ERROR(in_range("memory-bandwidth, in bytes/s,", memory_bandwidth.value, 1, 1e15));
+  if (scale_up_bandwidth.given)
+    TW_RETURN_IF_ERROR(in_range("scale-up-bandwidth, in bytes/s,", scale_up_bandwidth.value, 1, 1e15));
   if (host_memory.given) TW_RETURN_IF_ERROR(in_range("host-memory, in bytes,", host_memory.value, 1, 1e15));
   if (host_bandwidth.given)
     TW_RETURN_IF_ERROR(in_range("host-bandwidth, in bytes/s,", host_bandwidth.value, 1, 1e15));

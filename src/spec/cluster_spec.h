@@ -30,6 +30,8 @@ struct ClusterSpec {
   Measure<Dimension::kBytes> memory;
   Measure<Dimension::kBytesPerSecond> nic;
   Measure<Dimension::kWatts> power;
+  Measure<Dimension::kFlopsPerSecond> peak, fp8_peak, fp4_peak;  ///< dense; the first of 16 bits
+  Measure<Dimension::kBytesPerSecond> memory_bandwidth, scale_up_bandwidth;
   Measure<Dimension::kBytes> host_memory;
   Measure<Dimension::kBytesPerSecond> host_bandwidth, host_link;
   Measure<Dimension::kWatts> host_power{450, false};
@@ -64,6 +66,14 @@ struct ClusterSpec {
     v("nic", c.nic,
       "network of one accelerator and direction, such as \"400 Gb/s\" (default: the catalogue's)");
     v("power", c.power, "of one accelerator at full load, such as \"700 W\" (default: the catalogue's)");
+    v("peak", c.peak,
+      "dense 16-bit products of one accelerator, such as \"989 TFLOP/s\" (default: the catalogue's)");
+    v("fp8-peak", c.fp8_peak, "the same in FP8 (default: the catalogue's)");
+    v("fp4-peak", c.fp4_peak, "the same in FP4 (default: the catalogue's)");
+    v("memory-bandwidth", c.memory_bandwidth,
+      "of one accelerator's memory, such as \"3.35 TB/s\" (default: the catalogue's)");
+    v("scale-up-bandwidth", c.scale_up_bandwidth,
+      "of one accelerator in its domain and direction, such as \"450 GB/s\" (default: the catalogue's)");
     v("host-memory", c.host_memory,
       "of the host, for each accelerator, such as \"256 GB\", for plans that offload (default: the "
       "catalogue's)");

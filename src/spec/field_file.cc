@@ -74,9 +74,15 @@ base::Status set_measure(Dimension dimension, double& field, const base::Json& v
 
 base::Json value_of_text(std::string_view text) {
   if (text == "true" || text == "false") return text == "true";
+  const char* const last = text.data() + text.size();
+  // A whole number stays one, so that a complaint shows it as it was written.
+  std::int64_t whole = 0;
+  if (const auto [end, problem] = std::from_chars(text.data(), last, whole);
+      problem == std::errc() && end == last)
+    return whole;
   double number = 0;
-  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (problem == std::errc() && end == text.data() + text.size() && std::isfinite(number)) return number;
+  const auto [end, problem] = std::from_chars(text.data(), last, number);
+  if (problem == std::errc() && end == last && std::isfinite(number)) return number;
   return std::string(text);
 }
 

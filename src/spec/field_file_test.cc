@@ -22,7 +22,9 @@ TEST(Measure, ReadsUnitsAndWantsThem) {
   }
   const auto bare = parse_measure(Dimension::kBytes, "80");
   ASSERT_FALSE(bare.ok());
-  EXPECT_NE(bare.error().message.find("needs a unit, such as \"80 GB\""), std::string::npos)
+  EXPECT_NE(bare.error().message.find("needs a unit, such as \"80 GB\" "
+                                      "(there are PB, TB, GB, MB, kB, B, TiB, GiB, MiB)"),
+            std::string::npos)
       << bare.error().text();
   // A target of 30 is hardly one of 30 days.
   EXPECT_NE(parse_measure(Dimension::kSeconds, "30").error().message.find("\"30 s\""), std::string::npos);
@@ -48,7 +50,9 @@ TEST(FieldFile, TellsTheLineOfWhatIsUnknownOrWrong) {
   EXPECT_NE(status.error().message.find("nodez"), std::string::npos);
   status = read_fields("{\n\"accelerators\": 8,\n\"memory\": 80}", "c.json", cluster);
   ASSERT_FALSE(status.ok());
-  EXPECT_EQ(status.error().text(), "c.json:3: \"memory\": \"80\" needs a unit, such as \"80 GB\"");
+  EXPECT_EQ(status.error().text(),
+            "c.json:3: \"memory\": \"80\" needs a unit, such as \"80 GB\" "
+            "(there are PB, TB, GB, MB, kB, B, TiB, GiB, MiB)");
   status = read_fields("{\n\n,}", "c.json", cluster);
   ASSERT_FALSE(status.ok());
   EXPECT_EQ(status.error().where, "c.json:3");
@@ -77,7 +81,9 @@ TEST(FieldFile, PlansAreReadAndWrittenAlike) {
   EXPECT_FALSE(read_plan("{\"tp\": 2,\n\"recompute\": \"half\"}", "plan.json", back).ok());
   const auto disk = read_plan("{\"tp\": 2,\n\"offload\": \"disk\"}", "plan.json", back);
   ASSERT_FALSE(disk.ok());
-  EXPECT_EQ(disk.error().text(), "plan.json:2: \"offload\": it is none, optimizer or parameters");
+  EXPECT_EQ(disk.error().text(),
+            "plan.json:2: \"offload\": it is none, optimizer or parameters, not \"disk\" "
+            "(activations stay where they are: recompute selective or full holds fewer)");
 }
 
 }  // namespace

@@ -20,6 +20,7 @@ constexpr Unit kBytes[] = {
     {"TiB", 0x1p40, false}, {"GiB", 0x1p30, false}, {"MiB", 0x1p20, false}};
 constexpr Unit kRates[] = {{"TB/s", 1e12},           {"GB/s", 1e9},          {"MB/s", 1e6}, {"B/s", 1},
                            {"Tb/s", 1.25e11, false}, {"Gb/s", 1.25e8, false}};
+constexpr Unit kFlops[] = {{"PFLOP/s", 1e15}, {"TFLOP/s", 1e12}, {"GFLOP/s", 1e9}};
 constexpr Unit kWatts[] = {{"GW", 1e9}, {"MW", 1e6}, {"kW", 1e3}, {"W", 1}};
 constexpr Unit kSeconds[] = {{"years", 365.25 * 86400},
                              {"days", 86400},
@@ -44,6 +45,8 @@ std::span<const Unit> units_of(Dimension dimension) {
       return kBytes;
     case Dimension::kBytesPerSecond:
       return kRates;
+    case Dimension::kFlopsPerSecond:
+      return kFlops;
     case Dimension::kWatts:
       return kWatts;
     case Dimension::kSeconds:
@@ -64,6 +67,7 @@ std::span<const Unit> units_of(Dimension dimension) {
 std::string_view usual_unit(Dimension dimension) {
   if (dimension == Dimension::kBytes) return "GB";
   if (dimension == Dimension::kBytesPerSecond) return "GB/s";
+  if (dimension == Dimension::kFlopsPerSecond) return "TFLOP/s";
   for (const Unit& unit : units_of(dimension)) {
     if (unit.factor == 1) return unit.name;
   }
@@ -88,7 +92,11 @@ base::Result<double> parse_measure(Dimension dimension, std::string_view text) {
     if (!unit.name.empty()) listed += (listed.empty() ? "" : ", ") + std::string(unit.name);
   }
   if (problem != std::errc() || !std::isfinite(number))
-    return base::error(base::Code::kInvalidArgument, "\"{}\" is no number with a unit ({})", whole, listed);
+    return dimension == Dimension::kCount
+               ? base::error(base::Code::kInvalidArgument, "\"{}\" is no number ({} may follow one)", whole,
+                             listed)
+               : base::error(base::Code::kInvalidArgument, "\"{}\" is no number with a unit ({})", whole,
+                             listed);
   if (number < 0) return base::error(base::Code::kInvalidArgument, "\"{}\" is negative", whole);
   const std::string_view unit_text = trimmed(whole.substr(end - whole.data()));
   for (const Unit& unit : units) {
@@ -97,8 +105,8 @@ base::Result<double> parse_measure(Dimension dimension, std::string_view text) {
     return base::error(base::Code::kInvalidArgument, "\"{}\" is too large", whole);
   }
   if (unit_text.empty())
-    return base::error(base::Code::kInvalidArgument, "\"{}\" needs a unit, such as \"{} {}\"", whole, whole,
-                       usual_unit(dimension));
+    return base::error(base::Code::kInvalidArgument, "\"{}\" needs a unit, such as \"{} {}\" (there are {})",
+                       whole, whole, usual_unit(dimension), listed);
   return base::error(base::Code::kInvalidArgument, "\"{}\" has the unit \"{}\", but must have one of {}",
                      whole, unit_text, listed);
 }

@@ -12,6 +12,7 @@ enum class Dimension {
   kCount,  ///< no unit; K, M, B and T may follow: "15.6T"
   kBytes,
   kBytesPerSecond,
+  kFlopsPerSecond,
   kWatts,
   kSeconds,
   kUsd,
@@ -20,7 +21,8 @@ enum class Dimension {
   kGramsPerKwh,
 };
 
-/// In bytes, bytes/s, watts, seconds, USD, USD/h, USD/kWh, g/kWh. A missing unit is an error that shows one.
+/// In bytes, bytes/s, FLOP/s, watts, seconds, USD, USD/h, USD/kWh, g/kWh. A missing unit is an error that
+/// shows one.
 base::Result<double> parse_measure(Dimension dimension, std::string_view text);
 
 /// A field whose unit must be written.

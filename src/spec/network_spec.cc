@@ -11,7 +11,9 @@ base::Status NetworkSpec::validate() const {
   if (endpoint_cable != "optical" && endpoint_cable != "copper")
     return base::error(base::Code::kInvalidArgument,
                        "endpoint-cable is \"{}\", but must be optical or copper", endpoint_cable);
-  TW_RETURN_IF_ERROR(in_range("nodes", static_cast<double>(nodes), topology == "torus" ? 0 : 1, 1 << 20));
+  if (topology != "torus" && nodes == 0)
+    return given_in_range("nodes", 0, 1 << 20, "of the network", "network");
+  TW_RETURN_IF_ERROR(in_range("nodes", static_cast<double>(nodes), 0, 1 << 20));
   TW_RETURN_IF_ERROR(in_range("nics", nics, 1, 1024));
   TW_RETURN_IF_ERROR(in_range("nodes x nics", static_cast<double>(endpoints()), 0, 1 << 20));
   TW_RETURN_IF_ERROR(in_range("planes", planes, 1, 64));

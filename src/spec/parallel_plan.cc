@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "spec/field_file.h"
+#include "spec/range.h"
 
 namespace tw::spec {
 namespace {
@@ -65,6 +66,21 @@ std::string nearest_filling(const ParallelPlan& plan, const ModelConfig& model, 
   return text + " would fit";
 }
 
+/// A plan whose dp divides the batch can keep it: then it is the micro-batch that is to change.
+base::Status check_batch(const ParallelPlan& plan, std::int64_t batch) {
+  const std::int64_t together = std::int64_t{plan.data} * plan.micro_batch;
+  if (batch % together == 0) return base::Ok{};
+  const std::string text =
+      fmt::format("the global batch ({}) does not divide by dp {} x micro-batch {}: ", batch, plan.data,
+                  plan.micro_batch);
+  if (batch % plan.data == 0)
+    return base::error(base::Code::kInvalidArgument, "{}micro-batch {} would", text,
+                       nearest_divisor(batch / plan.data, plan.micro_batch));
+  const std::int64_t below = batch / together * together, above = below + together;
+  return base::error(base::Code::kInvalidArgument, "{}a batch of {} would", text,
+                     below > 0 && batch - below <= above - batch ? below : above);
+}
+
 base::Status check_shard(const ParallelPlan& plan) {
   if (plan.shard == 0) return base::Ok{};
   if (plan.shard < 0 || plan.shard > 1 << 20)
@@ -80,12 +96,21 @@ base::Status check_shard(const ParallelPlan& plan) {
 
 }  // namespace
 
+base::Status ParallelPlan::check_sizes() const {
+  const std::pair<const char*, int> sizes[] = {{"dp", data},
+                                               {"tp", tensor},
+                                               {"pp", pipeline},
+                                               {"cp", context},
+                                               {"ep", expert},
+                                               {"micro-batch", micro_batch},
+                                               {"interleave", interleave}};
+  for (const auto& [name, size] : sizes) TW_RETURN_IF_ERROR(in_range(name, size, 1, 1 << 20));
+  return base::Ok{};
+}
+
 base::Status ParallelPlan::validate(const ModelConfig& model, std::int64_t wanted,
                                     std::int64_t global_batch) const {
-  for (const int size : {data, tensor, pipeline, context, expert, micro_batch, interleave}) {
-    if (size < 1 || size > 1 << 20)
-      return base::error(base::Code::kInvalidArgument, "a plan's sizes are 1 to {}, not {}", 1 << 20, size);
-  }
+  TW_RETURN_IF_ERROR(check_sizes());
   // Each size may be large, but not their product: ranks() must not overflow.
   constexpr std::int64_t kMostRanks = 1 << 30;
   std::int64_t product = 1;
@@ -118,8 +143,7 @@ base::Status ParallelPlan::validate(const ModelConfig& model, std::int64_t wante
         "zero-bubble needs stages of one piece, not pp {} interleave {}: leave it away, or pp 2 "
         "interleave 1 would do",
         pipeline, interleave);
-  TW_RETURN_IF_ERROR(
-      divides("the global batch", global_batch, "dp x micro-batch", std::int64_t{data} * micro_batch));
+  TW_RETURN_IF_ERROR(check_batch(*this, global_batch));
   TW_RETURN_IF_ERROR(check_shard(*this));
   if (offload == Offload::kParameters && zero != 3)
     return base::error(base::Code::kInvalidArgument,
@@ -174,11 +198,17 @@ base::Status set_field(Offload& field, const base::Json& value) {
     field = o;
     return base::Ok{};
   }
-  return base::error(base::Code::kInvalidArgument, "it is none, optimizer or parameters");
+  return base::error(
+      base::Code::kInvalidArgument,
+      "it is none, optimizer or parameters, not {} (activations stay where they are: recompute "
+      "selective or full holds fewer)",
+      base::dump_json(value));
 }
 
 base::Status set_field(Recompute& field, const base::Json& value) {
-  if (!value.is_string()) return base::error(base::Code::kInvalidArgument, "it is none, selective or full");
+  if (!value.is_string())
+    return base::error(base::Code::kInvalidArgument, "it is none, selective or full, not {}",
+                       base::dump_json(value));
   TW_ASSIGN_OR_RETURN(field, parse_recompute(value.get<std::string>()));
   return base::Ok{};
 }

@@ -46,6 +46,8 @@ struct ParallelPlan {
   /// Micro-batches of one step. REQUIRES: validate() is ok for this batch.
   std::int64_t micro_batches(std::int64_t global_batch) const { return global_batch / data / micro_batch; }
 
+  /// Whether each size is in its range; the error names the one that is not.
+  base::Status check_sizes() const;
   /// Whether the plan divides the model and the batch and fills `ranks`. The error names what does not divide
   /// and the nearest value that does.
   base::Status validate(const ModelConfig& model, std::int64_t ranks, std::int64_t global_batch) const;

@@ -24,7 +24,14 @@ TEST(ParallelPlan, SaysWhatWouldDivide) {
   EXPECT_NE(plan.validate(model(), 64, 64).error().text().find("dp 1 tp 4 would fit"), std::string::npos)
       << plan.validate(model(), 64, 64).error().text();
   plan.context = 1, plan.data = 4, plan.pipeline = 2;
-  EXPECT_NE(plan.validate(model(), 64, 62).error().text().find("dp x micro-batch 4"), std::string::npos);
+  EXPECT_NE(plan.validate(model(), 64, 62).error().text().find("dp 4 x micro-batch 1: a batch of 60 would"),
+            std::string::npos);
+  plan.micro_batch = 3;  // 64 / 4 leaves 16, of which 4 is the divisor next to 3
+  EXPECT_NE(plan.validate(model(), 64, 64).error().text().find("micro-batch 4 would"), std::string::npos);
+  plan.micro_batch = 0;
+  EXPECT_NE(plan.validate(model(), 64, 64).error().text().find("micro-batch is 0, but must be 1 to"),
+            std::string::npos);
+  plan.micro_batch = 1;
   plan.tensor = 6, plan.data = 1, plan.pipeline = 1;
   EXPECT_NE(plan.validate(model(), 6, 64).error().text().find("tp 8 would"), std::string::npos);
   plan.tensor = 1, plan.pipeline = 64;

@@ -1,5 +1,7 @@
 #include "spec/serve_job.h"
 
+#include "spec/range.h"
+
 namespace tw::spec {
 
 base::Status ServeJob::validate() const {
@@ -9,8 +11,10 @@ base::Status ServeJob::validate() const {
     return base::error(base::Code::kInvalidArgument, "{} is {}, but must be {} to {}{}", name, value, least,
                        most, unit);
   };
-  TW_RETURN_IF_ERROR(between("input", input, std::int64_t{1}, std::int64_t{1} << 24, " tokens"));
-  TW_RETURN_IF_ERROR(between("output", output, std::int64_t{1}, std::int64_t{1} << 24, " tokens"));
+  TW_RETURN_IF_ERROR(
+      given_in_range("input", static_cast<double>(input), 1 << 24, "tokens of the longest request", "job"));
+  TW_RETURN_IF_ERROR(
+      given_in_range("output", static_cast<double>(output), 1 << 24, "tokens of the longest answer", "job"));
   TW_RETURN_IF_ERROR(between("concurrency", concurrency, std::int64_t{0}, std::int64_t{1} << 20, ""));
   // 0: none is asked for.
   if (rate != 0) TW_RETURN_IF_ERROR(between("rate", rate, 1e-6, 1e6, " requests/s"));
