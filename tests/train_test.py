@@ -327,6 +327,9 @@ class Mistakes(Case):
         said = set()
         self.assertEqual(told(checkpoint), f"tokenworks: {checkpoint}: is a training checkpoint and no model: name mine, "
                                            "which holds the run's model\n")
+        inside = subprocess.run([PROGRAM, "inspect", "."], cwd=self.folder / checkpoint, capture_output=True, text=True,
+                                timeout=60, check=False)
+        self.assertIn(f"name {(self.folder / 'mine').resolve()}, which holds the run's model", inside.stderr)
         (self.folder / "mine/config.json").unlink()
         self.assertEqual(told(checkpoint), f"tokenworks: {checkpoint}: is a training checkpoint and no model: end the run, "
                                            "which writes its model, by `tokenworks train --resume mine`\n")

@@ -89,6 +89,19 @@ TEST(MappedFile, DoesNotWaitForAPipe) {
   ::unlink(path.c_str());
 }
 
+TEST(WriteFileAtomically, ReplacesNoPipe) {
+  const std::string path = ::testing::TempDir() + "tw_kept_" + std::to_string(getpid());
+  ::unlink(path.c_str());
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  const Status written = write_file_atomically(path, "hello");
+  ASSERT_FALSE(written.ok());
+  EXPECT_EQ(written.error().code, Code::kInvalidArgument);
+  struct stat there{};
+  ASSERT_EQ(::stat(path.c_str(), &there), 0);
+  EXPECT_TRUE(S_ISFIFO(there.st_mode));
+  ::unlink(path.c_str());
+}
+
 TEST(MappedFile, ReadsWhatWasWritten) {
   const std::string path = ::testing::TempDir() + "tw_mapped_" + std::to_string(getpid());
   ASSERT_TRUE(write_file_atomically(path, "hello").ok());

@@ -162,19 +162,23 @@ Result<std::string> read_file(const std::string& path, std::size_t limit) {
   return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }
 
+Status check_replaceable(const std::string& path) {
+  struct stat there{};
+  if (::stat(path.c_str(), &there) == 0 && !S_ISREG(there.st_mode))
+    return Error{Code::kInvalidArgument, "is there already, and is not a regular file: name another", path};
+  return Ok{};
+}
+
 Status write_file_atomically(const std::string& path, std::string_view content) {
   return write_file_atomically(path, std::span(&content, 1));
 }
 
 Status write_file_atomically(const std::string& path, std::span<const std::string_view> parts) {
-  // A device or pipe of this name would be replaced by the rename, which nobody wants of /dev/null.
-  struct stat there{};
-  if (::stat(path.c_str(), &there) == 0 && !S_ISREG(there.st_mode))
-    return Error{Code::kInvalidArgument, "is there already, and is not a regular file: name another", path};
+  TW_RETURN_IF_ERROR(check_replaceable(path));
   const std::string temporary = path + ".partial";
+  const Descriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  if (fd.get() < 0) return system_error(temporary, "create");
   const auto write = [&]() -> Status {
-    const Descriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-    if (fd.get() < 0) return system_error(temporary, "create");
     for (const std::string_view part : parts) TW_RETURN_IF_ERROR(write_all(fd.get(), part, temporary));
     if (::fsync(fd.get()) != 0) return system_error(temporary, "sync");
     return Ok{};

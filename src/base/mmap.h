@@ -68,7 +68,12 @@ void forget_mapped(const void* begin, std::size_t bytes);
 /// The whole file as text. Fails when it is larger than `limit` bytes.
 Result<std::string> read_file(const std::string& path, std::size_t limit = std::size_t{64} << 20);
 
-/// Writes the file so that a crash leaves the old or the new one, never half: temporary, fsync, rename.
+/// Fails with kInvalidArgument when something of this name is there and is no regular file: writing and then
+/// renaming would replace a device or a pipe, which nobody wants of /dev/null.
+Status check_replaceable(const std::string& path);
+
+/// Writes the file so that a crash leaves the old or the new one, never half: temporary, fsync, rename. Fails as
+/// check_replaceable does, and with kIo.
 Status write_file_atomically(const std::string& path, std::string_view content);
 /// The same, of parts one after the other: for content that need not lie in one piece.
 Status write_file_atomically(const std::string& path, std::span<const std::string_view> parts);

@@ -1,7 +1,6 @@
 #include "io/atomic_file.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -9,6 +8,8 @@
 #include <cstring>
 #include <filesystem>
 #include <utility>
+
+#include "base/mmap.h"
 
 namespace tw::io {
 namespace {
@@ -43,11 +44,7 @@ AtomicFile::~AtomicFile() {
 }
 
 base::Result<AtomicFile> AtomicFile::create(const std::string& path) {
-  // A device or pipe of this name would be replaced by the rename, which nobody wants of /dev/null.
-  struct stat there{};
-  if (::stat(path.c_str(), &there) == 0 && !S_ISREG(there.st_mode))
-    return base::Error{Code::kInvalidArgument, "is there already, and is not a regular file: name another",
-                       path};
+  TW_RETURN_IF_ERROR(base::check_replaceable(path));
   const std::string partial = path + ".partial";
   const int fd = ::open(partial.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
   if (fd < 0) return failed(partial, "create");

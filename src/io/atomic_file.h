@@ -15,7 +15,7 @@ namespace tw::io {
 /// moment leaves the old file or the new one. What is not committed is deleted. One thread at a time.
 class AtomicFile {
  public:
-  /// Fails with kIo, naming the path and the system's reason.
+  /// Fails with kIo, naming the path and the system's reason, and as base::check_replaceable does.
   static base::Result<AtomicFile> create(const std::string& path);
   AtomicFile(AtomicFile&& other) noexcept;
   AtomicFile& operator=(AtomicFile&&) = delete;

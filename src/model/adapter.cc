@@ -177,11 +177,17 @@ base::Result<std::shared_ptr<const Adapter>> Adapter::load(const std::string& fo
                                                            const LoadedModel& base) {
   const std::string config_path = folder + "/adapter_config.json",
                     weights_path = folder + "/adapter_model.safetensors";
+  std::error_code none;
+  if (std::filesystem::is_directory(folder, none) && !std::filesystem::exists(config_path, none)) {
+    return base::Error{Code::kNotFound,
+                       "is no adapter, for it has no adapter_config.json: name a folder that peft or "
+                       "`tokenworks train --adapter-rank` wrote",
+                       folder};
+  }
   TW_ASSIGN_OR_RETURN(const std::string config, base::read_file(config_path, kMostConfigBytes));
   TW_RETURN_IF_ERROR(parse_config(config, config_path));  // what is wrong with it is said first
   auto file = io::SafetensorsFile::open(weights_path);
   if (!file.ok()) {
-    std::error_code none;
     if (file.error().code != Code::kNotFound || !std::filesystem::exists(folder + "/adapter_model.bin", none))
       return file.error();
     return base::Error{Code::kUnsupported,

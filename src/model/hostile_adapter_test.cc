@@ -77,7 +77,7 @@ TEST_F(HostileAdapter, TheWholeOneLoads) {
 
 TEST_F(HostileAdapter, FilesThatAreMissing) {
   fs::remove(config_);
-  EXPECT_THAT(failure(), HasSubstr("adapter_config.json"));
+  EXPECT_THAT(failure(), HasSubstr("is no adapter, for it has no adapter_config.json"));
   restore();
   fs::remove(weights_);
   EXPECT_THAT(failure(), HasSubstr("adapter_model.safetensors"));

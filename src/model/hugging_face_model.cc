@@ -120,10 +120,6 @@ class HuggingFaceModel : public ModelFiles {
   mutable PaletteTensors palettes_;
 };
 
-}  // namespace
-
-namespace {
-
 /// Why a folder is no model, and what to name instead: people try those of a training run.
 base::Error no_model(const std::string& folder) {
   namespace fs = std::filesystem;
@@ -131,6 +127,7 @@ base::Error no_model(const std::string& folder) {
   const auto holds = [&](const fs::path& in, const char* name) { return fs::exists(in / name, ignored); };
   fs::path whole = fs::path(folder).lexically_normal();
   if (whole.filename().empty()) whole = whole.parent_path();  // a slash at the end
+  if (whole.filename() == "." || whole.filename() == "..") whole = fs::weakly_canonical(whole, ignored);
   const bool checkpoint = holds(whole, "manifest.json") && holds(whole, "state.json");
   // RUN/checkpoints/step-N, RUN/checkpoints, or RUN
   fs::path run = whole;
