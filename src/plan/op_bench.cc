@@ -17,25 +17,37 @@ double since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-/// Medians of samples until `budget` is used up; sample(first, calls) gives the seconds of so many calls.
+/// How many calls make a sample, after so many took `seconds`.
+std::int64_t more_calls(std::int64_t calls, double seconds) {
+  if (seconds <= 0) return calls * 4;
+  return std::min<std::int64_t>(calls * 4, static_cast<std::int64_t>(calls * kSample / seconds) + 1);
+}
+
+/// Medians of samples until `budget` is used up, or for long ones of three within three times that;
+/// sample(first, calls) gives the seconds of so many calls.
 template <typename Sample>
 double median_of_samples(double budget, Sample sample) {
-  std::int64_t calls = 1, done = 1;
-  double once = sample(0, 1);  // warms up, and finds how many make a sample
-  while (once < kSample) {
-    calls = once <= 0
-                ? calls * 4
-                : std::min<std::int64_t>(calls * 4, static_cast<std::int64_t>(calls * kSample / once) + 1);
-    once = sample(done, calls);
+  constexpr std::int64_t kMostCalls = 1 << 24;
+  std::int64_t calls = 1, done = 0;
+  const auto timed = [&] {
+    const double seconds = sample(done, calls);
     done += calls;
-    if (calls > (1 << 24)) break;
-  }
+    return seconds;
+  };
+  // Warms up, and finds how many calls make a sample. It does not count: it may have waited for a worker to wake.
+  for (double once = timed(); once < kSample && calls < kMostCalls; once = timed())
+    calls = more_calls(calls, once);
   std::vector<double> each;
-  if (once >= budget) each.push_back(once / static_cast<double>(calls));
-  const auto begin = Clock::now();
-  while (each.empty() || (each.size() < 3 && once < budget) || since(begin) < budget) {
-    each.push_back(sample(done, calls) / static_cast<double>(calls));
-    done += calls;
+  auto begin = Clock::now();
+  while (each.empty() || since(begin) < budget || (each.size() < 3 && since(begin) < 3 * budget)) {
+    const double once = timed();
+    if (once < kSample / 2 && calls < kMostCalls) {  // something else was in the first one's time
+      calls = more_calls(calls, once);
+      each.clear();
+      begin = Clock::now();
+    } else {
+      each.push_back(once / static_cast<double>(calls));
+    }
   }
   return median(each);
 }
