@@ -195,6 +195,11 @@ base::Result<Quantity> Accelerator::get(Field field) const {
   return Quantity::around(*value, spread, info.unit, provenance);
 }
 
+base::Result<Quantity> Accelerator::inside() const {
+  const bool nic_alone = !(*this)[Field::kScaleUpBandwidth] && (*this)[Field::kNic];
+  return get(nic_alone ? Field::kNic : Field::kScaleUpBandwidth);
+}
+
 base::Result<Catalogue> Catalogue::parse(std::string_view csv, const std::string& where) {
   TW_ASSIGN_OR_RETURN(const CsvTable table, CsvTable::parse(csv, where));
   TW_ASSIGN_OR_RETURN(const Columns columns, Columns::of(table));

@@ -60,6 +60,9 @@ struct Accelerator {
   /// The number with range and provenance. A blank fails with kNotFound and says which number the catalogue
   /// lacks and which flag and key give it: what is not known is never guessed.
   base::Result<Quantity> get(Field field) const;
+  /// GB/s per direction between accelerators of one domain: of its links, or where these are blank of the
+  /// NICs, than which they are not slower. Fails as get() where both are.
+  base::Result<Quantity> inside() const;
 };
 
 class Catalogue {

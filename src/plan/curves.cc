@@ -257,6 +257,13 @@ CurveValue Curves::attention_share(const Accelerator& a, double tokens) const {
   return {curve.at(tokens), own ? Provenance::kMeasured : Provenance::kExtrapolated};
 }
 
+base::Status Curves::need_collectives(const Accelerator& a) const {
+  if (collective_.contains(system_of(a) + " " + collective_name(ops::Collective::kAllReduce)))
+    return base::Ok{};
+  TW_RETURN_IF_ERROR(a.inside());
+  return base::Ok{};
+}
+
 CurveValue Curves::collective_seconds(const Accelerator& a, ops::Collective kind, int ranks,
                                       double bytes) const {
   if (ranks <= 1) return {0, Provenance::kMeasured};
@@ -264,7 +271,9 @@ CurveValue Curves::collective_seconds(const Accelerator& a, ops::Collective kind
   const auto own = collective_.find(system_of(a) + " " + collective_name(kind));
   if (own == collective_.end()) {
     // 10 microseconds and four fifths of the line rate, as NVLink without in-switch reduction reaches.
-    const double rate = a[Field::kScaleUpBandwidth].value_or(a[Field::kNic].value_or(25)) * 1e9 * 0.8;
+    const auto line = a.inside();
+    TW_CHECK(line.ok(), "a collective whose links are not known");
+    const double rate = line->value * 1e9 * 0.8;
     return {10e-6 + way * (ranks - 1) / ranks * bytes / rate, Provenance::kExtrapolated};
   }
   const auto& by_ranks = own->second;

@@ -295,6 +295,38 @@ TEST(PlanServing, AStepHasATokenForEachAnswer) {
   EXPECT_LE(answer->best.batch, 16);
 }
 
+TEST(PlanServing, ABlankIsAskedForWhereItIsNeededAlone) {
+  spec::ServeJob job = job_of(512, 64);
+  // Nobody says how fast their links are; copies of the model send nothing over them.
+  for (const char* name : {"TPU v4", "H100 NVL", "Ascend 910C", "MTT S4000"}) {
+    spec::ClusterSpec cluster;
+    cluster.accelerator = name, cluster.accelerators = 4;
+    auto setting = make_serve_setting(*find_model("llama-3-8b"), job, cluster);
+    ASSERT_TRUE(setting.ok()) << setting.error().text();
+    setting->accelerator.values[static_cast<int>(Field::kScaleUpBandwidth)] = {};
+    setting->accelerator.values[static_cast<int>(Field::kNic)] = {};
+    const auto copies = plan_serving(*setting);
+    ASSERT_TRUE(copies.ok()) << copies.error().text();
+    EXPECT_EQ(copies->best.split.ranks(), 1) << name;
+    EXPECT_NE(copies->not_tried.find("--scale-up-bandwidth"), std::string::npos) << copies->not_tried;
+    // Layers that are shared are summed.
+    setting->job.tp = 2;
+    const auto shared = plan_serving(*setting);
+    ASSERT_FALSE(shared.ok()) << name;
+    EXPECT_NE(shared.error().message.find("--scale-up-bandwidth"), std::string::npos)
+        << shared.error().message;
+  }
+  // What fits if they are shared alone names the number, not the memory.
+  const auto large = serve("llama-3-70b", 16, job, "TPU v4");
+  ASSERT_FALSE(large.ok());
+  EXPECT_NE(large.error().message.find("scaleup_bw_gbs_per_dir"), std::string::npos) << large.error().message;
+  const auto never = serve("llama-3-70b", 2, job, "TPU v4");
+  ASSERT_FALSE(never.ok());
+  EXPECT_NE(never.error().message.find("does not fit"), std::string::npos) << never.error().message;
+  EXPECT_NE(never.error().message.find("--scale-up-bandwidth"), std::string::npos) << never.error().message;
+  EXPECT_TRUE(serve("llama-3-8b", 8, job, "H100 SXM")->not_tried.empty());
+}
+
 TEST(PlanServing, AJobWithoutLengthsIsRefused) {
   EXPECT_FALSE(serve("llama-3-8b", 1, spec::ServeJob{}).ok());
   spec::ServeJob both = job_of(10, 10);

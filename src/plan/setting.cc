@@ -112,14 +112,6 @@ base::Result<Accelerator> accelerator_of(const spec::ClusterSpec& cluster) {
   return a;
 }
 
-base::Status check_scale_up(const spec::ClusterSpec& cluster, const Accelerator& accelerator) {
-  // Where a NIC is known, a domain is at least as fast; a torus has links of its own.
-  const bool meets = accelerator[Field::kScaleUpDomain].value_or(1) > 1 && cluster.accelerators > 1;
-  if (!meets || cluster.network == "torus" || accelerator[Field::kNic]) return base::Ok{};
-  TW_RETURN_IF_ERROR(accelerator.get(Field::kScaleUpBandwidth));
-  return base::Ok{};
-}
-
 base::Status Setting::check_slices() const {
   if (fabric.torus.sizes.empty()) return base::Ok{};
   const std::int64_t places = fabric.torus.places(), n = cluster.accelerators;
@@ -160,7 +152,6 @@ base::Result<std::vector<Kind>> kinds_of(const spec::ClusterSpec& cluster) {
                          kThisMachine);
     TW_ASSIGN_OR_RETURN(Accelerator accelerator, accelerator_of(alone));
     accelerator.second = !kinds.empty();
-    TW_RETURN_IF_ERROR(check_scale_up(alone, accelerator));
     // Where kinds meet there is a network, however few there are of each.
     auto& domain = accelerator.values[static_cast<int>(Field::kScaleUpDomain)];
     domain = std::min(domain.value_or(1), static_cast<double>(alone.accelerators));
@@ -178,7 +169,6 @@ base::Result<Setting> make_setting(PlannedModel model, spec::TrainJob job, spec:
   TW_ASSIGN_OR_RETURN(Accelerator accelerator, accelerator_of(cluster));
   Setting s{std::move(model), std::move(job), std::move(cluster), std::move(accelerator), {}, {}, {}, {}, {}};
   TW_ASSIGN_OR_RETURN(s.kinds, kinds_of(s.cluster));
-  TW_RETURN_IF_ERROR(check_scale_up(s.cluster, s.accelerator));
   TW_ASSIGN_OR_RETURN(s.fabric, fabric_of(s.cluster, s.accelerator));
   TW_RETURN_IF_ERROR(s.check_slices());
   if (!s.fabric.torus.sizes.empty())
