@@ -5,7 +5,9 @@ plan_test.py PROGRAM [unittest arguments]
 """
 import json
 import os
+import re
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -67,18 +69,41 @@ class Plan(unittest.TestCase):
             (["--zero", "0"], "the nearest plan that fits: dp 8 mb 1 zero 1"),
             (["--tp", "3"], "the plan is for 3 accelerators"),
             (["--tp", "3"], "the nearest plan that works: dp "),
-            (["--micro-batch", "3", "--zero", "1"], "micro-batch 4 would"),
+            (["--micro-batch", "3", "--zero", "1"], "does not divide by dp 8 x micro-batch 3; the nearest plan that works: dp 8 mb 4 "),
             (["--tp", "0"], "tp is 0, but must be 1 to"),
             (["--pp", "-2"], "--pp: -2 is negative"),
             (["--pp", "many"], "\"many\" is no number ("),
             (["--offload", "activations"], "recompute selective or full holds fewer"),
-            (["--dp", "4"], "dp 8 would fit"),
+            (["--dp", "4"], "the cluster has 8; the nearest plan that works: dp "),
+            (["--offload", "parameters", "--tp", "3"], "no host memory (host_mem_gb, GB) for H100 SXM: give --host-memory"),
             (["--memory", "80"], "needs a unit"),
         ):
             done = run("plan", "estimate", "llama-2-7b", *job, *flags)
             self.assertEqual((done.returncode, done.stdout), (1, ""), flags)
             self.assertRegex(done.stderr, r"\Atokenworks: [^\n]*\n\Z")
             self.assertIn(part, done.stderr)
+
+    def test_the_nearest_plan_works(self):
+        cases = (["llama-2-7b", "--accelerators", "8", "--batch", "1024", "--dp", "4"],
+                 ["llama-2-7b", "--accelerators", "8", "--batch", "1024", "--tp", "3", "--recompute", "full"],
+                 ["llama-2-7b", "--accelerators", "8", "--batch", "1024", "--micro-batch", "3", "--zero", "1"],
+                 ["llama-3-8b", "--accelerators", "64", "--batch", "64", "--sequence", "196608", "--tp", "3"])
+        for model, *job in cases:
+            common = ["estimate", model, "--accelerator", "H100", "--tokens", "2T"]
+            told = run("plan", *common, *job)
+            self.assertEqual(told.returncode, 1, job)
+            self.assertNotIn(" would", told.stderr)  # one advice, which was tried
+            found = re.search(r"the nearest plan that works: ([^\n]*)", told.stderr)
+            self.assertTrue(found, told.stderr)
+            flags = {"mb": "micro-batch", "vpp": "interleave"}
+            words = found.group(1).split()
+            sequence = "sp" in words
+            words = [word for word in words if word != "sp"]
+            given = {f"--{flags.get(name, name)}": value for name, value in zip(words[::2], words[1::2])}
+            kept = [text for name, value in zip(job[::2], job[1::2]) if name in ("--accelerators", "--batch", "--sequence")
+                    for text in (name, value)]
+            again = run("plan", *common, *kept, *[text for pair in given.items() for text in pair], *(["--sp"] if sequence else []))
+            self.assertEqual(again.returncode, 0, (told.stderr, again.stderr))
 
     def test_what_is_not_given_is_named_with_its_flag_and_key(self):
         whole = {"--accelerator": "H100", "--accelerators": "8", "--tokens": "2T", "--batch": "1024"}
@@ -121,9 +146,25 @@ class Plan(unittest.TestCase):
         self.assertAlmostEqual(steps[0], steps[1])
         self.assertLess(steps[2], steps[0])
         self.one_line("needs a unit", "estimate", "llama-2-7b", *h100, "--peak", "989")
+        # Lines that were measured are scaled, and this machine's are not to be told.
+        shared = [*h100, "--tp", "8"]
+        lines = [json.loads(run("plan", "estimate", "llama-2-7b", *shared, *more).stdout)["figures"]["step_seconds"]["value"]
+                 for more in ([], ["--scale-up-bandwidth", "450 GB/s"], ["--scale-up-bandwidth", "45 GB/s"],
+                              ["--scale-up-bandwidth", "4500 GB/s"])]
+        self.assertAlmostEqual(lines[0], lines[1])
+        self.assertGreater(lines[2], 1.5 * lines[0])
+        self.assertLess(lines[3], lines[0])
         # Of two kinds the second has flags of its own.
         mixed = ["--accelerator", "H100", "--second-accelerator", "L40S", "--second-accelerators", "8", *job]
         self.one_line("for L40S: give --second-nic ", "estimate", "llama-2-7b", *mixed, "--tp", "8", "--pp", "2")
+        mixed[3] = "Ascend 910B"
+        pipeline = [*mixed, "--tp", "8", "--pp", "2", "--second-nic", "25 GB/s", "--second-memory", "64 GB"]
+        self.one_line("for Ascend 910B: give --second-memory-bandwidth ", "estimate", "llama-2-7b", *pipeline)
+        done = run("plan", "estimate", "llama-2-7b", *pipeline, "--second-memory-bandwidth", "1.6 TB/s")
+        self.assertEqual(done.returncode, 0, done)
+        slower = run("plan", "estimate", "llama-2-7b", *pipeline, "--second-memory-bandwidth", "1.6 TB/s", "--second-peak",
+                     "30 TFLOP/s")
+        self.assertNotEqual(done.stdout, slower.stdout)
         # Money needs either of two numbers: both are named.
         answer = json.loads(run("plan", "serve", "llama-3-8b", "--accelerator", "A100", "--accelerators", "1", "--input", "64",
                                 "--output", "16", "--json").stdout)
@@ -155,6 +196,10 @@ class Plan(unittest.TestCase):
                 self.assertEqual(done.returncode, 1, done)
                 self.assertIn("is not a regular file", done.stderr)
                 self.assertTrue(pipe.is_fifo())
+            # Before anything is measured.
+            start = time.monotonic()
+            self.one_line("is not a regular file", "calibrate", "--seconds", "40", "--threads", "1", "--out", pipe)
+            self.assertLess(time.monotonic() - start, 20)
 
     def one_line(self, part, *words):
         done = run("plan", *words)
@@ -386,6 +431,8 @@ class ThisMachine(unittest.TestCase):
         self.assertEqual(self.plan(*job).returncode, 0)
         self.fails(self.plan(*job, "--precision", "fp4"), "calibrate --types Q4_0 --threads 1")
         self.fails(self.plan(*job, "--accelerators", "2"), "one accelerator, not 2")
+        for flag, value in (("--peak", "1 TFLOP/s"), ("--memory-bandwidth", "100 GB/s"), ("--scale-up-bandwidth", "10 GB/s")):
+            self.fails(self.plan(*job, flag, value), f"{flag[2:]} has no effect on this-machine")
         self.fails(self.plan("calibrate", "--types", "Q7_Z"), "Q7_Z", "Q8_0")
         self.fails(self.plan("calibrate", "--seconds", "0.01", "--types", "F32", "--threads", "1", "--out",
                              Path(self.home.name) / "calibration.json/x"), "calibration.json/x")

@@ -76,13 +76,61 @@ TEST(PlanServing, ATokensTimeIsTheSumOfItsParts) {
     ASSERT_FALSE(hang->empty());
     const double middle = answer->best.tokens_per_second;
     for (const ServeSensitivity& s : *hang) {
-      // Slower products are fewer tokens. (Longer requests need not be: fewer share a step.)
+      // Slower products are fewer tokens.
       if (s.input.starts_with("time of")) {
         EXPECT_GT(s.lower, middle) << s.input;
         EXPECT_LT(s.higher, middle) << s.input;
       }
     }
   }
+}
+
+TEST(PlanServing, LongerRequestsAreToldAsAPlanForThemIs) {
+  spec::ServeJob job = job_of(1024, 256);
+  job.tp = 8;
+  spec::ClusterSpec cluster;
+  cluster.accelerator = "H100 SXM", cluster.accelerators = 8;
+  const auto plan = [&](const spec::ServeJob& wanted) {
+    const auto answer = plan_serving(*make_serve_setting(*find_model("llama-3-70b"), wanted, cluster));
+    EXPECT_TRUE(answer.ok());
+    return *answer;
+  };
+  const auto hang = serve_sensitivity(*make_serve_setting(*find_model("llama-3-70b"), job, cluster),
+                                      plan(job).best);
+  ASSERT_TRUE(hang.ok());
+  int rows = 0;
+  for (const ServeSensitivity& s : *hang) {
+    if (!s.input.starts_with("tokens of")) continue;
+    ++rows;
+    spec::ServeJob less = job, more = job;
+    (s.input == "tokens of a request" ? less.input : less.output) = s.input == "tokens of a request" ? 819 : 205;
+    (s.input == "tokens of a request" ? more.input : more.output) = s.input == "tokens of a request" ? 1229 : 307;
+    EXPECT_NEAR(s.lower / plan(less).best.tokens_per_second, 1, 0.01) << s.input;
+    EXPECT_NEAR(s.higher / plan(more).best.tokens_per_second, 1, 0.01) << s.input;
+    EXPECT_LT(plan(more).best.batch, plan(job).best.batch);
+  }
+  EXPECT_EQ(rows, 2);
+}
+
+TEST(PlanServing, NumbersThatAreGivenChangeWhatWasMeasured) {
+  spec::ServeJob job = job_of(1024, 256);
+  job.tp = 8, job.batch = 64;
+  const auto seconds = [&](const auto& change) {
+    spec::ClusterSpec cluster;
+    cluster.accelerator = "H100 SXM", cluster.accelerators = 8;
+    change(cluster);
+    const auto answer = plan_serving(*make_serve_setting(*find_model("llama-3-70b"), job, cluster));
+    EXPECT_TRUE(answer.ok());
+    return answer->best.output_token;
+  };
+  const double plain = seconds([](auto&) {});
+  // What the catalogue says changes nothing.
+  EXPECT_DOUBLE_EQ(seconds([](auto& c) { c.scale_up_bandwidth = {450e9, true}; }), plain);
+  EXPECT_DOUBLE_EQ(seconds([](auto& c) { c.memory_bandwidth = {3.35e12, true}; }), plain);
+  EXPECT_GT(seconds([](auto& c) { c.scale_up_bandwidth = {45e9, true}; }), 1.1 * plain);
+  EXPECT_LT(seconds([](auto& c) { c.scale_up_bandwidth = {4500e9, true}; }), 0.999 * plain);
+  EXPECT_LT(seconds([](auto& c) { c.memory_bandwidth = {6.7e12, true}; }), 0.9 * plain);
+  EXPECT_GT(seconds([](auto& c) { c.peak = {200e12, true}; }), 1.05 * plain);
 }
 
 TEST(PlanServing, NoneOfTheFrontIsBeaten) {

@@ -93,7 +93,18 @@ base::Result<Accelerator> bare_accelerator(const spec::ClusterSpec& cluster) {
 
 base::Result<Accelerator> accelerator_of(const spec::ClusterSpec& cluster) {
   TW_ASSIGN_OR_RETURN(Accelerator a, bare_accelerator(cluster));
-  const auto instead = [&](Field field, double value) { a.values[static_cast<int>(field)] = value; };
+  const auto instead = [&](Field field, double value) { a.give(field, value); };
+  const char* of_curves = cluster.peak.given                 ? "peak"
+                          : cluster.fp8_peak.given           ? "fp8-peak"
+                          : cluster.fp4_peak.given           ? "fp4-peak"
+                          : cluster.memory_bandwidth.given   ? "memory-bandwidth"
+                          : cluster.scale_up_bandwidth.given ? "scale-up-bandwidth"
+                                                             : nullptr;
+  if (a.machine != nullptr && of_curves != nullptr)
+    return base::error(base::Code::kInvalidArgument,
+                       "{} has no effect on {}, whose ops were measured one by one: leave it away, or name an "
+                       "accelerator of `tokenworks plan catalog`",
+                       of_curves, kThisMachine);
   if (cluster.scale_up > 0) instead(Field::kScaleUpDomain, cluster.scale_up);
   if (cluster.nic.given) instead(Field::kNic, cluster.nic.value / 1e9);
   if (cluster.power.given) instead(Field::kTdp, cluster.power.value);

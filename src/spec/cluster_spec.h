@@ -16,6 +16,8 @@ struct SecondKind {
   Measure<Dimension::kBytes> memory;
   Measure<Dimension::kBytesPerSecond> nic;
   Measure<Dimension::kWatts> power;
+  Measure<Dimension::kFlopsPerSecond> peak, fp8_peak, fp4_peak;
+  Measure<Dimension::kBytesPerSecond> memory_bandwidth, scale_up_bandwidth;
   Measure<Dimension::kUsd> price;
   Measure<Dimension::kUsdPerHour> rent;
 };
@@ -106,6 +108,11 @@ struct ClusterSpec {
     v("second-memory", c.second.memory, "as memory, of the second kind");
     v("second-nic", c.second.nic, "as nic, of the second kind");
     v("second-power", c.second.power, "as power, of the second kind");
+    v("second-peak", c.second.peak, "as peak, of the second kind");
+    v("second-fp8-peak", c.second.fp8_peak, "as fp8-peak, of the second kind");
+    v("second-fp4-peak", c.second.fp4_peak, "as fp4-peak, of the second kind");
+    v("second-memory-bandwidth", c.second.memory_bandwidth, "as memory-bandwidth, of the second kind");
+    v("second-scale-up-bandwidth", c.second.scale_up_bandwidth, "as scale-up-bandwidth, of the second kind");
     v("second-price", c.second.price, "as price, of the second kind");
     v("second-rent", c.second.rent, "as rent, of the second kind");
   }
