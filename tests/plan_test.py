@@ -130,8 +130,8 @@ class Plan(unittest.TestCase):
     def test_a_blank_of_the_catalogue_is_named_with_the_flag_that_fills_it(self):
         job = ["--accelerators", "8", "--batch", "64", "--tokens", "1T", "--zero", "3", "--recompute", "full"]
         known = []
-        for flag, value, column in (("--scale-up-bandwidth", "196 GB/s", "scaleup_bw_gbs_per_dir"),
-                                    ("--memory-bandwidth", "1.6 TB/s", "mem_bw_gbs")):
+        for flag, value, column in (("--memory-bandwidth", "1.6 TB/s", "mem_bw_gbs"),
+                                    ("--scale-up-bandwidth", "196 GB/s", "scaleup_bw_gbs_per_dir")):
             lacking = run("plan", "estimate", "llama-2-7b", "--accelerator", "Ascend 910B", *job, *known)
             self.assertEqual((lacking.returncode, lacking.stdout), (1, ""))
             self.assertRegex(lacking.stderr, rf"\({column}, GB/s[^)]*\) for Ascend 910B: give {flag} ")
@@ -152,7 +152,7 @@ class Plan(unittest.TestCase):
                  for more in ([], ["--scale-up-bandwidth", "450 GB/s"], ["--scale-up-bandwidth", "45 GB/s"],
                               ["--scale-up-bandwidth", "4500 GB/s"])]
         self.assertAlmostEqual(lines[0], lines[1])
-        self.assertGreater(lines[2], 1.5 * lines[0])
+        self.assertGreater(lines[2], 1.1 * lines[0])
         self.assertLess(lines[3], lines[0])
         # Of two kinds the second has flags of its own.
         mixed = ["--accelerator", "H100", "--second-accelerator", "L40S", "--second-accelerators", "8", *job]
@@ -218,7 +218,7 @@ class Plan(unittest.TestCase):
         for part in ("weights", "gradients", "optimizer"):
             self.assertAlmostEqual(of_a_group[part]["value"] / all_of_it[part]["value"], 8)
         self.assertIn("shard 8", run("plan", "estimate", *three, "--shard", "8").stdout)
-        for flags, part in ((["--shard", "7", "--zero", "3"], "shard 8 would"), (["--shard", "8"], "zero 3 would"),
+        for flags, part in ((["--shard", "7", "--zero", "3"], "by shard 7; the nearest plan that works: dp 64 mb 1 zero 3 shard 8 "), (["--shard", "8"], "zero 3 would"),
                             (["--shard", "many"], "--shard: ")):
             done = run("plan", "estimate", *job, *flags)
             self.assertEqual((done.returncode, done.stdout), (1, ""), flags)
@@ -241,7 +241,7 @@ class Plan(unittest.TestCase):
             (["--offload", "optimizer"], "no host memory (host_mem_gb, GB) for H100 SXM: give --host-memory"),
             (["--offload", "optimizer", *host[:2]], "give --host-bandwidth"),
             (["--offload", "optimizer", "--host-memory", "40 GB", *host[2:]], "its hosts need"),
-            (["--offload", "parameters", *host], "offload optimizer would do"),
+            (["--offload", "parameters", *host], "the nearest plan that works: dp 2 mb 1 zero 2 recompute full offload optimizer"),
             (["--offload", "disk", *host], "--offload: it is none, optimizer or parameters"),
             (["--offload", "optimizer", "--host-memory", "128"], "needs a unit"),
         ):

@@ -307,6 +307,14 @@ std::vector<int> both(int first, int second) {
   return first == second ? std::vector<int>{first} : std::vector<int>{first, second};
 }
 
+/// Sizes of groups, and 0: all replicas share.
+std::vector<int> shards_near(int wanted, std::int64_t replicas) {
+  if (wanted <= 0) return both(wanted, 0);
+  std::vector<int> sizes = near_divisors(replicas, wanted);
+  sizes.push_back(0);
+  return sizes;
+}
+
 /// Plans that divide model, batch and accelerators, those nearest to the wanted one first, none twice.
 std::vector<spec::ParallelPlan> dividing_plans(const plan::Setting& s, const spec::ParallelPlan& wanted) {
   const auto apart = [](int a, int b) {
@@ -329,7 +337,7 @@ std::vector<spec::ParallelPlan> dividing_plans(const plan::Setting& s, const spe
             p.expert = expert;
             for (const int pieces : both(wanted.interleave, 1)) {
               p.interleave = pieces;
-              for (const int shard : both(wanted.shard, 0)) {
+              for (const int shard : shards_near(wanted.shard, replicas * context)) {
                 p.shard = shard;
                 if (!p.validate(s.model.config, all, s.job.batch).ok() ||
                     !plan::check_interleave(p, s.model.config, s.job.batch).ok())
@@ -337,7 +345,9 @@ std::vector<spec::ParallelPlan> dividing_plans(const plan::Setting& s, const spe
                 const double off = apart(tensor, wanted.tensor) + apart(pipeline, wanted.pipeline) +
                                    apart(context, wanted.context) + apart(micro, wanted.micro_batch) +
                                    apart(expert, wanted.expert) + (pieces == wanted.interleave ? 0 : 0.5) +
-                                   (shard == wanted.shard ? 0 : 0.25);
+                                   (shard == wanted.shard ? 0
+                                    : shard == 0          ? 1
+                                                          : apart(shard, wanted.shard));
                 found.emplace_back(off, p);
               }
             }
@@ -391,7 +401,8 @@ std::string nearest_that_works(const plan::Setting& s, spec::ParallelPlan wanted
   for (spec::ParallelPlan p : whole) {
     p.micro_batch = std::min(p.micro_batch, wanted.micro_batch);
     const bool known = std::ranges::any_of(changed, [&](const auto& c) { return c.text() == p.text(); });
-    if (known || changed.size() >= kChanged || !p.validate(s.model.config, s.accelerators(), s.job.batch).ok())
+    if (known || changed.size() >= kChanged ||
+        !p.validate(s.model.config, s.accelerators(), s.job.batch).ok())
       continue;
     changed.push_back(p);
     if (const auto made = made_to_fit(s, p)) return "; the nearest plan that works: " + made->text();

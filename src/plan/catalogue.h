@@ -66,8 +66,9 @@ struct Accelerator {
     values[static_cast<int>(field)] = value;
     given.set(static_cast<std::size_t>(field));
   }
-  /// The number with range and provenance; what was given is taken as it was stated, and assumed. A blank fails with kNotFound and says which number the catalogue
-  /// lacks and which flag and key give it: what is not known is never guessed.
+  /// The number with range and provenance; what was given is taken as it was stated, and assumed. A blank
+  /// fails with kNotFound and says which number the catalogue lacks and which flag and key give it: what is
+  /// not known is never guessed.
   base::Result<Quantity> get(Field field) const;
   /// GB/s per direction between accelerators of one domain: of its links, or where these are blank of the
   /// NICs, than which they are not slower. Fails as get() where both are.

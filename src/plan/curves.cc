@@ -307,7 +307,8 @@ CurveValue Curves::collective_seconds(const Accelerator& a, ops::Collective kind
   const double scale = bytes / inside * (static_cast<double>(ranks - 1) / ranks) /
                        (static_cast<double>(nearest->first - 1) / nearest->first);
   const bool measured = nearest->first == ranks && bytes <= curve.last_x();
-  const auto printed = a.printed[static_cast<int>(Field::kScaleUpBandwidth)], now = a[Field::kScaleUpBandwidth];
+  const auto printed = a.printed[static_cast<int>(Field::kScaleUpBandwidth)],
+             now = a[Field::kScaleUpBandwidth];
   const double seconds = curve.at(inside) * scale;
   if (!printed || !now || *printed == *now)
     return {seconds, measured ? Provenance::kMeasured : Provenance::kExtrapolated};

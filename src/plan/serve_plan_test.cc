@@ -95,16 +95,18 @@ TEST(PlanServing, LongerRequestsAreToldAsAPlanForThemIs) {
     EXPECT_TRUE(answer.ok());
     return *answer;
   };
-  const auto hang = serve_sensitivity(*make_serve_setting(*find_model("llama-3-70b"), job, cluster),
-                                      plan(job).best);
+  const auto hang =
+      serve_sensitivity(*make_serve_setting(*find_model("llama-3-70b"), job, cluster), plan(job).best);
   ASSERT_TRUE(hang.ok());
   int rows = 0;
   for (const ServeSensitivity& s : *hang) {
     if (!s.input.starts_with("tokens of")) continue;
     ++rows;
     spec::ServeJob less = job, more = job;
-    (s.input == "tokens of a request" ? less.input : less.output) = s.input == "tokens of a request" ? 819 : 205;
-    (s.input == "tokens of a request" ? more.input : more.output) = s.input == "tokens of a request" ? 1229 : 307;
+    (s.input == "tokens of a request" ? less.input : less.output) =
+        s.input == "tokens of a request" ? 819 : 205;
+    (s.input == "tokens of a request" ? more.input : more.output) =
+        s.input == "tokens of a request" ? 1229 : 307;
     EXPECT_NEAR(s.lower / plan(less).best.tokens_per_second, 1, 0.01) << s.input;
     EXPECT_NEAR(s.higher / plan(more).best.tokens_per_second, 1, 0.01) << s.input;
     EXPECT_LT(plan(more).best.batch, plan(job).best.batch);

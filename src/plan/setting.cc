@@ -101,10 +101,11 @@ base::Result<Accelerator> accelerator_of(const spec::ClusterSpec& cluster) {
                           : cluster.scale_up_bandwidth.given ? "scale-up-bandwidth"
                                                              : nullptr;
   if (a.machine != nullptr && of_curves != nullptr)
-    return base::error(base::Code::kInvalidArgument,
-                       "{} has no effect on {}, whose ops were measured one by one: leave it away, or name an "
-                       "accelerator of `tokenworks plan catalog`",
-                       of_curves, kThisMachine);
+    return base::error(
+        base::Code::kInvalidArgument,
+        "{} has no effect on {}, whose ops were measured one by one: leave it away, or name an "
+        "accelerator of `tokenworks plan catalog`",
+        of_curves, kThisMachine);
   if (cluster.scale_up > 0) instead(Field::kScaleUpDomain, cluster.scale_up);
   if (cluster.nic.given) instead(Field::kNic, cluster.nic.value / 1e9);
   if (cluster.power.given) instead(Field::kTdp, cluster.power.value);

@@ -232,7 +232,7 @@ class Pricer {
   const Curves& curves_;
   double peak_ = 0, peak16_ = 0, memory_ = 0, domain_ = 1;
   double nic_ = 1, inside_ = 1;  ///< bytes/s; 1: nothing is sent so
-  double attention_ = 0;  ///< forward seconds of the last attention, which stands before its ring
+  double attention_ = 0;         ///< forward seconds of the last attention, which stands before its ring
 };
 
 LayerBasis layer_basis(Pricer& pricer, const std::vector<ops::OpCost>& ops, double count,
