@@ -65,8 +65,7 @@ struct ClusterSpec {
     v("per-node", c.per_node, "accelerators of a node, which fail together (default: 8)");
     v("scale-up", c.scale_up, "accelerators of one scale-up domain (default: the catalogue's)");
     v("memory", c.memory, "of one accelerator, such as \"80 GB\" (default: the catalogue's)");
-    v("nic", c.nic,
-      "network of one accelerator and direction, such as \"400 Gb/s\" (default: the catalogue's)");
+    v("nic", c.nic, "of one accelerator and direction, such as \"400 Gb/s\" (default: the catalogue's)");
     v("power", c.power, "of one accelerator at full load, such as \"700 W\" (default: the catalogue's)");
     v("peak", c.peak,
       "dense 16-bit products of one accelerator, such as \"989 TFLOP/s\" (default: the catalogue's)");
