@@ -41,13 +41,12 @@ std::function<void(double)> bar(double from, double share, double seconds) {
   };
 }
 
-base::Status write_file(const std::string& path, const std::string& text) {
+/// Before anything is measured: what cannot be written is told at once.
+base::Result<io::AtomicFile> create_file(const std::string& path) {
   std::error_code ignored;  // what cannot be made is told by create()
   if (const auto folder = std::filesystem::path(path).parent_path(); !folder.empty())
     std::filesystem::create_directories(folder, ignored);
-  TW_ASSIGN_OR_RETURN(io::AtomicFile file, io::AtomicFile::create(path));
-  TW_RETURN_IF_ERROR(file.write(text));
-  return file.commit();
+  return io::AtomicFile::create(path);
 }
 
 /// As an engine picks when nothing is drawn.
@@ -110,6 +109,7 @@ base::Status run(const Options& options) {
     TW_ASSIGN_OR_RETURN(const base::DType type, plan::weight_type(name));
     wanted.types.push_back(type);
   }
+  TW_ASSIGN_OR_RETURN(io::AtomicFile file, create_file(path));
   wanted.seconds = (1 - kStepsShare) * options.seconds;
   wanted.pick = greedy();
   wanted.progress = bar(0, 1 - kStepsShare, options.seconds);
@@ -117,7 +117,8 @@ base::Status run(const Options& options) {
   clear_progress();
   if (!curves.ok()) return curves.error();
   TW_ASSIGN_OR_RETURN(const std::string fit, add_between(options, wanted, *curves));
-  TW_RETURN_IF_ERROR(write_file(path, curves->text()));
+  TW_RETURN_IF_ERROR(file.write(curves->text()));
+  TW_RETURN_IF_ERROR(file.commit());
   std::printf("%s\n", fit.c_str());
   std::printf("%s, %s kernels, %d thread%s: %.2f TFLOP/s, %.1f GB/s, %zu measurements\n",
               curves->processor.c_str(), curves->kernels.c_str(), curves->threads,

@@ -39,6 +39,13 @@ base::Result<spec::ParallelPlan> plan_of(const Options& options, const plan::Set
   return plan;
 }
 
+/// Without the sizes that would do: they divide, and were not tried. After it stands a plan that was.
+std::string without_advice(const std::string& message) {
+  const std::size_t at = message.rfind(": ");
+  const bool advice = at != std::string::npos && message.find(" would", at) != std::string::npos;
+  return advice ? message.substr(0, at) : message;
+}
+
 int run(const Options& options) {
   const auto setting = options.inputs.setting();
   if (!setting.ok()) return fail(setting.error());
@@ -47,7 +54,10 @@ int run(const Options& options) {
   const auto answer = plan::estimate(*setting, *plan);
   if (!answer.ok()) {
     base::Error error = answer.error();
-    if (error.code == base::Code::kInvalidArgument) error.message += nearest_that_works(*setting, *plan);
+    if (error.code == base::Code::kInvalidArgument) {
+      const std::string nearest = nearest_that_works(*setting, *plan);
+      error.message = (nearest.empty() ? error.message : without_advice(error.message)) + nearest;
+    }
     return fail(error);
   }
   if (!answer->fits()) {

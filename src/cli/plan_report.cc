@@ -254,19 +254,38 @@ base::OrderedJson estimate_json(const plan::Setting& s, const plan::Estimate& e)
 
 namespace {
 
+bool fits(const plan::Setting& s, const spec::ParallelPlan& p) {
+  const auto e = plan::estimate(s, p);
+  return e.ok() && e->fits();
+}
+
+/// Whether it may fit with this much in the hosts: all else shared, computed again and cut as far as it goes.
+bool may_fit(const plan::Setting& s, spec::ParallelPlan p) {
+  p.recompute = spec::Recompute::kFull, p.micro_batch = 1;
+  for (const int zero : {3, 2}) {
+    p.zero = std::max(p.zero, zero);
+    if (fits(s, p)) return true;
+    if (p.zero == 3 && p.offload == spec::Offload::kParameters) return false;
+    p.zero = std::min(p.zero, 2);
+  }
+  return false;
+}
+
 /// The plan with the least change that makes it fit: recomputation, then sharing state, then both, then hosts
 /// if they are known.
 std::optional<spec::ParallelPlan> made_to_fit(const plan::Setting& s, const spec::ParallelPlan& wanted) {
   for (int offload = static_cast<int>(wanted.offload); offload <= 2; ++offload) {
     if (offload > 0 && (s.mixed() || !s.host_memory().ok())) break;
+    spec::ParallelPlan least = wanted;
+    least.offload = static_cast<spec::Offload>(offload);
+    if (!may_fit(s, least)) continue;
     for (int zero = wanted.zero; zero <= 3; ++zero) {
       for (int r = static_cast<int>(wanted.recompute); r <= 2; ++r) {
         for (int micro = wanted.micro_batch; micro >= 1; micro /= 2) {
           spec::ParallelPlan p = wanted;
           p.zero = zero, p.recompute = static_cast<spec::Recompute>(r), p.micro_batch = micro;
           p.offload = static_cast<spec::Offload>(offload);
-          const auto e = plan::estimate(s, p);
-          if (e.ok() && e->fits()) return p;
+          if (fits(s, p)) return p;
         }
       }
     }
@@ -283,7 +302,20 @@ std::vector<int> near_divisors(std::int64_t whole, int size) {
   return divisors;
 }
 
-/// Plans that divide model, batch and accelerators, those nearest to the wanted one first.
+/// One or two numbers, none twice.
+std::vector<int> both(int first, int second) {
+  return first == second ? std::vector<int>{first} : std::vector<int>{first, second};
+}
+
+/// Sizes of groups, and 0: all replicas share.
+std::vector<int> shards_near(int wanted, std::int64_t replicas) {
+  if (wanted <= 0) return both(wanted, 0);
+  std::vector<int> sizes = near_divisors(replicas, wanted);
+  sizes.push_back(0);
+  return sizes;
+}
+
+/// Plans that divide model, batch and accelerators, those nearest to the wanted one first, none twice.
 std::vector<spec::ParallelPlan> dividing_plans(const plan::Setting& s, const spec::ParallelPlan& wanted) {
   const auto apart = [](int a, int b) {
     return std::fabs(std::log2(static_cast<double>(a) / std::max(1, b)));
@@ -303,9 +335,9 @@ std::vector<spec::ParallelPlan> dividing_plans(const plan::Setting& s, const spe
           const auto experts = std::max<std::int64_t>(1, s.model.config.experts.count);
           for (const int expert : near_divisors(experts, wanted.expert)) {
             p.expert = expert;
-            for (const int pieces : {wanted.interleave, 1}) {
+            for (const int pieces : both(wanted.interleave, 1)) {
               p.interleave = pieces;
-              for (const int shard : {wanted.shard, 0}) {
+              for (const int shard : shards_near(wanted.shard, replicas * context)) {
                 p.shard = shard;
                 if (!p.validate(s.model.config, all, s.job.batch).ok() ||
                     !plan::check_interleave(p, s.model.config, s.job.batch).ok())
@@ -313,7 +345,9 @@ std::vector<spec::ParallelPlan> dividing_plans(const plan::Setting& s, const spe
                 const double off = apart(tensor, wanted.tensor) + apart(pipeline, wanted.pipeline) +
                                    apart(context, wanted.context) + apart(micro, wanted.micro_batch) +
                                    apart(expert, wanted.expert) + (pieces == wanted.interleave ? 0 : 0.5) +
-                                   (shard == wanted.shard ? 0 : 0.25);
+                                   (shard == wanted.shard ? 0
+                                    : shard == 0          ? 1
+                                                          : apart(shard, wanted.shard));
                 found.emplace_back(off, p);
               }
             }
@@ -348,21 +382,35 @@ std::string nearest_that_works(const plan::Setting& s, spec::ParallelPlan wanted
   wanted.zero = std::min(wanted.zero, 3);
   if (wanted.offload == spec::Offload::kParameters && wanted.zero != 3)
     wanted.offload = spec::Offload::kOptimizer;
-  constexpr std::size_t kTried = 24, kChanged = 6;  // a second or so
+  constexpr std::size_t kTried = 24, kChanged = 24, kLooked = 512;  // a second or so
   const std::vector<spec::ParallelPlan> near = dividing_plans(s, wanted);
   std::vector<spec::ParallelPlan> whole;  // what a sequence does not divide by is no plan either
-  for (std::size_t i = 0; i < near.size() && whole.size() < kTried; ++i) {
+  std::optional<base::Error> first;       // why one that divides is none
+  for (std::size_t i = 0; i < near.size() && i < kLooked && whole.size() < kTried; ++i) {
     const auto e = plan::estimate(s, near[i]);
-    if (!e.ok()) continue;
+    if (!e.ok()) {
+      if (!first) first = e.error();
+      // What the catalogue lacks for one it lacks for all.
+      if (e.error().code == base::Code::kNotFound) break;
+      continue;
+    }
     if (e->fits()) return "; the nearest plan that works: " + near[i].text();
     whole.push_back(near[i]);
   }
-  for (std::size_t i = 0; i < whole.size() && i < kChanged; ++i) {
-    if (const auto p = made_to_fit(s, whole[i])) return "; the nearest plan that works: " + p->text();
+  std::vector<spec::ParallelPlan> changed;  // which have smaller micro-batches, too
+  for (spec::ParallelPlan p : whole) {
+    p.micro_batch = std::min(p.micro_batch, wanted.micro_batch);
+    const bool known = std::ranges::any_of(changed, [&](const auto& c) { return c.text() == p.text(); });
+    if (known || changed.size() >= kChanged ||
+        !p.validate(s.model.config, s.accelerators(), s.job.batch).ok())
+      continue;
+    changed.push_back(p);
+    if (const auto made = made_to_fit(s, p)) return "; the nearest plan that works: " + made->text();
   }
-  return whole.empty() ? fmt::format("; no plan near it divides {} accelerators and a batch of {}",
-                                     s.accelerators(), s.job.batch)
-                       : "; those near it that divide do not fit: see tokenworks plan search";
+  if (!whole.empty()) return "; those near it that divide do not fit: see tokenworks plan search";
+  if (first) return fmt::format("; {}, which divides, is no plan either: {}", near[0].text(), first->message);
+  return fmt::format("; no plan near it divides {} accelerators and a batch of {}", s.accelerators(),
+                     s.job.batch);
 }
 
 }  // namespace tw::cli

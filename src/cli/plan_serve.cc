@@ -47,6 +47,8 @@ void print(const plan::ServeSetting& s, const plan::ServeAnswer& a, int others) 
       s.model.config.context > 0 && longest > s.model.config.context)
     std::printf("warning: a request has up to %lld tokens, more than the %lld of the model's configuration\n",
                 static_cast<long long>(longest), static_cast<long long>(s.model.config.context));
+  if (!a.not_tried.empty())
+    std::printf("warning: divisions that need it were not tried: %s\n", a.not_tried.c_str());
   if (s.accelerator.machine != nullptr)
     print_machine(s.accelerator);
   else if (s.stack.rows > 0)
@@ -83,6 +85,7 @@ base::OrderedJson json_of(const plan::ServeSetting& s, const plan::ServeAnswer& 
                          {"stack", s.stack.stack.name},
                          {"stack_rows", s.stack.rows},
                          {"plan", option_json(s, a.best)}};
+  if (!a.not_tried.empty()) j["not_tried"] = a.not_tried;
   j["figures"] = figures_json(a.figures);
   j["others"] = base::OrderedJson::array();
   for (const plan::ServeOption& o : a.others) j["others"].push_back(option_json(s, o));

@@ -102,6 +102,7 @@ base::Result<Accelerator> read_row(const CsvTable& table, const Columns& columns
       return base::error(base::Code::kCorrupt, "{}: {} is not positive", table.place(row),
                          kFieldInfo[i].column);
   }
+  a.printed = a.values;
   TW_RETURN_IF_ERROR(check(a, table.place(row)));
   return a;
 }
@@ -153,13 +154,13 @@ std::string instead_of(Field field, bool second) {
     const char *name, *example;
     bool of_second;  ///< a second kind has it too
   };
-  static constexpr Key kKeys[] = {{Field::kBf16, "peak", "\"989 TFLOP/s\"", false},
-                                  {Field::kFp16, "peak", "\"989 TFLOP/s\"", false},
-                                  {Field::kFp8, "fp8-peak", "\"1979 TFLOP/s\"", false},
-                                  {Field::kFp4, "fp4-peak", "\"9 PFLOP/s\"", false},
+  static constexpr Key kKeys[] = {{Field::kBf16, "peak", "\"989 TFLOP/s\"", true},
+                                  {Field::kFp16, "peak", "\"989 TFLOP/s\"", true},
+                                  {Field::kFp8, "fp8-peak", "\"1979 TFLOP/s\"", true},
+                                  {Field::kFp4, "fp4-peak", "\"9 PFLOP/s\"", true},
                                   {Field::kMemory, "memory", "\"80 GB\"", true},
-                                  {Field::kMemoryBandwidth, "memory-bandwidth", "\"3.35 TB/s\"", false},
-                                  {Field::kScaleUpBandwidth, "scale-up-bandwidth", "\"450 GB/s\"", false},
+                                  {Field::kMemoryBandwidth, "memory-bandwidth", "\"3.35 TB/s\"", true},
+                                  {Field::kScaleUpBandwidth, "scale-up-bandwidth", "\"450 GB/s\"", true},
                                   {Field::kScaleUpDomain, "scale-up", "8", true},
                                   {Field::kNic, "nic", "\"400 Gb/s\"", true},
                                   {Field::kTdp, "power", "\"700 W\"", true},
@@ -189,10 +190,17 @@ base::Result<Quantity> Accelerator::get(Field field) const {
                        "the catalogue has no {} ({}, {}) for {}: {}choose another accelerator", info.title,
                        info.column, info.unit, name, instead_of(field, second));
   }
+  if (given.test(static_cast<std::size_t>(field)))
+    return Quantity::around(*value, 0, info.unit, Provenance::kAssumed);
   if (field == Field::kPrice) return Quantity::around(*value, 0.25, info.unit, Provenance::kAssumed);
   // Datasheets round; claims of makers before delivery have been off by a tenth in both directions.
   const double spread = provenance == Provenance::kDatasheet ? 0.02 : 0.1;
   return Quantity::around(*value, spread, info.unit, provenance);
+}
+
+base::Result<Quantity> Accelerator::inside() const {
+  const bool nic_alone = !(*this)[Field::kScaleUpBandwidth] && (*this)[Field::kNic];
+  return get(nic_alone ? Field::kNic : Field::kScaleUpBandwidth);
 }
 
 base::Result<Catalogue> Catalogue::parse(std::string_view csv, const std::string& where) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <bitset>
 #include <memory>
 #include <optional>
 #include <string>
@@ -46,6 +47,7 @@ struct FieldInfo {
 const FieldInfo& field_info(Field field);
 
 class MachineCurves;
+using FieldValues = std::array<std::optional<double>, kFields>;
 
 struct Accelerator {
   std::string name, vendor, memory_type, source;
@@ -53,13 +55,24 @@ struct Accelerator {
   Provenance provenance = Provenance::kDatasheet;
   bool second = false;  ///< of two kinds in a cluster the second: flags that say its numbers begin so
   std::string fp8_why;  ///< why FP8 is not twice bf16; empty: it is
-  std::array<std::optional<double>, kFields> values;
+  FieldValues values;
+  FieldValues printed;         ///< the catalogue's own, of which measured curves are; the machine's has none
+  std::bitset<kFields> given;  ///< those that a cluster says instead
   std::shared_ptr<const MachineCurves> machine;  ///< of a calibrated machine; null: of the catalogue
 
   const std::optional<double>& operator[](Field field) const { return values[static_cast<int>(field)]; }
-  /// The number with range and provenance. A blank fails with kNotFound and says which number the catalogue
-  /// lacks and which flag and key give it: what is not known is never guessed.
+  /// Says a number instead of the catalogue's.
+  void give(Field field, double value) {
+    values[static_cast<int>(field)] = value;
+    given.set(static_cast<std::size_t>(field));
+  }
+  /// The number with range and provenance; what was given is taken as it was stated, and assumed. A blank
+  /// fails with kNotFound and says which number the catalogue lacks and which flag and key give it: what is
+  /// not known is never guessed.
   base::Result<Quantity> get(Field field) const;
+  /// GB/s per direction between accelerators of one domain: of its links, or where these are blank of the
+  /// NICs, than which they are not slower. Fails as get() where both are.
+  base::Result<Quantity> inside() const;
 };
 
 class Catalogue {

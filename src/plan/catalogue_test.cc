@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "plan/csv.h"
+#include "plan/setting.h"
 #include "plan/shipped.h"
 
 namespace tw::plan {
@@ -84,6 +85,39 @@ TEST(Catalogue, FindsPapersNames) {
   const auto several = Catalogue::shipped().find("H100 N");
   EXPECT_TRUE(several.ok());
   EXPECT_NE(Catalogue::shipped().find("TPU").error().text().find("TPU v5p"), std::string::npos);
+}
+
+TEST(Catalogue, WhatIsGivenIsAssumedAsStated) {
+  spec::ClusterSpec c;
+  c.accelerator = "H100", c.accelerators = 8;
+  c.peak = {500e12, true}, c.nic = {25e9, true};
+  const auto a = accelerator_of(c);
+  ASSERT_TRUE(a.ok());
+  for (const Field field : {Field::kBf16, Field::kFp16, Field::kNic}) {
+    const auto q = a->get(field);
+    EXPECT_EQ(q->provenance, Provenance::kAssumed);
+    EXPECT_EQ(std::pair(q->low, q->high), std::pair(q->value, q->value));
+  }
+  EXPECT_EQ(a->get(Field::kMemoryBandwidth)->provenance, Provenance::kDatasheet);
+}
+
+TEST(Catalogue, EachNumberMayBeGivenAsAFlag) {
+  // What the catalogue says of an accelerator is in the range of the flag that says it instead.
+  int given = 0;
+  for (const Accelerator& a : Catalogue::shipped().accelerators()) {
+    spec::ClusterSpec c;
+    c.accelerator = a.name, c.accelerators = 1;
+    const auto give = [&](auto& measure, Field field, double unit) {
+      if (a[field]) measure = {*a[field] * unit, true}, ++given;
+    };
+    give(c.peak, a[Field::kBf16] ? Field::kBf16 : Field::kFp16, 1e12);
+    give(c.fp8_peak, Field::kFp8, 1e12), give(c.fp4_peak, Field::kFp4, 1e12);
+    give(c.memory, Field::kMemory, kCatalogueGb), give(c.memory_bandwidth, Field::kMemoryBandwidth, 1e9);
+    give(c.scale_up_bandwidth, Field::kScaleUpBandwidth, 1e9), give(c.nic, Field::kNic, 1e9);
+    give(c.power, Field::kTdp, 1), give(c.price, Field::kPrice, 1);
+    EXPECT_TRUE(c.validate().ok()) << a.name << ": " << c.validate().error().message;
+  }
+  EXPECT_GT(given, 250);
 }
 
 TEST(Catalogue, NumbersHaveRangeUnitAndProvenance) {

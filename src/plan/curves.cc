@@ -54,6 +54,9 @@ const char* collective_name(ops::Collective kind) {
   }
 }
 
+/// Bytes of which a collective's time is all latency.
+constexpr double kLatencyBytes = 1024;
+
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
@@ -86,7 +89,7 @@ double sustained_share(const Accelerator& a) {
   }
   // Cards of less power have the same chip: products that take 700 W of an H100 (990 TFLOP/s; an H200 draws
   // 690 of 700 W in them) are slower by as much.
-  const auto peak = a[Field::kBf16], power = a[Field::kTdp];
+  const auto peak = a.printed[static_cast<int>(Field::kBf16)], power = a[Field::kTdp];
   const bool hopper = a.name.starts_with("H100 ") || a.name.starts_with("H200 ");
   return hopper && peak && power ? std::min(1.0, *power / 700 * 989 / *peak) : 1;
 }
@@ -190,6 +193,23 @@ std::vector<const Curves::RowCurves*> Curves::kernels_of(const std::string& syst
   return kernels;
 }
 
+namespace {
+
+/// Seconds of a product at the peak and the bandwidth of `values`; 0: these are not known.
+double roofline(const Accelerator& a, const FieldValues& values, Precision precision, double rows,
+                double weights) {
+  const auto of = [&](Field field) { return values[static_cast<int>(field)]; };
+  const Field field = peak_field(precision);
+  // A format that is not multiplied is widened on the way.
+  const auto peak = of(field) ? of(field) : of(Field::kBf16) ? of(Field::kBf16) : of(Field::kFp16);
+  const auto bandwidth = of(Field::kMemoryBandwidth);
+  return peak && bandwidth ? std::max(2 * rows * weights / (*peak * 1e12 * sustained_share(a)),
+                                      weights * weight_bytes(precision) / (*bandwidth * 1e9))
+                           : 0;
+}
+
+}  // namespace
+
 CurveValue Curves::product_seconds(const Accelerator& a, Precision precision, double rows,
                                    double weights) const {
   const auto fastest = [&](const std::vector<const RowCurves*>& kernels) {
@@ -197,23 +217,22 @@ CurveValue Curves::product_seconds(const Accelerator& a, Precision precision, do
     for (const RowCurves* curves : kernels) least = std::min(least, seconds_of_rows(*curves, rows, weights));
     return least;
   };
-  if (const auto own = kernels_of(system_of(a), precision); !own.empty())
-    return {fastest(own), Provenance::kMeasured};
-  const auto roofline = [&](const Accelerator& x) {
-    const Field field = peak_field(precision);
-    // A format that is not multiplied is widened on the way.
-    const auto peak = x[field] ? x[field] : x[Field::kBf16] ? x[Field::kBf16] : x[Field::kFp16];
-    const auto bandwidth = x[Field::kMemoryBandwidth];
-    return peak && bandwidth ? std::max(2 * rows * weights / (*peak * 1e12 * sustained_share(x)),
-                                        weights * weight_bytes(precision) / (*bandwidth * 1e9))
-                             : 0;
+  const auto best = [&](const Accelerator& x, const FieldValues& values) {
+    return roofline(x, values, precision, rows, weights);
   };
+  if (const auto own = kernels_of(system_of(a), precision); !own.empty()) {
+    // With another peak or bandwidth than was measured they reach the same share of it.
+    const double printed = best(a, a.printed), now = best(a, a.values);
+    const double ratio = printed > 0 && now > 0 ? now / printed : 1;
+    return {fastest(own) * ratio, ratio == 1 ? Provenance::kMeasured : Provenance::kExtrapolated};
+  }
   std::vector<double> shares;
   for (const Accelerator& other : Catalogue::shipped().accelerators()) {
     const auto kernels = kernels_of(system_of(other), precision);
-    if (!kernels.empty() && roofline(other) > 0) shares.push_back(roofline(other) / fastest(kernels));
+    const double least = best(other, other.values);
+    if (!kernels.empty() && least > 0) shares.push_back(least / fastest(kernels));
   }
-  return {roofline(a) / median(shares), Provenance::kExtrapolated};
+  return {best(a, a.values) / median(shares), Provenance::kExtrapolated};
 }
 
 CurveValue Curves::experts_seconds(const Accelerator& a, double reading, double multiplying) const {
@@ -257,6 +276,13 @@ CurveValue Curves::attention_share(const Accelerator& a, double tokens) const {
   return {curve.at(tokens), own ? Provenance::kMeasured : Provenance::kExtrapolated};
 }
 
+base::Status Curves::need_collectives(const Accelerator& a) const {
+  if (collective_.contains(system_of(a) + " " + collective_name(ops::Collective::kAllReduce)))
+    return base::Ok{};
+  TW_RETURN_IF_ERROR(a.inside());
+  return base::Ok{};
+}
+
 CurveValue Curves::collective_seconds(const Accelerator& a, ops::Collective kind, int ranks,
                                       double bytes) const {
   if (ranks <= 1) return {0, Provenance::kMeasured};
@@ -264,7 +290,9 @@ CurveValue Curves::collective_seconds(const Accelerator& a, ops::Collective kind
   const auto own = collective_.find(system_of(a) + " " + collective_name(kind));
   if (own == collective_.end()) {
     // 10 microseconds and four fifths of the line rate, as NVLink without in-switch reduction reaches.
-    const double rate = a[Field::kScaleUpBandwidth].value_or(a[Field::kNic].value_or(25)) * 1e9 * 0.8;
+    const auto line = a.inside();
+    TW_CHECK(line.ok(), "a collective whose links are not known");
+    const double rate = line->value * 1e9 * 0.8;
     return {10e-6 + way * (ranks - 1) / ranks * bytes / rate, Provenance::kExtrapolated};
   }
   const auto& by_ranks = own->second;
@@ -278,9 +306,15 @@ CurveValue Curves::collective_seconds(const Accelerator& a, ops::Collective kind
   // (n-1)/n.
   const double scale = bytes / inside * (static_cast<double>(ranks - 1) / ranks) /
                        (static_cast<double>(nearest->first - 1) / nearest->first);
-  return {curve.at(inside) * scale, nearest->first == ranks && bytes <= curve.last_x()
-                                        ? Provenance::kMeasured
-                                        : Provenance::kExtrapolated};
+  const bool measured = nearest->first == ranks && bytes <= curve.last_x();
+  const auto printed = a.printed[static_cast<int>(Field::kScaleUpBandwidth)],
+             now = a[Field::kScaleUpBandwidth];
+  const double seconds = curve.at(inside) * scale;
+  if (!printed || !now || *printed == *now)
+    return {seconds, measured ? Provenance::kMeasured : Provenance::kExtrapolated};
+  // Other lines than those that were measured: what is beyond the latency is as much longer or shorter.
+  const double latency = std::min(seconds, curve.at(kLatencyBytes));
+  return {latency + (seconds - latency) * *printed / *now, Provenance::kExtrapolated};
 }
 
 }  // namespace tw::plan

@@ -69,7 +69,11 @@ class Curves {
   /// Share of the 16-bit peak that fused causal attention of a prompt reaches, by the sequence's tokens.
   CurveValue attention_share(const Accelerator& accelerator, double tokens) const;
 
+  /// Whether it can be said what collectives inside a domain take: they were measured, or the catalogue says
+  /// how fast the lines are.
+  base::Status need_collectives(const Accelerator& accelerator) const;
   /// Seconds of a collective inside a scale-up domain; `bytes` as NCCL counts them (of the whole tensor).
+  /// REQUIRES: need_collectives(), or one rank.
   CurveValue collective_seconds(const Accelerator& accelerator, ops::Collective kind, int ranks,
                                 double bytes) const;
 

@@ -36,11 +36,22 @@ Input tokens(const char* name, std::int64_t spec::ServeJob::* length) {
           }};
 }
 
-/// Tokens a second of this division and batch under another setting.
-base::Result<double> speed(const ServeSetting& s, const ServeOption& o) {
+/// Tokens a second of this division under another setting, with this batch or what fits of it: a plan may not
+/// hold more than its cache. `most`: with what fits, be it more.
+base::Result<double> speed(const ServeSetting& s, const ServeOption& o, bool most) {
   Tracer tracer(s.model.config);
   TW_ASSIGN_OR_RETURN(const auto division, ServeDivision::make(s, tracer, o.split));
-  return division->at(o.batch).tokens_per_second;
+  if (!division->fits()) return 0;
+  return division->at(most ? division->most() : std::min(o.batch, division->most())).tokens_per_second;
+}
+
+/// Whether the option's batch is what fits, and nothing else keeps it from being more.
+base::Result<bool> fills(const ServeSetting& s, const ServeOption& o) {
+  if (s.job.batch > 0 || s.job.rate > 0 || s.job.concurrency > 0 || s.job.tpot.given || s.job.ttft.given)
+    return false;
+  Tracer tracer(s.model.config);
+  TW_ASSIGN_OR_RETURN(const auto division, ServeDivision::make(s, tracer, o.split));
+  return o.batch >= division->most();
 }
 
 }  // namespace
@@ -84,13 +95,14 @@ base::Result<std::vector<ServeSensitivity>> serve_sensitivity(const ServeSetting
       constant("launches of a layer", ServeConstant::kLaunch),
       constant("latency of collectives", ServeConstant::kCollective),
       constant("time of a step beside its layers", ServeConstant::kStep)};
-  TW_ASSIGN_OR_RETURN(const double middle, speed(setting, option));
+  TW_ASSIGN_OR_RETURN(const bool most, fills(setting, option));
+  TW_ASSIGN_OR_RETURN(const double middle, speed(setting, option, most));
   std::vector<ServeSensitivity> found;
   for (const Input& input : inputs) {
     ServeSetting less = setting, more = setting;
     input.scale(less, kLess), input.scale(more, kMore);
-    TW_ASSIGN_OR_RETURN(const double lower, speed(less, option));
-    TW_ASSIGN_OR_RETURN(const double higher, speed(more, option));
+    TW_ASSIGN_OR_RETURN(const double lower, speed(less, option, most));
+    TW_ASSIGN_OR_RETURN(const double higher, speed(more, option, most));
     if (std::max(std::fabs(lower - middle), std::fabs(higher - middle)) >= kLeast * middle)
       found.push_back({input.name, lower, higher});
   }

@@ -18,8 +18,9 @@ struct ServeSensitivity {
   std::string input;
   double lower = 0, higher = 0;
 };
-/// In closed form, of the same division and batch. Those inputs that move the tokens a second by a thousandth
-/// or more, the strongest first.
+/// In closed form, of the same division and batch, or what fits of it with longer requests (0: none does);
+/// where the batch was all that fits, with all that fits. Those inputs that move the tokens a second by a
+/// thousandth or more, the strongest first.
 base::Result<std::vector<ServeSensitivity>> serve_sensitivity(const ServeSetting& setting,
                                                               const ServeOption& option);
 

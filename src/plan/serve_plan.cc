@@ -20,8 +20,25 @@ std::string sizes_text(const ServeSplit& split) {
   return fmt::format("tp {} pp {} ep {}", split.tensor, split.pipeline, split.expert);
 }
 
+/// With some speed for lines of which none is known: what fits does not hang on it.
+ServeSetting with_lines(ServeSetting s) {
+  for (const Field field : {Field::kScaleUpBandwidth, Field::kNic}) {
+    auto& value = s.accelerator.values[static_cast<int>(field)];
+    value = value.value_or(1);
+  }
+  return s;
+}
+
+bool any_fits(const ServeSetting& s, Tracer& tracer, const std::vector<ServeSplit>& splits) {
+  return std::ranges::any_of(splits, [&](const ServeSplit& split) {
+    const auto d = ServeDivision::make(s, tracer, split);
+    return d.ok() && (*d)->fits();
+  });
+}
+
 /// The division that needs the fewest accelerators; nothing: none of these powers of two holds a request.
 std::optional<ServeSplit> smallest_that_fits(ServeSetting s, Tracer& tracer) {
+  s = with_lines(std::move(s));
   s.cluster.accelerators = 1 << 14;
   s.job.tp = s.job.pp = s.job.ep = 0;
   for (const ServeSplit& split : serve_splits(s)) {
@@ -33,8 +50,11 @@ std::optional<ServeSplit> smallest_that_fits(ServeSetting s, Tracer& tracer) {
 
 /// Beyond what was asked for: more accelerators, or narrower weights.
 std::string nearest_that_fits(const ServeSetting& s, Tracer& tracer) {
-  if (const auto split = smallest_that_fits(s, tracer))
-    return fmt::format("; the nearest that fits: {} on {} accelerators", sizes_text(*split), split->ranks());
+  if (const auto split = smallest_that_fits(s, tracer)) {
+    const auto made = ServeDivision::make(s, tracer, *split);
+    return fmt::format("; the nearest that fits: {} on {} accelerators{}", sizes_text(*split), split->ranks(),
+                       made.ok() ? "" : ", but " + made.error().message);
+  }
   constexpr const char* kNone = "; it fits no division into powers of two of these accelerators";
   for (const char* precision : {"fp8", "fp4"}) {
     ServeSetting narrow = s;
@@ -180,8 +200,9 @@ std::string targets_text(const spec::ServeJob& job) {
   return text;
 }
 
-/// All that was tried, best first; fails where nothing divides or fits.
-base::Result<std::vector<Tried>> attempt(const ServeSetting& s, Tracer& tracer) {
+/// All that was tried, best first; fails where nothing divides or fits. `not_tried`: what the catalogue lacks
+/// for the rest.
+base::Result<std::vector<Tried>> attempt(const ServeSetting& s, Tracer& tracer, std::string& not_tried) {
   const std::vector<ServeSplit> splits = serve_splits(s);
   std::string reason =
       fmt::format("no division of {} accelerators into powers of two has tp {} pp {} ep {} (0: any)",
@@ -194,7 +215,7 @@ base::Result<std::vector<Tried>> attempt(const ServeSetting& s, Tracer& tracer) 
   for (const ServeSplit& split : splits) {
     auto made = ServeDivision::make(s, tracer, split);
     if (!made.ok()) {
-      if (made.error().code == base::Code::kNotFound) lacking = made.error();
+      if (made.error().code == base::Code::kNotFound && !lacking) lacking = made.error();
       reason = made.error().message;
       continue;
     }
@@ -206,10 +227,11 @@ base::Result<std::vector<Tried>> attempt(const ServeSetting& s, Tracer& tracer) 
       t.division = division, t.option = division->at(batch);
     }
   }
+  not_tried = lacking ? lacking->message : std::string();
   if (!all.empty()) return all;
   if (!why.empty()) return base::error(base::Code::kInvalidArgument, "{}", why);
+  if (lacking && (!divides || any_fits(with_lines(s), tracer, splits))) return *lacking;
   if (divides) return does_not_fit(s, tracer, splits);
-  if (lacking) return *lacking;
   return no_division(s, tracer, reason);
 }
 
@@ -221,7 +243,8 @@ base::Error misses_targets(const ServeSetting& s, Tracer& tracer, const Tried& n
   Tried t = nearest;
   for (int round = 0; round < 6; ++round) {
     easier.job = eased(easier.job, t);
-    auto all = attempt(easier, tracer);
+    std::string not_tried;
+    auto all = attempt(easier, tracer, not_tried);
     if (!all.ok()) break;
     t = choose(easier, std::move(*all));
     if (t.missed(easier) == 1)
@@ -311,7 +334,6 @@ base::Result<ServeSetting> make_serve_setting(PlannedModel model, spec::ServeJob
   TW_RETURN_IF_ERROR(check_network(cluster));
   ServeSetting s{std::move(model), std::move(job), std::move(cluster), {}, Precision::kBf16, {}, 0};
   TW_ASSIGN_OR_RETURN(s.accelerator, accelerator_of(s.cluster));
-  TW_RETURN_IF_ERROR(check_scale_up(s.cluster, s.accelerator));
   TW_ASSIGN_OR_RETURN(const Quantity memory, memory_of(s.cluster, s.accelerator));
   s.memory = memory.value;
   s.precision = precision_of(s.job.precision);
@@ -325,10 +347,10 @@ base::Result<ServeSetting> make_serve_setting(PlannedModel model, spec::ServeJob
 
 base::Result<ServeAnswer> plan_serving(const ServeSetting& s) {
   Tracer tracer(s.model.config);
-  TW_ASSIGN_OR_RETURN(const std::vector<Tried> all, attempt(s, tracer));
+  ServeAnswer answer;
+  TW_ASSIGN_OR_RETURN(const std::vector<Tried> all, attempt(s, tracer, answer.not_tried));
   const Tried chosen = choose(s, all);
   if (chosen.missed(s) > 1) return misses_targets(s, tracer, chosen);
-  ServeAnswer answer;
   answer.best = chosen.option, answer.simulated = chosen.simulated;
   answer.others = others_of(s, all, chosen.option.split);
   answer.front = front_of(all);

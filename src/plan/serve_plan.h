@@ -54,6 +54,7 @@ struct ServeAnswer {
   std::vector<ServeOption> front;
   std::optional<Served> simulated;  ///< one group, Tokenworks' scheduler and step budget
   std::vector<Figure> figures;
+  std::string not_tried;  ///< what the catalogue lacks for divisions that were left out; empty: none was
 };
 
 /// Fails with one line where nothing divides, fits or meets the targets, naming the nearest that does.

@@ -76,13 +76,63 @@ TEST(PlanServing, ATokensTimeIsTheSumOfItsParts) {
     ASSERT_FALSE(hang->empty());
     const double middle = answer->best.tokens_per_second;
     for (const ServeSensitivity& s : *hang) {
-      // Slower products are fewer tokens. (Longer requests need not be: fewer share a step.)
+      // Slower products are fewer tokens.
       if (s.input.starts_with("time of")) {
         EXPECT_GT(s.lower, middle) << s.input;
         EXPECT_LT(s.higher, middle) << s.input;
       }
     }
   }
+}
+
+TEST(PlanServing, LongerRequestsAreToldAsAPlanForThemIs) {
+  spec::ServeJob job = job_of(1024, 256);
+  job.tp = 8;
+  spec::ClusterSpec cluster;
+  cluster.accelerator = "H100 SXM", cluster.accelerators = 8;
+  const auto plan = [&](const spec::ServeJob& wanted) {
+    const auto answer = plan_serving(*make_serve_setting(*find_model("llama-3-70b"), wanted, cluster));
+    EXPECT_TRUE(answer.ok());
+    return *answer;
+  };
+  const auto hang =
+      serve_sensitivity(*make_serve_setting(*find_model("llama-3-70b"), job, cluster), plan(job).best);
+  ASSERT_TRUE(hang.ok());
+  int rows = 0;
+  for (const ServeSensitivity& s : *hang) {
+    if (!s.input.starts_with("tokens of")) continue;
+    ++rows;
+    spec::ServeJob less = job, more = job;
+    (s.input == "tokens of a request" ? less.input : less.output) =
+        s.input == "tokens of a request" ? 819 : 205;
+    (s.input == "tokens of a request" ? more.input : more.output) =
+        s.input == "tokens of a request" ? 1229 : 307;
+    EXPECT_NEAR(s.lower / plan(less).best.tokens_per_second, 1, 0.01) << s.input;
+    EXPECT_NEAR(s.higher / plan(more).best.tokens_per_second, 1, 0.01) << s.input;
+    EXPECT_LT(plan(more).best.batch, plan(job).best.batch);
+  }
+  EXPECT_EQ(rows, 2);
+}
+
+TEST(PlanServing, NumbersThatAreGivenChangeWhatWasMeasured) {
+  spec::ServeJob job = job_of(1024, 256);
+  job.tp = 8, job.batch = 64;
+  const auto seconds = [&](const auto& change) {
+    spec::ClusterSpec cluster;
+    cluster.accelerator = "H100 SXM", cluster.accelerators = 8;
+    change(cluster);
+    const auto answer = plan_serving(*make_serve_setting(*find_model("llama-3-70b"), job, cluster));
+    EXPECT_TRUE(answer.ok());
+    return answer->best.output_token;
+  };
+  const double plain = seconds([](auto&) {});
+  // What the catalogue says changes nothing.
+  EXPECT_DOUBLE_EQ(seconds([](auto& c) { c.scale_up_bandwidth = {450e9, true}; }), plain);
+  EXPECT_DOUBLE_EQ(seconds([](auto& c) { c.memory_bandwidth = {3.35e12, true}; }), plain);
+  EXPECT_GT(seconds([](auto& c) { c.scale_up_bandwidth = {45e9, true}; }), 1.1 * plain);
+  EXPECT_LT(seconds([](auto& c) { c.scale_up_bandwidth = {4500e9, true}; }), 0.999 * plain);
+  EXPECT_LT(seconds([](auto& c) { c.memory_bandwidth = {6.7e12, true}; }), 0.9 * plain);
+  EXPECT_GT(seconds([](auto& c) { c.peak = {200e12, true}; }), 1.05 * plain);
 }
 
 TEST(PlanServing, NoneOfTheFrontIsBeaten) {
@@ -293,6 +343,38 @@ TEST(PlanServing, AStepHasATokenForEachAnswer) {
   const auto answer = serve("llama-3-8b", 1, job);
   ASSERT_TRUE(answer.ok());
   EXPECT_LE(answer->best.batch, 16);
+}
+
+TEST(PlanServing, ABlankIsAskedForWhereItIsNeededAlone) {
+  spec::ServeJob job = job_of(512, 64);
+  // Nobody says how fast their links are; copies of the model send nothing over them.
+  for (const char* name : {"TPU v4", "H100 NVL", "Ascend 910C", "MTT S4000"}) {
+    spec::ClusterSpec cluster;
+    cluster.accelerator = name, cluster.accelerators = 4;
+    auto setting = make_serve_setting(*find_model("llama-3-8b"), job, cluster);
+    ASSERT_TRUE(setting.ok()) << setting.error().text();
+    setting->accelerator.values[static_cast<int>(Field::kScaleUpBandwidth)] = {};
+    setting->accelerator.values[static_cast<int>(Field::kNic)] = {};
+    const auto copies = plan_serving(*setting);
+    ASSERT_TRUE(copies.ok()) << copies.error().text();
+    EXPECT_EQ(copies->best.split.ranks(), 1) << name;
+    EXPECT_NE(copies->not_tried.find("--scale-up-bandwidth"), std::string::npos) << copies->not_tried;
+    // Layers that are shared are summed.
+    setting->job.tp = 2;
+    const auto shared = plan_serving(*setting);
+    ASSERT_FALSE(shared.ok()) << name;
+    EXPECT_NE(shared.error().message.find("--scale-up-bandwidth"), std::string::npos)
+        << shared.error().message;
+  }
+  // What fits if they are shared alone names the number, not the memory.
+  const auto large = serve("llama-3-70b", 16, job, "TPU v4");
+  ASSERT_FALSE(large.ok());
+  EXPECT_NE(large.error().message.find("scaleup_bw_gbs_per_dir"), std::string::npos) << large.error().message;
+  const auto never = serve("llama-3-70b", 2, job, "TPU v4");
+  ASSERT_FALSE(never.ok());
+  EXPECT_NE(never.error().message.find("does not fit"), std::string::npos) << never.error().message;
+  EXPECT_NE(never.error().message.find("--scale-up-bandwidth"), std::string::npos) << never.error().message;
+  EXPECT_TRUE(serve("llama-3-8b", 8, job, "H100 SXM")->not_tried.empty());
 }
 
 TEST(PlanServing, AJobWithoutLengthsIsRefused) {

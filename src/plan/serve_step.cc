@@ -92,6 +92,8 @@ base::Result<ServeCosts> ServeCosts::make(Tracer& tracer, const ServeSplit& spli
                         std::min(most, all_dense) * held[0] + std::max(0.0, most - all_dense) * held[1]);
   c.weights_ += kHalf * (stages > 1 ? std::max(trace->embed_parameters, trace->head_parameters) : tables);
   c.cache_ = most * cached_elements(part) * cache_bytes;
+  const bool meets = (c.sums_ > 0 && split.tensor > 1) || (c.exchanges_ > 0 && split.expert > 1);
+  if (meets) TW_RETURN_IF_ERROR(Curves::shipped().need_collectives(a));
   TW_RETURN_IF_ERROR(c.join_stages(model));
   if (a.machine != nullptr) TW_RETURN_IF_ERROR(c.take_machine(model, *trace));
   return c;
@@ -107,14 +109,15 @@ base::Status ServeCosts::join_stages(const spec::ModelConfig& model) {
   const double outside = std::ceil(stages / together) - 1, inside = stages - 1 - outside;
   stage_sends_ = (stages - 1) * kSendLatency;
   const double bytes = static_cast<double>(model.width) * kHalf / split_.tensor;
-  const auto pass = [&](double times, Field field) -> base::Status {
-    if (times <= 0) return base::Ok{};
-    TW_ASSIGN_OR_RETURN(const double rate, needed(a_, field, 1e9 * kSendShare));
-    stage_seconds_ += times * bytes / rate;
-    return base::Ok{};
-  };
-  TW_RETURN_IF_ERROR(pass(outside, Field::kNic));
-  return pass(inside, a_[Field::kScaleUpBandwidth] ? Field::kScaleUpBandwidth : Field::kNic);
+  if (outside > 0) {
+    TW_ASSIGN_OR_RETURN(const Quantity nic, a_.get(Field::kNic));
+    stage_seconds_ += outside * bytes / (nic.value * 1e9 * kSendShare);
+  }
+  if (inside > 0) {
+    TW_ASSIGN_OR_RETURN(const Quantity line, a_.inside());
+    stage_seconds_ += inside * bytes / (line.value * 1e9 * kSendShare);
+  }
+  return base::Ok{};
 }
 
 base::Status ServeCosts::take_machine(const spec::ModelConfig& model, const BlockTrace& trace) {

@@ -93,7 +93,19 @@ base::Result<Accelerator> bare_accelerator(const spec::ClusterSpec& cluster) {
 
 base::Result<Accelerator> accelerator_of(const spec::ClusterSpec& cluster) {
   TW_ASSIGN_OR_RETURN(Accelerator a, bare_accelerator(cluster));
-  const auto instead = [&](Field field, double value) { a.values[static_cast<int>(field)] = value; };
+  const auto instead = [&](Field field, double value) { a.give(field, value); };
+  const char* of_curves = cluster.peak.given                 ? "peak"
+                          : cluster.fp8_peak.given           ? "fp8-peak"
+                          : cluster.fp4_peak.given           ? "fp4-peak"
+                          : cluster.memory_bandwidth.given   ? "memory-bandwidth"
+                          : cluster.scale_up_bandwidth.given ? "scale-up-bandwidth"
+                                                             : nullptr;
+  if (a.machine != nullptr && of_curves != nullptr)
+    return base::error(
+        base::Code::kInvalidArgument,
+        "{} has no effect on {}, whose ops were measured one by one: leave it away, or name an "
+        "accelerator of `tokenworks plan catalog`",
+        of_curves, kThisMachine);
   if (cluster.scale_up > 0) instead(Field::kScaleUpDomain, cluster.scale_up);
   if (cluster.nic.given) instead(Field::kNic, cluster.nic.value / 1e9);
   if (cluster.power.given) instead(Field::kTdp, cluster.power.value);
@@ -110,14 +122,6 @@ base::Result<Accelerator> accelerator_of(const spec::ClusterSpec& cluster) {
   if (cluster.host_bandwidth.given) instead(Field::kHostBandwidth, cluster.host_bandwidth.value / 1e9);
   if (cluster.host_link.given) instead(Field::kHostLink, cluster.host_link.value / 1e9);
   return a;
-}
-
-base::Status check_scale_up(const spec::ClusterSpec& cluster, const Accelerator& accelerator) {
-  // Where a NIC is known, a domain is at least as fast; a torus has links of its own.
-  const bool meets = accelerator[Field::kScaleUpDomain].value_or(1) > 1 && cluster.accelerators > 1;
-  if (!meets || cluster.network == "torus" || accelerator[Field::kNic]) return base::Ok{};
-  TW_RETURN_IF_ERROR(accelerator.get(Field::kScaleUpBandwidth));
-  return base::Ok{};
 }
 
 base::Status Setting::check_slices() const {
@@ -160,7 +164,6 @@ base::Result<std::vector<Kind>> kinds_of(const spec::ClusterSpec& cluster) {
                          kThisMachine);
     TW_ASSIGN_OR_RETURN(Accelerator accelerator, accelerator_of(alone));
     accelerator.second = !kinds.empty();
-    TW_RETURN_IF_ERROR(check_scale_up(alone, accelerator));
     // Where kinds meet there is a network, however few there are of each.
     auto& domain = accelerator.values[static_cast<int>(Field::kScaleUpDomain)];
     domain = std::min(domain.value_or(1), static_cast<double>(alone.accelerators));
@@ -178,7 +181,6 @@ base::Result<Setting> make_setting(PlannedModel model, spec::TrainJob job, spec:
   TW_ASSIGN_OR_RETURN(Accelerator accelerator, accelerator_of(cluster));
   Setting s{std::move(model), std::move(job), std::move(cluster), std::move(accelerator), {}, {}, {}, {}, {}};
   TW_ASSIGN_OR_RETURN(s.kinds, kinds_of(s.cluster));
-  TW_RETURN_IF_ERROR(check_scale_up(s.cluster, s.accelerator));
   TW_ASSIGN_OR_RETURN(s.fabric, fabric_of(s.cluster, s.accelerator));
   TW_RETURN_IF_ERROR(s.check_slices());
   if (!s.fabric.torus.sizes.empty())

@@ -53,8 +53,6 @@ base::Result<Setting> make_setting(PlannedModel model, spec::TrainJob job, spec:
 
 /// The catalogue's accelerator with what the cluster says instead. REQUIRES: the cluster is valid.
 base::Result<Accelerator> accelerator_of(const spec::ClusterSpec& cluster);
-/// Whether it is known how fast accelerators of one domain exchange; the error names what is blank.
-base::Status check_scale_up(const spec::ClusterSpec& cluster, const Accelerator& accelerator);
 /// Bytes of one: the cluster's, or the catalogue's GB as 2^30.
 base::Result<Quantity> memory_of(const spec::ClusterSpec& cluster, const Accelerator& accelerator);
 /// USD of one with its share of all around it: the cluster's, or the catalogue's and two thirds more.

@@ -56,6 +56,12 @@ class Pricer {
       if (!link) TW_RETURN_IF_ERROR(a.get(Field::kNic));
       p.nic_ = *link * 1e9;
     }
+    // Whatever a plan of several ranks divides, some of it is exchanged inside a domain; a torus has links of
+    // its own.
+    if (p.domain_ > 1 && plan.ranks() > 1 && fabric.torus.sizes.empty()) {
+      TW_ASSIGN_OR_RETURN(const Quantity line, a.inside());
+      p.inside_ = line.value * 1e9;
+    }
     return p;
   }
 
@@ -102,7 +108,7 @@ class Pricer {
 
   double seconds_of_send(double bytes, bool inside) const {
     if (inside && !fabric_.torus.sizes.empty()) return bytes / fabric_.torus_link;
-    return inside ? bytes / (a_[Field::kScaleUpBandwidth].value_or(25) * 1e9) : bytes / nic_;
+    return bytes / (inside ? inside_ : nic_);
   }
   double memory_rate() const { return memory_; }
   double domain() const { return domain_; }
@@ -209,8 +215,7 @@ class Pricer {
       pass.ring_network = all.network;
     } else if (ranks * stride <= domain_) {
       provenance = weaker(provenance, Provenance::kExtrapolated);
-      const double rate = kSendShareInside * a_[Field::kScaleUpBandwidth].value_or(25) * 1e9;
-      pass.ring_inside = turns * (kSendFloorInside + bytes / ranks / rate);
+      pass.ring_inside = turns * (kSendFloorInside + bytes / ranks / (kSendShareInside * inside_));
     } else {
       pass.ring_inside = turns * kSendFloor;
       pass.ring_network =
@@ -225,8 +230,9 @@ class Pricer {
   const Stack& stack_;
   const Fabric& fabric_;
   const Curves& curves_;
-  double peak_ = 0, peak16_ = 0, memory_ = 0, domain_ = 1, nic_ = 1;
-  double attention_ = 0;  ///< forward seconds of the last attention, which stands before its ring
+  double peak_ = 0, peak16_ = 0, memory_ = 0, domain_ = 1;
+  double nic_ = 1, inside_ = 1;  ///< bytes/s; 1: nothing is sent so
+  double attention_ = 0;         ///< forward seconds of the last attention, which stands before its ring
 };
 
 LayerBasis layer_basis(Pricer& pricer, const std::vector<ops::OpCost>& ops, double count,

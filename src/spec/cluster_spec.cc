@@ -10,14 +10,19 @@ namespace {
 base::Status check_second(const ClusterSpec& c) {
   const SecondKind& s = c.second;
   if (!c.mixed()) {
-    const char* stray = s.accelerators != 0 ? "second-accelerators"
-                        : s.scale_up != 0   ? "second-scale-up"
-                        : s.memory.given    ? "second-memory"
-                        : s.nic.given       ? "second-nic"
-                        : s.power.given     ? "second-power"
-                        : s.price.given     ? "second-price"
-                        : s.rent.given      ? "second-rent"
-                                            : nullptr;
+    const char* stray = s.accelerators != 0          ? "second-accelerators"
+                        : s.scale_up != 0            ? "second-scale-up"
+                        : s.memory.given             ? "second-memory"
+                        : s.nic.given                ? "second-nic"
+                        : s.power.given              ? "second-power"
+                        : s.peak.given               ? "second-peak"
+                        : s.fp8_peak.given           ? "second-fp8-peak"
+                        : s.fp4_peak.given           ? "second-fp4-peak"
+                        : s.memory_bandwidth.given   ? "second-memory-bandwidth"
+                        : s.scale_up_bandwidth.given ? "second-scale-up-bandwidth"
+                        : s.price.given              ? "second-price"
+                        : s.rent.given               ? "second-rent"
+                                                     : nullptr;
     if (stray == nullptr) return base::Ok{};
     return base::error(base::Code::kInvalidArgument,
                        "{} is given, but no second kind: name it with --second-accelerator", stray);
@@ -41,8 +46,8 @@ ClusterSpec ClusterSpec::first_alone() const {
 ClusterSpec ClusterSpec::second_alone() const {
   ClusterSpec c = first_alone();
   c.accelerator = second.accelerator, c.accelerators = second.accelerators, c.scale_up = second.scale_up;
-  // What is told of the first kind's chips says nothing of the second's.
-  c.peak = c.fp8_peak = c.fp4_peak = {}, c.memory_bandwidth = c.scale_up_bandwidth = {};
+  c.peak = second.peak, c.fp8_peak = second.fp8_peak, c.fp4_peak = second.fp4_peak;
+  c.memory_bandwidth = second.memory_bandwidth, c.scale_up_bandwidth = second.scale_up_bandwidth;
   c.memory = second.memory, c.nic = second.nic, c.power = second.power, c.price = second.price;
   c.rent = second.rent;
   return c;
@@ -83,9 +88,9 @@ base::Status ClusterSpec::validate() const {
     if (flops->given) TW_RETURN_IF_ERROR(in_range(name, flops->value, 1e9, 1e18));
   }
   if (memory_bandwidth.given)
-    TW_RETURN_IF_ERROR(in_range("memory-bandwidth, in bytes/s,", memory_bandwidth.value, 1, 1e15));
+    TW_RETURN_IF_ERROR(in_range("memory-bandwidth, in bytes/s,", memory_bandwidth.value, 1e9, 1e17));
   if (scale_up_bandwidth.given)
-    TW_RETURN_IF_ERROR(in_range("scale-up-bandwidth, in bytes/s,", scale_up_bandwidth.value, 1, 1e15));
+    TW_RETURN_IF_ERROR(in_range("scale-up-bandwidth, in bytes/s,", scale_up_bandwidth.value, 1e6, 1e15));
   if (host_memory.given) TW_RETURN_IF_ERROR(in_range("host-memory, in bytes,", host_memory.value, 1, 1e15));
   if (host_bandwidth.given)
     TW_RETURN_IF_ERROR(in_range("host-bandwidth, in bytes/s,", host_bandwidth.value, 1, 1e15));

@@ -16,6 +16,8 @@ struct SecondKind {
   Measure<Dimension::kBytes> memory;
   Measure<Dimension::kBytesPerSecond> nic;
   Measure<Dimension::kWatts> power;
+  Measure<Dimension::kFlopsPerSecond> peak, fp8_peak, fp4_peak;
+  Measure<Dimension::kBytesPerSecond> memory_bandwidth, scale_up_bandwidth;
   Measure<Dimension::kUsd> price;
   Measure<Dimension::kUsdPerHour> rent;
 };
@@ -63,8 +65,7 @@ struct ClusterSpec {
     v("per-node", c.per_node, "accelerators of a node, which fail together (default: 8)");
     v("scale-up", c.scale_up, "accelerators of one scale-up domain (default: the catalogue's)");
     v("memory", c.memory, "of one accelerator, such as \"80 GB\" (default: the catalogue's)");
-    v("nic", c.nic,
-      "network of one accelerator and direction, such as \"400 Gb/s\" (default: the catalogue's)");
+    v("nic", c.nic, "of one accelerator and direction, such as \"400 Gb/s\" (default: the catalogue's)");
     v("power", c.power, "of one accelerator at full load, such as \"700 W\" (default: the catalogue's)");
     v("peak", c.peak,
       "dense 16-bit products of one accelerator, such as \"989 TFLOP/s\" (default: the catalogue's)");
@@ -106,6 +107,11 @@ struct ClusterSpec {
     v("second-memory", c.second.memory, "as memory, of the second kind");
     v("second-nic", c.second.nic, "as nic, of the second kind");
     v("second-power", c.second.power, "as power, of the second kind");
+    v("second-peak", c.second.peak, "as peak, of the second kind");
+    v("second-fp8-peak", c.second.fp8_peak, "as fp8-peak, of the second kind");
+    v("second-fp4-peak", c.second.fp4_peak, "as fp4-peak, of the second kind");
+    v("second-memory-bandwidth", c.second.memory_bandwidth, "as memory-bandwidth, of the second kind");
+    v("second-scale-up-bandwidth", c.second.scale_up_bandwidth, "as scale-up-bandwidth, of the second kind");
     v("second-price", c.second.price, "as price, of the second kind");
     v("second-rent", c.second.rent, "as rent, of the second kind");
   }

@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""What `plan estimate` names in place of a plan that does not work: it is fed back, and has to.
+
+plan_nearest_test.py PROGRAM [unittest arguments]
+"""
+import json
+import re
+import unittest
+
+from cli_test import run  # which takes PROGRAM from the arguments
+
+
+class Nearest(unittest.TestCase):
+    def test_the_nearest_plan_works(self):
+        cases = (["llama-2-7b", "--accelerators", "8", "--batch", "1024", "--dp", "4"],
+                 ["llama-2-7b", "--accelerators", "8", "--batch", "1024", "--tp", "3", "--recompute", "full"],
+                 ["llama-2-7b", "--accelerators", "8", "--batch", "1024", "--micro-batch", "3", "--zero", "1"],
+                 ["llama-3-8b", "--accelerators", "64", "--batch", "64", "--sequence", "196608", "--tp", "3"])
+        for model, *job in cases:
+            common = ["estimate", model, "--accelerator", "H100", "--tokens", "2T"]
+            told = run("plan", *common, *job)
+            self.assertEqual(told.returncode, 1, job)
+            self.assertNotIn(" would", told.stderr)  # one advice, which was tried
+            found = re.search(r"the nearest plan that works: ([^\n]*)", told.stderr)
+            self.assertTrue(found, told.stderr)
+            flags = {"mb": "micro-batch", "vpp": "interleave"}
+            words = found.group(1).split()
+            sequence = "sp" in words
+            words = [word for word in words if word != "sp"]
+            given = {f"--{flags.get(name, name)}": value for name, value in zip(words[::2], words[1::2])}
+            kept = [text for name, value in zip(job[::2], job[1::2]) if name in ("--accelerators", "--batch", "--sequence")
+                    for text in (name, value)]
+            again = run("plan", *common, *kept, *[text for pair in given.items() for text in pair], *(["--sp"] if sequence else []))
+            self.assertEqual(again.returncode, 0, (told.stderr, again.stderr))
+
+    def test_groups_of_replicas_share(self):
+        job = ["llama-2-7b", "--accelerator", "H100", "--accelerators", "64", "--tokens", "2T", "--batch", "1024",
+               "--recompute", "full"]
+        three = [*job, "--zero", "3"]
+        all_share = json.loads(run("plan", "estimate", *three, "--json").stdout)
+        groups = json.loads(run("plan", "estimate", *three, "--shard", "8", "--json").stdout)
+        self.assertEqual((all_share["plan"]["shard"], groups["plan"]["shard"]), (0, 8))
+        (all_of_it,), (of_a_group,) = all_share["memory_bytes_by_stage"], groups["memory_bytes_by_stage"]
+        for part in ("weights", "gradients", "optimizer"):
+            self.assertAlmostEqual(of_a_group[part]["value"] / all_of_it[part]["value"], 8)
+        self.assertIn("shard 8", run("plan", "estimate", *three, "--shard", "8").stdout)
+        for flags, part in ((["--shard", "7", "--zero", "3"], "by shard 7; the nearest plan that works: dp 64 mb 1 zero 3 shard 8 "), (["--shard", "8"], "nothing to share with zero 0; the nearest plan that works: dp "),
+                            (["--shard", "many"], "--shard: ")):
+            done = run("plan", "estimate", *job, *flags)
+            self.assertEqual((done.returncode, done.stdout), (1, ""), flags)
+            self.assertRegex(done.stderr, r"\Atokenworks: [^\n]*\n\Z")
+            self.assertIn(part, done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
