@@ -72,8 +72,8 @@ Result<std::string> read_file(const std::string& path, std::size_t limit = std::
 /// renaming would replace a device or a pipe, which nobody wants of /dev/null.
 Status check_replaceable(const std::string& path);
 
-/// Writes the file so that a crash leaves the old or the new one, never half: temporary, fsync, rename. Fails as
-/// check_replaceable does, and with kIo.
+/// Writes the file so that a crash leaves the old or the new one, never half: temporary, fsync, rename. Fails
+/// as check_replaceable does, and with kIo.
 Status write_file_atomically(const std::string& path, std::string_view content);
 /// The same, of parts one after the other: for content that need not lie in one piece.
 Status write_file_atomically(const std::string& path, std::span<const std::string_view> parts);

@@ -34,7 +34,8 @@ double median_of_samples(double budget, Sample sample) {
     done += calls;
     return seconds;
   };
-  // Warms up, and finds how many calls make a sample. It does not count: it may have waited for a worker to wake.
+  // Warms up, and finds how many calls make a sample. It does not count: it may have waited for a worker to
+  // wake.
   for (double once = timed(); once < kSample && calls < kMostCalls; once = timed())
     calls = more_calls(calls, once);
   std::vector<double> each;

@@ -16,7 +16,8 @@ class OpBench {
   /// What is timed: `call` counts up, so that weights and caches can take turns.
   using Op = std::function<void(ops::Exec& ex, std::int64_t call)>;
 
-  /// Samples of one op go on for so many seconds; long ones for up to three times that, until there are three.
+  /// Samples of one op go on for so many seconds; long ones for up to three times that, until there are
+  /// three.
   static base::Result<std::unique_ptr<OpBench>> make(const kernels::Table& table, int threads,
                                                      double seconds);
 
