@@ -24,8 +24,9 @@ base::Status use_trainers_memory(plan::Setting& setting);
 struct MachineRuns {
   std::string calibration;          ///< empty: calibration_path()
   std::vector<std::string> models;  ///< files, folders or names; empty: the store's, and the repository's own
-  int prompt = 512, generate = 128, repeat = 5;
-  int batch = 8;  ///< sequences of the runs with several; 1: there are none
+  int prompt = 512, generate = 128;
+  int repeat = 5;  ///< rounds over all runs, of which the fastest counts
+  int batch = 8;   ///< sequences of the runs with several; 1: there are none
 };
 /// Runs `bench` on each model, with every number of threads that was calibrated, and a few steps of `train`,
 /// and predicts each. With a progress bar.

@@ -23,35 +23,42 @@ std::int64_t more_calls(std::int64_t calls, double seconds) {
   return std::min<std::int64_t>(calls * 4, static_cast<std::int64_t>(calls * kSample / seconds) + 1);
 }
 
-/// Medians of samples until `budget` is used up, or for long ones of three within three times that;
-/// sample(first, calls) gives the seconds of so many calls.
-template <typename Sample>
-double median_of_samples(double budget, Sample sample) {
-  constexpr std::int64_t kMostCalls = 1 << 24;
-  std::int64_t calls = 1, done = 0;
-  const auto timed = [&] {
-    const double seconds = sample(done, calls);
-    done += calls;
-    return seconds;
-  };
-  // Warms up, and finds how many calls make a sample. It does not count: it may have waited for a worker to
-  // wake.
-  for (double once = timed(); once < kSample && calls < kMostCalls; once = timed())
-    calls = more_calls(calls, once);
-  std::vector<double> each;
-  auto begin = Clock::now();
-  while (each.empty() || since(begin) < budget || (each.size() < 3 && since(begin) < 3 * budget)) {
-    const double once = timed();
-    if (once < kSample / 2 && calls < kMostCalls) {  // something else was in the first one's time
-      calls = more_calls(calls, once);
-      each.clear();
-      begin = Clock::now();
-    } else {
-      each.push_back(once / static_cast<double>(calls));
-    }
+/// Collects samples until `budget` seconds are used up, or for long ones until there are three within three
+/// times that.
+class Samples {
+ public:
+  explicit Samples(double budget) : budget_(budget) {}
+
+  /// How many calls the next sample has; 0: there are enough.
+  std::int64_t next() const {
+    const double passed = since(begin_);
+    const bool enough = passed >= budget_ && (each_.size() >= 3 || passed >= 3 * budget_);
+    return !each_.empty() && enough ? 0 : calls_;
   }
-  return median(each);
-}
+  /// They took so many seconds. The first ones find how many calls make a sample, and do not count: they may
+  /// have waited for a worker to wake.
+  void took(double seconds) {
+    const bool short_one = seconds < (warm_ ? kSample / 2 : kSample) && calls_ < kMostCalls;
+    if (warm_ && !short_one) {
+      each_.push_back(seconds / static_cast<double>(calls_));
+      return;
+    }
+    if (short_one)
+      calls_ = more_calls(calls_, seconds);  // when warm: something else was in the first one's time
+    warm_ = !short_one || warm_;
+    each_.clear();
+    begin_ = Clock::now();
+  }
+  double result() const { return median(each_); }
+
+ private:
+  static constexpr std::int64_t kMostCalls = 1 << 24;
+  double budget_;
+  std::int64_t calls_ = 1;
+  bool warm_ = false;
+  std::vector<double> each_;
+  Clock::time_point begin_ = Clock::now();
+};
 
 }  // namespace
 
@@ -80,31 +87,39 @@ base::Status OpBench::make_room(const Op& op, ops::Tape* tape) {
   return base::Ok{};
 }
 
-double OpBench::sample(const Op& op, ops::Tape* tape, std::int64_t first, std::int64_t calls) {
-  const auto begin = Clock::now();
-  team_.run([&](int worker) {
-    ops::Exec ex(table_, team_.barrier(), worker, threads(), tensor::Arena(arena_.data(), arena_.size()),
-                 scratch_[worker].data(), scratch_[worker].size());
-    for (std::int64_t call = first; call < first + calls; ++call) {
-      const tensor::Arena::Scope scope(ex.arena());
-      if (tape != nullptr) {
-        ex.barrier();  // the others may still walk it
-        if (worker == 0) tape->clear();
-        ex.barrier();
-        ex.train(tape);
-      }
-      op(ex, call);
-      if (tape != nullptr) tape->backward(ex);
-    }
-  });
-  return since(begin);
-}
-
 base::Result<double> OpBench::seconds(const Op& op, ops::Tape* tape) {
   TW_RETURN_IF_ERROR(make_room(op, tape));
   const base::ThreadPin pin(team_.placement()[0]);
-  return median_of_samples(
-      seconds_, [&](std::int64_t first, std::int64_t calls) { return sample(op, tape, first, calls); });
+  Samples samples(seconds_);
+  std::int64_t calls = samples.next();  // worker 0 writes it, the others read it between two barriers
+  // One run for all samples: to wake a worker takes a millisecond on some virtual machines.
+  team_.run([&](int worker) {
+    ops::Exec ex(table_, team_.barrier(), worker, threads(), tensor::Arena(arena_.data(), arena_.size()),
+                 scratch_[worker].data(), scratch_[worker].size());
+    for (std::int64_t call = 0;;) {
+      ex.barrier();
+      const std::int64_t end = call + calls;
+      if (call == end) break;
+      const auto begin = Clock::now();
+      for (; call < end; ++call) {
+        const tensor::Arena::Scope scope(ex.arena());
+        if (tape != nullptr) {
+          ex.barrier();  // the others may still walk it
+          if (worker == 0) tape->clear();
+          ex.barrier();
+          ex.train(tape);
+        }
+        op(ex, call);
+        if (tape != nullptr) tape->backward(ex);
+      }
+      ex.barrier();
+      if (worker == 0) {
+        samples.took(since(begin));
+        calls = samples.next();
+      }
+    }
+  });
+  return samples.result();
 }
 
 void OpBench::run(const std::function<void(ops::Exec& ex)>& f) {
@@ -116,11 +131,13 @@ void OpBench::run(const std::function<void(ops::Exec& ex)>& f) {
 
 double OpBench::seconds_of(const std::function<void(int worker)>& f) {
   const base::ThreadPin pin(team_.placement()[0]);
-  return median_of_samples(seconds_, [&](std::int64_t, std::int64_t calls) {
+  Samples samples(seconds_);
+  while (const std::int64_t calls = samples.next()) {
     const auto begin = Clock::now();
     for (std::int64_t i = 0; i < calls; ++i) team_.run(f);
-    return since(begin);
-  });
+    samples.took(since(begin));
+  }
+  return samples.result();
 }
 
 }  // namespace tw::plan

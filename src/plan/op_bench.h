@@ -37,7 +37,6 @@ class OpBench {
   OpBench(const kernels::Table& table, base::Placement placement, double seconds)
       : table_(table), team_(std::move(placement)), seconds_(seconds) {}
   base::Status make_room(const Op& op, ops::Tape* tape);
-  double sample(const Op& op, ops::Tape* tape, std::int64_t first, std::int64_t calls);
 
   kernels::Table table_;
   base::Team team_;
