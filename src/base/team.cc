@@ -1,5 +1,6 @@
 #include "base/team.h"
 
+#include <algorithm>
 #include <numeric>
 #include <utility>
 
@@ -16,6 +17,10 @@ using namespace std::chrono_literals;
 
 /// Longer than the imbalance of an op, far shorter than a time slice.
 constexpr auto kBarrierSpin = 100us;
+/// Longer than it takes to wake a thread, on a virtual machine whose idle processors are taken away too.
+/// Whoever has slept waits so long awake: the others may have gone to sleep meanwhile. If he did not, two
+/// workers whose waking takes longer than kBarrierSpin would sleep at every barrier in turn, for good.
+constexpr auto kAlert = 1ms;
 /// Longer than what the caller does between two steps: who sleeps may find another process in his place.
 constexpr auto kOrderSpin = 300us;
 /// A worker is judged by stretches of this length: reading its run delay costs 2 us.
@@ -44,9 +49,12 @@ bool spin_until(std::chrono::steady_clock::time_point end, const F& done) {
 /// Returns when `word` no longer holds `old`; sleeps after `spin`.
 void wait_for_change(const std::atomic<std::uint32_t>& word, std::uint32_t old,
                      std::chrono::microseconds spin) {
+  using Clock = std::chrono::steady_clock;
+  thread_local Clock::time_point alert_until;
   const auto changed = [&] { return word.load(std::memory_order_acquire) != old; };
-  if (changed() || spin_until(std::chrono::steady_clock::now() + spin, changed)) return;
+  if (changed() || spin_until(std::max(Clock::now() + spin, alert_until), changed)) return;
   word.wait(old, std::memory_order_acquire);
+  alert_until = Clock::now() + kAlert;
 }
 
 constexpr int kTrialRank = -1;

@@ -144,8 +144,10 @@ void add_plan_calibrate(CLI::App& plan, int& exit_code) {
       ->check(CLI::Range(1, 4096));
   verb->add_option("--types", options->types, "weight types, such as Q8_0,Q4_K (default: the usual ones)")
       ->delimiter(',');
-  verb->add_option("--seconds", options->seconds,
-                   "about how long it may take; below 10, small shapes alone are measured")
+  verb->add_option(
+          "--seconds", options->seconds,
+          "for samples; large shapes and whole steps take their time besides. Below 10, small shapes "
+          "alone are measured")
       ->check(CLI::Range(0.0, 86400.0))
       ->capture_default_str();
   verb->add_flag("--show-steps", options->show_steps, "list the whole steps that were run");
