@@ -51,6 +51,16 @@ class Nearest(unittest.TestCase):
             self.assertRegex(done.stderr, r"\Atokenworks: [^\n]*\n\Z")
             self.assertIn(part, done.stderr)
 
+    def test_a_served_model_is_told_why_and_what_fits(self):
+        job = ["plan", "serve", "llama-2-7b", "--accelerators", "4", "--tp", "2", "--input", "512", "--output", "128"]
+        for accelerator, flags, end in (("A100 PCIe 40GB", [], ": the nearest that fits is tp 1 pp 1 ep 1\n"),
+                                        ("T4", ["--nic", "100 Gb/s"], ": the nearest that fits is tp 1 pp 2 ep 1\n"),
+                                        ("T4", [], '; to tell which fits: the catalogue has no nic (nic_gbs, GB/s) for T4: give --nic')):
+            done = run(*job, "--accelerator", accelerator, *flags)
+            self.assertEqual((done.returncode, done.stdout), (1, ""), accelerator)
+            why = f"tp and ep stay inside a scale-up domain, which is 1 of {accelerator} (--scale-up)"
+            self.assertIn(why + end, done.stderr)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -74,15 +74,18 @@ base::Error no_division(const ServeSetting& s, Tracer& tracer, const std::string
   const auto apart = [](int wanted, int size) {
     return wanted == 0 ? 0 : std::fabs(std::log2(static_cast<double>(size) / wanted));
   };
-  std::string nearest;
+  std::string nearest, lacking;  // the last: what the catalogue does not have
   double least = INFINITY;
   for (const ServeSplit& split : serve_splits(any)) {
     const double off =
         apart(s.job.tp, split.tensor) + apart(s.job.pp, split.pipeline) + apart(s.job.ep, split.expert);
     const auto d = ServeDivision::make(any, tracer, split);
+    if (!d.ok() && d.error().code == base::Code::kNotFound) lacking = d.error().message;
     if (off >= least || !d.ok() || !(*d)->fits()) continue;
     least = off, nearest = sizes_text(split);
   }
+  if (nearest.empty() && !lacking.empty())
+    return base::error(base::Code::kInvalidArgument, "{}; to tell which fits: {}", reason, lacking);
   if (nearest.empty()) nearest = "none of them either, whatever tp, pp and ep are";
   return base::error(base::Code::kInvalidArgument, "{}: the nearest that fits is {}", reason, nearest);
 }
@@ -207,6 +210,10 @@ base::Result<std::vector<Tried>> attempt(const ServeSetting& s, Tracer& tracer, 
   std::string reason =
       fmt::format("no division of {} accelerators into powers of two has tp {} pp {} ep {} (0: any)",
                   s.cluster.accelerators, s.job.tp, s.job.pp, s.job.ep);
+  if (const double domain = s.accelerator[Field::kScaleUpDomain].value_or(1);
+      std::max(s.job.tp, s.job.ep) > domain)
+    reason = fmt::format("tp and ep stay inside a scale-up domain, which is {:.0f} of {} (--scale-up)",
+                         domain, s.accelerator.name);
   std::vector<Tried> all;
   std::string why;
   double most = 0;
