@@ -299,6 +299,17 @@ class Bench(unittest.TestCase):
 class Eval(unittest.TestCase):
     FILES = Path(__file__).parent / "golden/eval"
 
+    def test_what_is_no_text_is_refused(self):
+        with tempfile.TemporaryDirectory() as place:
+            latin = Path(place) / "latin.txt"
+            latin.write_bytes(b"caf\xe9 au lait")
+            for flags in (["eval", STORIES, "--text", latin],
+                          ["quantize", STORIES, f"{place}/m.gguf", "--type", "q8_0", "--calibration", latin]):
+                done = run(*flags)
+                self.assertEqual((done.returncode, done.stdout), (1, ""))
+                self.assertEqual(done.stderr, f"tokenworks: {latin}: is no UTF-8 text: byte 0xe9 at offset 3; convert it or leave it out\n")
+            self.assertEqual(list(Path(place).iterdir()), [latin])
+
     def measured(self, *arguments):
         done = run("eval", STORIES, *arguments, "--json")
         self.assertEqual((done.returncode, done.stderr), (0, ""))

@@ -6,6 +6,7 @@
 #include "eval/multiple_choice.h"
 #include "eval/perplexity.h"
 #include "eval/task_file.h"
+#include "train/corpus.h"
 
 namespace tw::cli {
 namespace {
@@ -74,6 +75,7 @@ base::Result<std::vector<std::string>> read_texts(const Options& options) {
   std::vector<std::string> texts;
   for (const std::string& file : options.texts) {
     TW_ASSIGN_OR_RETURN(std::string text, base::read_file(file, std::size_t{4} << 30));
+    TW_RETURN_IF_ERROR(train::check_text(text, file));
     texts.push_back(std::move(text));
   }
   return texts;

@@ -10,6 +10,7 @@
 #include "cli/startup.h"
 #include "eval/calibration.h"
 #include "model/quantize.h"
+#include "train/corpus.h"
 
 namespace tw::cli {
 namespace {
@@ -50,6 +51,7 @@ void warn_of_source(const model::ModelToSave& model, const std::string& type) {
 base::Result<model::Importance> calibrate(const Options& options, const std::string& path) {
   if (options.calibration.empty()) return model::Importance{};
   TW_ASSIGN_OR_RETURN(const std::string text, base::read_file(options.calibration));
+  TW_RETURN_IF_ERROR(train::check_text(text, options.calibration));
   StartOptions start;
   start.isa = wanted_isa({});
   start.engine.threads = options.threads;

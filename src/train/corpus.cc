@@ -35,16 +35,6 @@ std::size_t first_bad_byte(std::string_view text) {
   return zero;
 }
 
-Status check_text(std::string_view text, const std::string& path) {
-  const std::size_t at = first_bad_byte(text);
-  if (at == text.size()) return Ok{};
-  return Error{
-      Code::kCorrupt,
-      fmt::format("is no UTF-8 text: byte 0x{:02x} at offset {}; convert it or take it out of the folder",
-                  static_cast<unsigned char>(text[at]), at),
-      path};
-}
-
 Status add_file(Corpus::File& file) {
   TW_ASSIGN_OR_RETURN(const base::MappedFile mapping, base::MappedFile::open(file.path));
   file.bytes = mapping.bytes().size();
@@ -116,6 +106,15 @@ Status add_json_lines(const std::string& path, Grouper& grouper) {
 }
 
 }  // namespace
+
+Status check_text(std::string_view text, const std::string& path) {
+  const std::size_t at = first_bad_byte(text);
+  if (at == text.size()) return Ok{};
+  return Error{Code::kCorrupt,
+               fmt::format("is no UTF-8 text: byte 0x{:02x} at offset {}; convert it or leave it out",
+                           static_cast<unsigned char>(text[at]), at),
+               path};
+}
 
 base::Result<Corpus> Corpus::open(const std::string& path, const std::string& without) {
   Corpus corpus;

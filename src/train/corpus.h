@@ -14,6 +14,9 @@
 
 namespace tw::train {
 
+/// Fails with kCorrupt, naming `path` and the first bad byte, unless `text` is UTF-8 without zero bytes.
+base::Status check_text(std::string_view text, const std::string& path);
+
 /// A text of its own; its bytes live as long as `owner`. Valid UTF-8.
 struct Document {
   std::string_view text;
