@@ -60,6 +60,9 @@ class Nearest(unittest.TestCase):
             self.assertEqual((done.returncode, done.stdout), (1, ""), accelerator)
             why = f"tp and ep stay inside a scale-up domain, which is 1 of {accelerator} (--scale-up)"
             self.assertIn(why + end, done.stderr)
+        unstated = run(*job, "--accelerator", "H200 NVL")  # blanks are not guessed
+        self.assertEqual((unstated.returncode, unstated.stdout), (1, ""))
+        self.assertRegex(unstated.stderr, r"\Atokenworks: the catalogue has no [^\n]*H200 NVL: give --scale-up 8 [^\n]*\n\Z")
 
 
 if __name__ == "__main__":

@@ -210,10 +210,12 @@ base::Result<std::vector<Tried>> attempt(const ServeSetting& s, Tracer& tracer, 
   std::string reason =
       fmt::format("no division of {} accelerators into powers of two has tp {} pp {} ep {} (0: any)",
                   s.cluster.accelerators, s.job.tp, s.job.pp, s.job.ep);
-  if (const double domain = s.accelerator[Field::kScaleUpDomain].value_or(1);
-      std::max(s.job.tp, s.job.ep) > domain)
-    reason = fmt::format("tp and ep stay inside a scale-up domain, which is {:.0f} of {} (--scale-up)",
-                         domain, s.accelerator.name);
+  if (const int inside = std::max(s.job.tp, s.job.ep); inside > 1) {
+    TW_ASSIGN_OR_RETURN(const Quantity domain, s.accelerator.get(Field::kScaleUpDomain));
+    if (inside > domain.value)
+      reason = fmt::format("tp and ep stay inside a scale-up domain, which is {:.0f} of {} (--scale-up)",
+                           domain.value, s.accelerator.name);
+  }
   std::vector<Tried> all;
   std::string why;
   double most = 0;
