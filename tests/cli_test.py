@@ -22,9 +22,9 @@ PROGRAM = sys.argv.pop(1)
 STORIES = Path(__file__).parent / "data/models/stories260K.gguf"
 
 
-def run(*arguments, **more):
+def run(*arguments, timeout=60, **more):
     return subprocess.run([PROGRAM, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=60, check=False, **more)
+                          timeout=timeout, check=False, **more)
 
 
 class Mistakes(unittest.TestCase):

@@ -86,7 +86,7 @@ Expected expect(const GradientCase& c, bool bf16) {
   for (std::size_t i = 0; i < in.size(); ++i) {
     std::vector<std::size_t> places;
     const bool learnt = c.inputs[i].role != Role::kFrozen;
-    for (std::size_t at = 0; learnt && at < in[i].size(); at += 1 + in[i].size() / 61) places.push_back(at);
+    for (std::size_t at = 0; learnt && at < in[i].size(); at += 1 + in[i].size() / 31) places.push_back(at);
     Numbers gradient;
     for (const std::size_t at : places) {
       double& x = in[i][at];
