@@ -456,7 +456,7 @@ class ThisMachine(unittest.TestCase):
 
     def test_its_set_is_run_when_it_is_asked_for(self):
         runs = ["--model", STORIES, "--prompt", "16", "--generate", "4", "--repeat", "1", "--batch", "1"]
-        # It trains, which takes minutes in a program that checks each address.
+        # It trains, which takes over a minute in a program that checks each address.
         done = self.plan("validate", "--this-machine", *runs, "--json", timeout=300)
         (line,) = map(json.loads, done.stdout.splitlines())
         self.assertEqual(list(line), ["set", "rows", "unpredicted", "metric", "value", "target", "met"])
