@@ -20,8 +20,8 @@ constexpr double kQuick = 2.5;  ///< seconds below which only the smallest shape
 constexpr ChainShape kShapes[] = {{2, 96, 16, 256},  {6, 96, 16, 256},   {2, 256, 32, 768},
                                   {6, 256, 32, 768}, {2, 768, 64, 2048}, {6, 768, 64, 2048}};
 constexpr std::int64_t kQuickShapes = 2;
-/// Rounds over all steps, of which the fastest counts: whoever else is on the machine slows whole seconds of
-/// it.
+/// Rounds over all steps, of which the mean counts: others on the machine slow parts of its seconds, as they
+/// will when a plan is carried out.
 constexpr int kRounds = 3;
 
 /// Sequences at once, and their lengths. One alone is a prompt in one step and then answers. Numbers of rows
@@ -37,8 +37,10 @@ constexpr std::int64_t kTrainVocab = 1536, kTrainSequence = 128, kMicroBatches =
 
 class Chains {
  public:
-  Chains(std::shared_ptr<const plan::MachineCurves> curves, const ChainOptions& options)
-      : curves_(std::move(curves)), options_(options) {
+  Chains(std::shared_ptr<const plan::MachineCurves> curves, const ChainOptions& options,
+         const kernels::Table& table, base::Team& team)
+      : curves_(std::move(curves)), options_(options), usual_(table, options.seconds), team_(team) {
+    usual_.set_usual(curves_->usual);
     for (std::size_t i = 0; i < options.types.size(); i += std::max<std::size_t>(1, options.types.size() / 3))
       types_.push_back(options.types[i]);
     types_.resize(std::min<std::size_t>(3, types_.size()));
@@ -62,24 +64,29 @@ class Chains {
     const auto known = std::ranges::find_if(
         steps_, [&](const plan::ChainStep& s) { return s.what == what && s.kind == kind; });
     if (known != steps_.end()) {
-      known->seconds = std::min(known->seconds, seconds);
+      int& times = times_[known - steps_.begin()];
+      known->seconds += (seconds - known->seconds) / ++times;
       return;
     }
     auto step = plan::chain_step(what, kind, threads, seconds, *curves_, predict);
-    if (step.ok()) steps_.push_back(*std::move(step));
+    if (!step.ok()) return;
+    steps_.push_back(*std::move(step));
+    times_.push_back(1);
   }
   void tick() {
     done_ += 1;
     if (options_.progress) options_.progress(done_ / ticks_);
   }
-  base::Status round(const std::string& folder, base::Team& team);
+  base::Status round(const std::string& folder);
   base::Status serve(const std::string& file, const std::string& name, int threads);
   base::Status load(const std::shared_ptr<const model::LoadedModel>& model, infer::Engine& engine,
                     const std::string& name, BenchLoad load, int threads);
-  base::Status train(const TrainShape& shape, base::Team& team);
+  base::Status train(const TrainShape& shape);
 
   std::shared_ptr<const plan::MachineCurves> curves_;
   const ChainOptions& options_;
+  plan::UsualState usual_;
+  base::Team& team_;
   std::vector<base::DType> types_;
   std::span<const ChainShape> shapes_;
   std::span<const TrainShape> train_shapes_;
@@ -87,6 +94,7 @@ class Chains {
   double budget_ = 0, ticks_ = 1, done_ = 0;
   std::vector<std::string> files_;  ///< of models, written in the first round
   std::vector<plan::ChainStep> steps_;
+  std::vector<int> times_;  ///< that each step was measured
 };
 
 base::Status Chains::load(const std::shared_ptr<const model::LoadedModel>& model, infer::Engine& engine,
@@ -94,11 +102,14 @@ base::Status Chains::load(const std::shared_ptr<const model::LoadedModel>& model
   const std::size_t vocab = model->card().tokenizer->size();
   // Once to see how often there is time for.
   load.repeat = 1;
+  const auto measure = [&] {
+    return usual_.when_usual(team_, [&] { return measure_speeds(engine, vocab, load, {}); });
+  };
   auto speeds = measure_speeds(engine, vocab, load, {});
   if (speeds.ok()) {
     const double once = load.batch * (load.prompt / speeds->prefill + load.generate / speeds->decode);
     load.repeat = static_cast<int>(std::clamp(budget_ / once, 1.0, 200.0));
-    if (load.repeat > 1) speeds = measure_speeds(engine, vocab, load, {});
+    speeds = measure();
   }
   // On a busy machine a tiny model's first sequences may end before the last one was handed in.
   if (!speeds.ok() && load.batch > 1) return base::Ok{};
@@ -134,7 +145,7 @@ base::Status Chains::serve(const std::string& file, const std::string& name, int
   return base::Ok{};
 }
 
-base::Status Chains::train(const TrainShape& shape, base::Team& team) {
+base::Status Chains::train(const TrainShape& shape) {
   spec::TrainModel model;
   model.layers = shape.layers, model.width = shape.width;
   TW_ASSIGN_OR_RETURN(const spec::ModelConfig config, train::config_of(model, kTrainVocab, kTrainSequence));
@@ -142,12 +153,13 @@ base::Status Chains::train(const TrainShape& shape, base::Team& team) {
   options.isa = options_.isa;
   options.rows = shape.together * kTrainSequence;
   TW_ASSIGN_OR_RETURN(options.type, train::product_type("auto", options.isa));
-  TW_ASSIGN_OR_RETURN(const auto trainer, train::Trainer::make(config, options, team));
+  TW_ASSIGN_OR_RETURN(const auto trainer, train::Trainer::make(config, options, team_));
   const std::int64_t batch = kMicroBatches * shape.together;
-  TW_ASSIGN_OR_RETURN(const double seconds,
-                      train::measure_step(*trainer, batch * kTrainSequence, kTrainSequence));
+  TW_ASSIGN_OR_RETURN(const double seconds, usual_.when_usual(team_, [&] {
+    return train::measure_step(*trainer, batch * kTrainSequence, kTrainSequence);
+  }));
   add(fmt::format("{} layers of {}, {} sequences at once: train", shape.layers, shape.width, shape.together),
-      plan::StepKind::kTrain, team.size(), seconds,
+      plan::StepKind::kTrain, team_.size(), seconds,
       [&](const plan::MachineCurves& curves) -> base::Result<double> {
         const auto asked = std::make_shared<const plan::MachineCurves>(curves);
         TW_ASSIGN_OR_RETURN(const double speed, plan::predict_training_speed(asked, config, kTrainSequence,
@@ -157,7 +169,7 @@ base::Status Chains::train(const TrainShape& shape, base::Team& team) {
   return base::Ok{};
 }
 
-base::Status Chains::round(const std::string& folder, base::Team& team) {
+base::Status Chains::round(const std::string& folder) {
   std::size_t next = 0;
   for (const base::DType type : types_) {
     for (const ChainShape& shape : shapes_) {
@@ -174,9 +186,9 @@ base::Status Chains::round(const std::string& folder, base::Team& team) {
       }
     }
   }
-  const base::ThreadPin pin(team.placement()[0]);
+  const base::ThreadPin pin(team_.placement()[0]);
   for (const TrainShape& shape : train_shapes_) {
-    TW_RETURN_IF_ERROR(train(shape, team));
+    TW_RETURN_IF_ERROR(train(shape));
     tick();
   }
   return base::Ok{};
@@ -184,9 +196,7 @@ base::Status Chains::round(const std::string& folder, base::Team& team) {
 
 base::Status Chains::run() {
   TW_ASSIGN_OR_RETURN(const ChainFolder folder, ChainFolder::make());
-  TW_ASSIGN_OR_RETURN(base::Placement placement, base::place_threads(curves_->threads, {}));
-  base::Team team(std::move(placement));
-  for (int i = 0; i < rounds_; ++i) TW_RETURN_IF_ERROR(round(folder.path(), team));
+  for (int i = 0; i < rounds_; ++i) TW_RETURN_IF_ERROR(round(folder.path()));
   return base::Ok{};
 }
 
@@ -194,7 +204,11 @@ base::Status Chains::run() {
 
 base::Result<std::vector<plan::ChainStep>> run_chains(
     const std::shared_ptr<const plan::MachineCurves>& curves, const ChainOptions& options) {
-  Chains chains(curves, options);
+  TW_ASSIGN_OR_RETURN(const kernels::Table table,
+                      kernels::make_table(options.isa, kernels::detect_features()));
+  TW_ASSIGN_OR_RETURN(base::Placement placement, base::place_threads(curves->threads, {}));
+  base::Team team(std::move(placement));
+  Chains chains(curves, options, table, team);
   TW_RETURN_IF_ERROR(chains.run());
   return std::move(chains.steps());
 }

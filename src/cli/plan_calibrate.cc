@@ -124,6 +124,8 @@ base::Status run(const Options& options) {
               curves->processor.c_str(), curves->kernels.c_str(), curves->threads,
               curves->threads == 1 ? "" : "s", curves->teraflops, curves->bandwidth_gbs,
               curves->points().size());
+  std::printf("usual: %.0f ns for the workers to meet, %.0f GFLOP/s each\n", 1e9 * curves->usual.barrier,
+              curves->usual.flops / 1e9);
   std::printf("written: %s\n", path.c_str());
   return base::Ok{};
 }

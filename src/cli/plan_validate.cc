@@ -114,20 +114,26 @@ void print_training(const std::vector<plan::Prediction>& predictions, int worst)
 }
 
 int validate_this_machine(const Options& options) {
-  auto rows = run_this_machine(options.runs);
-  if (!rows.ok()) return fail(rows.error());
-  const plan::SetScore score = plan::score_machine(*rows);
+  auto ran = run_this_machine(options.runs);
+  if (!ran.ok()) return fail(ran.error());
+  std::vector<plan::MachineRow>& rows = ran->rows;
+  const plan::SetScore score = plan::score_machine(rows);
   if (!options.json) {
-    std::sort(rows->begin(), rows->end(),
+    std::sort(rows.begin(), rows.end(),
               [](const auto& a, const auto& b) { return std::fabs(a.error()) > std::fabs(b.error()); });
     std::printf("tokens a second: measured, and predicted by the calibration\n");
-    for (const plan::MachineRow& r : *rows) {
+    for (const plan::MachineRow& r : rows) {
       if (r.problem.empty())
         std::printf("  %+6.1f %% %10.1f %10.1f  %s\n", 100 * r.error(), r.measured, r.predicted,
                     r.what.c_str());
       else
         std::printf("         - %10.1f          -  %s: %s\n", r.measured, r.what.c_str(), r.problem.c_str());
     }
+    if (ran->unusual > 0)
+      std::printf(
+          "In %.0f %% of the runs the machine was slower than when it was calibrated: its workers were "
+          "far apart or shared a core. `tokenworks plan calibrate` says what is usual now.\n",
+          100 * ran->unusual);
   }
   print_scores({score}, options.json);
   return score.met ? 0 : 1;

@@ -15,8 +15,10 @@
 namespace tw::cli {
 namespace {
 
-/// After a warm-up.
-constexpr int kRunsOfRound = 1;
+/// Of a load in a round, after a warm-up: short runs are repeated for so long, and their median counts.
+constexpr double kSecondsOfRound = 0.5;
+constexpr int kMostRuns = 100;
+constexpr double kPatience = 120;  ///< seconds in which to wait for the machine that was calibrated
 constexpr const char* kRepositorysOwn = "tests/data/models/stories260K.gguf";
 
 std::vector<std::string> models_of(const MachineRuns& runs) {
@@ -30,24 +32,49 @@ std::vector<std::string> models_of(const MachineRuns& runs) {
   return models;
 }
 
-/// The fastest of a run's rounds counts, as it does of what was calibrated.
-void add_row(std::string what, double measured, const base::Result<double>& predicted,
-             std::vector<plan::MachineRow>& rows) {
-  const auto known = std::ranges::find(rows, what, &plan::MachineRow::what);
-  if (known != rows.end()) {
-    known->measured = std::max(known->measured, measured);
-    return;
+/// What was run in rounds: the mean of their seconds counts, as it does of what was calibrated.
+class Rows {
+ public:
+  void add(std::string what, double measured, const base::Result<double>& predicted) {
+    const auto known = std::ranges::find(rows_, what, &plan::MachineRow::what);
+    if (known != rows_.end()) {
+      speeds_[known - rows_.begin()].push_back(measured);
+      return;
+    }
+    plan::MachineRow row{std::move(what), 0, 0, {}};
+    if (predicted.ok())
+      row.predicted = *predicted;
+    else
+      row.problem = predicted.error().text();
+    rows_.push_back(std::move(row));
+    speeds_.push_back({measured});
   }
-  plan::MachineRow row{std::move(what), measured, 0, {}};
-  if (predicted.ok())
-    row.predicted = *predicted;
-  else
-    row.problem = predicted.error().text();
-  rows.push_back(std::move(row));
-}
+  std::vector<plan::MachineRow> result() && {
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+      double seconds_a_token = 0;
+      for (const double speed : speeds_[i]) seconds_a_token += 1 / speed;
+      rows_[i].measured = static_cast<double>(speeds_[i].size()) / seconds_a_token;
+    }
+    return std::move(rows_);
+  }
 
-base::Status bench_model(const std::string& name, const plan::MachineCurves& curves, const MachineRuns& runs,
-                         int threads, int batch, std::vector<plan::MachineRow>& rows) {
+ private:
+  std::vector<plan::MachineRow> rows_;
+  std::vector<std::vector<double>> speeds_;  ///< of each row's rounds
+};
+
+/// What all runs share.
+struct Runner {
+  std::shared_ptr<const plan::MachineCurves> curves;
+  const MachineRuns& runs;
+  base::Team& team;  ///< of as many as plans are made for
+  plan::UsualState& usual;
+  Rows rows;
+};
+
+base::Status bench_model(const std::string& name, int threads, int batch, Runner& r) {
+  const MachineRuns& runs = r.runs;
+  const plan::MachineCurves& curves = *r.curves;
   TW_ASSIGN_OR_RETURN(const FoundModel found, find_model(name, false));
   // Several decode together once the last prompt is computed: short ones, and answers that are still written.
   const int prompt = batch > 1 ? std::min(runs.prompt, 64) : runs.prompt;
@@ -60,12 +87,16 @@ base::Status bench_model(const std::string& name, const plan::MachineCurves& cur
   start.engine.max_running = batch;
   start.engine.context = prompt + generate + 1;
   TW_ASSIGN_OR_RETURN(const Started started, start_engine(found, start));
-  const BenchLoad load{prompt, generate, batch, kRunsOfRound};
-  TW_ASSIGN_OR_RETURN(
-      const Speeds speeds,
-      measure_speeds(*started.engine, started.model->card().tokenizer->size(), load, [&](double done) {
-        draw_progress(fmt::format("{}, {} threads", name, threads), done);
-      }));
+  BenchLoad load{prompt, generate, batch, 1};
+  const auto measure = [&] {
+    return measure_speeds(*started.engine, started.model->card().tokenizer->size(), load, [&](double done) {
+      draw_progress(fmt::format("{}, {} threads", name, threads), done);
+    });
+  };
+  TW_ASSIGN_OR_RETURN(Speeds speeds, measure());  // to see how often there is time for
+  const double once = batch * (prompt / speeds.prefill + generate / speeds.decode);
+  load.repeat = static_cast<int>(std::clamp(kSecondsOfRound / once, 1.0, 1.0 * kMostRuns));
+  TW_ASSIGN_OR_RETURN(speeds, r.usual.when_usual(r.team, measure));
   clear_progress();
   started.engine->stop();
   const plan::MachineLoad asked{threads, prompt, generate, batch};
@@ -74,21 +105,18 @@ base::Status bench_model(const std::string& name, const plan::MachineCurves& cur
                   started.model->card().quantization, threads, threads == 1 ? "" : "s", batch);
   // Several prompts share steps with answers: their speed is the scheduler's as much as the machine's.
   if (batch == 1) {
-    add_row(what + ": prefill", speeds.prefill, plan::predict_prefill(curves, *started.model, asked), rows);
+    r.rows.add(what + ": prefill", speeds.prefill, plan::predict_prefill(curves, *started.model, asked));
   }
-  add_row(what + ": decode", speeds.decode, plan::predict_decode(curves, *started.model, asked), rows);
+  r.rows.add(what + ": decode", speeds.decode, plan::predict_decode(curves, *started.model, asked));
   return base::Ok{};
 }
 
 /// A few small shapes of `train`, with all workers.
-base::Status train_shapes(const std::shared_ptr<const plan::MachineCurves>& curves,
-                          std::vector<plan::MachineRow>& rows) {
+base::Status train_shapes(Runner& r) {
   constexpr std::int64_t kVocab = 2048, kSequence = 256, kTogether = 4, kBatch = 8;
-  TW_ASSIGN_OR_RETURN(base::Placement placement, base::place_threads(curves->threads, {}));
-  const base::ThreadPin pin(placement[0]);
-  base::Team team(std::move(placement));
+  const base::ThreadPin pin(r.team.placement()[0]);
   train::TrainerOptions options;
-  options.isa = curves->kernels;
+  options.isa = r.curves->kernels;
   options.rows = kTogether * kSequence;
   TW_ASSIGN_OR_RETURN(options.type, train::product_type("auto", options.isa));
   for (const train::Rung& shape : {train::Rung{4, 128}, {6, 256}, {8, 512}}) {
@@ -96,12 +124,14 @@ base::Status train_shapes(const std::shared_ptr<const plan::MachineCurves>& curv
     spec::TrainModel model;
     model.layers = shape.layers, model.width = shape.width;
     TW_ASSIGN_OR_RETURN(const spec::ModelConfig config, train::config_of(model, kVocab, kSequence));
-    TW_ASSIGN_OR_RETURN(const auto trainer, train::Trainer::make(config, options, team));
-    TW_ASSIGN_OR_RETURN(const double seconds, train::measure_step(*trainer, kBatch * kSequence, kSequence));
+    TW_ASSIGN_OR_RETURN(const auto trainer, train::Trainer::make(config, options, r.team));
+    TW_ASSIGN_OR_RETURN(const double seconds, r.usual.when_usual(r.team, [&] {
+      return train::measure_step(*trainer, kBatch * kSequence, kSequence);
+    }));
     clear_progress();
-    add_row(fmt::format("{} layers of {}, {} threads: train", shape.layers, shape.width, curves->threads),
-            kBatch * kSequence / seconds,
-            plan::predict_training_speed(curves, config, kSequence, kBatch, kTogether), rows);
+    r.rows.add(fmt::format("{} layers of {}, {} threads: train", shape.layers, shape.width, r.team.size()),
+               kBatch * kSequence / seconds,
+               plan::predict_training_speed(r.curves, config, kSequence, kBatch, kTogether));
   }
   return base::Ok{};
 }
@@ -181,24 +211,28 @@ base::Status use_trainers_memory(plan::Setting& s) {
   return base::Ok{};
 }
 
-base::Result<std::vector<plan::MachineRow>> run_this_machine(const MachineRuns& runs) {
+base::Result<MachineScore> run_this_machine(const MachineRuns& runs) {
   std::string path = runs.calibration;
   if (path.empty()) {
     TW_ASSIGN_OR_RETURN(path, calibration_path());
   }
   TW_ASSIGN_OR_RETURN(const auto curves, plan::MachineCurves::load(path));
-  std::vector<plan::MachineRow> rows;
+  TW_ASSIGN_OR_RETURN(const kernels::Table table,
+                      kernels::make_table(curves->kernels, kernels::detect_features()));
+  TW_ASSIGN_OR_RETURN(base::Placement placement, base::place_threads(curves->threads, {}));
+  base::Team team(std::move(placement));
+  plan::UsualState usual(table, kPatience);
+  usual.set_usual(curves->usual);
+  Runner runner{curves, runs, team, usual, {}};
   for (int round = 0; round < runs.repeat; ++round) {
     for (const std::string& model : models_of(runs)) {
-      for (const int threads : curves->thread_counts()) {
-        TW_RETURN_IF_ERROR(bench_model(model, *curves, runs, threads, 1, rows));
-      }
-      if (runs.batch > 1)
-        TW_RETURN_IF_ERROR(bench_model(model, *curves, runs, curves->threads, runs.batch, rows));
+      for (const int threads : curves->thread_counts())
+        TW_RETURN_IF_ERROR(bench_model(model, threads, 1, runner));
+      if (runs.batch > 1) TW_RETURN_IF_ERROR(bench_model(model, curves->threads, runs.batch, runner));
     }
-    TW_RETURN_IF_ERROR(train_shapes(curves, rows));
+    TW_RETURN_IF_ERROR(train_shapes(runner));
   }
-  return rows;
+  return MachineScore{std::move(runner.rows).result(), usual.spent(), usual.unusual_share()};
 }
 
 }  // namespace tw::cli

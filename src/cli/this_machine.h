@@ -25,11 +25,17 @@ struct MachineRuns {
   std::string calibration;          ///< empty: calibration_path()
   std::vector<std::string> models;  ///< files, folders or names; empty: the store's, and the repository's own
   int prompt = 512, generate = 128;
-  int repeat = 5;  ///< rounds over all runs, of which the fastest counts
+  int repeat = 5;  ///< rounds over all runs, of which the mean counts
   int batch = 8;   ///< sequences of the runs with several; 1: there are none
 };
+struct MachineScore {
+  std::vector<plan::MachineRow> rows;
+  double waited = 0;   ///< seconds, for the machine to be as it was calibrated
+  double unusual = 0;  ///< share of the runs in which the machine was not as it was calibrated
+};
 /// Runs `bench` on each model, with every number of threads that was calibrated, and a few steps of `train`,
-/// and predicts each. With a progress bar.
-base::Result<std::vector<plan::MachineRow>> run_this_machine(const MachineRuns& runs);
+/// and predicts each. Runs are made again, and waited with, while the machine is not as it was when it was
+/// calibrated: for two minutes in all. With a progress bar.
+base::Result<MachineScore> run_this_machine(const MachineRuns& runs);
 
 }  // namespace tw::cli

@@ -18,7 +18,8 @@ namespace {
 using base::DType;
 using ops::Tensor;
 
-constexpr double kQuick = 7.5;  ///< seconds below which shapes are small ones alone
+constexpr double kQuick = 7.5;   ///< seconds below which shapes are small ones alone
+constexpr double kLearning = 4;  ///< seconds in which to see what is usual
 constexpr std::size_t kMegabyte = std::size_t{1} << 20;
 
 struct Shape {
@@ -102,25 +103,32 @@ class Calibration {
   void add(Measured kind, std::string_view type, double rows, double size, double place, double seconds) {
     out_.add({kind, std::string(type), bench_.threads(), rows, size, place, std::max(seconds, 1e-9)});
   }
-  base::Status product(DType type, const WeightRing& ring, const Shape& shape, bool prompt, std::int64_t rows,
-                       double place);
+  /// Times all that wait, in turns.
+  base::Status time_waiting() { return bench_.time(std::exchange(waiting_, {})); }
+  /// They wait: for time_waiting(). `ring` must live until then.
+  void product(DType type, const WeightRing& ring, const Shape& shape, bool prompt, std::int64_t rows,
+               double place);
   base::Status attention_of(std::int64_t d, std::int64_t sequences, std::int64_t fresh, std::int64_t past);
 
   OpBench& bench_;
+  std::vector<TimedOp> waiting_;
   tensor::Buffer& memory_;  ///< of rings
   MachineCurves& out_;
   bool quick_;
 };
 
-base::Status Calibration::product(DType type, const WeightRing& ring, const Shape& shape, bool prompt,
-                                  std::int64_t rows, double place) {
-  std::vector<float> x = random_floats(rows * shape.k);
-  TW_ASSIGN_OR_RETURN(const double seconds, bench_.seconds([&](ops::Exec& ex, std::int64_t call) {
-    ops::linear(ex, {DType::kF32, {rows, shape.k}, x.data()}, ring.at(call), prompt ? 0 : rows);
-  }));
-  add(prompt ? Measured::kPromptProduct : Measured::kGeneratedProduct, base::dtype_name(type),
-      static_cast<double>(rows), static_cast<double>(shape.n * shape.k), place, seconds);
-  return base::Ok{};
+void Calibration::product(DType type, const WeightRing& ring, const Shape& shape, bool prompt,
+                          std::int64_t rows, double place) {
+  const auto x = std::make_shared<std::vector<float>>(random_floats(rows * shape.k));
+  const auto size = static_cast<double>(shape.n * shape.k);
+  waiting_.push_back({[=, &ring](ops::Exec& ex, std::int64_t call) {
+                        const Tensor in{DType::kF32, {rows, shape.k}, x->data()};
+                        ops::linear(ex, in, ring.at(call), prompt ? 0 : rows);
+                      },
+                      [=, this](double seconds) {
+                        add(prompt ? Measured::kPromptProduct : Measured::kGeneratedProduct,
+                            base::dtype_name(type), static_cast<double>(rows), size, place, seconds);
+                      }});
 }
 
 base::Status Calibration::products(DType type, const std::function<void()>& tick) {
@@ -145,10 +153,9 @@ base::Status Calibration::products(DType type, const std::function<void()>& tick
     for (const Shape& shape : turns.shapes) {
       TW_ASSIGN_OR_RETURN(const WeightRing ring,
                           WeightRing::make(bench_.table(), type, shape, turns.bytes, memory_));
-      for (const std::int64_t rows : generated)
-        TW_RETURN_IF_ERROR(product(type, ring, shape, false, rows, place));
-      for (const std::int64_t rows : prompts)
-        TW_RETURN_IF_ERROR(product(type, ring, shape, true, rows, place));
+      for (const std::int64_t rows : generated) product(type, ring, shape, false, rows, place);
+      for (const std::int64_t rows : prompts) product(type, ring, shape, true, rows, place);
+      TW_RETURN_IF_ERROR(time_waiting());
     }
     tick();
   }
@@ -163,13 +170,12 @@ base::Status Calibration::embed(DType type) {
        quick_ ? std::vector<std::int64_t>{1} : std::vector<std::int64_t>{1, 16, 256}) {
     std::vector<std::int32_t> ids(count);
     for (std::int64_t i = 0; i < count; ++i) ids[i] = static_cast<std::int32_t>(i * 101 % shape.n);
-    TW_ASSIGN_OR_RETURN(const double seconds, bench_.seconds([&](ops::Exec& ex, std::int64_t) {
-      ops::embed(ex, ids, table, nullptr);
-    }));
-    add(Measured::kEmbed, base::dtype_name(type), 1, static_cast<double>(count * shape.k) * sizeof(float), 1,
-        seconds);
+    const double bytes = static_cast<double>(count * shape.k) * sizeof(float);
+    waiting_.push_back(
+        {[&table, ids](ops::Exec& ex, std::int64_t) { ops::embed(ex, ids, table, nullptr); },
+         [=, this](double seconds) { add(Measured::kEmbed, base::dtype_name(type), 1, bytes, 1, seconds); }});
   }
-  return base::Ok{};
+  return time_waiting();
 }
 
 base::Status Calibration::angles() {
@@ -178,50 +184,84 @@ base::Status Calibration::angles() {
        quick_ ? std::vector<std::int64_t>{1} : std::vector<std::int64_t>{1, 16, 256}) {
     std::vector<std::int32_t> positions(count);
     for (std::int64_t i = 0; i < count; ++i) positions[i] = static_cast<std::int32_t>(i);
-    TW_ASSIGN_OR_RETURN(const double seconds, bench_.seconds([&](ops::Exec& ex, std::int64_t) {
-      ops::rope_table(ex, positions, frequencies);
-    }));
-    add(Measured::kAngles, {}, 1, 2.0 * sizeof(float) * static_cast<double>(count * std::ssize(frequencies)),
-        1, seconds);
+    const double bytes = 2.0 * sizeof(float) * static_cast<double>(count * std::ssize(frequencies));
+    waiting_.push_back({[&frequencies, positions](ops::Exec& ex, std::int64_t) {
+                          ops::rope_table(ex, positions, frequencies);
+                        },
+                        [=, this](double seconds) { add(Measured::kAngles, {}, 1, bytes, 1, seconds); }});
   }
-  return base::Ok{};
+  return time_waiting();
 }
+
+/// Sequences with a past of random keys and values, in a cache of some layers that take turns.
+class CachedAttention {
+ public:
+  CachedAttention(std::int64_t d, std::int64_t sequences, std::int64_t fresh, std::int64_t past)
+      : prompt_(fresh > 1),
+        blocks_((past + fresh + kernels::kKvBlock - 1) / kernels::kKvBlock),
+        rows_(sequences * fresh),
+        longest_(past + fresh),
+        shape_{kHeads, kKvHeads, d, 0, false, 0, 0},
+        table_(sequences * blocks_),
+        tokens_(fresh),
+        q_(random_floats(rows_ * kHeads * d)) {
+    for (std::size_t i = 0; i < table_.size(); ++i) table_[i] = static_cast<std::int32_t>(i);
+    for (std::int64_t s = 0; s < sequences; ++s)
+      batch_.add(tokens_, past, table_.data() + s * blocks_, !prompt_);
+    counted_.add_group(sequences, fresh, past);
+  }
+  base::Status fill() {
+    const std::int64_t d = shape_.head_dim;
+    plane_ = std::ssize(table_) * kKvHeads * kernels::kv_head_elements(DType::kF16, d) * 2;
+    TW_ASSIGN_OR_RETURN(cache_, tensor::Buffer::allocate(2 * kLayers * plane_, "a benchmark's cache"));
+    const std::vector<float> numbers = random_floats(d * kernels::kKvBlock);
+    const std::int64_t piece = static_cast<std::int64_t>(numbers.size()) * 2;
+    kernels::quantize_row_closely(DType::kF16, numbers.data(), nullptr, cache_.data(), std::ssize(numbers));
+    for (std::int64_t at = piece; at < 2 * kLayers * plane_; ++at)
+      cache_.data()[at] = cache_.data()[at - piece];
+    return base::Ok{};
+  }
+  void run(ops::Exec& ex, std::int64_t call) { run(ex, batch_, call); }
+  double flops(const kernels::Table& table) {
+    ops::Trace trace;
+    ops::Exec tracing(table, trace);
+    run(tracing, counted_, 0);
+    return trace.ops.back().flops;
+  }
+  bool prompt() const { return prompt_; }
+
+ private:
+  static constexpr std::int64_t kHeads = 8, kKvHeads = 4, kLayers = 8;
+
+  void run(ops::Exec& ex, const model::Batch& of, std::int64_t call) {
+    std::byte* keys = cache_.data() + 2 * plane_ * (call % kLayers);
+    const std::int64_t d = shape_.head_dim;
+    const ops::AttentionPlace place{
+        of.positions(), of.row_blocks(),
+        of.tiles(),     {keys, keys + plane_, DType::kF16, kernels::kKvBlock, kKvHeads, d},
+        longest_,       of.generated_rows(),
+        of.groups()};
+    ops::attention(ex, {{DType::kF32, {rows_, kHeads * d}, q_.data()}, {}, {}}, shape_, place);
+  }
+
+  bool prompt_;
+  std::int64_t blocks_, rows_, longest_, plane_ = 0;
+  ops::AttentionShape shape_;
+  std::vector<std::int32_t> table_, tokens_;
+  std::vector<float> q_;
+  tensor::Buffer cache_;
+  model::Batch batch_, counted_;
+};
 
 base::Status Calibration::attention_of(std::int64_t d, std::int64_t sequences, std::int64_t fresh,
                                        std::int64_t past) {
-  constexpr std::int64_t kHeads = 8, kKvHeads = 4, kLayers = 8;
-  const bool prompt = fresh > 1;
-  const std::int64_t blocks = (past + fresh + kernels::kKvBlock - 1) / kernels::kKvBlock;
-  const std::int64_t plane = sequences * blocks * kKvHeads * kernels::kv_head_elements(DType::kF16, d) * 2;
-  TW_ASSIGN_OR_RETURN(tensor::Buffer cache,
-                      tensor::Buffer::allocate(2 * kLayers * plane, "a benchmark's cache"));
-  const std::vector<float> numbers = random_floats(d * kernels::kKvBlock);
-  const std::int64_t piece = static_cast<std::int64_t>(numbers.size()) * 2;
-  kernels::quantize_row_closely(DType::kF16, numbers.data(), nullptr, cache.data(), std::ssize(numbers));
-  for (std::int64_t at = piece; at < 2 * kLayers * plane; ++at) cache.data()[at] = cache.data()[at - piece];
-  std::vector<std::int32_t> table(sequences * blocks), tokens(fresh);
-  for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<std::int32_t>(i);
-  model::Batch batch, counted;
-  for (std::int64_t s = 0; s < sequences; ++s) batch.add(tokens, past, table.data() + s * blocks, !prompt);
-  counted.add_group(sequences, fresh, past);
-  const ops::AttentionShape shape{kHeads, kKvHeads, d, 0, false, 0, 0};
-  std::vector<float> q = random_floats(sequences * fresh * kHeads * d);
-  const auto run = [&](ops::Exec& ex, const model::Batch& of, std::int64_t call) {
-    std::byte* keys = cache.data() + 2 * plane * (call % kLayers);
-    const ops::AttentionPlace place{
-        of.positions(), of.row_blocks(),
-        of.tiles(),     {keys, keys + plane, DType::kF16, kernels::kKvBlock, kKvHeads, d},
-        past + fresh,   of.generated_rows(),
-        of.groups()};
-    ops::attention(ex, {{DType::kF32, {sequences * fresh, kHeads * d}, q.data()}, {}, {}}, shape, place);
-  };
-  ops::Trace trace;
-  ops::Exec tracing(bench_.table(), trace);
-  run(tracing, counted, 0);
-  TW_ASSIGN_OR_RETURN(const double seconds,
-                      bench_.seconds([&](ops::Exec& ex, std::int64_t call) { run(ex, batch, call); }));
-  add(prompt ? Measured::kPromptAttention : Measured::kGeneratedAttention, {}, 1, trace.ops.back().flops,
-      static_cast<double>(d), seconds);
+  const auto attention = std::make_shared<CachedAttention>(d, sequences, fresh, past);
+  TW_RETURN_IF_ERROR(attention->fill());
+  const Measured kind = attention->prompt() ? Measured::kPromptAttention : Measured::kGeneratedAttention;
+  const double flops = attention->flops(bench_.table());
+  waiting_.push_back(
+      {[attention](ops::Exec& ex, std::int64_t call) { attention->run(ex, call); },
+       [=, this](double seconds) { add(kind, {}, 1, flops, static_cast<double>(d), seconds); }});
   return base::Ok{};
 }
 
@@ -236,6 +276,7 @@ base::Status Calibration::attention() {
       if (length <= 1024) TW_RETURN_IF_ERROR(attention_of(d, 1, length, 0));
     }
     if (!quick_) TW_RETURN_IF_ERROR(attention_of(d, 16, 1, 1024));
+    TW_RETURN_IF_ERROR(time_waiting());
   }
   return base::Ok{};
 }
@@ -245,44 +286,50 @@ base::Status Calibration::rows() {
       quick_ ? std::vector<Shape>{{1, 64}, {64, 64}}
              : std::vector<Shape>{{1, 64},    {1, 512},   {1, 2048},   {16, 512},
                                   {16, 2048}, {64, 2048}, {512, 1024}, {512, 4096}};
+  struct Rows {
+    std::vector<float> x, y, out, weight;
+  };
   for (const Shape& s : shapes) {
-    std::vector<float> x = random_floats(s.n * s.k), y = x, weight = random_floats(s.k);
-    const Tensor in{DType::kF32, {s.n, s.k}, x.data()}, scale{DType::kF32, {s.k}, weight.data()};
-    double bytes = 0;
-    TW_ASSIGN_OR_RETURN(const double norm, bench_.seconds([&](ops::Exec& ex, std::int64_t) {
-      ops::rms_norm(ex, in, scale, 1e-5);
-    }));
+    const std::vector<float> numbers = random_floats(s.n * s.k);
+    const auto own = std::make_shared<Rows>(numbers, numbers, numbers, random_floats(s.k));
+    const auto norm = [=](ops::Exec& ex, std::int64_t) {
+      ops::rms_norm(ex, {DType::kF32, {s.n, s.k}, own->x.data()}, {DType::kF32, {s.k}, own->weight.data()},
+                    1e-5);
+    };
     ops::Trace trace;
     ops::Exec tracing(bench_.table(), trace);
-    ops::rms_norm(tracing, in, scale, 1e-5);
-    bytes = trace.ops.back().activation_bytes;
-    add(Measured::kRows, {}, 1, bytes, 1, norm);
+    norm(tracing, 0);
+    waiting_.push_back({norm, [this, bytes = trace.ops.back().activation_bytes](double seconds) {
+                          add(Measured::kRows, {}, 1, bytes, 1, seconds);
+                        }});
     // Inside a product: no barrier of its own, and in columns, as the workers' slices are.
-    std::vector<float> out(x.size());
-    TW_ASSIGN_OR_RETURN(const double activation, bench_.seconds([&](ops::Exec& ex, std::int64_t) {
+    const auto activation = [=](ops::Exec& ex, std::int64_t) {
       if (ex.tracing()) return;
       ex.slice(s.k, 16, [&](std::int64_t begin, std::int64_t end) {
-        ex.table().silu_mul({x.data(), y.data(), out.data(), 0, s.n, begin, end, s.k});
+        ex.table().silu_mul({own->x.data(), own->y.data(), own->out.data(), 0, s.n, begin, end, s.k});
       });
-    }));
-    add(Measured::kActivation, {}, 1, 3.0 * sizeof(float) * static_cast<double>(s.n * s.k), 1, activation);
+    };
+    waiting_.push_back({activation, [=, this](double seconds) {
+                          const double bytes = 3.0 * sizeof(float) * static_cast<double>(s.n * s.k);
+                          add(Measured::kActivation, {}, 1, bytes, 1, seconds);
+                        }});
   }
-  return base::Ok{};
+  return time_waiting();
 }
 
 base::Status Calibration::host(const std::function<void(std::span<float>)>& pick) {
   for (const std::int64_t vocab : {512, 32768, 131072}) {
-    std::vector<float> logits = random_floats(vocab);
-    volatile std::int64_t best = 0;
-    TW_ASSIGN_OR_RETURN(const double seconds, bench_.seconds([&](ops::Exec& ex, std::int64_t) {
-      if (ex.tracing() || ex.worker() != 0) return;
-      if (pick)
-        pick(logits);
-      else
-        best = std::max_element(logits.begin(), logits.end()) - logits.begin();
-    }));
-    add(Measured::kPick, {}, 1, static_cast<double>(vocab), 1, seconds);
+    const auto logits = std::make_shared<std::vector<float>>(random_floats(vocab));
+    waiting_.push_back(
+        {[=](ops::Exec& ex, std::int64_t) {
+           if (ex.tracing() || ex.worker() != 0) return;
+           if (pick) return pick(*logits);
+           const volatile float best = *std::max_element(logits->begin(), logits->end());
+           static_cast<void>(best);
+         },
+         [=, this](double seconds) { add(Measured::kPick, {}, 1, static_cast<double>(vocab), 1, seconds); }});
   }
+  TW_RETURN_IF_ERROR(time_waiting());
   add(Measured::kStep, {}, 1, 1, 1, bench_.seconds_of([](int) {}));
   return base::Ok{};
 }
@@ -306,11 +353,11 @@ constexpr int kTicksOfType = 6, kTicksOfRest = 4;
 /// Everything once, with each op's share of the time.
 base::Status measure_once(const CalibrateOptions& options, const kernels::Table& table, double seconds,
                           const std::vector<int>& counts, const std::vector<DType>& types,
-                          const std::function<void()>& tick, MachineCurves& curves) {
+                          const std::function<void()>& tick, UsualState& usual, MachineCurves& curves) {
   const bool quick = options.seconds < kQuick;
   tensor::Buffer memory;
   for (const int count : counts) {
-    TW_ASSIGN_OR_RETURN(const auto bench, OpBench::make(table, count, seconds));
+    TW_ASSIGN_OR_RETURN(const auto bench, OpBench::make(table, count, seconds, &usual));
     Calibration calibration(*bench, memory, curves, quick);
     for (const DType type : types) TW_RETURN_IF_ERROR(calibration.products(type, tick));
     TW_RETURN_IF_ERROR(calibration.attention());
@@ -326,10 +373,11 @@ base::Status measure_once(const CalibrateOptions& options, const kernels::Table&
   return base::Ok{};
 }
 
-/// Whoever else is on the machine slows whole seconds of it, and makes nothing faster: everything is measured
-/// in two passes that lie far apart, and the faster of each op's two counts.
+/// Everything in two passes that lie minutes apart, for what others do to the machine for longer than it
+/// takes to time some ops in turns; the mean of both counts.
 base::Status measure(const CalibrateOptions& options, const kernels::Table& table,
-                     const std::vector<int>& counts, const std::vector<DType>& types, MachineCurves& curves) {
+                     const std::vector<int>& counts, const std::vector<DType>& types, UsualState& usual,
+                     MachineCurves& curves) {
   const bool quick = options.seconds < kQuick;
   const int passes = quick ? 1 : 2;
   const double ticks = passes * static_cast<double>(counts.size()) *
@@ -341,16 +389,19 @@ base::Status measure(const CalibrateOptions& options, const kernels::Table& tabl
   };
   // About as many measurements as there are of a type; the large shapes take longer than their share.
   const double points = ticks * (quick ? 5 : 40);
-  std::vector<MeasuredPoint> fastest;
+  std::vector<MeasuredPoint> means;
   for (int pass = 0; pass < passes; ++pass) {
     MachineCurves once;
     TW_RETURN_IF_ERROR(
-        measure_once(options, table, 0.5 * options.seconds / points, counts, types, tick, once));
-    if (fastest.empty()) fastest = once.points();
-    for (std::size_t i = 0; i < fastest.size(); ++i)  // both have the same points in the same order
-      fastest[i].seconds = std::min(fastest[i].seconds, once.points()[i].seconds);
+        measure_once(options, table, 0.5 * options.seconds / points, counts, types, tick, usual, once));
+    if (means.empty()) means.resize(once.points().size());
+    for (std::size_t i = 0; i < means.size(); ++i) {  // both have the same points in the same order
+      const double others = means[i].seconds;
+      means[i] = once.points()[i];
+      means[i].seconds = others + means[i].seconds / passes;
+    }
   }
-  for (MeasuredPoint& point : fastest) curves.add(std::move(point));
+  for (MeasuredPoint& point : means) curves.add(std::move(point));
   return base::Ok{};
 }
 
@@ -390,7 +441,14 @@ base::Result<MachineCurves> calibrate(const CalibrateOptions& options) {
       kernels::probe_ceilings(curves.threads, quick ? kMegabyte : 1024 * kMegabyte);
   curves.bandwidth_gbs = ceilings.bytes_per_second / 1e9;
   curves.teraflops = ceilings.best(table.name == "amx" ? "bf16" : "").flops_per_second / 1e12;
-  TW_RETURN_IF_ERROR(measure(options, table, counts, types, curves));
+  UsualState usual(table, options.seconds);
+  {
+    TW_ASSIGN_OR_RETURN(base::Placement placement, base::place_threads(curves.threads, {}));
+    base::Team team(std::move(placement));
+    usual.learn(team, quick ? 0.05 : kLearning);
+  }
+  curves.usual = usual.usual();
+  TW_RETURN_IF_ERROR(measure(options, table, counts, types, usual, curves));
   if (options.progress) options.progress(1);
   return curves;
 }

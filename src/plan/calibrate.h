@@ -27,6 +27,7 @@ std::vector<base::DType> usual_types();
 /// By GGUF's names: "Q4_K"; the error lists the known ones.
 base::Result<base::DType> weight_type(std::string_view name);
 
+/// Ops are timed while the machine is as usual; for that, up to as many seconds more may go by.
 base::Result<MachineCurves> calibrate(const CalibrateOptions& options);
 
 }  // namespace tw::plan

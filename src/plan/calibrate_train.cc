@@ -62,6 +62,7 @@ class TrainCalibration {
     }
     // All of a model's parameters with their moments are far more than a cache holds.
     if (!quick_) TW_RETURN_IF_ERROR(optimizer(3072, 3072));
+    TW_RETURN_IF_ERROR(time_waiting());
     for (const std::int64_t d : quick_ ? std::vector<std::int64_t>{32} : std::vector<std::int64_t>{32, 64}) {
       for (const std::int64_t length :
            quick_ ? std::vector<std::int64_t>{64} : std::vector<std::int64_t>{64, 256, 1024})
@@ -72,7 +73,7 @@ class TrainCalibration {
            quick_ ? std::vector<std::int64_t>{64} : std::vector<std::int64_t>{64, 512, 2048})
         TW_RETURN_IF_ERROR(by_rows(rows, width));
     }
-    return base::Ok{};
+    return time_waiting();
   }
 
  private:
@@ -89,52 +90,66 @@ class TrainCalibration {
     out_.add({kind, type, bench_.threads(), rows, size, place, std::max(seconds, 1e-9)});
   }
 
+  /// Times all that wait, in turns.
+  base::Status time_waiting() { return bench_.time(std::exchange(waiting_, {})); }
+  // They wait: for time_waiting().
   base::Status product(std::int64_t n, std::int64_t k, std::int64_t rows);
   base::Status optimizer(std::int64_t n, std::int64_t k);
   base::Status attention(std::int64_t d, std::int64_t length);
   base::Status by_rows(std::int64_t rows, std::int64_t width);
 
   OpBench& bench_;
+  std::vector<TimedOp> waiting_;
   bool quick_;
   MachineCurves& out_;
   DType type_;
   Pool pool_;
 };
 
-base::Status TrainCalibration::product(std::int64_t n, std::int64_t k, std::int64_t rows) {
+/// One parameter with its gradient, and a tape for what is learnt through it.
+struct OneParam {
   model::ParamStore store;
-  const model::Param& weight = store.declare("weight", {n, k}, model::Use::kMatrix);
-  TW_ASSIGN_OR_RETURN(const auto params, model::Trainable::make(store, bench_.table(), type_));
-  params->initialize(1);
-  bench_.run([&](ops::Exec& ex) { params->refresh(ex); });
-  ops::Tape tape(params->leaves());
-  TW_ASSIGN_OR_RETURN(const double seconds,
-                      bench_.seconds(
-                          [&](ops::Exec& ex, std::int64_t call) {
-                            const Tensor in = value_of(ex, pool_.at(rows * k, 2 * call), rows, k);
-                            const Tensor out = ops::linear(ex, in, weight.matrix, 0);
-                            if (ops::Tape* recording = ex.recording())
-                              recording->record<hand_back>(Given{pool_.at(rows * n, 2 * call + 1), rows * n},
-                                                           {}, {out});
-                          },
-                          &tape));
-  add(Measured::kTrainProduct, static_cast<double>(rows), static_cast<double>(n * k), 1, seconds);
+  const model::Param* param = nullptr;
+  std::unique_ptr<model::Trainable> params;
+
+  static base::Result<std::shared_ptr<OneParam>> make(std::vector<std::int64_t> shape, model::Use use,
+                                                      OpBench& bench, DType type) {
+    const auto one = std::make_shared<OneParam>();
+    one->param = &one->store.declare("weight", std::move(shape), use);
+    TW_ASSIGN_OR_RETURN(one->params, model::Trainable::make(one->store, bench.table(), type));
+    one->params->initialize(1);
+    if (use == model::Use::kMatrix) bench.run([&](ops::Exec& ex) { one->params->refresh(ex); });
+    return one;
+  }
+  std::shared_ptr<ops::Tape> tape() const { return std::make_shared<ops::Tape>(params->leaves()); }
+};
+
+base::Status TrainCalibration::product(std::int64_t n, std::int64_t k, std::int64_t rows) {
+  TW_ASSIGN_OR_RETURN(const auto one, OneParam::make({n, k}, model::Use::kMatrix, bench_, type_));
+  const auto op = [=, this](ops::Exec& ex, std::int64_t call) {
+    const Tensor in = value_of(ex, pool_.at(rows * k, 2 * call), rows, k);
+    const Tensor out = ops::linear(ex, in, one->param->matrix, 0);
+    if (ops::Tape* recording = ex.recording())
+      recording->record<hand_back>(Given{pool_.at(rows * n, 2 * call + 1), rows * n}, {}, {out});
+  };
+  const auto take = [=, this](double seconds) {
+    add(Measured::kTrainProduct, static_cast<double>(rows), static_cast<double>(n * k), 1, seconds);
+  };
+  waiting_.push_back({op, take, one->tape()});
   return base::Ok{};
 }
 
 base::Status TrainCalibration::optimizer(std::int64_t n, std::int64_t k) {
   constexpr std::int64_t kChunk = 65536;
-  model::ParamStore store;
-  store.declare("weight", {n, k}, model::Use::kMatrix);
-  TW_ASSIGN_OR_RETURN(const auto params, model::Trainable::make(store, bench_.table(), type_));
-  params->initialize(1);
+  TW_ASSIGN_OR_RETURN(const auto one, OneParam::make({n, k}, model::Use::kMatrix, bench_, type_));
   const std::int64_t count = n * k;
-  std::vector<float> first(count), second(count);
-  TW_ASSIGN_OR_RETURN(const double seconds, bench_.seconds([&](ops::Exec& ex, std::int64_t) {
+  const auto first = std::make_shared<std::vector<float>>(count);
+  const auto second = std::make_shared<std::vector<float>>(count);
+  const auto op = [=](ops::Exec& ex, std::int64_t) {
     if (ex.tracing()) return;
     // As train::Trainer::step: gradients begin at zero, their length is taken, AdamW, and the forms that are
     // multiplied with are made again.
-    float* gradients = params->gradients().data();
+    float* gradients = one->params->gradients().data();
     ex.slice(count, 4096, [&](std::int64_t begin, std::int64_t end) {
       std::fill(gradients + begin, gradients + end, 0.0F);
     });
@@ -145,9 +160,9 @@ base::Status TrainCalibration::optimizer(std::int64_t n, std::int64_t k) {
       static_cast<void>(sum);
     });
     ex.barrier();
-    kernels::AdamWArgs a{params->masters().data(),
-                         first.data(),
-                         second.data(),
+    kernels::AdamWArgs a{one->params->masters().data(),
+                         first->data(),
+                         second->data(),
                          gradients,
                          0,
                          0,
@@ -163,95 +178,109 @@ base::Status TrainCalibration::optimizer(std::int64_t n, std::int64_t k) {
       ex.table().train.adamw(a);
     });
     ex.barrier();
-    params->refresh(ex);
-  }));
-  add(Measured::kOptimizer, 1, static_cast<double>(count), 1, seconds);
+    one->params->refresh(ex);
+  };
+  waiting_.push_back({op, [=, this](double seconds) {
+                        add(Measured::kOptimizer, 1, static_cast<double>(count), 1, seconds);
+                      }});
   return base::Ok{};
 }
 
-base::Status TrainCalibration::attention(std::int64_t d, std::int64_t length) {
-  constexpr std::int64_t kHeads = 8;
-  const std::int64_t width = kHeads * d, blocks = (length + kernels::kKvBlock - 1) / kernels::kKvBlock;
-  const std::int64_t plane =
-      blocks * kHeads * kernels::kv_head_elements(type_, d) * kernels::kv_element_bytes(type_);
-  TW_ASSIGN_OR_RETURN(const tensor::Buffer cache, tensor::Buffer::allocate(2 * plane, "a benchmark's cache"));
-  std::vector<std::int32_t> table(blocks), tokens(length);
-  for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<std::int32_t>(i);
+/// One sequence from its beginning.
+struct TrainAttention {
+  TrainAttention(std::int64_t d, std::int64_t length)
+      : shape{kHeads, kHeads, d, 0, false, 0, 0},
+        table((length + kernels::kKvBlock - 1) / kernels::kKvBlock),
+        tokens(length) {
+    for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<std::int32_t>(i);
+    batch.add(tokens, 0, table.data(), false);
+    counted.add_group(1, length, 0);
+  }
+
+  static constexpr std::int64_t kHeads = 8;
+  ops::AttentionShape shape;
+  std::vector<std::int32_t> table, tokens;
   model::Batch batch, counted;
-  batch.add(tokens, 0, table.data(), false);
-  counted.add_group(1, length, 0);
-  const std::int64_t count = length * width;
-  const ops::AttentionShape shape{kHeads, kHeads, d, 0, false, 0, 0};
-  ops::Tape tape({});
-  const auto run = [&](ops::Exec& ex, const model::Batch& of, std::int64_t call) {
+  tensor::Buffer cache;
+};
+
+base::Status TrainCalibration::attention(std::int64_t d, std::int64_t length) {
+  const auto own = std::make_shared<TrainAttention>(d, length);
+  const std::int64_t width = TrainAttention::kHeads * d, count = length * width;
+  const std::int64_t plane = std::ssize(own->table) * TrainAttention::kHeads *
+                             kernels::kv_head_elements(type_, d) * kernels::kv_element_bytes(type_);
+  TW_ASSIGN_OR_RETURN(own->cache, tensor::Buffer::allocate(2 * plane, "a benchmark's cache"));
+  const auto run = [=, this](ops::Exec& ex, const model::Batch& of, std::int64_t call) {
+    std::byte* const keys = own->cache.data();
     const ops::AttentionPlace place{
         of.positions(), of.row_blocks(),
-        of.tiles(),     {cache.data(), cache.data() + plane, type_, kernels::kKvBlock, kHeads, d},
+        of.tiles(),     {keys, keys + plane, type_, kernels::kKvBlock, TrainAttention::kHeads, d},
         length,         0,
         of.groups()};
     const ops::Qkv qkv{value_of(ex, pool_.at(count, 4 * call), length, width),
                        value_of(ex, pool_.at(count, 4 * call + 1), length, width),
                        value_of(ex, pool_.at(count, 4 * call + 2), length, width)};
-    const Tensor out = ops::attention(ex, qkv, shape, place);
+    const Tensor out = ops::attention(ex, qkv, own->shape, place);
     if (ops::Tape* recording = ex.recording())
       recording->record<hand_back>(Given{pool_.at(count, 4 * call + 3), count}, {}, {out});
   };
   ops::Trace trace;
   ops::Exec tracing(bench_.table(), trace);
-  run(tracing, counted, 0);
-  const double flops = trace.ops.back().flops;
-  TW_ASSIGN_OR_RETURN(const double seconds,
-                      bench_.seconds([&](ops::Exec& ex, std::int64_t call) { run(ex, batch, call); }, &tape));
-  add(Measured::kTrainAttention, 1, flops, static_cast<double>(d), seconds);
+  run(tracing, own->counted, 0);
+  const auto take = [=, this, flops = trace.ops.back().flops](double seconds) {
+    add(Measured::kTrainAttention, 1, flops, static_cast<double>(d), seconds);
+  };
+  waiting_.push_back({[=](ops::Exec& ex, std::int64_t call) { run(ex, own->batch, call); }, take,
+                      std::make_shared<ops::Tape>(std::vector<ops::Leaf>{})});
   return base::Ok{};
 }
 
 base::Status TrainCalibration::by_rows(std::int64_t rows, std::int64_t width) {
   const std::int64_t count = rows * width;
-  model::ParamStore store;
-  const model::Param& scale = store.declare("norm", {width}, model::Use::kVector);
-  TW_ASSIGN_OR_RETURN(const auto params, model::Trainable::make(store, bench_.table(), type_));
-  params->initialize(1);
-  ops::Tape tape(params->leaves());
-  std::vector<float> x = random_floats(count), y = x, z = x;
-  const std::vector<float> gradient = x;
-  TW_ASSIGN_OR_RETURN(const double norm, bench_.seconds(
-                                             [&](ops::Exec& ex, std::int64_t call) {
-                                               const Tensor in =
-                                                   value_of(ex, pool_.at(count, 2 * call), rows, width);
-                                               const Tensor out = ops::rms_norm(ex, in, scale.vector, 1e-5);
-                                               if (ops::Tape* recording = ex.recording())
-                                                 recording->record<hand_back>(
-                                                     Given{pool_.at(count, 2 * call + 1), count}, {}, {out});
-                                             },
-                                             &tape));
-  add(Measured::kTrainRows, 1, 2.0 * sizeof(float) * static_cast<double>(count), 1, norm);
-  std::vector<std::int32_t> targets(rows);
-  std::vector<float> weights(rows, 1), losses(rows);
-  TW_ASSIGN_OR_RETURN(const double activation, bench_.seconds([&](ops::Exec& ex, std::int64_t) {
+  const auto bytes = static_cast<double>(sizeof(float)) * static_cast<double>(count);
+  TW_ASSIGN_OR_RETURN(const auto scale, OneParam::make({width}, model::Use::kVector, bench_, type_));
+  const auto norm = [=, this](ops::Exec& ex, std::int64_t call) {
+    const Tensor in = value_of(ex, pool_.at(count, 2 * call), rows, width);
+    const Tensor out = ops::rms_norm(ex, in, scale->param->vector, 1e-5);
+    if (ops::Tape* recording = ex.recording())
+      recording->record<hand_back>(Given{pool_.at(count, 2 * call + 1), count}, {}, {out});
+  };
+  waiting_.push_back({norm,
+                      [=, this](double seconds) { add(Measured::kTrainRows, 1, 2 * bytes, 1, seconds); },
+                      scale->tape()});
+  struct Rows {
+    std::vector<float> gradient, x, y, z, weights, losses;
+    std::vector<std::int32_t> targets;
+  };
+  const auto own = std::make_shared<Rows>();
+  own->gradient = own->x = own->y = own->z = random_floats(count);
+  own->weights.assign(rows, 1), own->losses.resize(rows), own->targets.resize(rows);
+  const auto activation = [=](ops::Exec& ex, std::int64_t) {
     if (ex.tracing()) return;
+    float *const x = own->x.data(), *const y = own->y.data(), *const z = own->z.data();
     ex.slice(rows, 1, [&](std::int64_t begin, std::int64_t end) {
-      ex.table().silu_mul({x.data(), y.data(), z.data(), begin, end, 0, width, width});
+      ex.table().silu_mul({x, y, z, begin, end, 0, width, width});
     });
     ex.barrier();
     ex.slice(count, 64, [&](std::int64_t begin, std::int64_t end) {
-      std::copy(gradient.data() + begin, gradient.data() + end, z.data() + begin);
-      std::copy(gradient.data() + begin, gradient.data() + end, x.data() + begin);
-      std::copy(gradient.data() + begin, gradient.data() + end, y.data() + begin);
-      ex.table().train.silu_mul_backward({x.data(), y.data(), z.data(), begin, end});
+      for (float* const to : {z, x, y})
+        std::copy(own->gradient.data() + begin, own->gradient.data() + end, to + begin);
+      ex.table().train.silu_mul_backward({x, y, z, begin, end});
     });
     ex.barrier();
-  }));
-  add(Measured::kTrainActivation, 1, 3.0 * sizeof(float) * static_cast<double>(count), 1, activation);
-  TW_ASSIGN_OR_RETURN(const double loss, bench_.seconds([&](ops::Exec& ex, std::int64_t) {
+  };
+  waiting_.push_back(
+      {activation, [=, this](double seconds) { add(Measured::kTrainActivation, 1, 3 * bytes, 1, seconds); }});
+  const auto loss = [=](ops::Exec& ex, std::int64_t) {
     if (ex.tracing()) return;
     ex.slice(rows, 1, [&](std::int64_t begin, std::int64_t end) {
-      ex.table().train.cross_entropy(
-          {x.data(), targets.data(), weights.data(), losses.data(), begin, end, width, 1, 0});
+      ex.table().train.cross_entropy({own->x.data(), own->targets.data(), own->weights.data(),
+                                      own->losses.data(), begin, end, width, 1, 0});
     });
     ex.barrier();
-  }));
-  add(Measured::kLoss, 1, static_cast<double>(count), 1, loss);
+  };
+  waiting_.push_back(
+      {loss, [=, this](double seconds) { add(Measured::kLoss, 1, static_cast<double>(count), 1, seconds); }});
   return base::Ok{};
 }
 

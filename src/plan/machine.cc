@@ -15,8 +15,10 @@ namespace {
 
 using base::Code;
 
-constexpr std::string_view kFormat = "tokenworks calibration 2";
-constexpr std::string_view kOldFormat = "tokenworks calibration 1";
+constexpr std::string_view kFormat = "tokenworks calibration 3";
+/// They know less of the machine: what lies between ops, and what is usual.
+constexpr std::array<std::string_view, 2> kOldFormats = {"tokenworks calibration 1",
+                                                         "tokenworks calibration 2"};
 constexpr std::size_t kLargestFile = std::size_t{64} << 20;
 constexpr std::size_t kMostPoints = 200000;
 
@@ -43,9 +45,19 @@ constexpr std::array<std::string_view, 7> kColumns = {"kind", "type",  "threads"
 constexpr std::array<std::string_view, kStepKinds> kStepNames = {"generated", "prompt", "train"};
 constexpr std::array<std::string_view, 5> kBetweenColumns = {"step", "threads", "host", "gap", "byte"};
 
-constexpr std::array<std::string_view, 11> kKeys = {
-    "format",  "processor", "kernels",         "threads", "mem_gb", "mem_bw_gbs", "bf16_dense_tflops",
-    "columns", "points",    "between_columns", "between"};
+constexpr std::array<std::string_view, 13> kKeys = {"format",
+                                                    "processor",
+                                                    "kernels",
+                                                    "threads",
+                                                    "mem_gb",
+                                                    "mem_bw_gbs",
+                                                    "bf16_dense_tflops",
+                                                    "usual_barrier_s",
+                                                    "usual_worker_tflops",
+                                                    "columns",
+                                                    "points",
+                                                    "between_columns",
+                                                    "between"};
 
 /// y at x between the entries of a map by number, straight in log space: `of` makes an entry's y. Before the
 /// first and behind the last y stays.
@@ -63,6 +75,10 @@ double along(const Map& map, double x, Of of) {
 
 bool positive(const base::Json& value, double most) {
   return value.is_number() && value.get<double>() > 0 && value.get<double>() <= most;
+}
+
+bool from_zero(const base::Json& seconds) {
+  return seconds.is_number() && seconds.get<double>() >= 0 && seconds.get<double>() <= 1e6;
 }
 
 bool thread_count(const base::Json& value) {
@@ -98,8 +114,7 @@ std::string between_fault_of(const base::Json& line) {
     return "has a step that is not known";
   if (!thread_count(line[1])) return "has threads outside 1 to 4096";
   for (std::size_t i = 2; i < kBetweenColumns.size(); ++i) {
-    const bool counts = line[i].is_number() && line[i].get<double>() >= 0 && line[i].get<double>() <= 1e6;
-    if (!counts) return fmt::format("has {} that is no number from 0 on", kBetweenColumns[i]);
+    if (!from_zero(line[i])) return fmt::format("has {} that is no number from 0 on", kBetweenColumns[i]);
   }
   return {};
 }
@@ -108,9 +123,10 @@ base::Status check_head(const base::Json& json, const std::string& where) {
   const auto fault = [&](const std::string& what) {
     return base::error(Code::kCorrupt, "{}: {}; run `tokenworks plan calibrate` again", where, what);
   };
-  if (json.is_object() && json.contains("format") && json["format"] == kOldFormat)
-    return fault(
-        fmt::format("its \"format\" is \"{}\", which knows nothing of what lies between ops", kOldFormat));
+  for (const std::string_view old : kOldFormats) {
+    if (json.is_object() && json.contains("format") && json["format"] == old)
+      return fault(fmt::format("its \"format\" is \"{}\", and this program's is \"{}\"", old, kFormat));
+  }
   if (!json.is_object() || !json.contains("format") || json["format"] != kFormat)
     return fault(fmt::format("this is no calibration (no \"format\": \"{}\")", kFormat));
   for (const auto& [key, value] : json.items()) {
@@ -122,9 +138,10 @@ base::Status check_head(const base::Json& json, const std::string& where) {
   for (const char* key : {"processor", "kernels"}) {
     if (!json[key].is_string()) return fault(fmt::format("\"{}\" is no text", key));
   }
-  for (const char* key : {"threads", "mem_gb", "mem_bw_gbs", "bf16_dense_tflops"}) {
+  for (const char* key : {"threads", "mem_gb", "mem_bw_gbs", "bf16_dense_tflops", "usual_worker_tflops"}) {
     if (!positive(json[key], 1e9)) return fault(fmt::format("\"{}\" is not a positive number", key));
   }
+  if (!from_zero(json["usual_barrier_s"])) return fault("\"usual_barrier_s\" is no number from 0 on");
   if (json["columns"] != base::Json(kColumns)) return fault("\"columns\" are not the known ones");
   const base::Json& points = json["points"];
   if (!points.is_array() || points.empty() || points.size() > kMostPoints)
@@ -186,6 +203,8 @@ std::string MachineCurves::text() const {
                             {"mem_gb", memory_gb},
                             {"mem_bw_gbs", bandwidth_gbs},
                             {"bf16_dense_tflops", teraflops},
+                            {"usual_barrier_s", usual.barrier},
+                            {"usual_worker_tflops", usual.flops / 1e12},
                             {"between_columns", kBetweenColumns},
                             {"between", base::OrderedJson::array()},
                             {"columns", kColumns}};
@@ -214,6 +233,7 @@ base::Result<MachineCurves> MachineCurves::parse(std::string_view text, const st
   m.memory_gb = (*json)["mem_gb"].get<double>();
   m.bandwidth_gbs = (*json)["mem_bw_gbs"].get<double>();
   m.teraflops = (*json)["bf16_dense_tflops"].get<double>();
+  m.usual = {(*json)["usual_barrier_s"].get<double>(), (*json)["usual_worker_tflops"].get<double>() * 1e12};
   m.file = where;
   for (const base::Json& line : (*json)["points"]) m.add(point_of(line));
   read_between((*json)["between"], m);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "plan/curves.h"
+#include "plan/usual_state.h"
 
 namespace tw::plan {
 
@@ -69,6 +70,7 @@ class MachineCurves {
   double teraflops = 0;            ///< best multiply-adds from registers, all threads
   double memory_gb = 0;            ///< 2^30 bytes that the process may use
   double bandwidth_gbs = 0;        ///< 10^9 bytes a second, read by all threads
+  MachineState usual;              ///< of `threads` workers, when it was measured
   std::string file;                ///< where it was read from
 
   void add(MeasuredPoint point);

@@ -22,7 +22,7 @@ constexpr double kNothing = 1e-30;  ///< what all else takes
 MachineCurves made_up(std::vector<std::string> types, double others = kNothing) {
   MachineCurves m;
   m.processor = "made up, \"of\" two parts", m.kernels = "ref", m.threads = 2;
-  m.teraflops = 1, m.memory_gb = 16, m.bandwidth_gbs = 10;
+  m.teraflops = 1, m.memory_gb = 16, m.bandwidth_gbs = 10, m.usual = {1.25e-7, 5e11};
   for (const std::string& type : types) {
     for (const Measured kind :
          {Measured::kGeneratedProduct, Measured::kPromptProduct, Measured::kTrainProduct}) {
@@ -54,6 +54,8 @@ TEST(Machine, AFileReadsBackAsItWasWritten) {
   EXPECT_EQ(again->between(StepKind::kPrompt, 2).byte, 3e-12);
   EXPECT_EQ(again->between(StepKind::kPrompt, 1).host, 0);
   EXPECT_EQ(again->between(StepKind::kTrain, 2).host, 0);
+  EXPECT_EQ(again->usual.barrier, 1.25e-7);
+  EXPECT_EQ(again->usual.flops, 5e11);
   EXPECT_EQ(again->processor, m.processor);
   EXPECT_EQ(again->points().size(), m.points().size());
 }
@@ -280,8 +282,11 @@ TEST(Machine, AHostileFileIsOneClearLine) {
   const std::pair<std::string, const char*> files[] = {
       {"", "f: "},
       {"[1]", "no calibration"},
-      {"{\"format\":\"tokenworks calibration 3\"}", "no calibration"},
-      {with("calibration 2", "calibration 1"), "knows nothing of what lies between ops"},
+      {"{\"format\":\"tokenworks calibration 4\"}", "no calibration"},
+      {with("calibration 3", "calibration 1"), "is \"tokenworks calibration 1\", and this program's is"},
+      {with("calibration 3", "calibration 2"), "is \"tokenworks calibration 2\", and this program's is"},
+      {with("\"usual_barrier_s\":1.25e-07", "\"usual_barrier_s\":-1"), "\"usual_barrier_s\" is no number"},
+      {with("\"usual_worker_tflops\":0.5", "\"usual_worker_tflops\":0"), "\"usual_worker_tflops\" is not"},
       {with("\"between\":[[", "\"between\":[7,["), "line 1 of \"between\" has not the 5 columns"},
       {with("[[\"generated\",2,", "[[\"guess\",2,"), "line 1 of \"between\" has a step"},
       {with("[[\"generated\",2,", "[[\"generated\",0,"), "line 1 of \"between\" has threads"},

@@ -49,7 +49,7 @@ StepMemory memory_of(const Trainer& trainer);
 /// its own.
 base::Result<base::DType> product_type(const std::string& precision, const std::string& isa);
 
-/// Seconds of a step of `tokens` tokens (random ones), passes of its options' rows each: the faster of two.
+/// Seconds of a step of `tokens` tokens (random ones), passes of its options' rows each: the mean of two.
 /// Weights stay, but moments do not.
 base::Result<double> measure_step(Trainer& trainer, std::int64_t tokens, std::int64_t sequence);
 
