@@ -365,7 +365,7 @@ class ThisMachine(unittest.TestCase):
     def test_what_is_measured_can_be_planned_with(self):
         self.assertEqual(self.made.returncode, 0, self.made)
         self.assertIn(str(self.file), self.made.stdout)
-        self.assertEqual(json.loads(self.file.read_text())["format"], "tokenworks calibration 2")
+        self.assertEqual(json.loads(self.file.read_text())["format"], "tokenworks calibration 3")
         job = ["--accelerator", "this-machine", "--input", "64", "--output", "16"]
         answer = json.loads(self.plan("serve", STORIES, *job, "--json").stdout)
         self.assertEqual((answer["accelerator"], answer["accelerator_source"]), ("this-machine", str(self.file)))
@@ -384,7 +384,7 @@ class ThisMachine(unittest.TestCase):
         self.fails(self.plan(*job), "tokenworks plan calibrate", str(other))
         other.write_text(self.file.read_text().replace('"threads":1', '"threads":0', 1))
         self.fails(self.plan(*job), str(other), '"threads" is not a positive number')
-        other.write_text(self.file.read_text().replace("calibration 2", "calibration 1", 1))
+        other.write_text(self.file.read_text().replace("calibration 3", "calibration 1", 1))
         self.fails(self.plan(*job), str(other), "calibration 1", "run `tokenworks plan calibrate` again")
         other.write_text(self.file.read_text())
         self.assertEqual(self.plan(*job).returncode, 0)

@@ -38,12 +38,14 @@ void print_table(const plan::NetworkPlan& p) {
   print_figures(p.figures);
 }
 
-/// Of the parts' sheets, or as it was asked for: the NIC's rate, and all where no part is named.
-base::OrderedJson rate_json(const plan::NetworkPlan& p, double bytes_per_second, bool of_switch = false) {
-  const bool named = !p.spec.switch_name.empty() || !p.spec.spine_name.empty();
-  const bool sheet = named && (of_switch || bytes_per_second != p.spec.nic.value);
-  return to_json(plan::Quantity::around(bytes_per_second, 0, "B/s",
-                                        sheet ? plan::Provenance::kDatasheet : plan::Provenance::kAssumed));
+base::OrderedJson rate_json(double bytes_per_second, plan::Provenance provenance) {
+  return to_json(plan::Quantity::around(bytes_per_second, 0, "B/s", provenance));
+}
+
+/// A cable between two ports: the NIC's rate is what was asked for, and others are the switches'.
+base::OrderedJson cable_rate_json(const plan::NetworkPlan& p, double bytes_per_second) {
+  const bool asked = bytes_per_second == p.spec.nic.value || p.leaf_speed == plan::Provenance::kAssumed;
+  return rate_json(bytes_per_second, asked ? plan::Provenance::kAssumed : p.spine_speed);
 }
 
 base::OrderedJson network_json(const plan::NetworkPlan& p) {
@@ -56,16 +58,17 @@ base::OrderedJson network_json(const plan::NetworkPlan& p) {
     j["tiers"].push_back({{"name", t.name},
                           {"switches", t.switches},
                           {"ports", t.radix},
-                          {"port_bytes_per_second", rate_json(p, t.port_rate, true)},
+                          {"port_bytes_per_second",
+                           rate_json(t.port_rate, &t == &p.tiers.front() ? p.leaf_speed : p.spine_speed)},
                           {"ports_used", t.ports_used},
                           {"down", t.down},
-                          {"down_bytes_per_second", rate_json(p, t.down_rate)},
+                          {"down_bytes_per_second", cable_rate_json(p, t.down_rate)},
                           {"up", t.up},
-                          {"up_bytes_per_second", rate_json(p, t.up_rate)}});
+                          {"up_bytes_per_second", cable_rate_json(p, t.up_rate)}});
   for (const plan::CableRun& c : p.cables)
     j["cables"].push_back({{"name", c.name},
                            {"count", c.count},
-                           {"bytes_per_second", rate_json(p, c.rate)},
+                           {"bytes_per_second", cable_rate_json(p, c.rate)},
                            {"transceivers", c.count * c.transceivers}});
   for (const plan::NetworkCheck& c : p.checks) j["checks"].push_back({{"text", c.text}, {"ok", c.ok}});
   j["figures"] = figures_json(p.figures);

@@ -204,9 +204,8 @@ void add_plan_validate(CLI::App& plan, int& exit_code) {
   of_here(verb->add_option("--generate", options->runs.generate, "tokens")->check(CLI::Range(1, 4096)));
   of_here(verb->add_option("--batch", options->runs.batch, "sequences of the runs with several; 1: none")
               ->check(CLI::Range(1, 64)));
-  of_here(
-      verb->add_option("--repeat", options->runs.repeat, "rounds over all runs, of which the fastest counts")
-          ->check(CLI::Range(1, 1000)));
+  of_here(verb->add_option("--repeat", options->runs.repeat, "rounds over all runs, of which the mean counts")
+              ->check(CLI::Range(1, 1000)));
   verb->add_flag("--json", options->json, "one JSON line a set and metric");
   verb->footer(
       "Exit status 0: every target is met.\nExamples:\n  tokenworks plan validate\n"

@@ -68,6 +68,7 @@ struct Runner {
   std::shared_ptr<const plan::MachineCurves> curves;
   const MachineRuns& runs;
   base::Team& team;  ///< of as many as plans are made for
+  base::Team& alone;
   plan::UsualState& usual;
   Rows rows;
 };
@@ -96,7 +97,7 @@ base::Status bench_model(const std::string& name, int threads, int batch, Runner
   TW_ASSIGN_OR_RETURN(Speeds speeds, measure());  // to see how often there is time for
   const double once = batch * (prompt / speeds.prefill + generate / speeds.decode);
   load.repeat = static_cast<int>(std::clamp(kSecondsOfRound / once, 1.0, 1.0 * kMostRuns));
-  TW_ASSIGN_OR_RETURN(speeds, r.usual.when_usual(r.team, measure));
+  TW_ASSIGN_OR_RETURN(speeds, r.usual.when_usual(threads == 1 ? r.alone : r.team, measure));
   clear_progress();
   started.engine->stop();
   const plan::MachineLoad asked{threads, prompt, generate, batch};
@@ -220,10 +221,10 @@ base::Result<MachineScore> run_this_machine(const MachineRuns& runs) {
   TW_ASSIGN_OR_RETURN(const kernels::Table table,
                       kernels::make_table(curves->kernels, kernels::detect_features()));
   TW_ASSIGN_OR_RETURN(base::Placement placement, base::place_threads(curves->threads, {}));
-  base::Team team(std::move(placement));
+  base::Team alone({placement[0]}), team(std::move(placement));
   plan::UsualState usual(table, kPatience);
   usual.set_usual(curves->usual);
-  Runner runner{curves, runs, team, usual, {}};
+  Runner runner{curves, runs, team, alone, usual, {}};
   for (int round = 0; round < runs.repeat; ++round) {
     for (const std::string& model : models_of(runs)) {
       for (const int threads : curves->thread_counts())

@@ -189,6 +189,13 @@ base::Status resolve(spec::NetworkSpec& s) {
   return base::Ok{};
 }
 
+/// Of a port's speed: the switch's sheet, unless it was given.
+Provenance port_provenance(const std::string& name, bool given, Provenance otherwise) {
+  if (given) return Provenance::kAssumed;
+  const auto part = find_switch(name);
+  return !name.empty() && part.ok() ? (*part)->provenance : otherwise;
+}
+
 }  // namespace
 
 std::string line_rate_text(double rate) {
@@ -202,6 +209,8 @@ base::Result<NetworkPlan> size_network(const spec::NetworkSpec& wanted) {
   TW_ASSIGN_OR_RETURN(NetworkPlan p, s.topology == "torus"       ? size_torus(s)
                                      : s.topology == "dragonfly" ? size_dragonfly(s)
                                                                  : size_fat_tree(s));
+  p.leaf_speed = port_provenance(s.switch_name, wanted.port_speed.given, Provenance::kAssumed);
+  p.spine_speed = port_provenance(s.spine_name, wanted.spine_speed.given, p.leaf_speed);
   add_figures(p);
   return p;
 }

@@ -34,6 +34,8 @@ struct NetworkCheck {
 
 struct NetworkPlan {
   spec::NetworkSpec spec;  ///< with what was left open filled in
+  /// Where the speeds of leaves' and spines' ports come from.
+  Provenance leaf_speed = Provenance::kAssumed, spine_speed = Provenance::kAssumed;
   std::int64_t endpoints = 0;
   std::string shape;  ///< in words
   std::vector<SwitchTier> tiers;

@@ -20,6 +20,8 @@ double since(Clock::time_point begin) {
 /// An op of which one call is as long as a few samples has warmed up by its own beginning.
 constexpr double kLongCall = 3 * kSample;
 constexpr int kVisits = 4;
+/// Two calls that take so long have seen all that comes and goes.
+constexpr double kEnough = 0.15;
 
 /// How many calls make a sample, after so many took `seconds`.
 std::int64_t more_calls(std::int64_t calls, double seconds) {
@@ -58,6 +60,7 @@ class OpBench::Samples {
     }
     begin_ = Clock::now(), taken_ = 0;
   }
+  bool enough() const { return each_.size() >= 2 && mean(each_) * std::ssize(each_) >= kEnough; }
   double result() const { return steady_mean(each_); }
 
  private:
@@ -140,6 +143,7 @@ base::Status OpBench::time(std::span<const TimedOp> ops) {
   std::vector<std::int64_t> next(ops.size());
   for (int number = 1; number <= kVisits; ++number) {
     for (std::size_t i = 0; i < ops.size(); ++i) {
+      if (samples[i].enough()) continue;
       const auto once = [&]() -> base::Status {
         samples[i].begin_visit(number);
         visit(ops[i], samples[i], next[i]);

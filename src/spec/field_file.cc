@@ -2,6 +2,8 @@
 
 #include <charconv>
 #include <cmath>
+#include <set>
+#include <vector>
 
 namespace tw::spec {
 namespace {
@@ -102,6 +104,30 @@ int line_of_key(std::string_view json, std::string_view key, int depth) {
   return 0;
 }
 
+namespace {
+
+/// The parser keeps the last of two fields with one name, and a person would not know which.
+base::Status check_no_field_twice(std::string_view text, const std::string& where) {
+  std::vector<std::set<std::string>> open;
+  std::string twice;
+  int depth_of_twice = 1;
+  const auto event = [&](int depth, base::Json::parse_event_t what, base::Json& parsed) {
+    using Event = base::Json::parse_event_t;
+    if (what == Event::object_start) open.emplace_back();
+    if (what == Event::key && !open.back().insert(parsed.get<std::string>()).second && twice.empty())
+      twice = parsed.get<std::string>(), depth_of_twice = depth;
+    if (what == Event::object_end) open.pop_back();
+    return true;
+  };
+  const bool read = !base::Json::parse(text.begin(), text.end(), event, false).is_discarded();
+  if (!read || twice.empty()) return base::Ok{};
+  const int line = line_of_key(text, twice, depth_of_twice);
+  return base::Error{base::Code::kInvalidArgument, fmt::format("there are two fields \"{}\"", twice),
+                     line > 0 ? fmt::format("{}:{}", where, line) : where};
+}
+
+}  // namespace
+
 base::Result<base::Json> parse_field_file(std::string_view text, const std::string& where) {
   auto document = base::parse_json(text, 8);
   if (!document.ok()) {
@@ -110,6 +136,7 @@ base::Result<base::Json> parse_field_file(std::string_view text, const std::stri
                        fmt::format("{}:{}", where, line_at(text, offset_in(message)))};
   }
   if (!document->is_object()) return base::Error{base::Code::kCorrupt, "is no JSON object", where};
+  TW_RETURN_IF_ERROR(check_no_field_twice(text, where));
   return document;
 }
 

@@ -53,6 +53,9 @@ TEST(FieldFile, TellsTheLineOfWhatIsUnknownOrWrong) {
   EXPECT_EQ(status.error().text(),
             "c.json:3: \"memory\": \"80\" needs a unit, such as \"80 GB\" "
             "(there are PB, TB, GB, MB, kB, B, TiB, GiB, MiB)");
+  status = read_fields("{\n\"accelerators\": 8,\n\"nodes\": 1, \"accelerators\": 16}", "c.json", cluster);
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.error().text(), "c.json:2: there are two fields \"accelerators\"");
   status = read_fields("{\n\n,}", "c.json", cluster);
   ASSERT_FALSE(status.ok());
   EXPECT_EQ(status.error().where, "c.json:3");
