@@ -39,7 +39,11 @@ class Chains {
  public:
   Chains(std::shared_ptr<const plan::MachineCurves> curves, const ChainOptions& options,
          const kernels::Table& table, base::Team& team)
-      : curves_(std::move(curves)), options_(options), usual_(table, options.seconds), team_(team) {
+      : curves_(std::move(curves)),
+        options_(options),
+        usual_(table, options.seconds),
+        team_(team),
+        alone_({team.placement()[0]}) {
     usual_.set_usual(curves_->usual);
     for (std::size_t i = 0; i < options.types.size(); i += std::max<std::size_t>(1, options.types.size() / 3))
       types_.push_back(options.types[i]);
@@ -64,14 +68,13 @@ class Chains {
     const auto known = std::ranges::find_if(
         steps_, [&](const plan::ChainStep& s) { return s.what == what && s.kind == kind; });
     if (known != steps_.end()) {
-      int& times = times_[known - steps_.begin()];
-      known->seconds += (seconds - known->seconds) / ++times;
+      rounds_of_[known - steps_.begin()].add(seconds, usual_.was_usual());
       return;
     }
     auto step = plan::chain_step(what, kind, threads, seconds, *curves_, predict);
     if (!step.ok()) return;
     steps_.push_back(*std::move(step));
-    times_.push_back(1);
+    rounds_of_.emplace_back().add(seconds, usual_.was_usual());
   }
   void tick() {
     done_ += 1;
@@ -87,6 +90,7 @@ class Chains {
   const ChainOptions& options_;
   plan::UsualState usual_;
   base::Team& team_;
+  base::Team alone_;  ///< of one worker
   std::vector<base::DType> types_;
   std::span<const ChainShape> shapes_;
   std::span<const TrainShape> train_shapes_;
@@ -94,22 +98,22 @@ class Chains {
   double budget_ = 0, ticks_ = 1, done_ = 0;
   std::vector<std::string> files_;  ///< of models, written in the first round
   std::vector<plan::ChainStep> steps_;
-  std::vector<int> times_;  ///< that each step was measured
+  std::vector<plan::Rounds> rounds_of_;  ///< of each step
 };
 
 base::Status Chains::load(const std::shared_ptr<const model::LoadedModel>& model, infer::Engine& engine,
                           const std::string& name, BenchLoad load, int threads) {
   const std::size_t vocab = model->card().tokenizer->size();
-  // Once to see how often there is time for.
-  load.repeat = 1;
   const auto measure = [&] {
-    return usual_.when_usual(team_, [&] { return measure_speeds(engine, vocab, load, {}); });
+    return usual_.when_usual(threads == 1 ? alone_ : team_,
+                             [&] { return measure_speeds(engine, vocab, load, {}); });
   };
-  auto speeds = measure_speeds(engine, vocab, load, {});
+  load.repeat = 1;  // to see how often there is time for
+  auto speeds = measure();
   if (speeds.ok()) {
     const double once = load.batch * (load.prompt / speeds->prefill + load.generate / speeds->decode);
     load.repeat = static_cast<int>(std::clamp(budget_ / once, 1.0, 200.0));
-    speeds = measure();
+    if (load.repeat > 1) speeds = measure();
   }
   // On a busy machine a tiny model's first sequences may end before the last one was handed in.
   if (!speeds.ok() && load.batch > 1) return base::Ok{};
@@ -197,6 +201,7 @@ base::Status Chains::round(const std::string& folder) {
 base::Status Chains::run() {
   TW_ASSIGN_OR_RETURN(const ChainFolder folder, ChainFolder::make());
   for (int i = 0; i < rounds_; ++i) TW_RETURN_IF_ERROR(round(folder.path()));
+  for (std::size_t i = 0; i < steps_.size(); ++i) steps_[i].seconds = rounds_of_[i].mean();
   return base::Ok{};
 }
 

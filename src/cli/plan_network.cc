@@ -42,34 +42,33 @@ base::OrderedJson rate_json(double bytes_per_second, plan::Provenance provenance
   return to_json(plan::Quantity::around(bytes_per_second, 0, "B/s", provenance));
 }
 
-/// A cable between two ports: the NIC's rate is what was asked for, and others are the switches'.
-base::OrderedJson cable_rate_json(const plan::NetworkPlan& p, double bytes_per_second) {
-  const bool asked = bytes_per_second == p.spec.nic.value || p.leaf_speed == plan::Provenance::kAssumed;
-  return rate_json(bytes_per_second, asked ? plan::Provenance::kAssumed : p.spine_speed);
-}
-
 base::OrderedJson network_json(const plan::NetworkPlan& p) {
   base::OrderedJson j = {{"topology", p.spec.topology},
                          {"shape", p.shape},
                          {"endpoints", p.endpoints},
                          {"non_blocking", p.non_blocking}};
   j["tiers"] = base::OrderedJson::array();
-  for (const plan::SwitchTier& t : p.tiers)
-    j["tiers"].push_back({{"name", t.name},
-                          {"switches", t.switches},
-                          {"ports", t.radix},
-                          {"port_bytes_per_second",
-                           rate_json(t.port_rate, &t == &p.tiers.front() ? p.leaf_speed : p.spine_speed)},
-                          {"ports_used", t.ports_used},
-                          {"down", t.down},
-                          {"down_bytes_per_second", cable_rate_json(p, t.down_rate)},
-                          {"up", t.up},
-                          {"up_bytes_per_second", cable_rate_json(p, t.up_rate)}});
+  for (const plan::SwitchTier& t : p.tiers) {
+    const bool leaf = &t == &p.tiers.front();
+    j["tiers"].push_back(
+        {{"name", t.name},
+         {"switches", t.switches},
+         {"ports", t.radix},
+         {"port_bytes_per_second", rate_json(t.port_rate, leaf ? p.leaf_speed : p.spine_speed)},
+         {"ports_used", t.ports_used},
+         {"down", t.down},
+         {"down_bytes_per_second",
+          rate_json(t.down_rate, leaf ? plan::Provenance::kAssumed : p.between_speed)},
+         {"up", t.up},
+         {"up_bytes_per_second", rate_json(t.up_rate, p.between_speed)}});
+  }
   for (const plan::CableRun& c : p.cables)
-    j["cables"].push_back({{"name", c.name},
-                           {"count", c.count},
-                           {"bytes_per_second", cable_rate_json(p, c.rate)},
-                           {"transceivers", c.count * c.transceivers}});
+    j["cables"].push_back(
+        {{"name", c.name},
+         {"count", c.count},
+         {"bytes_per_second",
+          rate_json(c.rate, &c == &p.cables.front() ? plan::Provenance::kAssumed : p.between_speed)},
+         {"transceivers", c.count * c.transceivers}});
   for (const plan::NetworkCheck& c : p.checks) j["checks"].push_back({{"text", c.text}, {"ok", c.ok}});
   j["figures"] = figures_json(p.figures);
   return j;

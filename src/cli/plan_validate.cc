@@ -129,9 +129,13 @@ int validate_this_machine(const Options& options) {
       else
         std::printf("         - %10.1f          -  %s: %s\n", r.measured, r.what.c_str(), r.problem.c_str());
     }
+    if (ran->waited >= 1)
+      std::printf("%.0f s went by with waiting for the machine to be as it was when it was calibrated.\n",
+                  ran->waited);
     if (ran->unusual > 0)
       std::printf(
-          "In %.0f %% of the runs the machine was slower than when it was calibrated: its workers were "
+          "In all runs of %.0f %% of the rows the machine was slower than when it was calibrated: its "
+          "workers were "
           "far apart or shared a core. `tokenworks plan calibrate` says what is usual now.\n",
           100 * ran->unusual);
   }

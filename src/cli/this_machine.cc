@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <filesystem>
 #include <map>
 #include <mutex>
@@ -18,7 +19,8 @@ namespace {
 /// Of a load in a round, after a warm-up: short runs are repeated for so long, and their median counts.
 constexpr double kSecondsOfRound = 0.5;
 constexpr int kMostRuns = 100;
-constexpr double kPatience = 120;  ///< seconds in which to wait for the machine that was calibrated
+constexpr double kPatience =
+    24;  ///< seconds of a round, in which to wait for the machine that was calibrated
 constexpr const char* kRepositorysOwn = "tests/data/models/stories260K.gguf";
 
 std::vector<std::string> models_of(const MachineRuns& runs) {
@@ -35,32 +37,32 @@ std::vector<std::string> models_of(const MachineRuns& runs) {
 /// What was run in rounds: the mean of their seconds counts, as it does of what was calibrated.
 class Rows {
  public:
-  void add(std::string what, double measured, const base::Result<double>& predicted) {
-    const auto known = std::ranges::find(rows_, what, &plan::MachineRow::what);
-    if (known != rows_.end()) {
-      speeds_[known - rows_.begin()].push_back(measured);
-      return;
+  void add(std::string what, double measured, bool usual, const base::Result<double>& predicted) {
+    auto known = std::ranges::find(rows_, what, &plan::MachineRow::what);
+    if (known == rows_.end()) {
+      plan::MachineRow row{std::move(what), 0, 0, {}};
+      if (predicted.ok())
+        row.predicted = *predicted;
+      else
+        row.problem = predicted.error().text();
+      known = rows_.insert(rows_.end(), std::move(row));
+      seconds_.emplace_back();
     }
-    plan::MachineRow row{std::move(what), 0, 0, {}};
-    if (predicted.ok())
-      row.predicted = *predicted;
-    else
-      row.problem = predicted.error().text();
-    rows_.push_back(std::move(row));
-    speeds_.push_back({measured});
+    seconds_[known - rows_.begin()].add(1 / measured, usual);
+  }
+  /// Share of the rows without a run on the machine that was calibrated.
+  double unusual_share() const {
+    const auto unusual = std::ranges::count_if(seconds_, [](const plan::Rounds& r) { return !r.usual(); });
+    return static_cast<double>(unusual) / static_cast<double>(std::max<std::size_t>(1, rows_.size()));
   }
   std::vector<plan::MachineRow> result() && {
-    for (std::size_t i = 0; i < rows_.size(); ++i) {
-      double seconds_a_token = 0;
-      for (const double speed : speeds_[i]) seconds_a_token += 1 / speed;
-      rows_[i].measured = static_cast<double>(speeds_[i].size()) / seconds_a_token;
-    }
+    for (std::size_t i = 0; i < rows_.size(); ++i) rows_[i].measured = 1 / seconds_[i].mean();
     return std::move(rows_);
   }
 
  private:
   std::vector<plan::MachineRow> rows_;
-  std::vector<std::vector<double>> speeds_;  ///< of each row's rounds
+  std::vector<plan::Rounds> seconds_;  ///< of a token, of each row
 };
 
 /// What all runs share.
@@ -94,10 +96,13 @@ base::Status bench_model(const std::string& name, int threads, int batch, Runner
       draw_progress(fmt::format("{}, {} threads", name, threads), done);
     });
   };
-  TW_ASSIGN_OR_RETURN(Speeds speeds, measure());  // to see how often there is time for
+  base::Team& team = threads == 1 ? r.alone : r.team;
+  TW_ASSIGN_OR_RETURN(Speeds speeds, r.usual.when_usual(team, measure));
   const double once = batch * (prompt / speeds.prefill + generate / speeds.decode);
-  load.repeat = static_cast<int>(std::clamp(kSecondsOfRound / once, 1.0, 1.0 * kMostRuns));
-  TW_ASSIGN_OR_RETURN(speeds, r.usual.when_usual(threads == 1 ? r.alone : r.team, measure));
+  load.repeat = static_cast<int>(std::clamp(std::ceil(kSecondsOfRound / once), 1.0, 1.0 * kMostRuns));
+  if (load.repeat > 1) {
+    TW_ASSIGN_OR_RETURN(speeds, r.usual.when_usual(team, measure));
+  }
   clear_progress();
   started.engine->stop();
   const plan::MachineLoad asked{threads, prompt, generate, batch};
@@ -106,9 +111,11 @@ base::Status bench_model(const std::string& name, int threads, int batch, Runner
                   started.model->card().quantization, threads, threads == 1 ? "" : "s", batch);
   // Several prompts share steps with answers: their speed is the scheduler's as much as the machine's.
   if (batch == 1) {
-    r.rows.add(what + ": prefill", speeds.prefill, plan::predict_prefill(curves, *started.model, asked));
+    r.rows.add(what + ": prefill", speeds.prefill, r.usual.was_usual(),
+               plan::predict_prefill(curves, *started.model, asked));
   }
-  r.rows.add(what + ": decode", speeds.decode, plan::predict_decode(curves, *started.model, asked));
+  r.rows.add(what + ": decode", speeds.decode, r.usual.was_usual(),
+             plan::predict_decode(curves, *started.model, asked));
   return base::Ok{};
 }
 
@@ -131,7 +138,7 @@ base::Status train_shapes(Runner& r) {
     }));
     clear_progress();
     r.rows.add(fmt::format("{} layers of {}, {} threads: train", shape.layers, shape.width, r.team.size()),
-               kBatch * kSequence / seconds,
+               kBatch * kSequence / seconds, r.usual.was_usual(),
                plan::predict_training_speed(r.curves, config, kSequence, kBatch, kTogether));
   }
   return base::Ok{};
@@ -222,7 +229,7 @@ base::Result<MachineScore> run_this_machine(const MachineRuns& runs) {
                       kernels::make_table(curves->kernels, kernels::detect_features()));
   TW_ASSIGN_OR_RETURN(base::Placement placement, base::place_threads(curves->threads, {}));
   base::Team alone({placement[0]}), team(std::move(placement));
-  plan::UsualState usual(table, kPatience);
+  plan::UsualState usual(table, kPatience * runs.repeat);
   usual.set_usual(curves->usual);
   Runner runner{curves, runs, team, alone, usual, {}};
   for (int round = 0; round < runs.repeat; ++round) {
@@ -233,7 +240,8 @@ base::Result<MachineScore> run_this_machine(const MachineRuns& runs) {
     }
     TW_RETURN_IF_ERROR(train_shapes(runner));
   }
-  return MachineScore{std::move(runner.rows).result(), usual.spent(), usual.unusual_share()};
+  const double unusual = runner.rows.unusual_share();
+  return MachineScore{std::move(runner.rows).result(), usual.spent(), unusual};
 }
 
 }  // namespace tw::cli

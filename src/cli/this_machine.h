@@ -31,11 +31,12 @@ struct MachineRuns {
 struct MachineScore {
   std::vector<plan::MachineRow> rows;
   double waited = 0;   ///< seconds, for the machine to be as it was calibrated
-  double unusual = 0;  ///< share of the runs in which the machine was not as it was calibrated
+  double unusual = 0;  ///< share of the rows of which no run was on a machine as it was calibrated
 };
 /// Runs `bench` on each model, with every number of threads that was calibrated, and a few steps of `train`,
 /// and predicts each. Runs are made again, and waited with, while the machine is not as it was when it was
-/// calibrated: for two minutes in all. With a progress bar.
+/// calibrated: for two minutes in five rounds; what ran on another machine counts where there is nothing
+/// else. With a progress bar.
 base::Result<MachineScore> run_this_machine(const MachineRuns& runs);
 
 }  // namespace tw::cli

@@ -59,6 +59,8 @@ class TrainCalibration {
     for (const auto& [n, k] : matrices()) {
       for (const std::int64_t rows : rows_of_batches()) TW_RETURN_IF_ERROR(product(n, k, rows));
       TW_RETURN_IF_ERROR(optimizer(n, k));
+      constexpr std::size_t kMost = 8;  // of which all are in memory
+      if (waiting_.size() >= kMost) TW_RETURN_IF_ERROR(time_waiting());
     }
     // All of a model's parameters with their moments are far more than a cache holds.
     if (!quick_) TW_RETURN_IF_ERROR(optimizer(3072, 3072));

@@ -209,8 +209,10 @@ base::Result<NetworkPlan> size_network(const spec::NetworkSpec& wanted) {
   TW_ASSIGN_OR_RETURN(NetworkPlan p, s.topology == "torus"       ? size_torus(s)
                                      : s.topology == "dragonfly" ? size_dragonfly(s)
                                                                  : size_fat_tree(s));
-  p.leaf_speed = port_provenance(s.switch_name, wanted.port_speed.given, Provenance::kAssumed);
-  p.spine_speed = port_provenance(s.spine_name, wanted.spine_speed.given, p.leaf_speed);
+  p.leaf_speed = port_provenance(wanted.switch_name, wanted.port_speed.given, Provenance::kAssumed);
+  p.spine_speed = port_provenance(wanted.spine_name, wanted.spine_speed.given, p.leaf_speed);
+  const bool asked = wanted.link_speed.given || p.leaf_speed == Provenance::kAssumed;
+  p.between_speed = asked ? Provenance::kAssumed : p.spine_speed;
   add_figures(p);
   return p;
 }

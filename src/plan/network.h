@@ -34,8 +34,10 @@ struct NetworkCheck {
 
 struct NetworkPlan {
   spec::NetworkSpec spec;  ///< with what was left open filled in
-  /// Where the speeds of leaves' and spines' ports come from.
-  Provenance leaf_speed = Provenance::kAssumed, spine_speed = Provenance::kAssumed;
+  /// Where the speeds of leaves' and spines' ports and of the links between switches come from; the
+  /// endpoints' own is what was asked for.
+  Provenance leaf_speed = Provenance::kAssumed, spine_speed = Provenance::kAssumed,
+             between_speed = Provenance::kAssumed;
   std::int64_t endpoints = 0;
   std::string shape;  ///< in words
   std::vector<SwitchTier> tiers;

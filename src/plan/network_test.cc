@@ -391,5 +391,23 @@ TEST(Network, TooManyWiresAreRefusedBeforeTheyAreLaid) {
   EXPECT_FALSE(size_network(s).ok());
 }
 
+TEST(Network, SpeedsComeFromTheSheetUnlessTheyWereGiven) {
+  spec::NetworkSpec wanted = fabric(64, 8, 0);
+  wanted.switch_name = "QM9700";
+  const auto provenances = [](const spec::NetworkSpec& spec) {
+    const NetworkPlan p = size_network(spec).value();
+    return std::tuple(p.leaf_speed, p.spine_speed, p.between_speed);
+  };
+  constexpr auto kSheet = Provenance::kDatasheet, kAssumed = Provenance::kAssumed;
+  EXPECT_EQ(provenances(wanted), std::tuple(kSheet, kSheet, kSheet));
+  spec::NetworkSpec leaf = wanted, link = wanted, none = wanted;
+  leaf.port_speed = {50e9, true};
+  EXPECT_EQ(provenances(leaf), std::tuple(kAssumed, kAssumed, kAssumed));
+  link.link_speed = {50e9, true};
+  EXPECT_EQ(provenances(link), std::tuple(kSheet, kSheet, kAssumed));
+  none.switch_name.clear(), none.radix = 64;
+  EXPECT_EQ(provenances(none), std::tuple(kAssumed, kAssumed, kAssumed));
+}
+
 }  // namespace
 }  // namespace tw::plan

@@ -52,6 +52,7 @@ class OpBench::Samples {
     if (seconds < (warm_ ? kSample / 2 : kSample) && calls_ < kMostCalls) {
       calls_ = more_calls(calls_, seconds);  // when warm: something else was in the time of the first
       each_.clear();
+      before_ = 0;
     } else if (warm_) {
       each_.push_back(seconds / static_cast<double>(calls_)), ++taken_;
       return;
@@ -60,8 +61,17 @@ class OpBench::Samples {
     }
     begin_ = Clock::now(), taken_ = 0;
   }
-  bool enough() const { return each_.size() >= 2 && mean(each_) * std::ssize(each_) >= kEnough; }
-  double result() const { return steady_mean(each_); }
+  /// By the shortest: a hiccup may have been in one.
+  bool enough() const {
+    return each_.size() >= 2 && *std::ranges::min_element(each_) * std::ssize(each_) >= kEnough;
+  }
+  /// What the last visit took counts only where no other does.
+  void set_unusual() {
+    const auto first = each_.begin() + std::ssize(each_) - taken_;
+    unusual_.assign(first, each_.end());
+    each_.erase(first, each_.end());
+  }
+  double result() const { return steady_mean(each_.empty() ? unusual_ : each_); }
 
  private:
   static constexpr std::int64_t kMostCalls = 1 << 24;
@@ -69,7 +79,7 @@ class OpBench::Samples {
   std::int64_t calls_ = 1, taken_ = 0;
   bool warm_ = false;
   int visit_number_ = 0;
-  std::vector<double> each_;
+  std::vector<double> each_, unusual_;
   std::size_t before_ = 0;  ///< samples of the visits before
   Clock::time_point begin_ = Clock::now();
 };
@@ -150,6 +160,7 @@ base::Status OpBench::time(std::span<const TimedOp> ops) {
         return base::Ok{};
       };
       TW_RETURN_IF_ERROR(usual_ == nullptr ? once() : usual_->when_usual(team_, once));
+      if (usual_ != nullptr && !usual_->was_usual()) samples[i].set_unusual();
     }
   }
   for (std::size_t i = 0; i < ops.size(); ++i) ops[i].take(samples[i].result());

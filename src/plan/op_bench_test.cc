@@ -50,7 +50,8 @@ TEST(OpBench, OpsTakeTurnsAndEachIsToldItsOwnTime) {
   ASSERT_TRUE(bench()->time(calls.ops()).ok());
   int turns = 1;
   for (std::size_t i = 1; i < calls.order.size(); ++i) turns += calls.order[i] != calls.order[i - 1] ? 1 : 0;
-  EXPECT_EQ(turns, 8);  // four visits to each
+  EXPECT_GE(turns, 4);  // four visits to each, or fewer of what is stretched by others
+  EXPECT_LE(turns, 8);
   ASSERT_EQ(calls.seconds.size(), 2U);
   EXPECT_GE(calls.seconds[0], 0.002);
   EXPECT_GE(calls.seconds[1], 0.01);
@@ -77,7 +78,25 @@ TEST(OpBench, AMachineThatIsNeverAsUsualIsTimedAllTheSame) {
   ASSERT_TRUE(bench->time(calls.ops()).ok());
   ASSERT_EQ(calls.seconds.size(), 2U);
   EXPECT_GE(calls.seconds[1], 0.01);
-  EXPECT_EQ(usual.unusual_share(), 1);
+  EXPECT_FALSE(usual.was_usual());
+}
+
+TEST(OpBench, AVisitThatTheMachineChangedUnderDoesNotCount) {
+  const kernels::Table table = kernels::make_table("ref", kernels::detect_features()).value();
+  UsualState usual(table, 0.05);
+  usual.set_usual({1e9, 1});
+  double seconds = 0;
+  const TimedOp op{[&](ops::Exec& ex, std::int64_t call) {
+                     if (ex.tracing()) return;
+                     const bool moved = call < 2;  // in the first visit: one call to warm up, and a sample
+                     usual.set_usual({1e9, moved ? 1e30 : 1});
+                     std::this_thread::sleep_for(milliseconds(moved ? 2 : 40));
+                   },
+                   [&](double each) { seconds = each; }};
+  const auto bench = OpBench::make(table, 1, 0.004, &usual).value();
+  ASSERT_TRUE(bench->time({&op, 1}).ok());
+  EXPECT_GE(seconds, 0.04);
+  EXPECT_TRUE(usual.was_usual());
 }
 
 TEST(Statistics, AHiccupCountsAsTwiceTheUsual) {

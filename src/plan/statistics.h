@@ -1,4 +1,4 @@
-// What the sets of `plan validate` are summed up by.
+// What the sets of `plan validate` and the samples of a calibration are summed up by.
 #pragma once
 
 #include <algorithm>

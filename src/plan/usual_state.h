@@ -3,10 +3,11 @@
 #pragma once
 
 #include <chrono>
-#include <memory>
+#include <vector>
 
 #include "base/team.h"
 #include "kernels/table.h"
+#include "plan/statistics.h"
 
 namespace tw::plan {
 
@@ -23,7 +24,7 @@ class UsualState {
 
   /// Looks at the team for so many seconds: usual is what it is at least in a quarter of them.
   void learn(base::Team& team, double seconds);
-  void set_usual(const MachineState& state) { usual_ = state; }
+  void set_usual(const MachineState& state) { usual_ = state, seen_usual_ = {}; }
   const MachineState& usual() const { return usual_; }
 
   /// Now. Its workers should have nothing else to do.
@@ -38,19 +39,16 @@ class UsualState {
       wait(team);
       const Clock::time_point begin = Clock::now();
       auto result = f();
-      ++runs_;
-      if (!result.ok() || is_usual(team)) return result;
-      if (spent_ >= patience_) {
-        ++unusual_;
-        return result;
-      }
+      if (!result.ok()) return result;
+      was_usual_ = is_usual(team);
+      if (was_usual_ || spent_ >= patience_) return result;
       spent_ += std::chrono::duration<double>(Clock::now() - begin).count();
     }
   }
 
   double spent() const { return spent_; }  ///< seconds, of patience
-  /// Share of what counted that ran when the machine was not as usual: there was no more patience.
-  double unusual_share() const { return runs_ == 0 ? 0 : static_cast<double>(unusual_) / runs_; }
+  /// Whether the machine was as usual when what when_usual() returned last was made.
+  bool was_usual() const { return was_usual_; }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -59,10 +57,21 @@ class UsualState {
 
   kernels::Table table_;
   double patience_, spent_ = 0;
-  std::int64_t runs_ = 0, unusual_ = 0;
+  bool was_usual_ = true;
   std::int64_t rounds_ = 1;  ///< of multiply-adds in a look
   MachineState usual_;
   Clock::time_point seen_usual_;  ///< the last time
+};
+
+/// One thing's seconds, measured in rounds: those on an unusual machine count where there are no others.
+class Rounds {
+ public:
+  void add(double seconds, bool usual) { (usual ? usual_ : others_).push_back(seconds); }
+  bool usual() const { return !usual_.empty(); }
+  double mean() const { return plan::mean(usual() ? usual_ : others_); }
+
+ private:
+  std::vector<double> usual_, others_;
 };
 
 }  // namespace tw::plan
