@@ -109,15 +109,12 @@ double peak_of_way(base::Team& team, const Table& set, PeakArgs args) {
 }
 
 void find_peaks(base::Team& team, const std::vector<Table>& sets, Ceilings& ceilings) {
-  alignas(64) std::uint8_t data[kPeakBytes];
-  alignas(64) float values[kPeakBytes / 4];
-  fill_random(data, sizeof data, 7);
-  for (int i = 0; i < kPeakBytes / 4; ++i) values[i] = static_cast<float>(data[i]) / 256 - 0.5F;
+  const PeakData data;
   for (const Table& set : sets) {
     for (int way = 0;; ++way) {
-      const PeakResult one = set.peak({way, data, values, 1});
+      const PeakResult one = set.peak({way, data.bytes, data.values, 1});
       if (one.name == nullptr) break;
-      ceilings.peaks.push_back({one.name, peak_of_way(team, set, {way, data, values, 1024})});
+      ceilings.peaks.push_back({one.name, peak_of_way(team, set, {way, data.bytes, data.values, 1024})});
     }
   }
 }
@@ -135,6 +132,11 @@ std::vector<Table> distinct_sets() {
 }
 
 }  // namespace
+
+PeakData::PeakData() {
+  fill_random(bytes, sizeof bytes, 7);
+  for (int i = 0; i < kPeakBytes / 4; ++i) values[i] = static_cast<float>(bytes[i]) / 256 - 0.5F;
+}
 
 const Ceilings::Peak& Ceilings::best(std::string_view kind) const {
   const Peak* best = &peaks.front();  // `ref` has one at least

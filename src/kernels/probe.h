@@ -2,9 +2,12 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "kernels/args.h"
 
 namespace tw::kernels {
 
@@ -20,6 +23,13 @@ struct Ceilings {
 
   /// The highest one whose name contains `kind` (all do when it is empty).
   const Peak& best(std::string_view kind) const;
+};
+
+/// Random numbers that a set's peak is measured with (PeakArgs).
+struct PeakData {
+  PeakData();
+  alignas(64) std::uint8_t bytes[kPeakBytes];
+  alignas(64) float values[kPeakBytes / 4];
 };
 
 /// Reads a buffer of about `bytes` (at least 64 MiB, random data) and multiplies, on `threads` threads; takes

@@ -4,6 +4,8 @@
 #include <thread>
 #include <vector>
 
+#include "kernels/probe.h"
+
 namespace tw::plan {
 namespace {
 
@@ -23,26 +25,9 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-/// Random data as kernels' own peaks are measured with.
-struct PeakData {
-  PeakData() {
-    std::uint32_t x = 12345;
-    for (int i = 0; i < kernels::kPeakBytes; ++i) {
-      x = x * 1664525 + 1013904223;  // Numerical Recipes' generator
-      bytes[i] = static_cast<std::uint8_t>(x >> 24);
-    }
-    for (int i = 0; i < kernels::kPeakBytes / 4; ++i) values[i] = static_cast<float>(bytes[i]) / 256 - 0.5F;
-  }
-  alignas(64) std::uint8_t bytes[kernels::kPeakBytes];
-  alignas(64) float values[kernels::kPeakBytes / 4];
-};
-const PeakData& peak_data() {
-  static const PeakData data;
-  return data;
-}
-
 kernels::PeakResult multiply(const kernels::Table& table, std::int64_t rounds) {
-  return table.peak({0, peak_data().bytes, peak_data().values, rounds});
+  static const kernels::PeakData data;
+  return table.peak({0, data.bytes, data.values, rounds});
 }
 
 /// The value that a quarter of them are below.
