@@ -2,11 +2,8 @@
 
 #include <charconv>
 #include <cmath>
-#include <map>
-#include <optional>
-#include <set>
-#include <utility>
-#include <vector>
+
+#include "spec/key_lines.h"
 
 namespace tw::spec {
 namespace {
@@ -91,7 +88,7 @@ base::Json value_of_text(std::string_view text) {
   return std::string(text);
 }
 
-int line_of_key(std::string_view json, std::string_view key, int depth, int before) {
+int line_of_key(std::string_view json, std::string_view key, int depth) {
   int opened = 0;
   for (std::size_t i = 0; i < json.size(); ++i) {
     const char c = json[i];
@@ -102,40 +99,16 @@ int line_of_key(std::string_view json, std::string_view key, int depth, int befo
     while (i < json.size() && json[i] != '"') i += json[i] == '\\' ? 2 : 1;
     if (opened != depth || i >= json.size() || json.substr(begin, i - begin) != key) continue;
     const std::size_t next = json.find_first_not_of(" \t\r\n", i + 1);
-    if (next == std::string_view::npos || json[next] != ':') continue;
-    if (before-- == 0) return line_at(json, begin);
+    if (next != std::string_view::npos && json[next] == ':') return line_at(json, begin);
   }
   return 0;
 }
 
-namespace {
-
-/// The parser keeps the last of two fields with one name, and a person would not know which.
-base::Status check_no_field_twice(std::string_view text, const std::string& where) {
-  std::vector<std::set<std::string>> open;
-  std::map<std::pair<std::string, int>, int> seen;  // by depth: to find the line
-  std::optional<base::Error> twice;
-  const auto event = [&](int depth, base::Json::parse_event_t what, base::Json& parsed) {
-    using Event = base::Json::parse_event_t;
-    if (what == Event::object_start) open.emplace_back();
-    if (what == Event::object_end) open.pop_back();
-    if (what != Event::key || twice) return true;
-    const auto key = parsed.get<std::string>();
-    const int before = seen[{key, depth}]++;
-    if (open.back().insert(key).second) return true;
-    const int line = line_of_key(text, key, depth, before);  // 0: it is written with escapes
-    twice = {base::Code::kInvalidArgument, fmt::format("there are two fields \"{}\"", key),
-             line > 0 ? fmt::format("{}:{}", where, line) : where};
-    return true;
-  };
-  const bool read = !base::Json::parse(text.begin(), text.end(), event, false).is_discarded();
-  if (read && twice) return *twice;
-  return base::Ok{};
-}
-
-}  // namespace
-
 base::Result<base::Json> parse_field_file(std::string_view text, const std::string& where) {
+  // The parser takes a zero byte for the end, and what follows for nothing.
+  if (const std::size_t zero = text.find('\0'); zero != std::string_view::npos)
+    return base::Error{base::Code::kCorrupt, "there is a zero byte",
+                       fmt::format("{}:{}", where, line_at(text, zero))};
   auto document = base::parse_json(text, 8);
   if (!document.ok()) {
     const std::string& message = document.error().message;
@@ -143,7 +116,12 @@ base::Result<base::Json> parse_field_file(std::string_view text, const std::stri
                        fmt::format("{}:{}", where, line_at(text, offset_in(message)))};
   }
   if (!document->is_object()) return base::Error{base::Code::kCorrupt, "is no JSON object", where};
-  TW_RETURN_IF_ERROR(check_no_field_twice(text, where));
+  // The parser keeps the last of two fields with one name, and a person would not know which.
+  const KeyLines lines(text);
+  for (const auto& [path, line] : lines.repeated())
+    return base::Error{base::Code::kInvalidArgument,
+                       fmt::format("\"{}\" is given twice", path.substr(0, 200)),
+                       fmt::format("{}:{}", where, line)};
   return document;
 }
 

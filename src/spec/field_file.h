@@ -26,9 +26,9 @@ base::Status set_field(Measure<D>& field, const base::Json& value) {
 /// What a flag's text means as JSON: a number or true and false where it reads so, else a string.
 base::Json value_of_text(std::string_view text);
 
-/// The line, from 1, where a key of the outermost object stands, or the first one `depth` brackets deep after
-/// `before` others of its name and depth; 0: nowhere.
-int line_of_key(std::string_view json, std::string_view key, int depth = 1, int before = 0);
+/// The line, from 1, where a key of the outermost object stands, or the first one `depth` brackets deep;
+/// 0: nowhere.
+int line_of_key(std::string_view json, std::string_view key, int depth = 1);
 
 /// The document, which must be an object; errors tell the line.
 base::Result<base::Json> parse_field_file(std::string_view text, const std::string& where);

@@ -55,11 +55,13 @@ TEST(FieldFile, TellsTheLineOfWhatIsUnknownOrWrong) {
             "(there are PB, TB, GB, MB, kB, B, TiB, GiB, MiB)");
   status = read_fields("{\n\"accelerators\": 8,\n\"nodes\": 1, \"accelerators\": 16}", "c.json", cluster);
   ASSERT_FALSE(status.ok());
-  EXPECT_EQ(status.error().text(), "c.json:3: there are two fields \"accelerators\"");
+  EXPECT_EQ(status.error().text(), "c.json:3: \"accelerators\" is given twice");
   const auto nested = parse_field_file("{\"a\": [{\"b\": 1},\n{\"b\": 2,\n\"b\": 3}], \"b\": 4}", "n.json");
   ASSERT_FALSE(nested.ok());
-  EXPECT_EQ(nested.error().text(), "n.json:3: there are two fields \"b\"");
+  EXPECT_EQ(nested.error().text(), "n.json:3: \"a[1].b\" is given twice");
   EXPECT_TRUE(parse_field_file("{\"a\": [{\"b\": 1}, {\"b\": 2}], \"b\": 4}", "n.json").ok());
+  EXPECT_TRUE(parse_field_file("\xEF\xBB\xBF{\"a\": 1}", "m.json").ok());
+  EXPECT_FALSE(parse_field_file(std::string("{\"a\": 1}\n\0]", 11), "z.json").ok());
   status = read_fields("{\n\n,}", "c.json", cluster);
   ASSERT_FALSE(status.ok());
   EXPECT_EQ(status.error().where, "c.json:3");
