@@ -202,8 +202,8 @@ void add_plan_validate(CLI::App& plan, int& exit_code) {
                            "file of `plan calibrate` (default: the store's)")
               ->type_name("FILE"));
   of_here(verb->add_option("--model", options->runs.models,
-                           "file, folder or name in the store, and more (default: all in the store, and the "
-                           "repository's stories260K where it is found)"));
+                           "file, folder or name in the store, and more (default: all in the store, the "
+                           "repository's stories260K where it is found, and 144M random weights)"));
   of_here(verb->add_option("--prompt", options->runs.prompt, "tokens")->check(CLI::Range(1, 512)));
   of_here(verb->add_option("--generate", options->runs.generate, "tokens")->check(CLI::Range(1, 4096)));
   of_here(verb->add_option("--batch", options->runs.batch, "sequences of the runs with several; 1: none")

@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "cli/bench_run.h"
+#include "cli/chain_model.h"
 #include "cli/startup.h"
 #include "hub/store.h"
 #include "plan/machine_step.h"
@@ -22,15 +23,54 @@ constexpr int kMostRuns = 100;
 constexpr double kPatience =
     24;  ///< seconds of a round, in which to wait for the machine that was calibrated
 constexpr const char* kRepositorysOwn = "tests/data/models/stories260K.gguf";
+/// A model of a size that people run, so that the set has one whatever the store holds: 144M weights.
+constexpr ChainShape kMade = {12, 1024, 64, 2816};
 
-std::vector<std::string> models_of(const MachineRuns& runs) {
-  if (!runs.models.empty()) return runs.models;
-  std::vector<std::string> models;
-  std::error_code ignored;
-  if (std::filesystem::exists(kRepositorysOwn, ignored)) models.emplace_back(kRepositorysOwn);
-  if (const auto store = hub::Store::open_default(); store.ok()) {
-    for (const hub::Manifest& manifest : store->list().models) models.push_back(manifest.name);
+struct RunModel {
+  std::string argument;  ///< for find_model()
+  std::string what;      ///< for people
+  int generate;          ///< tokens
+};
+
+std::vector<RunModel> models_of(const MachineRuns& runs) {
+  std::vector<std::string> names = runs.models;
+  if (names.empty()) {
+    std::error_code ignored;
+    if (std::filesystem::exists(kRepositorysOwn, ignored)) names.emplace_back(kRepositorysOwn);
+    if (const auto store = hub::Store::open_default(); store.ok()) {
+      for (const hub::Manifest& manifest : store->list().models) names.push_back(manifest.name);
+    }
   }
+  std::vector<RunModel> models;
+  models.reserve(names.size());
+  for (std::string& name : names) {
+    std::string what = std::filesystem::path(name).filename().string();
+    models.push_back({std::move(name), std::move(what), runs.generate});
+  }
+  return models;
+}
+
+/// Writes kMade with random weights into `folder`, in the first and in the last of the quantized types that
+/// were calibrated. Its tokens take longer than a tiny model's: half as many are enough.
+base::Result<std::vector<RunModel>> make_models(const plan::MachineCurves& curves, const MachineRuns& runs,
+                                                const std::string& folder) {
+  std::vector<base::DType> types;
+  for (int i = 0; i < base::kDTypeCount; ++i) {
+    const auto type = static_cast<base::DType>(i);
+    if (base::is_quantized(type) &&
+        curves.has(plan::Measured::kGeneratedProduct, base::dtype_name(type), curves.threads))
+      types.push_back(type);
+  }
+  if (types.size() > 2) types = {types.front(), types.back()};
+  std::vector<RunModel> models;
+  models.reserve(types.size());
+  for (const base::DType type : types) {
+    draw_progress("random weights", static_cast<double>(models.size()) / static_cast<double>(types.size()));
+    TW_ASSIGN_OR_RETURN(std::string file, write_chain_model(folder, kMade, type, curves.threads));
+    models.push_back({std::move(file), fmt::format("{} layers of {}", kMade.layers, kMade.width),
+                      std::max(1, runs.generate / 2)});
+  }
+  clear_progress();
   return models;
 }
 
@@ -75,13 +115,13 @@ struct Runner {
   Rows rows;
 };
 
-base::Status bench_model(const std::string& name, int threads, int batch, Runner& r) {
+base::Status bench_model(const RunModel& model, int threads, int batch, Runner& r) {
   const MachineRuns& runs = r.runs;
   const plan::MachineCurves& curves = *r.curves;
-  TW_ASSIGN_OR_RETURN(const FoundModel found, find_model(name, false));
+  TW_ASSIGN_OR_RETURN(const FoundModel found, find_model(model.argument, false));
   // Several decode together once the last prompt is computed: short ones, and answers that are still written.
   const int prompt = batch > 1 ? std::min(runs.prompt, 64) : runs.prompt;
-  const int generate = batch > 1 ? 2 * runs.generate : runs.generate;
+  const int generate = batch > 1 ? 2 * model.generate : model.generate;
   StartOptions start;
   start.for_answers = false;
   start.isa = curves.kernels;
@@ -93,7 +133,7 @@ base::Status bench_model(const std::string& name, int threads, int batch, Runner
   BenchLoad load{prompt, generate, batch, 1};
   const auto measure = [&] {
     return measure_speeds(*started.engine, started.model->card().tokenizer->size(), load, [&](double done) {
-      draw_progress(fmt::format("{}, {} threads", name, threads), done);
+      draw_progress(fmt::format("{}, {} threads", model.what, threads), done);
     });
   };
   base::Team& team = threads == 1 ? r.alone : r.team;
@@ -107,8 +147,8 @@ base::Status bench_model(const std::string& name, int threads, int batch, Runner
   started.engine->stop();
   const plan::MachineLoad asked{threads, prompt, generate, batch};
   const std::string what =
-      fmt::format("{} {}, {} thread{}, batch {}", std::filesystem::path(name).filename().string(),
-                  started.model->card().quantization, threads, threads == 1 ? "" : "s", batch);
+      fmt::format("{} {}, {} thread{}, batch {}", model.what, started.model->card().quantization, threads,
+                  threads == 1 ? "" : "s", batch);
   // Several prompts share steps with answers: their speed is the scheduler's as much as the machine's.
   if (batch == 1) {
     r.rows.add(what + ": prefill", speeds.prefill, r.usual.was_usual(),
@@ -232,8 +272,14 @@ base::Result<MachineScore> run_this_machine(const MachineRuns& runs) {
   plan::UsualState usual(table, kPatience * runs.repeat);
   usual.set_usual(curves->usual);
   Runner runner{curves, runs, team, alone, usual, {}};
+  TW_ASSIGN_OR_RETURN(const ChainFolder folder, ChainFolder::make());
+  std::vector<RunModel> models = models_of(runs);
+  if (runs.models.empty()) {
+    TW_ASSIGN_OR_RETURN(const std::vector<RunModel> made, make_models(*curves, runs, folder.path()));
+    models.insert(models.end(), made.begin(), made.end());
+  }
   for (int round = 0; round < runs.repeat; ++round) {
-    for (const std::string& model : models_of(runs)) {
+    for (const RunModel& model : models) {
       for (const int threads : curves->thread_counts())
         TW_RETURN_IF_ERROR(bench_model(model, threads, 1, runner));
       if (runs.batch > 1) TW_RETURN_IF_ERROR(bench_model(model, curves->threads, runs.batch, runner));

@@ -23,7 +23,8 @@ base::Status use_trainers_memory(plan::Setting& setting);
 /// What the runs of set `this-machine` are.
 struct MachineRuns {
   std::string calibration;          ///< empty: calibration_path()
-  std::vector<std::string> models;  ///< files, folders or names; empty: the store's, and the repository's own
+  std::vector<std::string> models;  ///< files, folders or names; empty: the store's, the repository's own,
+                                    ///< and one of 144M random weights
   int prompt = 512, generate = 128;
   int repeat = 5;  ///< rounds over all runs, of which the mean counts
   int batch = 8;   ///< sequences of the runs with several; 1: there are none
