@@ -30,7 +30,7 @@ BASE_LIBRARIES = {"fmt", "spdlog", "nlohmann"}
 ISA_INCLUDES = {"<immintrin.h>", "<cstdint>", '"kernels/args.h"', '"kernels/panels.h"', '"kernels/pack.h"',
                 '"kernels/panel_matmul.h"', '"kernels/panel_prepare.h"', '"kernels/piece_attention.h"',
                 '"kernels/palette_matmul.h"', '"kernels/philox_lanes.h"', '"kernels/repeat.h"', '"kernels/train_attention.h"',
-                '"kernels/train_dropout.h"', '"kernels/train_rows.h"', '"kernels/float_prompt.h"', '"kernels/layer_rows.h"'}
+                '"kernels/train_dropout.h"', '"kernels/train_rows.h"', '"kernels/float_product.h"', '"kernels/layer_rows.h"'}
 ISA_LIBRARY = "<simde/"
 NOT_ISA = {"kernels/ref"}
 

@@ -53,6 +53,20 @@ struct MatmulArgs {
   void* scratch;          ///< scratch_bytes(T, k) bytes of this worker's own, 64-byte aligned
 };
 
+/// out[t, n] = sum_k x[t, k] * weight[k, n], with bias and residual as in MatmulArgs: both sides as they lie
+/// for the gradients of a product y = x · Wᵀ, which are d_y · W and d_yᵀ · x. Bits as there; no rounding of
+/// x.
+struct GradientMatmulArgs : MatmulArgs {
+  bool x_turned;               ///< x is [K, T]
+  std::int64_t x_stride;       ///< of its rows
+  std::int64_t weight_stride;  ///< of the weight's rows, which are of kF32, kF16 or kBF16
+};
+struct GradientMatmul {
+  std::int64_t slice_columns;  ///< slices of N are multiples of it
+  std::int64_t scratch_bytes;
+  void (*run)(const GradientMatmulArgs&);
+};
+
 /// The product of a gated feed-forward layer (arXiv 2002.05202): silu(x gateᵀ) * (x upᵀ) for all T rows and
 /// outputs [n_begin, n_end), as x of the layer that follows. Bits as in MatmulArgs.
 struct GatedMatmulArgs {
@@ -281,7 +295,8 @@ struct KernelSlots {
   void (*layer_norm)(const LayerNormArgs&) = nullptr;
   void (*gelu)(const GeluArgs&) = nullptr;
   TrainSlots train;
-  const TrainMatmul* train_matmul = nullptr;             ///< in bf16; null: by the paths of plain rows
+  const GradientMatmul* gradient_matmul = nullptr;
+  const TrainMatmul* train_matmul = nullptr;             ///< in bf16; null: by plain rows and gradient_matmul
   void (*frozen_side)(const FrozenSideArgs&) = nullptr;  ///< null: there is no train_matmul
   std::uint64_t (*read_sum)(const ReadArgs&) = nullptr;
   PeakResult (*peak)(const PeakArgs&) = nullptr;

@@ -76,7 +76,7 @@ void fill_avx2(const CpuFeatures& features, KernelSlots& slots) {
 
 void fill_avx512(const CpuFeatures& features, KernelSlots& slots) {
   avx512_float_matmul_slots(slots);
-  avx512_float_prompt_slots(slots);
+  avx512_float_product_slots(slots);
   avx512_palette_slots(slots);
   avx512_attention_slots(slots);
   avx512_train_slots(slots);
@@ -137,6 +137,7 @@ void fill_from(Table& table, const KernelSlots& lower) {
     if (table.matmul[i] == nullptr) table.matmul[i] = lower.matmul[i];
     if (table.prefill[i] == nullptr) table.prefill[i] = lower.prefill[i];
   }
+  if (table.gradient_matmul == nullptr) table.gradient_matmul = lower.gradient_matmul;
   if (table.train_matmul == nullptr) table.train_matmul = lower.train_matmul;
   if (table.frozen_side == nullptr) table.frozen_side = lower.frozen_side;
   if (table.rms_norm == nullptr) table.rms_norm = lower.rms_norm;

@@ -62,7 +62,7 @@ Table product_table(const std::string& set) {
     fill(table);
     if (set.starts_with("avx512")) {
       emulated::avx512_palette_slots(table);
-      emulated::avx512_float_prompt_slots(table);
+      emulated::avx512_float_product_slots(table);
     }
     return table;
   }

@@ -73,12 +73,14 @@ base::Result<std::unique_ptr<Trainable>> Trainable::make(ParamStore& store, cons
     elements += (param.elements() + 15) / 16 * 16;
     if (!param.multiplied()) continue;
     copies += matrix_bytes(kernel, type, param.shape[0], param.shape[1]);
-    columns += matrix_bytes(kernel, type, param.shape[1], param.shape[0]);
+    if (sides) columns += matrix_bytes(kernel, type, param.shape[1], param.shape[0]);
   }
   const std::size_t bytes = elements * sizeof(float);
   TW_ASSIGN_OR_RETURN(t->masters_, tensor::Buffer::allocate(bytes, "the master weights"));
   TW_ASSIGN_OR_RETURN(t->gradients_, tensor::Buffer::allocate(bytes, "the gradients"));
-  TW_ASSIGN_OR_RETURN(t->columns_, tensor::Buffer::allocate(columns, "the transposed weights"));
+  if (sides) {
+    TW_ASSIGN_OR_RETURN(t->columns_, tensor::Buffer::allocate(columns, "the transposed weights"));
+  }
   if (type != base::DType::kF32) {
     TW_ASSIGN_OR_RETURN(t->rows_, tensor::Buffer::allocate(copies, "the weights in bf16"));
   }
@@ -89,7 +91,7 @@ base::Result<std::unique_ptr<Trainable>> Trainable::make(ParamStore& store, cons
     t->bind(i, kernel, type, rows, transposed);
     if (!param.multiplied()) continue;
     if (rows != nullptr) rows += matrix_bytes(kernel, type, param.shape[0], param.shape[1]);
-    transposed += matrix_bytes(kernel, type, param.shape[1], param.shape[0]);
+    if (sides) transposed += matrix_bytes(kernel, type, param.shape[1], param.shape[0]);
   }
   return t;
 }
@@ -106,7 +108,7 @@ void Trainable::bind(std::size_t i, const kernels::MatmulKernel& kernel, base::D
     std::byte* const own = rows == nullptr ? reinterpret_cast<std::byte*>(master(i).data()) : rows;
     param.matrix = matrix_at(kernel, type, own, n, k);
     param.matrix.set_tape_id(id);
-    transposed_[i] = matrix_at(kernel, type, transposed, k, n);
+    if (transposed != nullptr) transposed_[i] = matrix_at(kernel, type, transposed, k, n);
   }
   param.bound = true;
 }
@@ -140,7 +142,7 @@ void Trainable::refresh(ops::Exec& ex) {
     const Param& param = store_.params()[i];
     if (!param.multiplied()) continue;
     fill(ex, master(i).data(), param.matrix, false);
-    fill(ex, master(i).data(), transposed_[i], true);
+    if (columns_.data() != nullptr) fill(ex, master(i).data(), transposed_[i], true);
   }
   ex.barrier();
 }
@@ -151,7 +153,7 @@ std::vector<ops::Leaf> Trainable::leaves() const {
     const Param& param = store_.params()[i];
     const std::int64_t n = param.shape[0];
     leaves.push_back({{base::DType::kF32, {n, param.elements() / n}, gradient(i).data()},
-                      param.multiplied() ? &transposed_[i] : nullptr});
+                      param.multiplied() && columns_.data() != nullptr ? &transposed_[i] : nullptr});
   }
   return leaves;
 }

@@ -23,7 +23,8 @@ class Trainable {
   /// have: normal with the parameter's spread around its start (splitmix64 and Box-Muller), or uniform.
   void initialize(std::uint64_t seed);
 
-  /// Makes the matrices and their transposes from the masters, all workers together; ends with a barrier.
+  /// Makes the matrices, and where they are sides of TrainMatmul their transposes, from the masters, all
+  /// workers together; ends with a barrier.
   void refresh(ops::Exec& ex);
 
   /// A matrix [n, k] in the form that weights are multiplied with, in memory of the arena: that of fp32 rows

@@ -1,6 +1,7 @@
-// The gradient through a weight that is not learnt: no transpose of it is kept. Each worker makes panels of
-// columns of W from the file's rows in whatever type they have, as the set's products of training want them
-// (TrainMatmul) or plain, and multiplies with them while they are in its cache.
+// The gradient through a weight that is not learnt: no transpose of it is kept. Where the set has products of
+// training in tiles (TrainMatmul), each worker makes a side of a panel of its columns from the file's rows,
+// in whatever type they have, and multiplies with it while it is in its cache. Else the rows are multiplied
+// with as they lie (GradientMatmul), quantized ones made plain a panel of columns at a time.
 #include <algorithm>
 
 #include "kernels/ref/dequantize.h"
@@ -10,7 +11,7 @@
 namespace tw::ops {
 namespace {
 
-/// Rows of W made plain at a time, on their way into a panel.
+/// Rows of W made plain at a time, on their way into a side.
 constexpr std::int64_t kRowsAtOnce = 64;
 /// A panel's columns, where one is not too large for a cache: as plain rows, as a side; and how large that
 /// is.
@@ -21,92 +22,73 @@ std::size_t aligned(std::size_t bytes) {
   return (bytes + 63) / 64 * 64;
 }
 
-/// How gradients go through weights: bf16 sides, bf16 rows where the set multiplies prompts in it, else fp32.
-struct Way {
-  bool sides;
-  DType type;
-  const kernels::MatmulPath& path;
-
-  explicit Way(const Exec& ex)
-      : sides(ex.table().frozen_side != nullptr && ex.table().train_matmul != nullptr),
-        type(sides || ex.table().bf16_prompts() ? DType::kBF16 : DType::kF32),
-        path(sides ? ex.table().train_matmul->kernel.decode : path_of_type(ex, type)) {}
-
-  static const kernels::MatmulPath& path_of_type(const Exec& ex, DType type) {
-    const auto at = static_cast<std::size_t>(type);
-    TW_CHECK(ex.table().matmul[at]->packed_bytes == nullptr, "panels are plain rows");
-    return ex.table().prefill[at] != nullptr ? *ex.table().prefill[at] : ex.table().matmul[at]->decode;
-  }
-};
+bool is_plain(DType type) {
+  return type == DType::kF32 || type == DType::kF16 || type == DType::kBF16;
+}
 
 struct Panels {
   const PackedMatrix& weight;
-  Way way;
-  std::int64_t block;    ///< of the weight's type
-  std::int64_t columns;  ///< of a panel: a multiple of block
+  const kernels::TrainMatmul* sides;  ///< null: panels are plain
+  std::int64_t block;                 ///< of the weight's type
+  std::int64_t columns;               ///< of a panel: a multiple of block
   std::size_t panel_bytes, rows_bytes;
 
   Panels(const Exec& ex, const PackedMatrix& w)
       : weight(w),
-        way(ex),
+        sides(ex.table().frozen_side == nullptr ? nullptr : ex.table().train_matmul),
         block(std::max(32, base::dtype_info(w.type()).block_elements)),
-        columns(columns_of(way, w, block)),
-        panel_bytes(bytes_of(ex, columns)),
-        rows_bytes(aligned(kRowsAtOnce * columns * sizeof(float))) {}
+        columns(columns_of()),
+        panel_bytes(bytes_of(columns)),
+        rows_bytes(sides == nullptr ? 0 : aligned(kRowsAtOnce * columns * sizeof(float))) {}
 
-  static std::int64_t columns_of(const Way& way, const PackedMatrix& w, std::int64_t block) {
-    const auto fit = static_cast<std::int64_t>(kPanelBytes / base::row_bytes(way.type, w.n()));
-    return std::max(block, std::min(way.sides ? kSideColumns : kColumns, fit) / block * block);
-  }
-  std::size_t bytes_of(const Exec& ex, std::int64_t count) const {
-    if (!way.sides) return aligned(base::row_bytes(way.type, weight.n()) * count);
-    return aligned(ex.table().train_matmul->kernel.packed_bytes(way.type, count, weight.n()));
-  }
-
-  /// Columns [begin, end) of W as a panel [end - begin, N], by way of `rows`.
+  /// Columns [begin, end) of W as a panel, by way of `rows`.
   void fill(const Exec& ex, std::int64_t begin, std::int64_t end, float* rows, std::byte* panel) const {
-    const std::size_t stride = base::row_bytes(weight.type(), weight.k());
-    const auto* source =
-        static_cast<const std::byte*>(weight.source()) + base::row_bytes(weight.type(), begin);
-    const bool plain =
-        weight.type() == DType::kF32 || weight.type() == DType::kF16 || weight.type() == DType::kBF16;
-    if (way.sides && plain)
+    const std::int64_t width = end - begin;
+    if (sides == nullptr) return plain_rows(begin, width, 0, weight.n(), reinterpret_cast<float*>(panel));
+    if (is_plain(weight.type()))
       return ex.table().frozen_side(
-          {weight.type(), source, weight.k(), end - begin, 0, weight.n(), weight.n(), panel});
+          {weight.type(), source(0, begin), weight.k(), width, 0, weight.n(), weight.n(), panel});
     for (std::int64_t n = 0; n < weight.n(); n += kRowsAtOnce) {
       const std::int64_t count = std::min(kRowsAtOnce, weight.n() - n);
-      for (std::int64_t i = 0; i < count; ++i)
-        kernels::dequantize_row(weight.type(), source + (n + i) * stride, rows + i * (end - begin),
-                                end - begin,
-                                kernels::palette_of_row(weight.type(), weight.palettes(), n + i));
-      add_rows(ex, rows, n, count, end - begin, panel);
+      plain_rows(begin, width, n, count, rows);
+      ex.table().frozen_side({DType::kF32, rows, width, width, n, n + count, weight.n(), panel});
     }
   }
 
+  /// Row n of W at a column that a block begins with.
+  const std::byte* source(std::int64_t n, std::int64_t column) const {
+    return static_cast<const std::byte*>(weight.source()) + n * base::row_bytes(weight.type(), weight.k()) +
+           base::row_bytes(weight.type(), column);
+  }
+
  private:
-  /// Rows [n, n + count) of W, made plain.
-  void add_rows(const Exec& ex, const float* rows, std::int64_t n, std::int64_t count, std::int64_t width,
-                std::byte* panel) const {
-    if (way.sides)
-      return ex.table().frozen_side({DType::kF32, rows, width, width, n, n + count, weight.n(), panel});
-    ex.table().train.transpose(
-        {rows, width, count, 0, width, panel + base::row_bytes(way.type, n), weight.n(), way.type});
+  std::int64_t columns_of() const {
+    const std::size_t row = base::row_bytes(sides == nullptr ? DType::kF32 : DType::kBF16, weight.n());
+    const auto fit = static_cast<std::int64_t>(kPanelBytes / row);
+    return std::max(block, std::min(sides == nullptr ? kColumns : kSideColumns, fit) / block * block);
+  }
+  std::size_t bytes_of(std::int64_t count) const {
+    if (sides != nullptr) return aligned(sides->kernel.packed_bytes(DType::kBF16, count, weight.n()));
+    return is_plain(weight.type()) ? 0 : aligned(weight.n() * count * sizeof(float));
+  }
+  void plain_rows(std::int64_t begin, std::int64_t width, std::int64_t first, std::int64_t count,
+                  float* out) const {
+    for (std::int64_t i = 0; i < count; ++i)
+      kernels::dequantize_row(weight.type(), source(first + i, begin), out + i * width, width,
+                              kernels::palette_of_row(weight.type(), weight.palettes(), first + i));
   }
 };
 
-}  // namespace
-
-void frozen_input_gradient(const Backward& b, Tensor d_y, const PackedMatrix& weight, Tensor d_x, bool add) {
+void by_sides(const Backward& b, const Panels& panels, Tensor d_y, Tensor d_x, bool add) {
   Exec& ex = b.ex;
+  const PackedMatrix& weight = panels.weight;
   const std::int64_t n = weight.n(), k = weight.k(), rows = d_y.rows();
-  const Panels panels(ex, weight);
-  const kernels::MatmulPath& path = panels.way.path;
-  const tensor::Arena::Scope scope(ex.arena());
+  const kernels::MatmulPath& path = panels.sides->kernel.decode;
   bool made = false;
   const PreparedRows prepared = prepare_rows(ex, d_y, path, 0, rows, made);
   const std::size_t scratch = path.scratch_bytes == nullptr ? 0 : path.scratch_bytes(rows, n);
   auto* memory = static_cast<std::byte*>(ex.scratch(panels.panel_bytes + panels.rows_bytes + scratch));
-  if (ex.tracing()) return ex.record(linear_cost("input_gradient", rows, weight));
+  if (ex.tracing()) return;
   if (made) ex.barrier();
   std::byte *plain = memory + panels.panel_bytes, *own = plain + panels.rows_bytes;
   ex.slice(k, panels.block, [&](std::int64_t first, std::int64_t last) {
@@ -114,10 +96,46 @@ void frozen_input_gradient(const Backward& b, Tensor d_y, const PackedMatrix& we
       const std::int64_t end = std::min(begin + panels.columns, last);
       panels.fill(ex, begin, end, reinterpret_cast<float*>(plain), memory);
       float* out = d_x.f32() + begin;
-      path.run({panels.way.type, memory, 0, end - begin, end - begin, n, prepared.data, rows, out, k, nullptr,
+      path.run({DType::kBF16, memory, 0, end - begin, end - begin, n, prepared.data, rows, out, k, nullptr,
                 add ? out : nullptr, own});
     }
   });
+}
+
+void by_rows(const Backward& b, const Panels& panels, Tensor d_y, Tensor d_x, bool add) {
+  Exec& ex = b.ex;
+  const PackedMatrix& weight = panels.weight;
+  const std::int64_t n = weight.n(), k = weight.k();
+  const kernels::GradientMatmul& product = *ex.table().gradient_matmul;
+  auto* memory = static_cast<std::byte*>(ex.scratch(panels.panel_bytes + product.scratch_bytes));
+  if (ex.tracing()) return;
+  const auto run = [&](DType type, const void* rows, std::int64_t stride, std::int64_t begin,
+                       std::int64_t end) {
+    float* out = d_x.f32() + begin;
+    product.run({{type, rows, 0, end - begin, end - begin, n, d_y.data, d_y.rows(), out, k, nullptr,
+                  add ? out : nullptr, memory + panels.panel_bytes},
+                 false,
+                 n,
+                 stride});
+  };
+  ex.slice(k, panels.block, [&](std::int64_t first, std::int64_t last) {
+    if (is_plain(weight.type())) return run(weight.type(), panels.source(0, first), k, first, last);
+    for (std::int64_t begin = first; begin < last; begin += panels.columns) {
+      const std::int64_t end = std::min(begin + panels.columns, last);
+      panels.fill(ex, begin, end, nullptr, memory);
+      run(DType::kF32, memory, end - begin, begin, end);
+    }
+  });
+}
+
+}  // namespace
+
+void frozen_input_gradient(const Backward& b, Tensor d_y, const PackedMatrix& weight, Tensor d_x, bool add) {
+  Exec& ex = b.ex;
+  const Panels panels(ex, weight);
+  const tensor::Arena::Scope scope(ex.arena());
+  (panels.sides == nullptr ? by_rows : by_sides)(b, panels, d_y, d_x, add);
+  if (ex.tracing()) return ex.record(linear_cost("input_gradient", d_y.rows(), weight));
   ex.barrier();
 }
 

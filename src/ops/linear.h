@@ -43,13 +43,13 @@ void matmul_slice(Exec& ex, const Prepared& x, const tensor::PackedMatrix& weigh
 bool prompts_in_one_piece(const Exec& ex, const tensor::PackedMatrix& gate, const tensor::PackedMatrix& up,
                           const tensor::PackedMatrix& down);
 
-/// x [T, K] as the product for a weight's gradient takes it, from the arena: xᵀ in the weight's type, or a
-/// right side of TrainMatmul.
+/// x [T, K] as the product for a weight's gradient takes it: a right side of TrainMatmul, from the arena, or
+/// as it is.
 struct TransposedInput {
-  const void* data = nullptr;  ///< [K, T]
+  const void* data = nullptr;
   std::int64_t rows = 0, width = 0;
 };
-/// For weights that lie as `weight` does. Ends with a barrier.
+/// For weights that lie as `weight` does. Ends with a barrier if there was anything to do.
 TransposedInput transpose_input(Exec& ex, Tensor x, const tensor::PackedMatrix& weight);
 /// As the weights that are learnt among these want it (null: none); nothing if all are frozen. REQUIRES: they
 /// have one type.

@@ -1,5 +1,5 @@
-// Gradients of linear layers, as products of the kinds that the forward has: d_x = d_y · (Wᵀ)ᵀ with Wᵀ
-// packed, and d_W = d_yᵀ · (xᵀ)ᵀ with both transposed here.
+// Gradients of linear layers: d_x = d_y · W and d_W = d_yᵀ · x, of sides in tiles where the set has them
+// (TrainMatmul), else of plain rows as they lie (GradientMatmul).
 #include <algorithm>
 
 #include "ops/linear.h"
@@ -8,27 +8,16 @@
 namespace tw::ops {
 namespace {
 
-/// Rows of d_yᵀ that are multiplied at a time: bounds the scratch of paths that keep sums of all rows.
-constexpr std::int64_t kRowsAtOnce = 1024;
-
 /// Where the weight is one side of a TrainMatmul; else null.
 const kernels::TrainMatmul* sides_of(const Exec& ex, const PackedMatrix& weight) {
   const kernels::TrainMatmul* matmul = ex.table().train_matmul;
   return matmul != nullptr && &weight.kernel() == &matmul->kernel ? matmul : nullptr;
 }
 
-/// How a weight's gradient is computed: as a prompt's product with xᵀ for a weight.
-const kernels::MatmulPath& gradient_path(const Exec& ex, const PackedMatrix& weight) {
-  TW_CHECK(sides_of(ex, weight) != nullptr || weight.packed().empty(),
-           "a weight that is learnt lies in plain rows or as a side of a product");
-  return path_of(ex, weight, true);
-}
-
-void transpose(Exec& ex, Tensor in, DType type, void* out) {
-  const std::int64_t rows = in.rows(), columns = in.row_stride();
-  ex.slice(columns, 16, [&](std::int64_t begin, std::int64_t end) {
-    ex.table().train.transpose({in.f32(), columns, rows, begin, end, out, rows, type});
-  });
+/// How a weight that is no side is multiplied for gradients.
+const kernels::GradientMatmul& plain_product(const Exec& ex, const PackedMatrix& weight) {
+  TW_CHECK(weight.packed().empty(), "a weight that is learnt lies in plain rows or as a side of a product");
+  return *ex.table().gradient_matmul;
 }
 
 /// xᵀ, of x [T, N], as a side of a product: N rows, T deep. No barrier.
@@ -38,54 +27,6 @@ void make_side(Exec& ex, void (*make)(const kernels::SideArgs&), Tensor x, std::
     make({x.f32(), rows, rows, depth, true, out, begin, end});
   });
 }
-
-/// d_yᵀ [N, T] as a path wants it, in pieces of kRowsAtOnce rows.
-class TransposedGradient {
- public:
-  TransposedGradient(Exec& ex, const OutputGradient& y, const PackedMatrix& weight)
-      : n_(y.d_y.row_stride()), depth_(y.d_y.rows()), at_once_(kRowsAtOnce) {
-    const Tensor d_y = y.d_y;
-    const kernels::MatmulPath& path = gradient_path(ex, weight);
-    if (y.transposed != nullptr) {
-      at_once_ = n_;
-      prepared_ = static_cast<const std::byte*>(y.transposed);
-      return;
-    }
-    if (const kernels::TrainMatmul* matmul = sides_of(ex, weight)) {
-      at_once_ = n_;
-      std::byte* side = ex.arena().allocate(path.prepared_bytes(n_, depth_));
-      if (!ex.tracing()) make_side(ex, matmul->make_left, d_y, path.prepare_rows, side);
-      prepared_ = side;
-      return;
-    }
-    const Tensor plain = ex.temporary({n_, depth_});
-    plain_ = plain.f32();
-    if (!ex.tracing()) transpose(ex, d_y, DType::kF32, plain.data);
-    if (path.prepare == nullptr) return;
-    piece_bytes_ = (path.prepared_bytes(at_once(), depth_) + 63) / 64 * 64;
-    std::byte* pieces = ex.arena().allocate(piece_bytes_ * ((n_ + kRowsAtOnce - 1) / kRowsAtOnce));
-    prepared_ = pieces;
-    if (ex.tracing()) return;
-    ex.barrier();
-    for (std::int64_t row = 0; row < n_; row += kRowsAtOnce) {
-      ex.slice(rows_of(row), path.prepare_rows, [&](std::int64_t from, std::int64_t to) {
-        path.prepare(
-            {plain_ + row * depth_, depth_, pieces + row / kRowsAtOnce * piece_bytes_, from, to, depth_});
-      });
-    }
-  }
-  std::int64_t at_once() const { return std::min(n_, at_once_); }
-  std::int64_t rows_of(std::int64_t row) const { return std::min(n_ - row, at_once_); }
-  const void* piece(std::int64_t row) const {
-    if (prepared_ != nullptr) return prepared_ + row / at_once_ * piece_bytes_;
-    return plain_ + row * depth_;
-  }
-
- private:
-  std::int64_t n_, depth_, at_once_, piece_bytes_ = 0;
-  const float* plain_ = nullptr;
-  const std::byte* prepared_ = nullptr;
-};
 
 OpCost product_cost(const char* name, std::int64_t rows, std::int64_t n, std::int64_t k,
                     double weight_bytes) {
@@ -98,18 +39,11 @@ OpCost product_cost(const char* name, std::int64_t rows, std::int64_t n, std::in
 
 TransposedInput transpose_input(Exec& ex, Tensor x, const PackedMatrix& weight) {
   const std::int64_t rows = x.rows(), width = x.row_stride();
-  const DType type = weight.type();
-  if (const kernels::TrainMatmul* matmul = sides_of(ex, weight)) {
-    std::byte* out = ex.arena().allocate(matmul->kernel.packed_bytes(type, width, rows));
-    if (!ex.tracing()) {
-      make_side(ex, matmul->make_right, x, matmul->kernel.panel_rows, out);
-      ex.barrier();
-    }
-    return {out, rows, width};
-  }
-  std::byte* out = ex.arena().allocate(base::row_bytes(type, rows) * width);
+  const kernels::TrainMatmul* matmul = sides_of(ex, weight);
+  if (matmul == nullptr) return {x.data, rows, width};
+  std::byte* out = ex.arena().allocate(matmul->kernel.packed_bytes(weight.type(), width, rows));
   if (!ex.tracing()) {
-    transpose(ex, x, type, out);
+    make_side(ex, matmul->make_right, x, matmul->kernel.panel_rows, out);
     ex.barrier();
   }
   return {out, rows, width};
@@ -152,20 +86,34 @@ void add_weight_gradient(const Backward& b, const OutputGradient& y, const Trans
   if (gradient.shape.rank() == 0) return;
   Exec& ex = b.ex;
   const std::int64_t n = weight.n(), k = weight.k(), depth = x.rows;
-  const kernels::MatmulPath& path = gradient_path(ex, weight);
+  const kernels::TrainMatmul* matmul = sides_of(ex, weight);
   const tensor::Arena::Scope scope(ex.arena());
-  const TransposedGradient left(ex, y, weight);
-  void* scratch = ex.scratch(path.scratch_bytes == nullptr ? 0 : path.scratch_bytes(left.at_once(), depth));
-  if (ex.tracing()) {
-    return ex.record(product_cost("weight_gradient", depth, n, k, 2 * static_cast<double>(gradient.bytes())));
+  float* const out = gradient.f32();
+  const OpCost cost = product_cost("weight_gradient", depth, n, k, 2 * static_cast<double>(gradient.bytes()));
+  if (matmul == nullptr) {
+    const kernels::GradientMatmul& plain = plain_product(ex, weight);
+    void* scratch = ex.scratch(plain.scratch_bytes);
+    if (ex.tracing()) return ex.record(cost);
+    ex.slice(k, plain.slice_columns, [&](std::int64_t begin, std::int64_t end) {
+      plain.run({{DType::kF32, x.data, begin, end, k, depth, y.d_y.data, n, out, k, nullptr, out, scratch},
+                 true,
+                 n,
+                 k});
+    });
+    return ex.barrier();
   }
+  const kernels::MatmulPath& path = matmul->kernel.decode;
+  const void* left = y.transposed;
+  if (left == nullptr) {
+    std::byte* side = ex.arena().allocate(path.prepared_bytes(n, depth));
+    if (!ex.tracing()) make_side(ex, matmul->make_left, y.d_y, path.prepare_rows, side);
+    left = side;
+  }
+  void* scratch = ex.scratch(path.scratch_bytes == nullptr ? 0 : path.scratch_bytes(n, depth));
+  if (ex.tracing()) return ex.record(cost);
   ex.barrier();
   ex.slice(k, path.slice_rows, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = 0; row < n; row += left.at_once()) {
-      float* out = gradient.f32() + row * k;
-      path.run({weight.type(), x.data, begin, end, k, depth, left.piece(row), left.rows_of(row), out, k,
-                nullptr, out, scratch});
-    }
+    path.run({weight.type(), x.data, begin, end, k, depth, left, n, out, k, nullptr, out, scratch});
   });
   ex.barrier();
 }
@@ -187,11 +135,25 @@ void input_gradient(const Backward& b, const OutputGradient& y, const PackedMatr
   const Tensor d_y = y.d_y;
   const Leaf* leaf = b.leaf(weight.tape_id());
   if (leaf == nullptr) return frozen_input_gradient(b, d_y, weight, d_x, add);
-  TW_CHECK(leaf->transposed != nullptr, "gradients go through a weight's transpose");
+  const tensor::Arena::Scope scope(ex.arena());
+  if (sides_of(ex, weight) == nullptr) {
+    const kernels::GradientMatmul& plain = plain_product(ex, weight);
+    const std::int64_t n = weight.n(), k = weight.k();
+    void* scratch = ex.scratch(plain.scratch_bytes);
+    if (ex.tracing()) return ex.record(linear_cost("input_gradient", d_y.rows(), weight));
+    ex.slice(k, plain.slice_columns, [&](std::int64_t begin, std::int64_t end) {
+      plain.run({{weight.type(), weight.data(), begin, end, k, n, d_y.data, d_y.rows(), d_x.f32(), k, nullptr,
+                  add ? d_x.f32() : nullptr, scratch},
+                 false,
+                 n,
+                 k});
+    });
+    return ex.barrier();
+  }
+  TW_CHECK(leaf->transposed != nullptr, "a side of a product comes with that of its transpose");
   const PackedMatrix& transposed = *leaf->transposed;
   TW_CHECK(transposed.n() == weight.k() && transposed.k() == weight.n(),
            "a transposed weight has the wrong shape");
-  const tensor::Arena::Scope scope(ex.arena());
   Prepared prepared;
   if (y.as_is != nullptr)
     prepared.prompt = {0, d_y.rows(), y.as_is, path_of(ex, transposed, true).prepare};

@@ -59,12 +59,12 @@ struct GradientResult {
   std::vector<float> out;
 };
 
-/// Memory of an input: numbers, and for a parameter its gradient and Wᵀ.
+/// Memory of an input: numbers, and for a parameter its gradient.
 class GradientRunner {
  public:
   GradientRunner(const kernels::Table& table, const GradientCase& c, DType type,
                  const std::vector<std::vector<float>>& inputs)
-      : table_(table), case_(c), inputs_(inputs), gradients_(inputs.size()), transposed_(inputs.size()) {
+      : table_(table), case_(c), inputs_(inputs), gradients_(inputs.size()) {
     operands_.tensors.resize(inputs.size());
     operands_.matrices.resize(inputs.size());
     operands_.tables.resize(inputs.size());
@@ -110,12 +110,8 @@ class GradientRunner {
     operands_.tensors[i] = {DType::kF32, {n}, numbers, id};
     operands_.tables[i] = {DType::kF32, numbers, n, k, id};
     if (input.role == Role::kMatrix) {
-      std::vector<float> turned(n * k);
-      for (std::int64_t at = 0; at < n * k; ++at) turned[at % k * n + at / k] = numbers[at];
       operands_.matrices[i] = packed(type, inputs_[i], n, k);
       operands_.matrices[i].set_tape_id(id);
-      transposed_[i] = packed(type, turned, k, n);
-      leaf.transposed = &transposed_[i];
     }
     leaves_.push_back(leaf);
   }
@@ -188,7 +184,6 @@ class GradientRunner {
   const kernels::Table& table_;
   const GradientCase& case_;
   std::vector<std::vector<float>> inputs_, gradients_;
-  std::vector<PackedMatrix> transposed_;
   std::vector<std::unique_ptr<std::vector<std::byte>>> stored_;
   std::vector<Leaf> leaves_;
   std::vector<LowRank> low_;

@@ -5,7 +5,7 @@
 
 #include "kernels/avx2/avx2.h"
 #include "kernels/avx2/math.h"
-#include "kernels/float_prompt.h"
+#include "kernels/float_product.h"
 
 namespace tw::kernels {
 namespace {
@@ -79,7 +79,7 @@ constexpr MatmulKernel kF32 = kernel<DType::kF32>("avx2 fp32");
 constexpr MatmulKernel kF16 = kernel<DType::kF16>("avx2 fp16 widened");
 constexpr MatmulKernel kBF16 = kernel<DType::kBF16>("avx2 bf16 widened");
 
-struct PromptVector {
+struct ProductVector {
   using Floats = __m256;
   static constexpr std::int64_t kLanes = 8;
   // 12 sums, 2 vectors of weights and a number of a row in 16 registers.
@@ -97,7 +97,8 @@ struct PromptVector {
   }
 };
 template <DType kType>
-constexpr MatmulPath kPrompt = FloatPrompt<PromptVector>::path<kType>("avx2 fp32, many rows");
+constexpr MatmulPath kPrompt = FloatProduct<ProductVector>::path<kType>("avx2 fp32, many rows");
+constexpr GradientMatmul kGradient = FloatProduct<ProductVector>::gradient();
 
 }  // namespace
 
@@ -108,6 +109,7 @@ void avx2_float_matmul_slots(KernelSlots& slots) {
   slots.prefill[static_cast<int>(DType::kF32)] = &kPrompt<DType::kF32>;
   slots.prefill[static_cast<int>(DType::kF16)] = &kPrompt<DType::kF16>;
   slots.prefill[static_cast<int>(DType::kBF16)] = &kPrompt<DType::kBF16>;
+  slots.gradient_matmul = &kGradient;
 }
 
 }  // namespace tw::kernels

@@ -7,22 +7,22 @@
 
 namespace tw::kernels {
 
-void avx512_matmul_slots(KernelSlots& slots);        ///< quantized weights
-void avx512_palette_slots(KernelSlots& slots);       ///< palettized weights
-void avx512_float_matmul_slots(KernelSlots& slots);  ///< F32, F16 and BF16 weights
-void avx512_float_prompt_slots(KernelSlots& slots);  ///< of prompts
-void avx512_attention_slots(KernelSlots& slots);     ///< of prompts and generated tokens
-void avx512_train_slots(KernelSlots& slots);         ///< TrainSlots
-void avx512_probe_slots(KernelSlots& slots);         ///< read_sum and peak
-void avx512vnni_matmul_slots(KernelSlots& slots);    ///< quantized weights, also needs AVX512_VNNI
-void avx512vnni_probe_slots(KernelSlots& slots);     ///< peak, also needs AVX512_VNNI
+void avx512_matmul_slots(KernelSlots& slots);         ///< quantized weights
+void avx512_palette_slots(KernelSlots& slots);        ///< palettized weights
+void avx512_float_matmul_slots(KernelSlots& slots);   ///< F32, F16 and BF16 weights
+void avx512_float_product_slots(KernelSlots& slots);  ///< of prompts
+void avx512_attention_slots(KernelSlots& slots);      ///< of prompts and generated tokens
+void avx512_train_slots(KernelSlots& slots);          ///< TrainSlots
+void avx512_probe_slots(KernelSlots& slots);          ///< read_sum and peak
+void avx512vnni_matmul_slots(KernelSlots& slots);     ///< quantized weights, also needs AVX512_VNNI
+void avx512vnni_probe_slots(KernelSlots& slots);      ///< peak, also needs AVX512_VNNI
 void avxvnni_matmul_slots(
     KernelSlots& slots);  ///< quantized weights on 256 bits; AVX2, FMA, F16C and AVX_VNNI
 
 namespace emulated {
 void avx512_matmul_slots(KernelSlots& slots);
 void avx512_palette_slots(KernelSlots& slots);
-void avx512_float_prompt_slots(KernelSlots& slots);
+void avx512_float_product_slots(KernelSlots& slots);
 void avx512vnni_matmul_slots(KernelSlots& slots);
 void avxvnni_matmul_slots(KernelSlots& slots);
 }  // namespace emulated

@@ -92,6 +92,32 @@ constexpr MatmulKernel kPalette = {
     pack_palette,
     {"ref fp32, from palettes", 1, nullptr, nullptr, 1, scratch_bytes, run_palette}};
 
+constexpr std::int64_t kColumns = 64;  // outputs that are summed together
+
+void run_gradient(const GradientMatmulArgs& a) {
+  const auto* x = static_cast<const float*>(a.x);
+  const std::size_t row_bytes = base::row_bytes(a.type, a.weight_stride);
+  for (std::int64_t n = a.n_begin; n < a.n_end; n += kColumns) {
+    const std::int64_t columns = std::min(kColumns, a.n_end - n);
+    for (std::int64_t t = 0; t < a.rows; ++t) {
+      float sums[kColumns] = {}, row[kColumns];
+      for (std::int64_t k = 0; k < a.k; ++k) {
+        dequantize_row(a.type,
+                       static_cast<const std::byte*>(a.weight) + k * row_bytes + base::row_bytes(a.type, n),
+                       row, columns);
+        const float factor = a.x_turned ? x[k * a.x_stride + t] : x[t * a.x_stride + k];
+        for (std::int64_t i = 0; i < columns; ++i) sums[i] += factor * row[i];
+      }
+      for (std::int64_t i = 0; i < columns; ++i) {
+        const std::int64_t at = t * a.out_stride + n + i;
+        if (a.bias != nullptr) sums[i] += a.bias[n + i];
+        a.out[at] = sums[i] + (a.residual == nullptr ? 0 : a.residual[at]);
+      }
+    }
+  }
+}
+constexpr GradientMatmul kGradient = {1, 0, run_gradient};
+
 }  // namespace
 
 const MatmulKernel kRefMatmul = {
@@ -108,6 +134,7 @@ void ref_slots(const CpuFeatures&, KernelSlots& slots) {
   slots.merge_attention = ref_merge_attention;
   slots.silu_mul = ref_silu_mul;
   ref_train_slots(slots);
+  slots.gradient_matmul = &kGradient;
   slots.read_sum = ref_read_sum;
   slots.peak = ref_peak;
 }

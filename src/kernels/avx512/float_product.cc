@@ -1,5 +1,5 @@
 // Products of many rows with F32, F16 and BF16 weights by 512-bit vectors.
-#include "kernels/float_prompt.h"
+#include "kernels/float_product.h"
 
 #include "kernels/avx512/avx512.h"
 #include "kernels/avx512/intrinsics.h"
@@ -7,7 +7,7 @@
 namespace tw::kernels {
 namespace {
 
-struct PromptVector {
+struct ProductVector {
   using Floats = __m512;
   static constexpr std::int64_t kLanes = 16;
   // 24 sums, 2 vectors of weights and a number of a row in 32 registers.
@@ -21,7 +21,8 @@ struct PromptVector {
   static Floats in_register(Floats v) { return kernels::in_register(v); }
 };
 template <DType kType>
-constexpr MatmulPath kPrompt = FloatPrompt<PromptVector>::path<kType>("avx512 fp32, many rows");
+constexpr MatmulPath kPrompt = FloatProduct<ProductVector>::path<kType>("avx512 fp32, many rows");
+constexpr GradientMatmul kGradient = FloatProduct<ProductVector>::gradient();
 
 }  // namespace
 
@@ -29,10 +30,11 @@ constexpr MatmulPath kPrompt = FloatPrompt<PromptVector>::path<kType>("avx512 fp
 namespace emulated {
 #endif
 
-void avx512_float_prompt_slots(KernelSlots& slots) {
+void avx512_float_product_slots(KernelSlots& slots) {
   slots.prefill[static_cast<int>(DType::kF32)] = &kPrompt<DType::kF32>;
   slots.prefill[static_cast<int>(DType::kF16)] = &kPrompt<DType::kF16>;
   slots.prefill[static_cast<int>(DType::kBF16)] = &kPrompt<DType::kBF16>;
+  slots.gradient_matmul = &kGradient;
 }
 
 #ifdef TW_EMULATED
