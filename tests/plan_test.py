@@ -212,6 +212,19 @@ class Plan(unittest.TestCase):
                     "--output", "16", *host)
         self.assertIn("host-memory has no effect on what is served", serve.stderr)
 
+    def test_experts_with_a_capacity(self):
+        def step(model, *more):
+            done = run("plan", "estimate", model, "--accelerator", "H100", "--accelerators", "64", "--tokens", "1T", "--batch", "1024",
+                       "--zero", "3", "--recompute", "full", "--ep", "8", *more, "--json")
+            return done, json.loads(done.stdout)["figures"]["step_seconds"]["value"] if done.stdout else None
+        whole, half = step("mixtral-8x7b")[1], step("mixtral-8x7b", "--expert-capacity", "0.5")[1]
+        self.assertLess(half, 0.9 * whole)
+        self.assertEqual(step("mixtral-8x7b", "--expert-capacity", "2")[1], whole)
+        for model, capacity, part in (("llama-2-7b", "1", "llama-2-7b has no experts"), ("mixtral-8x7b", "-1", "must be 0 to")):
+            done, _ = step(model, "--expert-capacity", capacity)
+            self.assertEqual((done.returncode, done.stdout), (1, ""), done)
+            self.assertIn(part, done.stderr)
+
     def test_a_pipeline_over_two_kinds(self):
         examples = Path(__file__).parent.parent / "examples/plan"
         job = ["llama-2-13b", "--job", examples / "mixed-job.json", "--cluster", examples / "mixed-cluster.json"]

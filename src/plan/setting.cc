@@ -178,6 +178,12 @@ base::Result<std::vector<Kind>> kinds_of(const spec::ClusterSpec& cluster) {
 base::Result<Setting> make_setting(PlannedModel model, spec::TrainJob job, spec::ClusterSpec cluster) {
   TW_RETURN_IF_ERROR(cluster.validate());
   TW_RETURN_IF_ERROR(job.validate());
+  if (job.expert_capacity > 0) {
+    if (model.config.experts.count == 0)
+      return base::error(base::Code::kInvalidArgument, "{} has no experts: leave expert-capacity out",
+                         model.name);
+    model.config.experts.capacity = job.expert_capacity;
+  }
   TW_ASSIGN_OR_RETURN(Accelerator accelerator, accelerator_of(cluster));
   Setting s{std::move(model), std::move(job), std::move(cluster), std::move(accelerator), {}, {}, {}, {}, {}};
   TW_ASSIGN_OR_RETURN(s.kinds, kinds_of(s.cluster));

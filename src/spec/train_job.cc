@@ -32,7 +32,7 @@ base::Status TrainJob::validate() const {
     return wrong("precision", precision, "bf16, fp8 or fp4");
   if (!recompute.empty() && recompute != "none" && recompute != "selective" && recompute != "full")
     return wrong("recompute", recompute, "none, selective or full");
-  return base::Ok{};
+  return in_range("expert-capacity", expert_capacity, 0, 1e6);
 }
 
 double TrainJob::total_steps() const {

@@ -14,8 +14,9 @@ struct TrainJob {
   std::int64_t batch = 0;  ///< sequences of a step
   std::int64_t sequence = 4096;
   std::string precision = "bf16";
-  std::string recompute;  ///< empty: the plan's, or what search finds
-  std::string stack;      ///< empty: the usual one of the accelerator
+  std::string recompute;       ///< empty: the plan's, or what search finds
+  double expert_capacity = 0;  ///< as ModelConfig's; 0: no token is dropped
+  std::string stack;           ///< empty: the usual one of the accelerator
 
   /// Calls v(name, reference to the field, help) for each field.
   template <typename Self, typename Visitor>
@@ -27,6 +28,8 @@ struct TrainJob {
     v("precision", c.precision, "of the products: bf16, fp8 or fp4 (default: bf16)");
     v("recompute", c.recompute,
       "what backward computes again: none, selective or full (default: the plan's)");
+    v("expert-capacity", c.expert_capacity,
+      "times its even share of tokens that an expert takes; the rest is dropped (default: none is)");
     v("stack", c.stack, "software whose measured constants are used (default: the accelerator's usual one)");
   }
 
