@@ -248,10 +248,21 @@ class Reader {
     TW_ASSIGN_OR_RETURN(const Accelerator* accelerator, Catalogue::shipped().find(spaced(thing)));
     for (int i = 0; i < kFields; ++i) {
       if (field != field_info(static_cast<Field>(i)).column) continue;
-      TW_ASSIGN_OR_RETURN(const Quantity q, accelerator->get(static_cast<Field>(i)));
-      return ranged(q);
+      return of_catalogue(*accelerator, static_cast<Field>(i));
     }
     return base::error(Code::kNotFound, "the catalogue has no column \"{}\"", field);
+  }
+
+  /// A blank is advised on as a claim's file can heed it, not by the flags of a plan.
+  static base::Result<Ranged> of_catalogue(const Accelerator& accelerator, Field field) {
+    const FieldInfo& info = field_info(field);
+    if (!accelerator[field])
+      return base::error(Code::kNotFound,
+                         "the catalogue has no {} ({}, {}) for {}: state it in \"assume\", or choose another "
+                         "accelerator",
+                         info.title, info.column, info.unit, accelerator.name);
+    TW_ASSIGN_OR_RETURN(const Quantity q, accelerator.get(field));
+    return ranged(q);
   }
 
   static std::optional<Provenance> least_sure(std::span<const Ranged> arguments) {

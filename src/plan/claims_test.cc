@@ -303,6 +303,17 @@ TEST(Claims, UnitsAreWantedWhereNumbersCouldBeMistaken) {
   EXPECT_EQ(stray.error().where, "x.json:3");
 }
 
+TEST(Claims, ABlankOfTheCatalogueIsAdvisedOnAsAClaimCanHeed) {
+  for (const char* cell : {"GTX_580.bf16_dense_tflops", "GTX_580.mem_bw_gbs", "H100.fp4_dense_tflops"}) {
+    const auto claim = check_claim("x.json", claim_of("\"a\": 1", std::string("a * ") + cell));
+    ASSERT_FALSE(claim.ok());
+    EXPECT_EQ(claim.error().where, "x.json:4") << cell;
+    EXPECT_NE(claim.error().message.find(R"(state it in "assume")"), std::string::npos)
+        << claim.error().message;
+    EXPECT_EQ(claim.error().message.find("--"), std::string::npos) << claim.error().message;
+  }
+}
+
 TEST(Claims, UnknownFieldsAreToldByLine) {
   const std::string head = "{\"claim\": \"c\", \"source\": \"hihg\",\n \"inputs\": {\"hihg\": 1},\n";
   const auto field = check_claim("x.json", head + "\"check\": []}");
