@@ -106,6 +106,30 @@ TEST(Claims, EachInputMattersToItsVerdictOrNumbers) {
   }
 }
 
+TEST(Claims, EachAssumptionAndMeasuredFigureMovesACheck) {
+  const auto checked = [](const ClaimResult& c) {
+    std::string text;
+    for (const ClaimCheck& k : c.checks) text += fmt::format(" {}", k.quantity.value);
+    return text;
+  };
+  int assumptions = 0;
+  for (const auto& [file, json] : shipped_claims()) {
+    const auto before = check_claim(file, json);
+    ASSERT_TRUE(before.ok());
+    for (const ClaimNumber& n : before->assumptions) {
+      auto document = *base::parse_ordered_json(json);
+      document["assume"][n.name] = altered(n, 1.5);
+      const auto after = check_claim(file, document.dump());
+      ASSERT_TRUE(after.ok()) << after.error().text();
+      EXPECT_NE(checked(*after), checked(*before)) << file << ": " << n.name;
+      ++assumptions;
+    }
+    // That cell of the catalogue is the claim's own price over eight.
+    EXPECT_EQ(json.find("P100.price_usd_est"), std::string::npos) << file;
+  }
+  EXPECT_GT(assumptions, 30);
+}
+
 TEST(Claims, BrokenFilesAreToldByFieldAndName) {
   const std::pair<const char*, const char*> broken[] = {
       {"[]", "no JSON object"},
