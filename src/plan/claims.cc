@@ -399,12 +399,14 @@ std::string claim_text(const ClaimResult& c) {
   for (const ClaimNumber& n : c.inputs) text += given_text("input", n, Provenance::kVendorClaim);
   for (const ClaimNumber& n : c.assumptions) text += given_text("assume", n, Provenance::kAssumed);
   for (const ClaimNumber& n : c.steps)
-    text += fmt::format("  step    {} = {} = {}{}{}{}\n", n.name, n.formula, number(n.quantity.value),
-                        unit(n.quantity), range(n.quantity), n.note.empty() ? "" : "; " + n.note);
+    text += fmt::format("  step    {} = {} = {}{}{}, {}{}\n", n.name, n.formula, number(n.quantity.value),
+                        unit(n.quantity), range(n.quantity), provenance_name(n.quantity.provenance),
+                        n.note.empty() ? "" : "; " + n.note);
   for (const ClaimCheck& k : c.checks)
-    text += fmt::format(
-        "  check   {}: {}{}{} {}\n", k.text, number(k.quantity.value), unit(k.quantity), range(k.quantity),
-        fmt::format(fmt::runtime(fit_text(k.fit)), number(k.wanted_low), number(k.wanted_high)));
+    text +=
+        fmt::format("  check   {}: {}{}{}, {}, {}\n", k.text, number(k.quantity.value), unit(k.quantity),
+                    range(k.quantity), provenance_name(k.quantity.provenance),
+                    fmt::format(fmt::runtime(fit_text(k.fit)), number(k.wanted_low), number(k.wanted_high)));
   return text;
 }
 

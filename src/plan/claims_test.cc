@@ -213,7 +213,8 @@ TEST(Claims, NumbersHaveTheRangesOfTheirSources) {
   EXPECT_EQ(own->checks[0].quantity.high, 6);
   EXPECT_EQ(own->checks[0].quantity.provenance, Provenance::kMeasured);
   EXPECT_NE(claim_text(*own).find("a = 10 min (5 min to 1 h), measured; n\n"), std::string::npos);
-  EXPECT_NE(claim_text(*own).find("1 (0.5 to 6) is within 0.9 to 1.1, its range is not"), std::string::npos);
+  EXPECT_NE(claim_text(*own).find("1 (0.5 to 6), measured, is within 0.9 to 1.1, its range is not"),
+            std::string::npos);
   for (const auto& [file, json] : shipped_claims()) {
     const auto claim = check_claim(file, json);
     for (const auto& list : {claim->assumptions, claim->steps}) {
