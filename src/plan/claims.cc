@@ -79,6 +79,13 @@ class Reader {
     return it->get<std::string>();
   }
 
+  /// The error says of what it is.
+  template <typename T>
+  static base::Result<T> told(const std::string& who, base::Result<T> result) {
+    if (result.ok()) return result;
+    return base::error(result.error().code, "{}: {}", who, result.error().message);
+  }
+
   base::Status read_models() {
     if (!json_.contains("models")) return base::Ok{};
     for (const auto& [alias, name] : json_["models"].items()) {
@@ -158,9 +165,10 @@ class Reader {
       ClaimNumber made{step[0].get<std::string>(), step[1].get<std::string>(), {}, {}, {}};
       if (step.size() > 3) made.note = step[3].get<std::string>();
       at_ += "[2]";
-      TW_ASSIGN_OR_RETURN(const ClaimUnit unit, parse_claim_unit(step[2].get<std::string>()));
+      const std::string who = "steps: " + made.name;
+      TW_ASSIGN_OR_RETURN(const ClaimUnit unit, told(who, parse_claim_unit(step[2].get<std::string>())));
       at_ = fmt::format("steps[{}][1]", result_.steps.size());
-      TW_ASSIGN_OR_RETURN(made.quantity, formula(made.formula, unit.name));
+      TW_ASSIGN_OR_RETURN(made.quantity, told(who, formula(made.formula, unit.name)));
       TW_RETURN_IF_ERROR(learn(made.name, made.quantity));
       result_.steps.push_back(std::move(made));
     }
@@ -182,14 +190,16 @@ class Reader {
       TW_ASSIGN_OR_RETURN(const std::string low, text(check, "low"));
       TW_ASSIGN_OR_RETURN(const std::string high, text(check, "high"));
       TW_ASSIGN_OR_RETURN(const std::string unit, text(check, "unit", false));
+      const std::string who = fmt::format("checks: {}: ", c.text);
       at_ = path + ".unit";
-      TW_ASSIGN_OR_RETURN(const ClaimUnit said, parse_claim_unit(unit.empty() ? unit_of(value) : unit));
+      TW_ASSIGN_OR_RETURN(const ClaimUnit said,
+                          told(who + "unit", parse_claim_unit(unit.empty() ? unit_of(value) : unit)));
       at_ = path + ".value";
-      TW_ASSIGN_OR_RETURN(c.quantity, formula(value, said.name));
+      TW_ASSIGN_OR_RETURN(c.quantity, told(who + "value", formula(value, said.name)));
       at_ = path + ".low";
-      TW_ASSIGN_OR_RETURN(const Quantity from, formula(low, said.name));
+      TW_ASSIGN_OR_RETURN(const Quantity from, told(who + "low", formula(low, said.name)));
       at_ = path + ".high";
-      TW_ASSIGN_OR_RETURN(const Quantity to, formula(high, said.name));
+      TW_ASSIGN_OR_RETURN(const Quantity to, told(who + "high", formula(high, said.name)));
       c.wanted_low = from.value;
       c.wanted_high = to.value;
       judge(c);
