@@ -148,6 +148,26 @@ class Plan(unittest.TestCase):
         missing = answer["figures"]["usd_per_million_tokens"]["missing"]
         self.assertRegex(missing, r"--rent .*price_usd_est.*--price")
 
+    def test_the_line_inside_a_domain_is_no_network(self):
+        job = ["--tokens", "2T", "--batch", "1024"]
+        large = ["llama-3-70b", "--accelerator", "MI300X", "--accelerators", "512", *job]
+        refused = "nic_gbs, GB/s) for MI300X: give --nic \"400 Gb/s\" (\"nic\" in the cluster's file)"
+        for verb, plan in (("estimate", ["--zero", "3"]), ("search", [])):
+            self.one_line(refused, verb, *large, *plan)
+        done = run("plan", "estimate", *large, "--zero", "3", "--shard", "8", "--recompute", "full", "--nic", "400 Gb/s")
+        self.assertEqual(done.returncode, 0, done)
+        inside = run("plan", "search", "llama-2-7b", "--accelerator", "MI300X", "--accelerators", "8", *job)
+        self.assertEqual(inside.returncode, 0, inside)
+        mixed = ["llama-2-7b", "--accelerator", "H100", "--accelerators", "8", "--second-accelerators", "8", *job, "--tp", "8",
+                 "--pp", "2"]
+        self.one_line("give --second-nic ", "estimate", *mixed, "--second-accelerator", "MI300X")
+        # Whether ranks of these could share layers nobody says.
+        trainium = ["llama-3-8b", "--accelerator", "Trainium2", "--accelerators", "16"]
+        self.one_line("give --scale-up 8 ", "estimate", *trainium, *job, "--tp", "8")
+        self.one_line("give --second-scale-up 8 ", "estimate", *mixed, "--second-accelerator", "Trainium2", "--second-nic", "400 Gb/s")
+        served = run("plan", "serve", *trainium, "--input", "512", "--output", "64", "--pp", "1")
+        self.assertRegex(served.stdout, r"warning: divisions that need it were not tried: .*give --scale-up 8 ")
+
     def test_pages_are_whole_and_fetch_nothing(self):
         cluster = ["--accelerator", "H100", "--accelerators", "8"]
         with tempfile.TemporaryDirectory() as folder:

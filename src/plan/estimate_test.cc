@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "plan/test_setting.h"
+
 namespace tw::plan {
 namespace {
 
@@ -73,6 +75,35 @@ TEST(PlanEstimate, WhatTheCatalogueLacksIsNamed) {
     EXPECT_FALSE(f.value);
     EXPECT_NE(f.missing.find("tdp_w"), std::string::npos) << f.missing;
   }
+}
+
+TEST(PlanEstimate, WhatLeavesADomainNeedsItsNic) {
+  const auto lacks = [](const char* accelerator, std::int64_t count, const char* torus, std::int64_t nic) {
+    const Setting s = test_setting("llama-2-7b", accelerator, count, 1024, 4096, [&](spec::ClusterSpec& c) {
+      if (*torus != 0) c.network = "torus", c.torus = torus, c.torus_link = {90e9, true};
+      if (nic > 0) c.nic = {static_cast<double>(nic), true};
+      c.memory = {96e9, true}, c.peak = {1e15, true}, c.memory_bandwidth = {4e12, true};
+    });
+    spec::ParallelPlan plan;
+    plan.data = static_cast<int>(count), plan.zero = 3, plan.recompute = spec::Recompute::kFull;
+    const auto e = estimate(s, plan);
+    return e.ok() ? std::string() : e.error().message;
+  };
+  // The line inside a domain is not the network: eight MI300X fill one, and a GH200 is alone in its own.
+  EXPECT_EQ(lacks("MI300X", 8, "", 0), "");
+  EXPECT_EQ(lacks("TPU v5p", 64, "", 0), "");
+  EXPECT_EQ(lacks("TPU v7x", 64, "4x4x4", 0), "");
+  for (const char* name : {"MI300X", "P100 SXM2 (DGX-1)", "B100", "MI325X", "GH200 (96GB HBM3)", "TPU v6e"}) {
+    EXPECT_NE(lacks(name, 512, "", 0).find("nic_gbs"), std::string::npos) << name;
+    EXPECT_NE(lacks(name, 512, "", 0).find("give --nic"), std::string::npos) << name;
+    EXPECT_EQ(lacks(name, 512, "", 50'000'000'000), "") << name;
+  }
+  // Of slices of a torus what lies between them.
+  EXPECT_NE(lacks("TPU v7x", 128, "4x4x4", 0).find("give --nic"), std::string::npos);
+  EXPECT_EQ(lacks("TPU v7x", 128, "4x4x4", 25'000'000'000), "");
+  // Where a domain ends nobody says of these.
+  EXPECT_NE(lacks("Trainium2", 4, "", 0).find("give --scale-up "), std::string::npos);
+  EXPECT_EQ(lacks("Trainium2", 1, "", 0), "");
 }
 
 TEST(PlanEstimate, GoodputIsYoungsAndDalys) {

@@ -166,7 +166,8 @@ base::Result<std::vector<Kind>> kinds_of(const spec::ClusterSpec& cluster) {
     accelerator.second = !kinds.empty();
     // Where kinds meet there is a network, however few there are of each.
     auto& domain = accelerator.values[static_cast<int>(Field::kScaleUpDomain)];
-    domain = std::min(domain.value_or(1), static_cast<double>(alone.accelerators));
+    const auto all = static_cast<double>(alone.accelerators);
+    if (domain || all == 1) domain = std::min(domain.value_or(1), all);
     TW_ASSIGN_OR_RETURN(Fabric fabric, fabric_of(alone, accelerator));
     kinds.push_back({alone, std::move(accelerator), fabric});
   }
