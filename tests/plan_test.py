@@ -168,6 +168,31 @@ class Plan(unittest.TestCase):
         served = run("plan", "serve", *trainium, "--input", "512", "--output", "64", "--pp", "1")
         self.assertRegex(served.stdout, r"warning: divisions that need it were not tried: .*give --scale-up 8 ")
 
+    def test_spare_nodes(self):
+        job = ["llama-2-7b", "--accelerator", "H100", "--accelerators", "8", "--tokens", "2T", "--batch", "1024", "--zero", "1",
+               "--recompute", "full"]
+        answer = json.loads(run("plan", "estimate", *job, "--spares", "1", "--json").stdout)
+        self.assertEqual(numbers_without_provenance(answer["figures"], set()), [])
+        self.assertEqual(answer["figures"]["spares"]["value"], 1)
+        with tempfile.TemporaryDirectory() as folder:
+            page, cluster = Path(folder) / "page.html", Path(folder) / "cluster.json"
+            cluster.write_text('{"spares": 1, "repair": "2 days"}')
+            table = run("plan", "estimate", *job, "--cluster", cluster, "--html", page).stdout
+            for text in (table, page.read_text()):
+                self.assertIn("no spare left", text)
+        self.assertRegex(table, r"\nno spare left +0\.\d+ +0\.\d+ +0\.\d+ +% +assumed ")
+        found = run("plan", "search", *job[:-4], "--counts", "8,16", "--spares", "0", "--repair", "30 days", "--csv").stdout
+        without = run("plan", "search", *job[:-4], "--counts", "8,16", "--csv").stdout
+        days = [float(text.splitlines()[1].split(",")[4]) for text in (found, without)]
+        self.assertAlmostEqual(days[0] / days[1], 1 + 30 * 3.8e-3, 4)
+        for flags, part in ((["--spares", "1.5"], "spares is 1.5, but must be a whole number"),
+                            (["--spares", "-1"], "--spares: -1 is negative"),
+                            (["--repair", "1 day"], "repair has no effect without spares"),
+                            (["--spares", "1", "--repair", "24"], "needs a unit"),
+                            (["--spares", "1", "--second-accelerator", "A100", "--second-accelerators", "8"],
+                             "spares are planned of one kind")):
+            self.one_line(part, "estimate", *job, *flags)
+
     def test_pages_are_whole_and_fetch_nothing(self):
         cluster = ["--accelerator", "H100", "--accelerators", "8"]
         with tempfile.TemporaryDirectory() as folder:

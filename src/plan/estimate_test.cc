@@ -106,17 +106,6 @@ TEST(PlanEstimate, WhatLeavesADomainNeedsItsNic) {
   EXPECT_EQ(lacks("Trainium2", 1, "", 0), "");
 }
 
-TEST(PlanEstimate, GoodputIsYoungsAndDalys) {
-  // facts: 16,384 GPUs, MTBF 3.1 h, C 10 s, R 15 min: interval 7.9 min, 12.3 % lost.
-  const auto g = goodput(2048, 3.78, 10, 900);
-  ASSERT_TRUE(g.ok());
-  EXPECT_NEAR(g->mtbf / 3600, 3.1, 0.01);
-  EXPECT_NEAR(g->interval / 60, 7.9, 0.05);
-  EXPECT_NEAR(g->share, 1 - 0.123, 0.001);
-  EXPECT_EQ(goodput(2048, 0, 10, 900)->share, 1);
-  EXPECT_FALSE(goodput(1e6, 100, 60, 900).ok());
-}
-
 TEST(PlanEstimate, ARestartThatTakesLongerMakesMoreDays) {
   Setting s = setting("llama-3-405b", "H100", 16384, 2048, 8192);
   const double before = value(*estimate(s, llama3_plan()), "days");

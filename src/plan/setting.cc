@@ -139,6 +139,12 @@ int Setting::nodes() const {
   return static_cast<int>(whole(cluster.accelerators) + whole(cluster.second.accelerators));
 }
 
+double Setting::spare_accelerators() const {
+  const std::int64_t of_one =
+      cluster.per_node > 0 ? cluster.per_node : std::min<std::int64_t>(8, cluster.accelerators);
+  return cluster.spares.value * static_cast<double>(of_one);
+}
+
 Setting Setting::of_kind(std::size_t kind) const {
   Setting s = *this;
   s.kinds.clear();

@@ -1,5 +1,6 @@
 #include "spec/cluster_spec.h"
 
+#include <cmath>
 #include <utility>
 
 #include "spec/range.h"
@@ -33,6 +34,23 @@ base::Status check_second(const ClusterSpec& c) {
     return base::error(base::Code::kInvalidArgument,
                        "a torus has one kind of accelerator: network fat-tree or dragonfly would do for two");
   return c.second_alone().validate();
+}
+
+base::Status check_spares(const ClusterSpec& c) {
+  if (c.repair.given && !c.spares.given)
+    return base::error(
+        base::Code::kInvalidArgument,
+        "repair has no effect without spares: say how many nodes are kept ready, --spares 0 or more");
+  if (!c.spares.given) return base::Ok{};
+  TW_RETURN_IF_ERROR(in_range("spares", c.spares.value, 0, 1 << 20));
+  if (c.spares.value != std::floor(c.spares.value))
+    return base::error(base::Code::kInvalidArgument, "spares is {}, but must be a whole number of nodes",
+                       c.spares.value);
+  TW_RETURN_IF_ERROR(in_range("repair, in seconds,", c.repair.value, 1, 1e8));
+  if (c.mixed())
+    return base::error(base::Code::kInvalidArgument,
+                       "spares are planned of one kind of accelerator: leave them away, or the second kind");
+  return base::Ok{};
 }
 
 }  // namespace
@@ -78,6 +96,7 @@ base::Status ClusterSpec::validate() const {
   TW_RETURN_IF_ERROR(in_range("failures", failures, 0, 1e5));
   TW_RETURN_IF_ERROR(in_range("checkpoint, in seconds,", checkpoint.value, 0, 1e6));
   TW_RETURN_IF_ERROR(in_range("restart, in seconds,", restart.value, 0, 1e7));
+  TW_RETURN_IF_ERROR(check_spares(*this));
   TW_RETURN_IF_ERROR(in_range("lifetime, in seconds,", lifetime.value, 86400, 1e10));
   if (memory.given) TW_RETURN_IF_ERROR(in_range("memory, in bytes,", memory.value, 1, 1e15));
   if (nic.given) TW_RETURN_IF_ERROR(in_range("nic, in bytes/s,", nic.value, 1, 1e15));

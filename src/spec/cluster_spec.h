@@ -48,6 +48,8 @@ struct ClusterSpec {
   double failures = 3.8;
   Measure<Dimension::kSeconds> checkpoint{30, false};
   Measure<Dimension::kSeconds> restart{900, false};
+  Measure<Dimension::kCount> spares;  ///< nodes; not given: a failed one is replaced at once, by whoever
+  Measure<Dimension::kSeconds> repair{86400, false};
   Measure<Dimension::kUsd> price;
   Measure<Dimension::kSeconds> lifetime{4 * 365.25 * 86400, false};
   Measure<Dimension::kUsdPerHour> rent;
@@ -95,6 +97,10 @@ struct ClusterSpec {
     v("failures", c.failures, "interruptions in 1,000 node-days (default: 3.8, Llama 3's)");
     v("checkpoint", c.checkpoint, "time that a checkpoint holds training up (default: 30 s)");
     v("restart", c.restart, "time from a failure until training runs again (default: 15 min)");
+    v("spares", c.spares,
+      "nodes kept ready to replace failed ones; without one a run waits for a repair (default: failed nodes "
+      "are replaced at once, by nodes that cost nothing)");
+    v("repair", c.repair, "time until a failed node can be used again, with spares (default: 24 h)");
     v("price", c.price, "of one accelerator with its share of all else, such as \"50000 USD\"");
     v("lifetime", c.lifetime, "time over which a price is spread (default: 4 years)");
     v("rent", c.rent, "of one accelerator, such as \"2.5 USD/h\", electricity included");
