@@ -92,7 +92,7 @@ void add_plan_estimate(CLI::App& plan, int& exit_code) {
                                       "recompute");
   verb->add_flag("--json", options->json,
                  "one JSON document: value, range, unit and provenance of each number");
-  verb->add_flag("--csv", options->csv, "one line a number");
+  verb->add_flag("--csv", options->csv, "one line a number")->excludes("--json");
   verb->add_option("--html", options->html, "write a page with tables and charts")->type_name("FILE");
   verb->footer(
       "Examples:\n  tokenworks plan estimate llama-2-7b --accelerator H100 --accelerators 8 --tokens 100B "

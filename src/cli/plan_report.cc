@@ -143,7 +143,8 @@ void print_estimate(const plan::Setting& s, const plan::Estimate& e) {
     std::printf("software: %s, constants fitted on %d measured runs (mean error %.1f %%)\n",
                 s.stack.stack.name.c_str(), s.stack.rows, 100 * s.stack.error);
   else
-    std::printf("software: typical constants (no measured runs of such a stack)\n");
+    std::printf("software: %s has no measured runs: the median stack's constants (measured: %s)\n",
+                s.stack.stack.name.c_str(), s.stack.measured.c_str());
   std::printf("\n");
   print_figures(e.figures);
   print_placed(s, e);
@@ -212,6 +213,7 @@ base::OrderedJson estimate_json(const plan::Setting& s, const plan::Estimate& e)
                          {"accelerator_source", s.accelerator.source},
                          {"accelerators", s.accelerators()},
                          {"stack", s.stack.stack.name},
+                         {"stack_rows", s.stack.rows},
                          {"job", job_json(s)},
                          {"plan", base::OrderedJson::parse(spec::plan_file(e.plan))},
                          {"fits", e.fits()}};

@@ -137,6 +137,10 @@ void print_answer(const Options& options, const Answer& a) {
               machines_text(a.setting).c_str(), a.found.space, a.found.computed, a.found.skipped, a.found.fit,
               a.found.cpu_seconds);
   if (a.setting.accelerator.machine != nullptr) print_machine(a.setting.accelerator);
+  if (a.best.empty()) {
+    std::printf("  none fits: %s\n", unfit_text(a).c_str());
+    return;
+  }
   std::printf("  %-62s %10s %9s %9s %7s %9s  %s\n", "plan", "step", "memory", "days", "MFU %", "MWh",
               "against the first");
   for (std::size_t i = 0; i < a.best.size() && i < static_cast<std::size_t>(options.top); ++i) {
@@ -250,6 +254,12 @@ void print_table(const Options& options, const std::vector<Answer>& answers, con
 
 base::Result<std::vector<Answer>> answers_of(const Options& options) {
   PlanInputs inputs = options.inputs;
+  const auto given =
+      std::ranges::find(inputs.cluster, "accelerators", &std::pair<std::string, std::string>::first);
+  if (!options.counts.empty() && given != inputs.cluster.end())
+    return base::error(base::Code::kInvalidArgument,
+                       "--accelerators {} and --counts {} say how many there are: give one of them",
+                       given->second, options.counts);
   if (!options.counts.empty())
     inputs.cluster.emplace_back("accelerators", options.counts.substr(0, options.counts.find(',')));
   TW_ASSIGN_OR_RETURN(const plan::Setting setting, inputs.setting());
@@ -355,7 +365,7 @@ void add_plan_search(CLI::App& plan, int& exit_code) {
   verb->add_option("--threads", options->threads, "workers (default: all processors)")
       ->check(CLI::Range(1, 1024));
   verb->add_flag("--json", options->json, "one JSON document");
-  verb->add_flag("--csv", options->csv, "one line a plan, the hundred fastest");
+  verb->add_flag("--csv", options->csv, "one line a plan, the hundred fastest")->excludes("--json");
   verb->footer(
       "Examples:\n  tokenworks plan search llama-2-7b --accelerator H100 --accelerators 8 --tokens 2T "
       "--batch 1024\n"

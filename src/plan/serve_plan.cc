@@ -313,6 +313,14 @@ base::Status check_network(const spec::ClusterSpec& c) {
                      : c.host_bandwidth.given ? "host-bandwidth"
                      : c.host_link.given      ? "host-link"
                                               : nullptr;
+  const char* failing = c.failures != spec::ClusterSpec{}.failures ? "failures"
+                        : c.checkpoint.given                       ? "checkpoint"
+                        : c.restart.given                          ? "restart"
+                        : c.spares.given                           ? "spares"
+                                                                   : nullptr;
+  if (failing != nullptr)
+    return base::error(base::Code::kInvalidArgument,
+                       "{} has no effect on what is served: `plan serve` takes nodes for running", failing);
   if (c.mixed())
     return base::error(base::Code::kInvalidArgument,
                        "`plan serve` knows one kind of accelerator: ask for {} and for {} apart",

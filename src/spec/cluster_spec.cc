@@ -12,7 +12,7 @@ base::Status check_second(const ClusterSpec& c) {
   const SecondKind& s = c.second;
   if (!c.mixed()) {
     const char* stray = s.accelerators != 0          ? "second-accelerators"
-                        : s.scale_up != 0            ? "second-scale-up"
+                        : s.scale_up >= 0            ? "second-scale-up"
                         : s.memory.given             ? "second-memory"
                         : s.nic.given                ? "second-nic"
                         : s.power.given              ? "second-power"
@@ -34,6 +34,19 @@ base::Status check_second(const ClusterSpec& c) {
     return base::error(base::Code::kInvalidArgument,
                        "a torus has one kind of accelerator: network fat-tree or dragonfly would do for two");
   return c.second_alone().validate();
+}
+
+/// Of `size` accelerators each, if that is given: they are whole ones, or a part of one.
+base::Status check_part(const ClusterSpec& c, const char* name, const char* what, int size, int most) {
+  if (size == -1) return base::Ok{};
+  TW_RETURN_IF_ERROR(in_range(name, size, 1, most));
+  if (size >= c.accelerators || c.accelerators % size == 0) return base::Ok{};
+  int below = size, above = size;
+  while (c.accelerators % below != 0) --below;
+  while (c.accelerators % above != 0) ++above;
+  return base::error(base::Code::kInvalidArgument,
+                     "{} {} does not divide {} accelerators into {}: {} or {} would", name, size,
+                     c.accelerators, what, below, above);
 }
 
 base::Status check_spares(const ClusterSpec& c) {
@@ -79,8 +92,8 @@ base::Status ClusterSpec::validate() const {
         "file, with a name of `tokenworks plan catalog`");
   TW_RETURN_IF_ERROR(given_in_range("accelerators", static_cast<double>(accelerators), 1 << 22,
                                     "how many there are", "cluster"));
-  TW_RETURN_IF_ERROR(in_range("per-node", per_node, 0, 1 << 16));
-  TW_RETURN_IF_ERROR(in_range("scale-up", scale_up, 0, 1 << 22));
+  TW_RETURN_IF_ERROR(check_part(*this, "per-node", "nodes", per_node, 1 << 16));
+  TW_RETURN_IF_ERROR(check_part(*this, "scale-up", "scale-up domains", scale_up, 1 << 22));
   if (network != "fat-tree" && network != "torus" && network != "dragonfly")
     return base::error(base::Code::kInvalidArgument,
                        "network is \"{}\", but must be fat-tree, torus or dragonfly", network);
@@ -89,6 +102,11 @@ base::Status ClusterSpec::validate() const {
   if (network != "torus" && !torus.empty())
     return base::error(base::Code::kInvalidArgument, "torus {} is given, but network is {}: --network torus?",
                        torus, network);
+  if (network == "dragonfly" && group == 0)
+    return base::error(
+        base::Code::kInvalidArgument,
+        "a dragonfly needs the accelerators of one of its groups: give --group 256, or \"group\" in "
+        "the cluster's file");
   if (torus_link.given) TW_RETURN_IF_ERROR(in_range("torus-link, in bytes/s,", torus_link.value, 1, 1e15));
   TW_RETURN_IF_ERROR(in_range("group", static_cast<double>(group), 0, 1 << 22));
   TW_RETURN_IF_ERROR(in_range("oversubscription", oversubscription, 1, 1000));
