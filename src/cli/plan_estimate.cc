@@ -2,6 +2,7 @@
 
 #include "base/mmap.h"
 #include "cli/plan_inputs.h"
+#include "cli/plan_nearest.h"
 #include "cli/plan_page.h"
 #include "cli/plan_report.h"
 #include "cli/startup.h"
@@ -55,7 +56,7 @@ int run(const Options& options) {
   if (!answer.ok()) {
     base::Error error = answer.error();
     if (error.code == base::Code::kInvalidArgument) {
-      const std::string nearest = nearest_that_works(*setting, *plan);
+      const std::string nearest = nearest_that_works(*setting, *plan, error);
       error.message = (nearest.empty() ? error.message : without_advice(error.message)) + nearest;
     }
     return fail(error);

@@ -8,6 +8,7 @@
 #include "base/affinity.h"
 #include "base/mmap.h"
 #include "cli/plan_inputs.h"
+#include "cli/plan_nearest.h"
 #include "cli/plan_page.h"
 #include "cli/plan_report.h"
 #include "cli/startup.h"
@@ -226,7 +227,17 @@ base::Error nothing_found(const Options& options, const std::vector<Answer>& ans
                        "no plan keeps the limits: of the fastest on {} accelerators, {}",
                        a.setting.accelerators(), broken);
   }
-  return base::error(base::Code::kResourceExhausted, "no plan fits: {}", unfit_text(answers[0]));
+  // From the largest number on, of those that were tried.
+  const Answer& most =
+      *std::ranges::max_element(answers, {}, [](const Answer& a) { return a.setting.accelerators(); });
+  base::Result<base::Placement> placement = base::place_threads(options.threads, {});
+  std::string more;
+  if (placement.ok()) {
+    base::Team team(std::move(*placement));
+    more = nearest_number(most.setting, team);
+  }
+  return base::error(base::Code::kResourceExhausted, "no plan fits {} accelerators: {}{}",
+                     most.setting.accelerators(), unfit_text(most), more);
 }
 
 void print_table(const Options& options, const std::vector<Answer>& answers, const plan::Estimate* best) {
