@@ -181,6 +181,8 @@ class Cluster(Lines, unittest.TestCase):
                "--recompute", "full"]
         done = run("plan", "estimate", *job, "--stack", "Foo")
         self.assertEqual(done.returncode, 0, done)
+        found = run("plan", "search", *job[:-4], "--stack", "Foo")
+        self.assertIn("software: Foo has no measured runs", found.stdout)
         self.assertRegex(done.stdout, r"software: Foo has no measured runs: the median stack's constants \(measured: .*Megatron-Bridge")
         answer = json.loads(run("plan", "search", *job[:-4], "--stack", "Foo", "--json").stdout)["searches"][0]["best"][0]
         self.assertEqual((answer["stack"], answer["stack_rows"]), ("Foo", 0))

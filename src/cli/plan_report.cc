@@ -127,14 +127,7 @@ void print_placed(const plan::Setting& s, const plan::Estimate& e) {
   }
 }
 
-void print_estimate(const plan::Setting& s, const plan::Estimate& e) {
-  std::printf(
-      "%s, %s parameters (%s) on %s\n", s.model.name.c_str(),
-      spec::measure_text(spec::Dimension::kCount, static_cast<double>(s.model.config.parameter_count()))
-          .c_str(),
-      std::string(plan::provenance_name(s.model.provenance)).c_str(), machines_text(s).c_str());
-  std::printf("plan: %s, %lld micro-batches\n", e.plan.text().c_str(),
-              static_cast<long long>(e.plan.micro_batches(s.job.batch)));
+void print_software(const plan::Setting& s) {
   if (s.accelerator.machine != nullptr)
     print_machine(s.accelerator);
   else if (s.stack.rows > 0)
@@ -143,6 +136,17 @@ void print_estimate(const plan::Setting& s, const plan::Estimate& e) {
   else
     std::printf("software: %s has no measured runs: the median stack's constants (measured: %s)\n",
                 s.stack.stack.name.c_str(), s.stack.measured.c_str());
+}
+
+void print_estimate(const plan::Setting& s, const plan::Estimate& e) {
+  std::printf(
+      "%s, %s parameters (%s) on %s\n", s.model.name.c_str(),
+      spec::measure_text(spec::Dimension::kCount, static_cast<double>(s.model.config.parameter_count()))
+          .c_str(),
+      std::string(plan::provenance_name(s.model.provenance)).c_str(), machines_text(s).c_str());
+  std::printf("plan: %s, %lld micro-batches\n", e.plan.text().c_str(),
+              static_cast<long long>(e.plan.micro_batches(s.job.batch)));
+  print_software(s);
   std::printf("\n");
   print_figures(e.figures);
   print_placed(s, e);

@@ -28,6 +28,9 @@ plan::Quantity extrapolated(double value, double spread, const char* unit);
 /// Of a rank.
 plan::Quantity memory_quantity(double bytes);
 
+/// The line that says whose constants a plan was made with: measured ones, or the median stack's.
+void print_software(const plan::Setting& setting);
+
 void print_estimate(const plan::Setting& setting, const plan::Estimate& estimate);
 void print_estimate_csv(const plan::Estimate& estimate);
 base::OrderedJson estimate_json(const plan::Setting& setting, const plan::Estimate& estimate);

@@ -137,7 +137,6 @@ void print_answer(const Options& options, const Answer& a) {
   std::printf("\n%s: %.0f plans, %.0f computed, %.0f skipped by bounds, %.0f fit (%.2f s of one processor)\n",
               machines_text(a.setting).c_str(), a.found.space, a.found.computed, a.found.skipped, a.found.fit,
               a.found.cpu_seconds);
-  if (a.setting.accelerator.machine != nullptr) print_machine(a.setting.accelerator);
   if (a.best.empty()) {
     std::printf("  none fits: %s\n", unfit_text(a).c_str());
     return;
@@ -241,6 +240,7 @@ base::Error nothing_found(const Options& options, const std::vector<Answer>& ans
 }
 
 void print_table(const Options& options, const std::vector<Answer>& answers, const plan::Estimate* best) {
+  print_software(answers[0].setting);
   for (const Answer& a : answers) print_answer(options, a);
   if (answers.size() > 1) {
     std::printf("\n%12s %10s %12s %12s  %s\n", "accelerators", "days", "USD", "MWh", "");
