@@ -33,6 +33,50 @@ class Nearest(unittest.TestCase):
             again = run("plan", *common, *kept, *[text for pair in given.items() for text in pair], *(["--sp"] if sequence else []))
             self.assertEqual(again.returncode, 0, (told.stderr, again.stderr))
 
+    def works(self, model, told, *flags):
+        """Feeds a plan that was named back, as flags."""
+        words = told.split()
+        names = {"mb": "micro-batch", "vpp": "interleave"}
+        plan = [word for word in words if word != "sp"]
+        given = [text for name, value in zip(plan[::2], plan[1::2]) for text in (f"--{names.get(name, name)}", value)]
+        done = run("plan", "estimate", model, "--accelerator", "H100", "--tokens", "2T", "--batch", "1024", *flags, *given,
+                   *(["--sp"] if "sp" in words else []))
+        self.assertEqual(done.returncode, 0, (told, done.stderr))
+
+    def test_larger_groups_that_share_are_tried(self):
+        job = ["llama-3-70b", "--accelerator", "H100", "--accelerators", "512", "--tokens", "2T", "--batch", "1024", "--zero", "3"]
+        told = run("plan", "estimate", *job, "--shard", "8", "--recompute", "full")
+        found = re.search(r"; the nearest plan that fits: (.*)", told.stderr)
+        self.assertTrue(found, told.stderr)
+        shard = int(re.search(r" shard (\d+)", found.group(1)).group(1))
+        self.works("llama-3-70b", found.group(1), "--accelerators", "512")
+        # None of the smaller groups fits.
+        for smaller in (16, 32, 64, 128):
+            if smaller < shard:
+                done = run("plan", "estimate", *job, "--shard", str(smaller), "--recompute", "full")
+                self.assertIn("does not fit", done.stderr)
+
+    def test_the_nearest_number_of_accelerators_is_named(self):
+        for model, count in (("llama-3-405b", 8), ("llama-3-405b", 64), ("llama-3-70b", 7)):
+            for verb in ("estimate", "search"):
+                job = [verb, model, "--accelerator", "H100", "--accelerators", str(count), "--tokens", "2T", "--batch", "1024"]
+                told = run("plan", *job)
+                self.assertRegex(told.stderr, r"\Atokenworks: [^\n]*\n\Z")
+                found = re.search(r"; the nearest number of accelerators that fits: (\d+), as (.*)", told.stderr)
+                self.assertTrue(found, told.stderr)
+                self.assertGreater(int(found.group(1)), count)
+                self.works(model, found.group(2), "--accelerators", found.group(1))
+        # Beyond a domain the catalogue would have to know more.
+        told = run("plan", "search", "llama-3-405b", "--accelerator", "MI300X", "--accelerators", "8", "--tokens", "2T", "--batch",
+                   "1024")
+        self.assertRegex(told.stderr, r"; to tell how many would: .*give --nic ")
+
+    def test_a_reason_is_told_once(self):
+        told = run("plan", "estimate", "llama-2-7b", "--accelerator", "H100", "--accelerators", "8", "--tokens", "2T", "--batch", "1024",
+                   "--zero", "3", "--recompute", "full", "--failures", "100000").stderr
+        self.assertEqual(told.count("nothing is trained between"), 1, told)
+        self.assertNotIn("is no plan either", told)
+
     def test_groups_of_replicas_share(self):
         job = ["llama-2-7b", "--accelerator", "H100", "--accelerators", "64", "--tokens", "2T", "--batch", "1024",
                "--recompute", "full"]

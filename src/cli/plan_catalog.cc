@@ -107,7 +107,7 @@ void add_plan_catalog(CLI::App& plan, int& exit_code) {
   CLI::App* verb = plan.add_subcommand("catalog", "List the accelerators that plans can be made for.");
   verb->add_option("name", options->name, "one accelerator, such as H100 or TPUv5p (default: all)");
   verb->add_flag("--json", options->json, "one JSON document: value, range, unit, provenance and source");
-  verb->add_flag("--csv", options->csv, "one line a number");
+  verb->add_flag("--csv", options->csv, "one line a number")->excludes("--json");
   verb->footer("Examples:\n  tokenworks plan catalog\n  tokenworks plan catalog GB200 --json");
   verb->callback([options, &exit_code] { exit_code = catalog(*options); });
 }

@@ -2,6 +2,7 @@
 
 #include "base/mmap.h"
 #include "cli/plan_inputs.h"
+#include "cli/plan_nearest.h"
 #include "cli/plan_page.h"
 #include "cli/plan_report.h"
 #include "cli/startup.h"
@@ -55,7 +56,7 @@ int run(const Options& options) {
   if (!answer.ok()) {
     base::Error error = answer.error();
     if (error.code == base::Code::kInvalidArgument) {
-      const std::string nearest = nearest_that_works(*setting, *plan);
+      const std::string nearest = nearest_that_works(*setting, *plan, error);
       error.message = (nearest.empty() ? error.message : without_advice(error.message)) + nearest;
     }
     return fail(error);
@@ -92,7 +93,7 @@ void add_plan_estimate(CLI::App& plan, int& exit_code) {
                                       "recompute");
   verb->add_flag("--json", options->json,
                  "one JSON document: value, range, unit and provenance of each number");
-  verb->add_flag("--csv", options->csv, "one line a number");
+  verb->add_flag("--csv", options->csv, "one line a number")->excludes("--json");
   verb->add_option("--html", options->html, "write a page with tables and charts")->type_name("FILE");
   verb->footer(
       "Examples:\n  tokenworks plan estimate llama-2-7b --accelerator H100 --accelerators 8 --tokens 100B "

@@ -113,7 +113,7 @@ void add_plan_network(CLI::App& plan, int& exit_code) {
   verb->add_option("--network", options->file, "JSON file with these fields; flags win")->type_name("FILE");
   add_field_flags<spec::NetworkSpec>(*verb, options->network, "Network");
   verb->add_flag("--json", options->json, "one JSON document");
-  verb->add_flag("--csv", options->csv, "one line a number");
+  verb->add_flag("--csv", options->csv, "one line a number")->excludes("--json");
   verb->add_option("--html", options->html, "write a page with tables")->type_name("FILE");
   verb->footer(
       "Examples:\n  tokenworks plan network --topology rail --nodes 128 --switch QM9700 --nic \"400 Gb/s\"\n"

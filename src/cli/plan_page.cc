@@ -162,11 +162,14 @@ base::Status add_sensitivity(HtmlPage& page, const plan::Setting& s, const plan:
 
 std::string what(const plan::Setting& s) {
   return fmt::format(
-      "{} parameters ({}), {} tokens in {} sequences a step, {}; software: {}, {} measured runs",
+      "{} parameters ({}), {} tokens in {} sequences a step, {}; software: {}, {}",
       spec::measure_text(spec::Dimension::kCount, static_cast<double>(s.model.config.parameter_count())),
       plan::provenance_name(s.model.provenance),
       count_text(static_cast<double>(s.job.batch * s.job.sequence)), s.job.batch, s.job.precision,
-      s.stack.stack.name, s.stack.rows);
+      s.stack.stack.name,
+      s.stack.rows > 0 || s.accelerator.machine != nullptr
+          ? fmt::format("{} measured runs", s.stack.rows)
+          : "no measured runs: the median stack's constants");
 }
 
 base::Status add_plan(HtmlPage& page, const plan::Setting& s, const plan::Estimate& e) {

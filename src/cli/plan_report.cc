@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <optional>
-#include <tuple>
 
 #include "plan/csv.h"
 #include "plan/machine_step.h"
@@ -129,6 +127,17 @@ void print_placed(const plan::Setting& s, const plan::Estimate& e) {
   }
 }
 
+void print_software(const plan::Setting& s) {
+  if (s.accelerator.machine != nullptr)
+    print_machine(s.accelerator);
+  else if (s.stack.rows > 0)
+    std::printf("software: %s, constants fitted on %d measured runs (mean error %.1f %%)\n",
+                s.stack.stack.name.c_str(), s.stack.rows, 100 * s.stack.error);
+  else
+    std::printf("software: %s has no measured runs: the median stack's constants (measured: %s)\n",
+                s.stack.stack.name.c_str(), s.stack.measured.c_str());
+}
+
 void print_estimate(const plan::Setting& s, const plan::Estimate& e) {
   std::printf(
       "%s, %s parameters (%s) on %s\n", s.model.name.c_str(),
@@ -137,13 +146,7 @@ void print_estimate(const plan::Setting& s, const plan::Estimate& e) {
       std::string(plan::provenance_name(s.model.provenance)).c_str(), machines_text(s).c_str());
   std::printf("plan: %s, %lld micro-batches\n", e.plan.text().c_str(),
               static_cast<long long>(e.plan.micro_batches(s.job.batch)));
-  if (s.accelerator.machine != nullptr)
-    print_machine(s.accelerator);
-  else if (s.stack.rows > 0)
-    std::printf("software: %s, constants fitted on %d measured runs (mean error %.1f %%)\n",
-                s.stack.stack.name.c_str(), s.stack.rows, 100 * s.stack.error);
-  else
-    std::printf("software: typical constants (no measured runs of such a stack)\n");
+  print_software(s);
   std::printf("\n");
   print_figures(e.figures);
   print_placed(s, e);
@@ -212,6 +215,7 @@ base::OrderedJson estimate_json(const plan::Setting& s, const plan::Estimate& e)
                          {"accelerator_source", s.accelerator.source},
                          {"accelerators", s.accelerators()},
                          {"stack", s.stack.stack.name},
+                         {"stack_rows", s.stack.rows},
                          {"job", job_json(s)},
                          {"plan", base::OrderedJson::parse(spec::plan_file(e.plan))},
                          {"fits", e.fits()}};
@@ -250,167 +254,6 @@ base::OrderedJson estimate_json(const plan::Setting& s, const plan::Estimate& e)
     j["host_memory_bytes_by_stage"].push_back(parts);
   }
   return j;
-}
-
-namespace {
-
-bool fits(const plan::Setting& s, const spec::ParallelPlan& p) {
-  const auto e = plan::estimate(s, p);
-  return e.ok() && e->fits();
-}
-
-/// Whether it may fit with this much in the hosts: all else shared, computed again and cut as far as it goes.
-bool may_fit(const plan::Setting& s, spec::ParallelPlan p) {
-  p.recompute = spec::Recompute::kFull, p.micro_batch = 1;
-  for (const int zero : {3, 2}) {
-    p.zero = std::max(p.zero, zero);
-    if (fits(s, p)) return true;
-    if (p.zero == 3 && p.offload == spec::Offload::kParameters) return false;
-    p.zero = std::min(p.zero, 2);
-  }
-  return false;
-}
-
-/// The plan with the least change that makes it fit: recomputation, then sharing state, then both, then hosts
-/// if they are known.
-std::optional<spec::ParallelPlan> made_to_fit(const plan::Setting& s, const spec::ParallelPlan& wanted) {
-  for (int offload = static_cast<int>(wanted.offload); offload <= 2; ++offload) {
-    if (offload > 0 && (s.mixed() || !s.host_memory().ok())) break;
-    spec::ParallelPlan least = wanted;
-    least.offload = static_cast<spec::Offload>(offload);
-    if (!may_fit(s, least)) continue;
-    for (int zero = wanted.zero; zero <= 3; ++zero) {
-      for (int r = static_cast<int>(wanted.recompute); r <= 2; ++r) {
-        for (int micro = wanted.micro_batch; micro >= 1; micro /= 2) {
-          spec::ParallelPlan p = wanted;
-          p.zero = zero, p.recompute = static_cast<spec::Recompute>(r), p.micro_batch = micro;
-          p.offload = static_cast<spec::Offload>(offload);
-          if (fits(s, p)) return p;
-        }
-      }
-    }
-  }
-  return {};
-}
-
-std::vector<int> near_divisors(std::int64_t whole, int size) {
-  constexpr int kNear = 16;
-  std::vector<int> divisors;
-  for (int d = std::max(1, size / kNear); d <= whole && d / kNear <= size; ++d) {
-    if (whole % d == 0) divisors.push_back(d);
-  }
-  return divisors;
-}
-
-/// One or two numbers, none twice.
-std::vector<int> both(int first, int second) {
-  return first == second ? std::vector<int>{first} : std::vector<int>{first, second};
-}
-
-/// Sizes of groups, and 0: all replicas share.
-std::vector<int> shards_near(int wanted, std::int64_t replicas) {
-  if (wanted <= 0) return both(wanted, 0);
-  std::vector<int> sizes = near_divisors(replicas, wanted);
-  sizes.push_back(0);
-  return sizes;
-}
-
-/// Plans that divide model, batch and accelerators, those nearest to the wanted one first, none twice.
-std::vector<spec::ParallelPlan> dividing_plans(const plan::Setting& s, const spec::ParallelPlan& wanted) {
-  const auto apart = [](int a, int b) {
-    return std::fabs(std::log2(static_cast<double>(a) / std::max(1, b)));
-  };
-  const std::int64_t all = s.accelerators();
-  std::vector<std::pair<double, spec::ParallelPlan>> found;
-  for (const int tensor : near_divisors(all, wanted.tensor)) {
-    for (const int pipeline : near_divisors(all / tensor, wanted.pipeline)) {
-      for (const int context : near_divisors(all / tensor / pipeline, wanted.context)) {
-        spec::ParallelPlan p = wanted;
-        p.tensor = tensor, p.pipeline = pipeline, p.context = context;
-        const std::int64_t replicas = all / tensor / pipeline / context;
-        if (replicas > s.job.batch) continue;
-        p.data = static_cast<int>(replicas);
-        for (const int micro : near_divisors(s.job.batch / replicas, wanted.micro_batch)) {
-          p.micro_batch = micro;
-          const auto experts = std::max<std::int64_t>(1, s.model.config.experts.count);
-          for (const int expert : near_divisors(experts, wanted.expert)) {
-            p.expert = expert;
-            for (const int pieces : both(wanted.interleave, 1)) {
-              p.interleave = pieces;
-              for (const int shard : shards_near(wanted.shard, replicas * context)) {
-                p.shard = shard;
-                if (!p.validate(s.model.config, all, s.job.batch).ok() ||
-                    !plan::check_interleave(p, s.model.config, s.job.batch).ok())
-                  continue;
-                const double off = apart(tensor, wanted.tensor) + apart(pipeline, wanted.pipeline) +
-                                   apart(context, wanted.context) + apart(micro, wanted.micro_batch) +
-                                   apart(expert, wanted.expert) + (pieces == wanted.interleave ? 0 : 0.5) +
-                                   (shard == wanted.shard ? 0
-                                    : shard == 0          ? 1
-                                                          : apart(shard, wanted.shard));
-                found.emplace_back(off, p);
-              }
-            }
-          }
-        }
-      }
-    }
-  }
-  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
-    const auto key = [](const auto& f) {
-      const spec::ParallelPlan& p = f.second;
-      return std::tuple(f.first, p.tensor, p.pipeline, p.context, p.expert, p.micro_batch, p.interleave,
-                        p.shard);
-    };
-    return key(a) < key(b);
-  });
-  std::vector<spec::ParallelPlan> plans;
-  plans.reserve(found.size());
-  for (auto& [off, p] : found) plans.push_back(p);
-  return plans;
-}
-
-}  // namespace
-
-std::string nearest_that_fits(const plan::Setting& s, const spec::ParallelPlan& wanted) {
-  if (const auto p = made_to_fit(s, wanted)) return "; the nearest plan that fits: " + p->text();
-  return "; no sharing, recomputation or smaller micro-batch makes it fit: see tokenworks plan search";
-}
-
-std::string nearest_that_works(const plan::Setting& s, spec::ParallelPlan wanted) {
-  if (s.mixed() || s.accelerator.machine != nullptr || !wanted.check_sizes().ok()) return {};
-  wanted.zero = std::min(wanted.zero, 3);
-  if (wanted.offload == spec::Offload::kParameters && wanted.zero != 3)
-    wanted.offload = spec::Offload::kOptimizer;
-  constexpr std::size_t kTried = 24, kChanged = 24, kLooked = 512;  // a second or so
-  const std::vector<spec::ParallelPlan> near = dividing_plans(s, wanted);
-  std::vector<spec::ParallelPlan> whole;  // what a sequence does not divide by is no plan either
-  std::optional<base::Error> first;       // why one that divides is none
-  for (std::size_t i = 0; i < near.size() && i < kLooked && whole.size() < kTried; ++i) {
-    const auto e = plan::estimate(s, near[i]);
-    if (!e.ok()) {
-      if (!first) first = e.error();
-      // What the catalogue lacks for one it lacks for all.
-      if (e.error().code == base::Code::kNotFound) break;
-      continue;
-    }
-    if (e->fits()) return "; the nearest plan that works: " + near[i].text();
-    whole.push_back(near[i]);
-  }
-  std::vector<spec::ParallelPlan> changed;  // which have smaller micro-batches, too
-  for (spec::ParallelPlan p : whole) {
-    p.micro_batch = std::min(p.micro_batch, wanted.micro_batch);
-    const bool known = std::ranges::any_of(changed, [&](const auto& c) { return c.text() == p.text(); });
-    if (known || changed.size() >= kChanged ||
-        !p.validate(s.model.config, s.accelerators(), s.job.batch).ok())
-      continue;
-    changed.push_back(p);
-    if (const auto made = made_to_fit(s, p)) return "; the nearest plan that works: " + made->text();
-  }
-  if (!whole.empty()) return "; those near it that divide do not fit: see tokenworks plan search";
-  if (first) return fmt::format("; {}, which divides, is no plan either: {}", near[0].text(), first->message);
-  return fmt::format("; no plan near it divides {} accelerators and a batch of {}", s.accelerators(),
-                     s.job.batch);
 }
 
 }  // namespace tw::cli

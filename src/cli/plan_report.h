@@ -28,15 +28,12 @@ plan::Quantity extrapolated(double value, double spread, const char* unit);
 /// Of a rank.
 plan::Quantity memory_quantity(double bytes);
 
+/// The line that says whose constants a plan was made with: measured ones, or the median stack's.
+void print_software(const plan::Setting& setting);
+
 void print_estimate(const plan::Setting& setting, const plan::Estimate& estimate);
 void print_estimate_csv(const plan::Estimate& estimate);
 base::OrderedJson estimate_json(const plan::Setting& setting, const plan::Estimate& estimate);
-/// "; the nearest that fits: ..." or that there is none.
-std::string nearest_that_fits(const plan::Setting& setting, const spec::ParallelPlan& plan);
-/// For a plan that does not divide model, batch or accelerators: "; the nearest plan that works: ...", which
-/// was tried and fits, or that there is none near. Empty where another place says it (two kinds, this
-/// machine).
-std::string nearest_that_works(const plan::Setting& setting, spec::ParallelPlan wanted);
 
 /// Seconds of a step by what they are spent on, with names.
 std::vector<std::pair<const char*, double>> time_parts(const plan::StepTime& time);

@@ -8,6 +8,7 @@
 #include "base/affinity.h"
 #include "base/mmap.h"
 #include "cli/plan_inputs.h"
+#include "cli/plan_nearest.h"
 #include "cli/plan_page.h"
 #include "cli/plan_report.h"
 #include "cli/startup.h"
@@ -136,7 +137,10 @@ void print_answer(const Options& options, const Answer& a) {
   std::printf("\n%s: %.0f plans, %.0f computed, %.0f skipped by bounds, %.0f fit (%.2f s of one processor)\n",
               machines_text(a.setting).c_str(), a.found.space, a.found.computed, a.found.skipped, a.found.fit,
               a.found.cpu_seconds);
-  if (a.setting.accelerator.machine != nullptr) print_machine(a.setting.accelerator);
+  if (a.best.empty()) {
+    std::printf("  none fits: %s\n", unfit_text(a).c_str());
+    return;
+  }
   std::printf("  %-62s %10s %9s %9s %7s %9s  %s\n", "plan", "step", "memory", "days", "MFU %", "MWh",
               "against the first");
   for (std::size_t i = 0; i < a.best.size() && i < static_cast<std::size_t>(options.top); ++i) {
@@ -222,10 +226,21 @@ base::Error nothing_found(const Options& options, const std::vector<Answer>& ans
                        "no plan keeps the limits: of the fastest on {} accelerators, {}",
                        a.setting.accelerators(), broken);
   }
-  return base::error(base::Code::kResourceExhausted, "no plan fits: {}", unfit_text(answers[0]));
+  // From the largest number on, of those that were tried.
+  const Answer& most =
+      *std::ranges::max_element(answers, {}, [](const Answer& a) { return a.setting.accelerators(); });
+  base::Result<base::Placement> placement = base::place_threads(options.threads, {});
+  std::string more;
+  if (placement.ok()) {
+    base::Team team(std::move(*placement));
+    more = nearest_number(most.setting, team);
+  }
+  return base::error(base::Code::kResourceExhausted, "no plan fits {} accelerators: {}{}",
+                     most.setting.accelerators(), unfit_text(most), more);
 }
 
 void print_table(const Options& options, const std::vector<Answer>& answers, const plan::Estimate* best) {
+  print_software(answers[0].setting);
   for (const Answer& a : answers) print_answer(options, a);
   if (answers.size() > 1) {
     std::printf("\n%12s %10s %12s %12s  %s\n", "accelerators", "days", "USD", "MWh", "");
@@ -250,6 +265,12 @@ void print_table(const Options& options, const std::vector<Answer>& answers, con
 
 base::Result<std::vector<Answer>> answers_of(const Options& options) {
   PlanInputs inputs = options.inputs;
+  const auto given =
+      std::ranges::find(inputs.cluster, "accelerators", &std::pair<std::string, std::string>::first);
+  if (!options.counts.empty() && given != inputs.cluster.end())
+    return base::error(base::Code::kInvalidArgument,
+                       "--accelerators {} and --counts {} say how many there are: give one of them",
+                       given->second, options.counts);
   if (!options.counts.empty())
     inputs.cluster.emplace_back("accelerators", options.counts.substr(0, options.counts.find(',')));
   TW_ASSIGN_OR_RETURN(const plan::Setting setting, inputs.setting());
@@ -355,7 +376,7 @@ void add_plan_search(CLI::App& plan, int& exit_code) {
   verb->add_option("--threads", options->threads, "workers (default: all processors)")
       ->check(CLI::Range(1, 1024));
   verb->add_flag("--json", options->json, "one JSON document");
-  verb->add_flag("--csv", options->csv, "one line a plan, the hundred fastest");
+  verb->add_flag("--csv", options->csv, "one line a plan, the hundred fastest")->excludes("--json");
   verb->footer(
       "Examples:\n  tokenworks plan search llama-2-7b --accelerator H100 --accelerators 8 --tokens 2T "
       "--batch 1024\n"

@@ -138,7 +138,7 @@ void add_plan_serve(CLI::App& plan, int& exit_code) {
       ->check(CLI::Range(0, 1000));
   verb->add_flag("--json", options->json,
                  "one JSON document: value, range, unit and provenance of each number");
-  verb->add_flag("--csv", options->csv, "one line a number");
+  verb->add_flag("--csv", options->csv, "one line a number")->excludes("--json");
   verb->add_option("--html", options->html, "write a page with tables and charts")->type_name("FILE");
   verb->footer(
       "Examples:\n  tokenworks plan serve llama-3-70b --accelerator H100 --accelerators 8 --precision fp8 "

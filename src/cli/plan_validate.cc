@@ -62,7 +62,7 @@ void print_worst(std::vector<const plan::Prediction*> rows, int count) {
 void print_systems(const std::vector<const plan::Prediction*>& rows) {
   std::map<std::string, std::vector<double>> systems;
   for (const plan::Prediction* p : rows)
-    systems[p->row->system + ", " + p->row->accelerator + (p->typical ? " (typical constants)" : "")]
+    systems[p->row->system + ", " + p->row->accelerator + (p->typical ? " (median constants)" : "")]
         .push_back(100 * std::fabs(p->error()));
   std::printf("\n%-74s %5s %8s %8s\n", "system", "rows", "median %", "mean %");
   for (auto& [name, errors] : systems) {

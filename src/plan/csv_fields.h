@@ -22,6 +22,16 @@ class CsvFields {
     return f;
   }
   void enter(std::size_t row) { row_ = row; }
+  /// Fails, naming file, line and column, where one of these holds something that is no number of 0 or more.
+  base::Status check_numbers(std::span<const std::string_view> columns) const {
+    for (const std::string_view name : columns) {
+      TW_ASSIGN_OR_RETURN(const auto number, table_.number(row_, columns_.at(std::string(name))));
+      if (number.value_or(0) < 0)
+        return base::error(base::Code::kCorrupt, "{}: {} is {}, which is negative", table_.place(row_), name,
+                           *number);
+    }
+    return base::Ok{};
+  }
   const std::string& text(const char* name) const { return table_.text(row_, columns_.at(name)); }
   /// 0 where nothing, or nothing that is a number, stands.
   double number(const char* name) const { return parse_number(text(name)).value_or(0); }

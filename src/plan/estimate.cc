@@ -67,12 +67,17 @@ class Answer {
   }
 
   base::Status time(double flops);
+  base::Status wall_clock();
   base::Status host();
   void power();
+  /// MW of `count` accelerators of the kind with their hosts, network and building.
+  base::Result<Quantity> watts_of(const Part& part, double count, double load) const;
   void money();
 
  private:
   base::Result<Quantity> peak() const;
+  /// With so many times the failures and the time of a repair.
+  base::Result<Goodput> goodput_with(double failures, double repair) const;
   Quantity energy_of(const Quantity& watts) const {
     return times(watts, times(days_, Quantity::around(24, 0, "", Provenance::kMeasured), "h"), "MWh");
   }
@@ -81,6 +86,7 @@ class Answer {
   Estimate& e_;
   std::vector<Part> parts_;
   Quantity step_, days_;
+  double waiting_ = 0;  ///< share of the time in which nothing runs for want of a node
   std::optional<Quantity> watts_, energy_;
   std::vector<Quantity> watts_of_;  ///< by kind
 };
@@ -130,24 +136,53 @@ base::Status Answer::time(double flops) {
   } else {
     miss("mfu", mfu, sixteen.error().message);
   }
-  const double nodes = s_.nodes();
-  TW_ASSIGN_OR_RETURN(const Goodput good, goodput(nodes, s_.cluster.failures, s_.cluster.checkpoint.value,
-                                                  s_.cluster.restart.value));
-  const auto worse =
-      goodput(nodes, 1.7 * s_.cluster.failures, s_.cluster.checkpoint.value, s_.cluster.restart.value);
-  const auto better =
-      goodput(nodes, 0.6 * s_.cluster.failures, s_.cluster.checkpoint.value, s_.cluster.restart.value);
-  const Quantity share{100 * good.share, worse.ok() ? 100 * worse->share : 1,
-                       better.ok() ? 100 * better->share : 100, "%", Provenance::kAssumed};
+  return wall_clock();
+}
+
+base::Result<Goodput> Answer::goodput_with(double failures, double repair) const {
+  const spec::ClusterSpec& c = s_.cluster;
+  std::optional<Spares> spares;
+  // A stated time is taken as stated.
+  if (c.spares.given) spares = {c.spares.value, c.repair.value * (c.repair.given ? 1 : repair)};
+  return goodput(s_.nodes(), failures * c.failures, c.checkpoint.value, c.restart.value, spares);
+}
+
+base::Status Answer::wall_clock() {
+  const bool waits = s_.cluster.spares.given;
+  // A repair may be a reboot, or a part from the maker.
+  constexpr double kMoreFailures = 1.7, kLessFailures = 0.6, kRepair = 3;
+  TW_ASSIGN_OR_RETURN(const Goodput good, goodput_with(1, 1));
+  const auto worse = goodput_with(kMoreFailures, kRepair), better = goodput_with(kLessFailures, 1 / kRepair);
+  const auto among = [&](double Goodput::* of, double low, double high) {
+    return Quantity{100 * (good.*of), low, high, "%", Provenance::kAssumed};
+  };
+  const Quantity share =
+      among(&Goodput::share, worse.ok() ? 100 * worse->share : std::min(1.0, 100 * good.share),
+            better.ok() ? 100 * better->share : 100);
   if (good.mtbf > 0) {
     add("mtbf_hours", "between failures",
-        {good.mtbf / 3600, good.mtbf / 3600 / 1.7, good.mtbf / 3600 / 0.6, "h", Provenance::kAssumed},
+        {good.mtbf / 3600, good.mtbf / 3600 / kMoreFailures, good.mtbf / 3600 / kLessFailures, "h",
+         Provenance::kAssumed},
         "1,000 days / (nodes x failures)");
     add("checkpoint_interval_minutes", "checkpoint every",
         Quantity::around(good.interval / 60, 0.3, "min", Provenance::kAssumed),
         "sqrt(2 x checkpoint x MTBF), Young/Daly");
   }
-  add("goodput", "goodput", share, "1 - C/I - I/(2 MTBF) - R/MTBF");
+  if (waits)
+    add("spares", "spare nodes", Quantity::around(s_.cluster.spares.value, 0, "nodes", Provenance::kAssumed),
+        "as stated; they idle");
+  if (waits && good.mtbf > 0) {
+    waiting_ = good.waiting;
+    add("nodes_in_repair", "in repair, on average",
+        {good.away, std::min(good.away, better->away),
+         worse.ok() ? std::max(good.away, worse->away) : good.away, "nodes", Provenance::kAssumed},
+        "repair / MTBF x (1 - waiting)");
+    add("waiting_for_repair", "no spare left",
+        among(&Goodput::waiting, 100 * better->waiting, worse.ok() ? 100 * worse->waiting : 100),
+        "of the time: Erlang's loss formula of spares + 1 and repair / MTBF");
+  }
+  add("goodput", "goodput", share,
+      waits ? "(1 - C/I - I/(2 MTBF) - R/MTBF) x (1 - no spare left)" : "1 - C/I - I/(2 MTBF) - R/MTBF");
   const Quantity busy =
       times(step_, Quantity::around(s_.job.total_steps() / 86400, 0, "d", Provenance::kMeasured), "days");
   Quantity part = share;
@@ -173,22 +208,31 @@ base::Status Answer::host() {
   return base::Ok{};
 }
 
+base::Result<Quantity> Answer::watts_of(const Part& part, double count, double load) const {
+  TW_ASSIGN_OR_RETURN(const Quantity full, part.accelerator->get(Field::kTdp));
+  const spec::ClusterSpec& c = s_.cluster;
+  Quantity device =
+      times(full, Quantity{load, 0.85 * load, std::min(1.0, 1.1 * load), "", Provenance::kAssumed}, "W");
+  device = plus(device, given(c.host_power.value, c.host_power.given, 0.3, "W"));
+  device = plus(device, given(c.network_power.value, c.network_power.given, 0.5, "W"));
+  return times(device, Quantity::around(c.pue * count / 1e6, 0.05, "", Provenance::kAssumed), "MW");
+}
+
 void Answer::power() {
-  watts_ =
-      sum("megawatts", "power", "accelerators x (TDP x (0.2 + 0.8 busy) + host + network) x PUE",
-          [&](const Part& part) -> base::Result<Quantity> {
-            TW_ASSIGN_OR_RETURN(const Quantity full, part.accelerator->get(Field::kTdp));
-            const double load = kIdle + (1 - kIdle) * part.busy;
-            Quantity device = times(
-                full, Quantity{load, 0.85 * load, std::min(1.0, 1.1 * load), "", Provenance::kAssumed}, "W");
-            device = plus(device, given(s_.cluster.host_power.value, s_.cluster.host_power.given, 0.3, "W"));
-            device =
-                plus(device, given(s_.cluster.network_power.value, s_.cluster.network_power.given, 0.5, "W"));
-            const Quantity building =
-                Quantity::around(s_.cluster.pue * part.count / 1e6, 0.05, "", Provenance::kAssumed);
-            watts_of_.push_back(times(device, building, "MW"));
-            return watts_of_.back();
-          });
+  const bool spares = s_.spare_accelerators() > 0;
+  watts_ = sum("megawatts", "power",
+               spares ? "accelerators x (TDP x (0.2 + 0.8 busy) + host + network) x PUE, and spares that idle"
+                      : "accelerators x (TDP x (0.2 + 0.8 busy) + host + network) x PUE",
+               [&](const Part& part) -> base::Result<Quantity> {
+                 const double load = kIdle + (1 - kIdle) * part.busy * (1 - waiting_);
+                 TW_ASSIGN_OR_RETURN(Quantity watts, watts_of(part, part.count, load));
+                 if (spares) {
+                   TW_ASSIGN_OR_RETURN(const Quantity idle, watts_of(part, s_.spare_accelerators(), kIdle));
+                   watts = plus(watts, idle);
+                 }
+                 watts_of_.push_back(watts);
+                 return watts;
+               });
   if (!watts_) return miss("megawatt_hours", "energy", "the power is not known: see there");
   energy_ = energy_of(*watts_);
   add("megawatt_hours", "energy", *energy_, "power x wall-clock time");
@@ -198,10 +242,14 @@ void Answer::power() {
 }
 
 void Answer::money() {
+  // There are spares of one kind alone (ClusterSpec::validate).
+  const double spare = s_.spare_accelerators();
   const auto hours = [&](const Part& part) {
-    return times(days_, Quantity::around(24 * part.count, 0, "", Provenance::kMeasured), "accelerator-hours");
+    return times(days_, Quantity::around(24 * (part.count + spare), 0, "", Provenance::kMeasured),
+                 "accelerator-hours");
   };
-  sum("accelerator_hours", "accelerator-hours", "accelerators x wall-clock time",
+  sum("accelerator_hours", "accelerator-hours",
+      spare > 0 ? "accelerators and spares x wall-clock time" : "accelerators x wall-clock time",
       [&](const Part& part) -> base::Result<Quantity> { return hours(part); });
   sum("rent_usd", "to rent", "accelerator-hours x rent", [&](const Part& part) -> base::Result<Quantity> {
     if (part.cluster->rent.given)
@@ -215,10 +263,10 @@ void Answer::money() {
   sum("own_usd", "to own", "price x days / lifetime + energy x electricity",
       [&](const Part& part) -> base::Result<Quantity> {
         TW_ASSIGN_OR_RETURN(const Quantity p, price_of(*part.cluster, *part.accelerator));
-        const Quantity worn = times(
-            times(p, days_, ""),
-            Quantity::around(part.count * 86400 / s_.cluster.lifetime.value, 0, "", Provenance::kAssumed),
-            "USD");
+        const Quantity worn = times(times(p, days_, ""),
+                                    Quantity::around((part.count + spare) * 86400 / s_.cluster.lifetime.value,
+                                                     0, "", Provenance::kAssumed),
+                                    "USD");
         const Quantity electricity =
             given(s_.cluster.electricity.value * 1e3, s_.cluster.electricity.given, 0.3, "");
         return plus(worn, times(energy_of(watts_of_[&part - parts_.data()]), electricity, "USD"));
@@ -226,20 +274,6 @@ void Answer::money() {
 }
 
 }  // namespace
-
-base::Result<Goodput> goodput(double nodes, double failures, double checkpoint, double restart) {
-  Goodput g;
-  if (failures <= 0) return g;
-  g.mtbf = 1000 * 86400 / (nodes * failures);
-  g.interval = std::max(1.0, std::sqrt(2 * checkpoint * g.mtbf));
-  g.share = 1 - checkpoint / g.interval - g.interval / (2 * g.mtbf) - restart / g.mtbf;
-  if (g.share > 0) return g;
-  return base::error(
-      base::Code::kInvalidArgument,
-      "{:.0f} nodes fail every {:.1f} minutes and nothing is trained between: lower --restart ({:.0f} s), "
-      "--checkpoint ({:.0f} s) or --failures ({})",
-      nodes, g.mtbf / 60, restart, checkpoint, failures);
-}
 
 base::Result<double> model_flops(const spec::ModelConfig& model, const TrainingJob& job) {
   Tracer tracer(model);

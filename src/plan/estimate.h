@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "plan/figure.h"
+#include "plan/goodput.h"
 #include "plan/mixed.h"
 
 namespace tw::plan {
@@ -43,13 +44,5 @@ base::Result<double> model_flops(const spec::ModelConfig& model, const TrainingJ
 /// Whether 1F1B with several pieces a stage can run, besides ParallelPlan::validate (arXiv 2104.04473, 2.2).
 base::Status check_interleave(const spec::ParallelPlan& plan, const spec::ModelConfig& model,
                               std::int64_t global_batch);
-
-/// Share of wall-clock time that trains, when `nodes` fail so often in 1,000 node-days: checkpoints at the
-/// interval of Young and Daly, sqrt(2 C M); lost are C / I + I / (2 M) + R / M. Fails when nothing is left.
-struct Goodput {
-  double share = 1;
-  double mtbf = 0, interval = 0;  ///< seconds; 0: nothing fails
-};
-base::Result<Goodput> goodput(double nodes, double failures, double checkpoint, double restart);
 
 }  // namespace tw::plan

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "plan/test_setting.h"
+
 namespace tw::plan {
 namespace {
 
@@ -75,15 +77,33 @@ TEST(PlanEstimate, WhatTheCatalogueLacksIsNamed) {
   }
 }
 
-TEST(PlanEstimate, GoodputIsYoungsAndDalys) {
-  // facts: 16,384 GPUs, MTBF 3.1 h, C 10 s, R 15 min: interval 7.9 min, 12.3 % lost.
-  const auto g = goodput(2048, 3.78, 10, 900);
-  ASSERT_TRUE(g.ok());
-  EXPECT_NEAR(g->mtbf / 3600, 3.1, 0.01);
-  EXPECT_NEAR(g->interval / 60, 7.9, 0.05);
-  EXPECT_NEAR(g->share, 1 - 0.123, 0.001);
-  EXPECT_EQ(goodput(2048, 0, 10, 900)->share, 1);
-  EXPECT_FALSE(goodput(1e6, 100, 60, 900).ok());
+TEST(PlanEstimate, WhatLeavesADomainNeedsItsNic) {
+  const auto lacks = [](const char* accelerator, std::int64_t count, const char* torus, std::int64_t nic) {
+    const Setting s = test_setting("llama-2-7b", accelerator, count, 1024, 4096, [&](spec::ClusterSpec& c) {
+      if (*torus != 0) c.network = "torus", c.torus = torus, c.torus_link = {90e9, true};
+      if (nic > 0) c.nic = {static_cast<double>(nic), true};
+      c.memory = {96e9, true}, c.peak = {1e15, true}, c.memory_bandwidth = {4e12, true};
+    });
+    spec::ParallelPlan plan;
+    plan.data = static_cast<int>(count), plan.zero = 3, plan.recompute = spec::Recompute::kFull;
+    const auto e = estimate(s, plan);
+    return e.ok() ? std::string() : e.error().message;
+  };
+  // The line inside a domain is not the network: eight MI300X fill one, and a GH200 is alone in its own.
+  EXPECT_EQ(lacks("MI300X", 8, "", 0), "");
+  EXPECT_EQ(lacks("TPU v5p", 64, "", 0), "");
+  EXPECT_EQ(lacks("TPU v7x", 64, "4x4x4", 0), "");
+  for (const char* name : {"MI300X", "P100 SXM2 (DGX-1)", "B100", "MI325X", "GH200 (96GB HBM3)", "TPU v6e"}) {
+    EXPECT_NE(lacks(name, 512, "", 0).find("nic_gbs"), std::string::npos) << name;
+    EXPECT_NE(lacks(name, 512, "", 0).find("give --nic"), std::string::npos) << name;
+    EXPECT_EQ(lacks(name, 512, "", 50'000'000'000), "") << name;
+  }
+  // Of slices of a torus what lies between them.
+  EXPECT_NE(lacks("TPU v7x", 128, "4x4x4", 0).find("give --nic"), std::string::npos);
+  EXPECT_EQ(lacks("TPU v7x", 128, "4x4x4", 25'000'000'000), "");
+  // Where a domain ends nobody says of these.
+  EXPECT_NE(lacks("Trainium2", 4, "", 0).find("give --scale-up "), std::string::npos);
+  EXPECT_EQ(lacks("Trainium2", 1, "", 0), "");
 }
 
 TEST(PlanEstimate, ARestartThatTakesLongerMakesMoreDays) {

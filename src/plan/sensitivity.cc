@@ -47,6 +47,7 @@ const Input kInputs[] = {
      }},
     {"failures", [](Setting& s, double f) { s.cluster.failures *= f; }},
     {"restart after a failure", [](Setting& s, double f) { s.cluster.restart.value *= f; }},
+    {"repair of a node", [](Setting& s, double f) { s.cluster.repair.value *= f; }},
     {"stall of a checkpoint", [](Setting& s, double f) { s.cluster.checkpoint.value *= f; }},
 };
 

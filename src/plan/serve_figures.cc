@@ -7,6 +7,13 @@
 namespace tw::plan {
 namespace {
 
+/// Of all accelerators with hosts, network and building, as `plan estimate` has it, at full load.
+base::Result<double> kilowatts(const ServeSetting& s) {
+  TW_ASSIGN_OR_RETURN(const Quantity watts, s.accelerator.get(Field::kTdp));
+  return static_cast<double>(s.cluster.accelerators) *
+         (watts.value + s.cluster.host_power.value + s.cluster.network_power.value) * s.cluster.pue / 1e3;
+}
+
 /// Money an hour for all accelerators; fails where neither rent nor price is known.
 base::Result<Quantity> hourly(const ServeSetting& s) {
   const double n = static_cast<double>(s.cluster.accelerators);
@@ -16,13 +23,31 @@ base::Result<Quantity> hourly(const ServeSetting& s) {
   if (!price.ok())
     return base::error(base::Code::kNotFound, "no rent is given (--rent \"2.5 USD/h\"), and {}",
                        price.error().message);
-  // As `plan estimate` has it, with power at full load.
-  TW_ASSIGN_OR_RETURN(const Quantity watts, s.accelerator.get(Field::kTdp));
-  const double kilowatts =
-      (watts.value + s.cluster.host_power.value + s.cluster.network_power.value) * s.cluster.pue / 1e3;
+  TW_ASSIGN_OR_RETURN(const double power, kilowatts(s));
   const double worn = price->value * 3600 / s.cluster.lifetime.value;
-  return Quantity::around(n * (worn + kilowatts * s.cluster.electricity.value),
-                          s.cluster.price.given ? 0.05 : 0.3, "USD/h", Provenance::kAssumed);
+  return Quantity::around(n * worn + power * s.cluster.electricity.value, s.cluster.price.given ? 0.05 : 0.3,
+                          "USD/h", Provenance::kAssumed);
+}
+
+/// Millions of answers' tokens an hour: those that a rate asks for, or all that can be served.
+Quantity millions(const ServeSetting& s, const ServeOption& o) {
+  const double output = static_cast<double>(s.job.output) * (1 + s.job.shortest) / 2;
+  const double tokens = (s.job.rate > 0 ? s.job.rate * output : o.tokens_per_second) * 3600 / 1e6;
+  return Quantity::around(tokens, s.spread(), "", Provenance::kExtrapolated);
+}
+
+/// Of a grid that is given.
+Figure carbon_figure(const ServeSetting& s, const ServeOption& o) {
+  Figure f{"grams_co2_per_million_tokens", "carbon dioxide, a million", std::nullopt, {}, {}};
+  const auto power = kilowatts(s);
+  if (!power.ok()) {
+    f.missing = power.error().message;
+    return f;
+  }
+  const Quantity grams = Quantity::around(*power * s.cluster.carbon.value, 0.3, "g/h", Provenance::kAssumed);
+  f.value = over(grams, millions(s, o), "g");
+  f.how = "power at full load x grid / tokens of answers an hour";
+  return f;
 }
 
 Figure money_figure(const ServeSetting& s, const ServeOption& o) {
@@ -32,9 +57,7 @@ Figure money_figure(const ServeSetting& s, const ServeOption& o) {
     f.missing = money.error().message;
     return f;
   }
-  const double output = static_cast<double>(s.job.output) * (1 + s.job.shortest) / 2;
-  const double millions = (s.job.rate > 0 ? s.job.rate * output : o.tokens_per_second) * 3600 / 1e6;
-  f.value = over(*money, Quantity::around(millions, s.spread(), "", Provenance::kExtrapolated), "USD");
+  f.value = over(*money, millions(s, o), "USD");
   f.how = fmt::format("{} an hour / tokens {}", s.cluster.rent.given ? "rent" : "price and energy",
                       s.job.rate > 0 ? "that the rate asks for" : "of answers an hour");
   return f;
@@ -110,6 +133,7 @@ void add_serve_figures(const ServeSetting& s, const std::string& reason, ServeAn
     add("running", "running in a group", o.running, "", "requests in flight: rate / groups x request");
   add_simulated(s, reason, answer);
   answer.figures.push_back(money_figure(s, o));
+  if (s.cluster.carbon.given) answer.figures.push_back(carbon_figure(s, o));
 }
 
 }  // namespace tw::plan

@@ -20,9 +20,9 @@ std::string sizes_text(const ServeSplit& split) {
   return fmt::format("tp {} pp {} ep {}", split.tensor, split.pipeline, split.expert);
 }
 
-/// With some speed for lines of which none is known: what fits does not hang on it.
+/// With some speed for lines, and some domain, where they are blank: what fits does not hang on them.
 ServeSetting with_lines(ServeSetting s) {
-  for (const Field field : {Field::kScaleUpBandwidth, Field::kNic}) {
+  for (const Field field : {Field::kScaleUpBandwidth, Field::kScaleUpDomain, Field::kNic}) {
     auto& value = s.accelerator.values[static_cast<int>(field)];
     value = value.value_or(1);
   }
@@ -236,6 +236,10 @@ base::Result<std::vector<Tried>> attempt(const ServeSetting& s, Tracer& tracer, 
       t.division = division, t.option = division->at(batch);
     }
   }
+  // Nobody knows which ranks could share layers.
+  const auto domain = s.accelerator.get(Field::kScaleUpDomain);
+  if (!lacking && !domain.ok() && s.cluster.accelerators > 1 && std::min(s.job.tp, s.job.ep) == 0)
+    lacking = domain.error();
   not_tried = lacking ? lacking->message : std::string();
   if (!all.empty()) return all;
   if (!why.empty()) return base::error(base::Code::kInvalidArgument, "{}", why);
@@ -309,6 +313,14 @@ base::Status check_network(const spec::ClusterSpec& c) {
                      : c.host_bandwidth.given ? "host-bandwidth"
                      : c.host_link.given      ? "host-link"
                                               : nullptr;
+  const char* failing = c.failures != spec::ClusterSpec{}.failures ? "failures"
+                        : c.checkpoint.given                       ? "checkpoint"
+                        : c.restart.given                          ? "restart"
+                        : c.spares.given                           ? "spares"
+                                                                   : nullptr;
+  if (failing != nullptr)
+    return base::error(base::Code::kInvalidArgument,
+                       "{} has no effect on what is served: `plan serve` takes nodes for running", failing);
   if (c.mixed())
     return base::error(base::Code::kInvalidArgument,
                        "`plan serve` knows one kind of accelerator: ask for {} and for {} apart",

@@ -104,7 +104,8 @@ base::Result<ServeCosts> ServeCosts::make(Tracer& tracer, const ServeSplit& spli
 base::Status ServeCosts::join_stages(const spec::ModelConfig& model) {
   const double stages = split_.pipeline;
   if (stages < 2) return base::Ok{};
-  const double domain = std::max(1.0, a_[Field::kScaleUpDomain].value_or(1));
+  TW_ASSIGN_OR_RETURN(const Quantity known, a_.get(Field::kScaleUpDomain));
+  const double domain = std::max(1.0, known.value);
   const double together = std::max(1.0, std::floor(domain * stages / split_.ranks()));  // stages of a domain
   const double outside = std::ceil(stages / together) - 1, inside = stages - 1 - outside;
   stage_sends_ = (stages - 1) * kSendLatency;

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 
+#include "plan/advice.h"
 #include "plan/serve_offline.h"
 #include "plan/statistics.h"
 
@@ -62,7 +63,7 @@ std::vector<ServePrediction> predict_serving(const std::vector<ServingRow>& rows
       if (offline && !paces) paces.emplace(known, deployments, fits);
       const auto status = offline ? predict_offline(row, deployments, fits, *paces, p)
                                   : predict_row(row, deployments, fits, p);
-      if (!status.ok()) p.problem = status.error().message;
+      if (!status.ok()) p.problem = without_advice(status.error().message);
     }
     result.push_back(std::move(p));
   }

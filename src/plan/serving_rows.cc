@@ -14,6 +14,9 @@ constexpr std::string_view kColumns[] = {
     "system",   "model",     "accelerator", "count",       "precision",
     "scenario", "input_len", "output_len",  "concurrency", "throughput_tok_s",
     "ttft_ms",  "itl_ms",    "source",      "parallel",    "note"};
+/// Of these, those that hold nothing or a number.
+constexpr std::string_view kNumbers[] = {"count",   "input_len", "output_len",      "concurrency",
+                                         "ttft_ms", "itl_ms",    "throughput_tok_s"};
 
 /// Letters and digits alone, small.
 std::string squeezed(std::string_view text) {
@@ -255,6 +258,7 @@ base::Result<std::vector<ServingRow>> read_serving_rows(std::string_view csv, co
   rows.reserve(table.rows());
   for (std::size_t i = 0; i < table.rows(); ++i) {
     fields.enter(i);
+    TW_RETURN_IF_ERROR(fields.check_numbers(kNumbers));
     rows.push_back(read_row(fields, static_cast<int>(i) + 1));
   }
   return rows;

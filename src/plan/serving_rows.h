@@ -32,7 +32,8 @@ struct ServingRow {
   std::string group() const;
 };
 
-/// Fails where the file itself is broken; a row that says too little has a problem and stays.
+/// Fails where the file itself is broken, or a field is no number that should be; a row that says too little
+/// has a problem and stays.
 base::Result<std::vector<ServingRow>> read_serving_rows(std::string_view csv, const std::string& where);
 
 }  // namespace tw::plan

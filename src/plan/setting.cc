@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "plan/advice.h"
 #include "plan/machine_stack.h"
 #include "plan/shipped.h"
 
@@ -28,7 +29,11 @@ base::Result<Fabric> fabric_of(const spec::ClusterSpec& c, const Accelerator& a)
   if (c.torus_link.given) return f;
   const auto all = a.get(Field::kScaleUpBandwidth);
   if (!all.ok())
-    return base::error(base::Code::kNotFound, "{}: give --torus-link \"50 GB/s\"", all.error().message);
+    return base::error(
+        base::Code::kNotFound,
+        "{}, of which a torus's link would be a part: give --torus-link \"50 GB/s\" (\"torus-link\" "
+        "in the cluster's file)",
+        without_advice(all.error().message));
   f.torus_link = all->value * 1e9 / (2.0 * static_cast<double>(f.torus.sizes.size()));
   return f;
 }
@@ -139,6 +144,12 @@ int Setting::nodes() const {
   return static_cast<int>(whole(cluster.accelerators) + whole(cluster.second.accelerators));
 }
 
+double Setting::spare_accelerators() const {
+  const std::int64_t of_one =
+      cluster.per_node > 0 ? cluster.per_node : std::min<std::int64_t>(8, cluster.accelerators);
+  return cluster.spares.value * static_cast<double>(of_one);
+}
+
 Setting Setting::of_kind(std::size_t kind) const {
   Setting s = *this;
   s.kinds.clear();
@@ -166,11 +177,24 @@ base::Result<std::vector<Kind>> kinds_of(const spec::ClusterSpec& cluster) {
     accelerator.second = !kinds.empty();
     // Where kinds meet there is a network, however few there are of each.
     auto& domain = accelerator.values[static_cast<int>(Field::kScaleUpDomain)];
-    domain = std::min(domain.value_or(1), static_cast<double>(alone.accelerators));
+    const auto all = static_cast<double>(alone.accelerators);
+    if (domain || all == 1) domain = std::min(domain.value_or(1), all);
     TW_ASSIGN_OR_RETURN(Fabric fabric, fabric_of(alone, accelerator));
     kinds.push_back({alone, std::move(accelerator), fabric});
   }
   return kinds;
+}
+
+FittedStack shipped_stack(const std::string& name) {
+  const std::vector<TrainingRow>& rows = shipped_rows();
+  if (std::ranges::any_of(rows, [&](const TrainingRow& r) { return stack_of(r.system).name == name; }))
+    return fit_stack(rows, name);
+  // All unknown ones have the same constants, which take a second to find.
+  static const FittedStack median = fit_stack(rows, "typical");
+  FittedStack stack = median;
+  stack.stack = stack_of(name);
+  stack.stack.name = name;
+  return stack;
 }
 
 }  // namespace
@@ -204,14 +228,11 @@ base::Result<Setting> make_setting(PlannedModel model, spec::TrainJob job, spec:
     const bool second = s.mixed() && s.kinds[1].accelerator.year > s.accelerator.year;
     s.job.stack = usual_stack(second ? s.kinds[1].accelerator : s.accelerator);
   }
-  if (s.job.stack.empty()) {
-    s.stack.stack.name = "typical";
-  } else {
-    TW_ASSIGN_OR_RETURN(s.stack, fit_stack(shipped_rows(), s.job.stack));
-    // A fit may blame other errors on the network: nothing is faster than nine tenths of its line.
-    double& network = s.stack.constants[static_cast<int>(Constant::kNetwork)];
-    network = std::min(network, 0.9);
-  }
+  if (s.job.stack.empty()) s.job.stack = "typical";
+  s.stack = shipped_stack(s.job.stack);
+  // A fit may blame other errors on the network: nothing is faster than nine tenths of its line.
+  double& network = s.stack.constants[static_cast<int>(Constant::kNetwork)];
+  network = std::min(network, 0.9);
   return s;
 }
 

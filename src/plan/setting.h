@@ -42,6 +42,8 @@ struct Setting {
   /// Bytes of the host for each accelerator, with all that offloading needs: what is blank is named.
   base::Result<Quantity> host_memory() const;
   int nodes() const;
+  /// Accelerators of the spare nodes.
+  double spare_accelerators() const;
   /// Whether the accelerators are whole slices of the torus, if there is one.
   base::Status check_slices() const;
   /// Relative error to expect of a step's time when the curves are this sure.

@@ -33,8 +33,8 @@ struct Stack {
 /// The stack behind a row's `system`: versions of one software are one stack.
 Stack stack_of(std::string_view system);
 
-/// Where fits start, where their prior pulls, and what an unknown stack takes: round numbers near the medians
-/// of the fitted stacks.
+/// Where fits start and where their prior pulls: round numbers near the medians of the fitted stacks. An
+/// unknown stack takes the medians themselves (fit_stack in plan/validate.h).
 inline constexpr Constants kTypical = {1.05, 0.7, 0.6, 0.4e-3, 0.1e-3, 10e-3};
 
 }  // namespace tw::plan

@@ -49,16 +49,18 @@ class Pricer {
     }
     TW_ASSIGN_OR_RETURN(const Quantity memory, a.get(Field::kMemoryBandwidth));
     p.memory_ = memory.value * 1e9;
-    p.domain_ = a[Field::kScaleUpDomain].value_or(1);
+    if (plan.ranks() == 1) return p;
+    // Axes that span all ranks exchange something over each of them: what leaves a domain (of a torus: a
+    // slice) goes over a NIC, whatever the links inside could do.
+    TW_ASSIGN_OR_RETURN(const Quantity domain, a.get(Field::kScaleUpDomain));
+    p.domain_ = domain.value;
     if (static_cast<double>(plan.ranks()) > p.domain_) {
-      // TPUs and the like have links between all; others need a NIC.
-      const auto link = a[Field::kNic] ? a[Field::kNic] : a[Field::kScaleUpBandwidth];
-      if (!link) TW_RETURN_IF_ERROR(a.get(Field::kNic));
-      p.nic_ = *link * 1e9;
+      TW_ASSIGN_OR_RETURN(const Quantity nic, a.get(Field::kNic));
+      p.nic_ = nic.value * 1e9;
     }
     // Whatever a plan of several ranks divides, some of it is exchanged inside a domain; a torus has links of
     // its own.
-    if (p.domain_ > 1 && plan.ranks() > 1 && fabric.torus.sizes.empty()) {
+    if (p.domain_ > 1 && fabric.torus.sizes.empty()) {
       TW_ASSIGN_OR_RETURN(const Quantity line, a.inside());
       p.inside_ = line.value * 1e9;
     }

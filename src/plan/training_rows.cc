@@ -24,6 +24,28 @@ constexpr std::string_view kColumns[] = {"system",       "model",
                                          "mfu",          "iteration_time_s",
                                          "tokens_per_s", "source"};
 
+/// Of these, those that hold nothing or a number. What zero holds may be words.
+constexpr std::string_view kNumbers[] = {"layers",
+                                         "hidden",
+                                         "heads",
+                                         "kv_heads",
+                                         "ffn",
+                                         "vocab",
+                                         "seq",
+                                         "global_batch",
+                                         "gpus",
+                                         "tp",
+                                         "pp",
+                                         "dp",
+                                         "cp",
+                                         "ep",
+                                         "vpp",
+                                         "micro_batch",
+                                         "tflops_per_gpu",
+                                         "mfu",
+                                         "iteration_time_s",
+                                         "tokens_per_s"};
+
 /// "174.6B" -> 174.6e9; 0 where it says nothing.
 double parameters(const std::string& text) {
   if (text.empty()) return 0;
@@ -199,6 +221,7 @@ base::Result<std::vector<TrainingRow>> read_training_rows(std::string_view csv, 
   std::vector<TrainingRow> rows;
   for (std::size_t i = 0; i < table.rows(); ++i) {
     fields.enter(i);
+    TW_RETURN_IF_ERROR(fields.check_numbers(kNumbers));
     rows.push_back(read_row(fields, static_cast<int>(i) + 1));
   }
   return rows;

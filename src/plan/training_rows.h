@@ -24,7 +24,8 @@ struct TrainingRow {
   std::string group() const;
 };
 
-/// Fails where the file itself is broken; a row that says too little has a problem and stays.
+/// Fails where the file itself is broken, or a field is no number that should be; a row that says too little
+/// has a problem and stays.
 base::Result<std::vector<TrainingRow>> read_training_rows(std::string_view csv, const std::string& where);
 
 /// FLOPs of a step by the model's own count: six for each parameter and token (eight where the source counts

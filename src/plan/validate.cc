@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 
+#include "plan/advice.h"
 #include "plan/fit.h"
 #include "plan/statistics.h"
 
@@ -41,6 +42,41 @@ std::vector<const Sample*> all_but(const std::map<std::string, std::vector<Sampl
   }
   return result;
 }
+
+/// Constants of stacks, fitted once for each group of rows that is left out.
+class Fits {
+ public:
+  explicit Fits(const std::vector<TrainingRow>& known) : samples_(samples_of(known)) {}
+
+  /// Of rows but the group's; null: there are fewer than `least`.
+  const Constants* of(const std::string& stack, const std::string& left_out, std::size_t least = 1) {
+    const auto learnt = samples_.find(stack);
+    if (learnt == samples_.end()) return nullptr;
+    const auto others = all_but(learnt->second, left_out);
+    if (others.size() < least) return nullptr;
+    const bool whole = !learnt->second.contains(left_out);
+    auto [at, fresh] = fitted_.try_emplace({stack, whole ? std::string() : left_out}, kTypical);
+    if (fresh) at->second = fit_constants(others);
+    return &at->second;
+  }
+
+  /// Each the median of all stacks' but one.
+  Constants medians(const std::string& but, const std::string& left_out) {
+    std::vector<double> values[kConstants];
+    for (const auto& [stack, groups] : samples_) {
+      const Constants* c = stack == but ? nullptr : of(stack, left_out, kMedianRows);
+      for (int i = 0; c != nullptr && i < kConstants; ++i) values[i].push_back((*c)[i]);
+    }
+    if (values[0].empty()) return kTypical;
+    Constants result;
+    for (int i = 0; i < kConstants; ++i) result[i] = median(values[i]);
+    return result;
+  }
+
+ private:
+  Samples samples_;
+  std::map<std::pair<std::string, std::string>, Constants> fitted_;
+};
 
 /// Plans that differ by less than the model's own error are equal: of them the one with the fewest replicas,
 /// which sends the fewest gradients between nodes and so relies least on what is known least.
@@ -110,26 +146,21 @@ SetScore scored(SetScore score, const char* metric, double value, double target)
 
 std::vector<Prediction> predict_training(const std::vector<TrainingRow>& rows,
                                          const std::vector<TrainingRow>& known) {
-  const Samples samples = samples_of(known);
-  std::map<std::pair<std::string, std::string>, Constants> fitted;
+  Fits fits(known);
   std::vector<Prediction> result;
   for (const TrainingRow& row : rows) {
     Prediction p;
     p.row = &row;
     const auto basis = basis_of(row);
     if (!basis.ok()) {
-      p.problem = basis.error().message;
+      p.problem = without_advice(basis.error().message);
       result.push_back(std::move(p));
       continue;
     }
     const std::string stack = stack_of(row.system).name, group = row.group();
-    const auto learnt = samples.find(stack);
-    const auto others =
-        learnt == samples.end() ? std::vector<const Sample*>{} : all_but(learnt->second, group);
-    p.typical = others.empty();
-    auto [at, fresh] = fitted.try_emplace({stack, group}, kTypical);
-    if (fresh && !others.empty()) at->second = fit_constants(others);
-    p.seconds = step_seconds(*basis, at->second);
+    const Constants* of_stack = fits.of(stack, group);
+    p.typical = of_stack == nullptr;
+    p.seconds = step_seconds(*basis, p.typical ? fits.medians(stack, group) : *of_stack);
     result.push_back(std::move(p));
   }
   return result;
@@ -175,22 +206,39 @@ std::vector<SetScore> score_training(const std::vector<Prediction>& predictions)
   return scores;
 }
 
-base::Result<FittedStack> fit_stack(const std::vector<TrainingRow>& known, const std::string& name) {
+namespace {
+
+/// What stacks without runs take, and the names of those with some.
+struct Unmeasured {
+  Constants constants;
+  std::string names;
+};
+Unmeasured unmeasured(const std::vector<TrainingRow>& known) {
+  const Samples samples = samples_of(known);
+  Unmeasured u;
+  for (const auto& [stack, groups] : samples) u.names += (u.names.empty() ? "" : ", ") + stack;
+  u.constants = Fits(known).medians({}, {});
+  return u;
+}
+
+}  // namespace
+
+FittedStack fit_stack(const std::vector<TrainingRow>& known, const std::string& name) {
   FittedStack result;
   std::vector<Sample> samples;
-  std::map<std::string, bool> names;
   for (const TrainingRow& row : known) {
     Stack stack = stack_of(row.system);
-    names[stack.name] = true;
     if (stack.name != name) continue;
     result.stack = std::move(stack);
     if (!row.scored || !row.problem.empty()) continue;
     if (auto basis = basis_of(row); basis.ok()) samples.push_back({*basis, row.seconds});
   }
-  if (names.count(name) == 0) {
-    std::string list;
-    for (const auto& [known_name, yes] : names) list += (list.empty() ? "" : ", ") + known_name;
-    return base::error(base::Code::kNotFound, "there is no stack \"{}\"; measured ones are {}", name, list);
+  if (samples.empty()) {
+    if (result.stack.name.empty()) result.stack = stack_of(name);
+    result.stack.name = name;
+    const Unmeasured typical = unmeasured(known);
+    result.constants = typical.constants, result.measured = typical.names;
+    return result;
   }
   std::vector<const Sample*> all;
   all.reserve(samples.size());

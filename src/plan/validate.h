@@ -12,7 +12,7 @@ struct Prediction {
   const TrainingRow* row = nullptr;
   double seconds = 0;
   std::string problem;   ///< why there is none; empty: there is
-  bool typical = false;  ///< its stack is unknown and took kTypical
+  bool typical = false;  ///< its stack has no runs of other models and took the medians of the others
   /// Predicted over measured, less one.
   double error() const { return seconds / row->seconds - 1; }
 };
@@ -42,10 +42,13 @@ std::vector<SetScore> score_training(const std::vector<Prediction>& predictions)
 struct FittedStack {
   Stack stack;
   Constants constants = kTypical;
-  int rows = 0;      ///< that they were fitted on; 0: typical ones
-  double error = 0;  ///< mean absolute error of these rows
+  int rows = 0;          ///< that they were fitted on; 0: none, and each is the median of all fitted stacks
+  double error = 0;      ///< mean absolute error of these rows
+  std::string measured;  ///< where there are none: the names that have some
 };
-/// By name, such as "Megatron-Bridge". The error lists the stacks that `known` has.
-base::Result<FittedStack> fit_stack(const std::vector<TrainingRow>& known, const std::string& name);
+/// By name, such as "Megatron-Bridge". One that `known` has no usable rows of takes, of each constant, the
+/// median over the stacks that have at least kMedianRows, and what unknown software does (stack_of).
+FittedStack fit_stack(const std::vector<TrainingRow>& known, const std::string& name);
+inline constexpr std::size_t kMedianRows = 3;
 
 }  // namespace tw::plan

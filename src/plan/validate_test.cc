@@ -108,7 +108,7 @@ TEST(Validate, AMeasurementThatIsWrongIsSeen) {
   EXPECT_FALSE(find(scores, "training-selene", "mean error %")->met);
 }
 
-TEST(Validate, AnUnknownStackTakesTypicalConstantsAndSaysSo) {
+TEST(Validate, AnUnknownStackTakesMediansAndSaysSo) {
   std::vector<TrainingRow> rows = shipped_rows();
   const std::vector<TrainingRow> known = rows;
   std::erase_if(rows, [](const TrainingRow& r) { return r.set != "training-selene"; });
@@ -117,6 +117,47 @@ TEST(Validate, AnUnknownStackTakesTypicalConstantsAndSaysSo) {
   const std::vector<Prediction> predictions = predict_training(rows, known);
   EXPECT_TRUE(predictions[0].typical);
   EXPECT_GT(predictions[0].seconds, 0);
+}
+
+TEST(Validate, MediansAreThoseOfTheStacksThatAreMeasured) {
+  // The three stacks of SC21's, Selene's and LLaMA's rows: in the middle of each constant stands one of them.
+  std::vector<TrainingRow> known = shipped_rows();
+  const auto of = [](const TrainingRow& r) { return stack_of(r.system).name; };
+  const std::string names[] = {"Megatron-LM 2021", "Megatron-LM 2022", "LLaMA-1"};
+  std::erase_if(known,
+                [&](const TrainingRow& r) { return std::ranges::find(names, of(r)) == std::end(names); });
+  FittedStack fitted[3];
+  for (int i = 0; i < 3; ++i) {
+    fitted[i] = fit_stack(known, names[i]);
+    EXPECT_GE(fitted[i].rows, static_cast<int>(kMedianRows)) << names[i];
+    EXPECT_TRUE(fitted[i].measured.empty());
+  }
+  const FittedStack unknown = fit_stack(known, "SomebodysTrainer");
+  EXPECT_EQ(unknown.rows, 0);
+  EXPECT_EQ(unknown.stack.name, "SomebodysTrainer");
+  EXPECT_EQ(unknown.measured, "LLaMA-1, Megatron-LM 2021, Megatron-LM 2022");
+  for (int c = 0; c < kConstants; ++c) {
+    int below = 0, above = 0;
+    for (const FittedStack& f : fitted)
+      below += f.constants[c] <= unknown.constants[c], above += f.constants[c] >= unknown.constants[c];
+    EXPECT_GE(std::min(below, above), 2) << c;
+  }
+}
+
+TEST(Validate, RowsWhoseNumbersAreNoneAreErrorsWithTheirLine) {
+  const std::string head =
+      "system,model,params,layers,hidden,heads,kv_heads,ffn,vocab,seq,global_batch,gpus,gpu_type,tp,pp,dp,cp,"
+      "ep,vpp,zero,"
+      "micro_batch,recompute,precision,tflops_per_gpu,mfu,iteration_time_s,tokens_per_s,source\n";
+  const auto row = [](const char* gpus) {
+    return fmt::format("mine,GPT,,24,2048,16,,,,2048,64,{},A100,1,1,8,,,,,1,,,,,2.5,,me\n", gpus);
+  };
+  EXPECT_TRUE(read_training_rows(head + row("8") + row(""), "mine.csv").ok());
+  for (const char* gpus : {"abc", "nan", "inf", "-8", "8x"}) {
+    const auto read = read_training_rows(head + row("8") + row(gpus), "mine.csv");
+    ASSERT_FALSE(read.ok()) << gpus;
+    EXPECT_NE(read.error().message.find("mine.csv:3: gpus is "), std::string::npos) << read.error().message;
+  }
 }
 
 TEST(TrainingRows, CountFlopsAsTheirSourcesDo) {

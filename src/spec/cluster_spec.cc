@@ -1,5 +1,6 @@
 #include "spec/cluster_spec.h"
 
+#include <cmath>
 #include <utility>
 
 #include "spec/range.h"
@@ -11,7 +12,7 @@ base::Status check_second(const ClusterSpec& c) {
   const SecondKind& s = c.second;
   if (!c.mixed()) {
     const char* stray = s.accelerators != 0          ? "second-accelerators"
-                        : s.scale_up != 0            ? "second-scale-up"
+                        : s.scale_up >= 0            ? "second-scale-up"
                         : s.memory.given             ? "second-memory"
                         : s.nic.given                ? "second-nic"
                         : s.power.given              ? "second-power"
@@ -33,6 +34,36 @@ base::Status check_second(const ClusterSpec& c) {
     return base::error(base::Code::kInvalidArgument,
                        "a torus has one kind of accelerator: network fat-tree or dragonfly would do for two");
   return c.second_alone().validate();
+}
+
+/// Of `size` accelerators each, if that is given: they are whole ones, or a part of one.
+base::Status check_part(const ClusterSpec& c, const char* name, const char* what, int size, int most) {
+  if (size == -1) return base::Ok{};
+  TW_RETURN_IF_ERROR(in_range(name, size, 1, most));
+  if (size >= c.accelerators || c.accelerators % size == 0) return base::Ok{};
+  int below = size, above = size;
+  while (c.accelerators % below != 0) --below;
+  while (c.accelerators % above != 0) ++above;
+  return base::error(base::Code::kInvalidArgument,
+                     "{} {} does not divide {} accelerators into {}: {} or {} would", name, size,
+                     c.accelerators, what, below, above);
+}
+
+base::Status check_spares(const ClusterSpec& c) {
+  if (c.repair.given && !c.spares.given)
+    return base::error(
+        base::Code::kInvalidArgument,
+        "repair has no effect without spares: say how many nodes are kept ready, --spares 0 or more");
+  if (!c.spares.given) return base::Ok{};
+  TW_RETURN_IF_ERROR(in_range("spares", c.spares.value, 0, 1 << 20));
+  if (c.spares.value != std::floor(c.spares.value))
+    return base::error(base::Code::kInvalidArgument, "spares is {}, but must be a whole number of nodes",
+                       c.spares.value);
+  TW_RETURN_IF_ERROR(in_range("repair, in seconds,", c.repair.value, 1, 1e8));
+  if (c.mixed())
+    return base::error(base::Code::kInvalidArgument,
+                       "spares are planned of one kind of accelerator: leave them away, or the second kind");
+  return base::Ok{};
 }
 
 }  // namespace
@@ -61,8 +92,8 @@ base::Status ClusterSpec::validate() const {
         "file, with a name of `tokenworks plan catalog`");
   TW_RETURN_IF_ERROR(given_in_range("accelerators", static_cast<double>(accelerators), 1 << 22,
                                     "how many there are", "cluster"));
-  TW_RETURN_IF_ERROR(in_range("per-node", per_node, 0, 1 << 16));
-  TW_RETURN_IF_ERROR(in_range("scale-up", scale_up, 0, 1 << 22));
+  TW_RETURN_IF_ERROR(check_part(*this, "per-node", "nodes", per_node, 1 << 16));
+  TW_RETURN_IF_ERROR(check_part(*this, "scale-up", "scale-up domains", scale_up, 1 << 22));
   if (network != "fat-tree" && network != "torus" && network != "dragonfly")
     return base::error(base::Code::kInvalidArgument,
                        "network is \"{}\", but must be fat-tree, torus or dragonfly", network);
@@ -71,6 +102,11 @@ base::Status ClusterSpec::validate() const {
   if (network != "torus" && !torus.empty())
     return base::error(base::Code::kInvalidArgument, "torus {} is given, but network is {}: --network torus?",
                        torus, network);
+  if (network == "dragonfly" && group == 0)
+    return base::error(
+        base::Code::kInvalidArgument,
+        "a dragonfly needs the accelerators of one of its groups: give --group 256, or \"group\" in "
+        "the cluster's file");
   if (torus_link.given) TW_RETURN_IF_ERROR(in_range("torus-link, in bytes/s,", torus_link.value, 1, 1e15));
   TW_RETURN_IF_ERROR(in_range("group", static_cast<double>(group), 0, 1 << 22));
   TW_RETURN_IF_ERROR(in_range("oversubscription", oversubscription, 1, 1000));
@@ -78,6 +114,7 @@ base::Status ClusterSpec::validate() const {
   TW_RETURN_IF_ERROR(in_range("failures", failures, 0, 1e5));
   TW_RETURN_IF_ERROR(in_range("checkpoint, in seconds,", checkpoint.value, 0, 1e6));
   TW_RETURN_IF_ERROR(in_range("restart, in seconds,", restart.value, 0, 1e7));
+  TW_RETURN_IF_ERROR(check_spares(*this));
   TW_RETURN_IF_ERROR(in_range("lifetime, in seconds,", lifetime.value, 86400, 1e10));
   if (memory.given) TW_RETURN_IF_ERROR(in_range("memory, in bytes,", memory.value, 1, 1e15));
   if (nic.given) TW_RETURN_IF_ERROR(in_range("nic, in bytes/s,", nic.value, 1, 1e15));

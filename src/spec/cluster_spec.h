@@ -12,7 +12,7 @@ namespace tw::spec {
 struct SecondKind {
   std::string accelerator;  ///< a name of the catalogue; empty: there is one kind
   std::int64_t accelerators = 0;
-  int scale_up = 0;
+  int scale_up = -1;
   Measure<Dimension::kBytes> memory;
   Measure<Dimension::kBytesPerSecond> nic;
   Measure<Dimension::kWatts> power;
@@ -27,8 +27,9 @@ struct ClusterSpec {
   std::int64_t accelerators = 0;  ///< of this kind
   SecondKind second;
   std::string calibration;  ///< of this-machine: the file that `plan calibrate` wrote
-  int per_node = 0;         ///< 0: eight, or all when there are fewer
-  int scale_up = 0;         ///< accelerators of one scale-up domain; 0: the catalogue's
+  // What is not given is -1, which nobody can give.
+  int per_node = -1;  ///< eight, or all when there are fewer
+  int scale_up = -1;  ///< accelerators of one scale-up domain: the catalogue's
   Measure<Dimension::kBytes> memory;
   Measure<Dimension::kBytesPerSecond> nic;
   Measure<Dimension::kWatts> power;
@@ -41,13 +42,15 @@ struct ClusterSpec {
   std::string network = "fat-tree";
   std::string torus;  ///< sizes of a slice, such as 8x8x16
   Measure<Dimension::kBytesPerSecond> torus_link;
-  std::int64_t group = 0;
+  std::int64_t group = 0;  ///< 0: all
   double oversubscription = 1;
   bool in_network_reduction = false;
   double pue = 1.25;
   double failures = 3.8;
   Measure<Dimension::kSeconds> checkpoint{30, false};
   Measure<Dimension::kSeconds> restart{900, false};
+  Measure<Dimension::kCount> spares;  ///< nodes; not given: a failed one is replaced at once, by whoever
+  Measure<Dimension::kSeconds> repair{86400, false};
   Measure<Dimension::kUsd> price;
   Measure<Dimension::kSeconds> lifetime{4 * 365.25 * 86400, false};
   Measure<Dimension::kUsdPerHour> rent;
@@ -95,11 +98,28 @@ struct ClusterSpec {
     v("failures", c.failures, "interruptions in 1,000 node-days (default: 3.8, Llama 3's)");
     v("checkpoint", c.checkpoint, "time that a checkpoint holds training up (default: 30 s)");
     v("restart", c.restart, "time from a failure until training runs again (default: 15 min)");
+    v("spares", c.spares,
+      "nodes kept ready to replace failed ones; without one a run waits for a repair (default: failed nodes "
+      "are replaced at once, by nodes that cost nothing)");
+    v("repair", c.repair, "time until a failed node can be used again, with spares (default: 24 h)");
     v("price", c.price, "of one accelerator with its share of all else, such as \"50000 USD\"");
     v("lifetime", c.lifetime, "time over which a price is spread (default: 4 years)");
     v("rent", c.rent, "of one accelerator, such as \"2.5 USD/h\", electricity included");
     v("electricity", c.electricity, "price of energy for owners (default: 0.08 USD/kWh)");
     v("carbon", c.carbon, "of the grid, such as \"400 g/kWh\" (default: not computed)");
+    visit_second(c, v);
+  }
+
+  /// The error names the field, its value and its range.
+  base::Status validate() const;
+  bool mixed() const { return !second.accelerator.empty(); }
+  /// Each kind as a cluster of its own. REQUIRES: mixed().
+  ClusterSpec first_alone() const;
+  ClusterSpec second_alone() const;
+
+ private:
+  template <typename Self, typename Visitor>
+  static void visit_second(Self& c, Visitor& v) {
     v("second-accelerator", c.second.accelerator,
       "another kind in the same cluster: other stages of a pipeline run on it");
     v("second-accelerators", c.second.accelerators, "how many there are of the second kind");
@@ -115,13 +135,6 @@ struct ClusterSpec {
     v("second-price", c.second.price, "as price, of the second kind");
     v("second-rent", c.second.rent, "as rent, of the second kind");
   }
-
-  /// The error names the field, its value and its range.
-  base::Status validate() const;
-  bool mixed() const { return !second.accelerator.empty(); }
-  /// Each kind as a cluster of its own. REQUIRES: mixed().
-  ClusterSpec first_alone() const;
-  ClusterSpec second_alone() const;
 };
 
 }  // namespace tw::spec
