@@ -3,6 +3,7 @@
 
 plan_cluster_test.py PROGRAM [unittest arguments]
 """
+import csv
 import json
 import tempfile
 import unittest
@@ -44,13 +45,17 @@ class Cluster(Lines, unittest.TestCase):
             cluster.write_text('{"spares": 1, "repair": "2 days"}')
             table = run("plan", "estimate", *job, "--cluster", cluster, "--html", page).stdout
             for text in (table, page.read_text()):
-                self.assertIn("no spare left", text)
-        self.assertRegex(table, r"\nno spare left +0\.\d+ +0\.\d+ +0\.\d+ +% +assumed ")
+                self.assertIn("waiting for repairs", text)
+        self.assertRegex(table, r"\nwaiting for repairs +0\.\d+ +0\.\d+ +0\.\d+ +% +assumed ")
         search = ["search", *job[:3], *job[5:-4], "--counts", "8,16", "--csv"]
         found = run("plan", *search, "--spares", "0", "--repair", "30 days").stdout
         without = run("plan", *search).stdout
-        days = [float(text.splitlines()[1].split(",")[4]) for text in (found, without)]
-        self.assertAlmostEqual(days[0] / days[1], 1 + 30 * 3.8e-3, 4)
+        first = [next(csv.DictReader(text.splitlines())) for text in (found, without)]
+        self.assertAlmostEqual(float(first[0]["days"]) / float(first[1]["days"]), 1 + 30 * 3.8e-3, 4)
+        for name in ("step_seconds", "bytes", "days", "usd", "mwh"):
+            value, low, high = (float(first[0][name + end]) for end in ("", "_low", "_high"))
+            self.assertTrue(0 < low < value < high, first[0])
+        self.assertEqual(first[0]["provenance"], "assumed")
         for flags, part in ((["--spares", "1.5"], "spares is 1.5, but must be a whole number"),
                             (["--spares", "-1"], "--spares: -1 is negative"),
                             (["--repair", "1 day"], "repair has no effect without spares"),

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <numeric>
 #include <optional>
 #include <tuple>
 #include <utility>
@@ -12,6 +13,19 @@
 
 namespace tw::cli {
 namespace {
+
+/// Of all that is tried for one answer: a search that has begun goes on to its end.
+class Deadline {
+ public:
+  bool past() const { return std::chrono::steady_clock::now() > end_; }
+
+ private:
+  std::chrono::steady_clock::time_point end_ = std::chrono::steady_clock::now() + std::chrono::seconds(4);
+};
+
+double apart(int a, int b) {
+  return std::fabs(std::log2(static_cast<double>(a) / std::max(1, b)));
+}
 
 bool fits(const plan::Setting& s, const spec::ParallelPlan& p) {
   const auto e = plan::estimate(s, p);
@@ -54,7 +68,8 @@ std::vector<int> wider_groups(const spec::ParallelPlan& wanted) {
 
 /// The plan with the least change that makes it fit: recomputation, then larger groups that share, then
 /// sharing state, then all of it, then hosts if they are known.
-std::optional<spec::ParallelPlan> made_to_fit(const plan::Setting& s, const spec::ParallelPlan& wanted) {
+std::optional<spec::ParallelPlan> made_to_fit(const plan::Setting& s, const spec::ParallelPlan& wanted,
+                                              const Deadline& deadline) {
   for (int offload = static_cast<int>(wanted.offload); offload <= 2; ++offload) {
     if (offload > 0 && (s.mixed() || !s.host_memory().ok())) break;
     spec::ParallelPlan least = wanted;
@@ -62,6 +77,7 @@ std::optional<spec::ParallelPlan> made_to_fit(const plan::Setting& s, const spec
     if (!may_fit(s, least)) continue;
     for (int zero = wanted.zero; zero <= 3; ++zero) {
       for (const int shard : wider_groups(wanted)) {
+        if (deadline.past()) return {};
         spec::ParallelPlan p = least;
         p.zero = zero, p.shard = shard;
         if (made_smaller(s, wanted, p)) return p;
@@ -73,10 +89,13 @@ std::optional<spec::ParallelPlan> made_to_fit(const plan::Setting& s, const spec
 
 std::vector<int> near_divisors(std::int64_t whole, int size) {
   constexpr int kNear = 16;
+  constexpr std::size_t kMost = 6;  // what is named is near in most of a plan's numbers
   std::vector<int> divisors;
   for (int d = std::max(1, size / kNear); d <= whole && d / kNear <= size; ++d) {
     if (whole % d == 0) divisors.push_back(d);
   }
+  std::ranges::sort(divisors, {}, [&](int d) { return std::pair(apart(d, size), d); });
+  if (divisors.size() > kMost) divisors.resize(kMost);
   return divisors;
 }
 
@@ -95,14 +114,12 @@ std::vector<int> shards_near(int wanted, std::int64_t replicas) {
 
 /// Plans that divide model, batch and accelerators, those nearest to the wanted one first, none twice.
 std::vector<spec::ParallelPlan> dividing_plans(const plan::Setting& s, const spec::ParallelPlan& wanted) {
-  const auto apart = [](int a, int b) {
-    return std::fabs(std::log2(static_cast<double>(a) / std::max(1, b)));
-  };
   const std::int64_t all = s.accelerators();
   std::vector<std::pair<double, spec::ParallelPlan>> found;
   for (const int tensor : near_divisors(all, wanted.tensor)) {
     for (const int pipeline : near_divisors(all / tensor, wanted.pipeline)) {
-      for (const int context : near_divisors(all / tensor / pipeline, wanted.context)) {
+      for (const int context :
+           near_divisors(std::gcd(all / tensor / pipeline, s.training.sequence), wanted.context)) {
         spec::ParallelPlan p = wanted;
         p.tensor = tensor, p.pipeline = pipeline, p.context = context;
         const std::int64_t replicas = all / tensor / pipeline / context;
@@ -154,7 +171,8 @@ std::optional<spec::ParallelPlan> fastest_on(const plan::Setting& s, base::Team&
   options.keep = 1;
   const auto found = plan::search(s, options, team);
   if (!found.ok() && found.error().code == base::Code::kNotFound) lacking = found.error().message;
-  if (!found.ok() || found->best.empty()) return {};
+  // What fits may still train nothing, failing too often.
+  if (!found.ok() || found->best.empty() || !fits(s, found->best[0].plan)) return {};
   return found->best[0].plan;
 }
 
@@ -163,23 +181,22 @@ std::int64_t whole_units(double count, std::int64_t unit) {
   return static_cast<std::int64_t>(std::ceil(count / static_cast<double>(unit))) * unit;
 }
 
-}  // namespace
-
-std::string nearest_number(const plan::Setting& setting, base::Team& team) {
+std::string number_that_fits(const plan::Setting& setting, base::Team& team, const Deadline& deadline) {
   constexpr std::int64_t kMost = 1 << 16;
-  constexpr auto kLongest = std::chrono::seconds(5);
   const auto memory = setting.memory();
   if (setting.mixed() || setting.accelerator.machine != nullptr || !memory.ok()) return {};
-  const auto start = std::chrono::steady_clock::now();
   const std::int64_t own = setting.accelerators(), slice = setting.fabric.torus.places();
-  const std::int64_t node = setting.cluster.per_node > 0 ? setting.cluster.per_node : 8;
+  const std::int64_t node = std::lcm(setting.cluster.per_node > 0 ? setting.cluster.per_node : 8,
+                                     std::max(1, setting.cluster.scale_up));
   // Without hosts, weights, gradients and optimizer of all parameters must lie somewhere (plan/memory.h).
   const double held = 18.0 * static_cast<double>(setting.model.config.parameter_count());
   const double least = setting.host_memory().ok() ? 1 : held / memory->value;
   std::string lacking;
   std::int64_t count = own;
-  while (count < kMost && std::chrono::steady_clock::now() - start < kLongest) {
+  bool tried = false;
+  while (!deadline.past()) {
     const double next = std::max(static_cast<double>(count) + 1, least);
+    if (next > kMost) break;
     // Whole slices or nodes, and of many an eighth of the power of two below.
     std::int64_t unit = !setting.fabric.torus.sizes.empty() ? slice
                         : next > static_cast<double>(node)  ? node
@@ -193,28 +210,37 @@ std::string nearest_number(const plan::Setting& setting, base::Team& team) {
     if (const auto plan = fastest_on(more, team, lacking))
       return fmt::format("; the nearest number of accelerators that fits: {}, as {}", count, plan->text());
     if (!lacking.empty()) return fmt::format("; to tell how many would: {}", lacking);
+    tried = true;
   }
-  return "; nor do more of these accelerators make it fit that were tried";
+  return tried ? "; nor do more of these accelerators make it fit that were tried" : "";
+}
+
+}  // namespace
+
+std::string nearest_number(const plan::Setting& setting, base::Team& team) {
+  return number_that_fits(setting, team, {});
 }
 
 namespace {
 
-std::string found_by_search(const plan::Setting& s) {
+std::string found_by_search(const plan::Setting& s, const Deadline& deadline) {
   auto placement = base::place_threads(0, {});
-  if (s.mixed() || s.accelerator.machine != nullptr || !placement.ok()) return ": see tokenworks plan search";
+  if (s.mixed() || s.accelerator.machine != nullptr || !placement.ok() || deadline.past())
+    return ": see tokenworks plan search";
   base::Team team(std::move(*placement));
   std::string lacking;
   if (const auto plan = fastest_on(s, team, lacking))
     return "; the fastest that fits, by tokenworks plan search: " + plan->text();
   return fmt::format("; nor does any other plan on {} accelerators{}", s.accelerators(),
-                     nearest_number(s, team));
+                     number_that_fits(s, team, deadline));
 }
 
 }  // namespace
 
 std::string nearest_that_fits(const plan::Setting& s, const spec::ParallelPlan& wanted) {
-  if (const auto p = made_to_fit(s, wanted)) return "; the nearest plan that fits: " + p->text();
-  return "; no sharing, recomputation or smaller micro-batch makes it fit" + found_by_search(s);
+  const Deadline deadline;
+  if (const auto p = made_to_fit(s, wanted, deadline)) return "; the nearest plan that fits: " + p->text();
+  return "; no sharing, recomputation or smaller micro-batch makes it fit" + found_by_search(s, deadline);
 }
 
 std::string nearest_that_works(const plan::Setting& s, spec::ParallelPlan wanted, const base::Error& why) {
@@ -223,10 +249,11 @@ std::string nearest_that_works(const plan::Setting& s, spec::ParallelPlan wanted
   if (wanted.offload == spec::Offload::kParameters && wanted.zero != 3)
     wanted.offload = spec::Offload::kOptimizer;
   constexpr std::size_t kTried = 24, kChanged = 24, kLooked = 512;  // a second or so
+  const Deadline deadline;
   const std::vector<spec::ParallelPlan> near = dividing_plans(s, wanted);
   std::vector<spec::ParallelPlan> whole;  // what a sequence does not divide by is no plan either
   std::optional<base::Error> first;       // why one that divides is none
-  for (std::size_t i = 0; i < near.size() && i < kLooked && whole.size() < kTried; ++i) {
+  for (std::size_t i = 0; i < near.size() && i < kLooked && whole.size() < kTried && !deadline.past(); ++i) {
     const auto e = plan::estimate(s, near[i]);
     if (!e.ok()) {
       if (!first) first = e.error();
@@ -245,9 +272,10 @@ std::string nearest_that_works(const plan::Setting& s, spec::ParallelPlan wanted
         !p.validate(s.model.config, s.accelerators(), s.job.batch).ok())
       continue;
     changed.push_back(p);
-    if (const auto made = made_to_fit(s, p)) return "; the nearest plan that works: " + made->text();
+    if (const auto made = made_to_fit(s, p, deadline))
+      return "; the nearest plan that works: " + made->text();
   }
-  if (!whole.empty()) return "; those near it that divide do not fit" + found_by_search(s);
+  if (!whole.empty()) return "; those near it that divide do not fit" + found_by_search(s, deadline);
   // What is wrong with all of them is nothing that another plan changes.
   if (first && first->message == why.message) return {};
   if (first) return fmt::format("; {}, which divides, is no plan either: {}", near[0].text(), first->message);

@@ -33,16 +33,24 @@ struct Answer {
   std::vector<plan::Estimate> best;
 };
 
-std::optional<double> figure(const plan::Estimate& e, std::string_view key) {
+/// Nothing: it is not known.
+std::optional<plan::Quantity> quantity(const plan::Estimate& e, std::string_view key) {
   for (const plan::Figure& f : e.figures) {
-    if (f.key == key && f.value) return f.value->value;
+    if (f.key == key && f.value) return *f.value;
   }
-  return {};  // not known
+  return {};
 }
 
+std::optional<double> figure(const plan::Estimate& e, std::string_view key) {
+  const auto q = quantity(e, key);
+  return q ? std::optional(q->value) : std::nullopt;
+}
+
+std::string_view usd_key(const plan::Estimate& e) {
+  return figure(e, "rent_usd") ? "rent_usd" : "own_usd";
+}
 std::optional<double> usd(const plan::Estimate& e) {
-  const auto rent = figure(e, "rent_usd");
-  return rent ? rent : figure(e, "own_usd");
+  return figure(e, usd_key(e));
 }
 
 /// A column of the table; "-": not known.
@@ -50,9 +58,30 @@ std::string cell(std::optional<double> value) {
   return value ? fmt::format("{:.4g}", *value) : "-";
 }
 
-/// A column of CSV; empty: not known.
-std::string csv_cell(std::optional<double> value) {
-  return value ? fmt::format("{:.6g}", *value) : "";
+/// Three columns of CSV, value, low and high; empty: not known.
+std::string csv_range(const std::optional<plan::Quantity>& q) {
+  return q ? fmt::format("{:.6g},{:.6g},{:.6g}", q->value, q->low, q->high) : ",,";
+}
+
+/// All plans that were kept, with the provenance of their days.
+void print_csv(const std::vector<Answer>& answers) {
+  std::string header = "accelerators,plan";
+  for (const char* name : {"step_seconds", "bytes", "days", "usd", "mwh"})
+    header += fmt::format(",{0},{0}_low,{0}_high", name);
+  std::printf("%s,provenance\n", header.c_str());
+  for (const Answer& a : answers) {
+    for (const plan::Estimate& e : a.best) {
+      const plan::Quantity bytes = plan::Quantity::around(e.stages[e.fullest].total(), plan::kMemorySpread,
+                                                          "B", plan::Provenance::kExtrapolated);
+      const auto days = quantity(e, "days");
+      std::printf("%lld,%s,%s,%s,%s,%s,%s,%s\n", static_cast<long long>(a.setting.accelerators()),
+                  e.plan.text().c_str(), csv_range(quantity(e, "step_seconds")).c_str(),
+                  csv_range(bytes).c_str(), csv_range(days).c_str(),
+                  csv_range(quantity(e, usd_key(e))).c_str(),
+                  csv_range(quantity(e, "megawatt_hours")).c_str(),
+                  days ? std::string(plan::provenance_name(days->provenance)).c_str() : "");
+    }
+  }
 }
 
 std::optional<double> objective(const Options& options, const plan::Estimate& e) {
@@ -337,14 +366,7 @@ int run(const Options& options) {
                                               {"searches", all}})
                             .c_str());
   } else if (options.csv) {
-    std::printf("accelerators,plan,step_seconds,bytes,days,usd,mwh\n");
-    for (const Answer& a : *answers) {
-      for (const plan::Estimate& e : a.best)
-        std::printf("%lld,%s,%.6g,%.6g,%s,%s,%s\n", static_cast<long long>(a.setting.accelerators()),
-                    e.plan.text().c_str(), e.step_seconds, e.stages[e.fullest].total(),
-                    csv_cell(figure(e, "days")).c_str(), csv_cell(usd(e)).c_str(),
-                    csv_cell(figure(e, "megawatt_hours")).c_str());
-    }
+    print_csv(*answers);
   } else {
     print_table(options, *answers, best);
   }

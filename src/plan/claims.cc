@@ -76,7 +76,11 @@ class Reader {
     if (it == object.end() && !needed) return std::string();
     if (it == object.end() || !it->is_string())
       return base::error(Code::kInvalidArgument, "\"{}\" is no text", key);
-    return it->get<std::string>();
+    auto written = it->get<std::string>();
+    // It is printed: no line of its own, no commands for a terminal.
+    if (std::ranges::any_of(written, [](unsigned char c) { return c < 0x20 || c == 0x7F; }))
+      return base::error(Code::kInvalidArgument, "\"{}\" has a control character", key);
+    return written;
   }
 
   /// The error says of what it is.
@@ -202,6 +206,9 @@ class Reader {
       TW_ASSIGN_OR_RETURN(const Quantity to, told(who + "high", formula(high, said.name)));
       c.wanted_low = from.value;
       c.wanted_high = to.value;
+      if (c.wanted_low > c.wanted_high)
+        return base::error(Code::kInvalidArgument, "{}low {:g} is above high {:g}", who, c.wanted_low,
+                           c.wanted_high);
       judge(c);
       result_.checks.push_back(std::move(c));
     }
@@ -235,6 +242,10 @@ class Reader {
   }
 
   base::Result<Quantity> formula(const std::string& written, const std::string& unit) {
+    // A number alone in another unit is not that many of it.
+    if (const auto it = known_.find(written); it != known_.end() && measured_in_parts(it->second.unit, unit))
+      return base::error(Code::kInvalidArgument, "{} is in {}: \"{}\" alone is no number of {}", written,
+                         it->second.unit, written, unit);
     TW_ASSIGN_OR_RETURN(const Ranged r,
                         evaluate(written, [this](const std::string& name, std::span<const Ranged> arguments) {
                           return value(name, arguments);
@@ -285,6 +296,11 @@ class Reader {
 
   /// Less of everything that is lost trains more.
   static base::Result<Ranged> goodput_of(std::span<const Ranged> a) {
+    if (!(a[0].low > 0) || std::ranges::any_of(a, [](const Ranged& r) { return !(r.low >= 0); }))
+      return base::error(
+          Code::kInvalidArgument,
+          "goodput takes nodes (above 0), failures of 1,000 node-days, and seconds of a checkpoint "
+          "and of a restart, none below 0");
     TW_ASSIGN_OR_RETURN(const Goodput g, goodput(a[0].value, a[1].value, a[2].value, a[3].value));
     TW_ASSIGN_OR_RETURN(const Goodput best, goodput(a[0].low, a[1].low, a[2].low, a[3].low));
     const auto worst = goodput(a[0].high, a[1].high, a[2].high, a[3].high);

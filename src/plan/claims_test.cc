@@ -40,8 +40,8 @@ TEST(Expression, ComputesAsPeopleWriteIt) {
     EXPECT_EQ(got->low, got->value) << text;
     EXPECT_EQ(got->high, got->value) << text;
   }
-  for (const char* bad :
-       {"", "1 +", "(1", "1 2", "x", "f(1)", "1 / 0", "1..2.3", "min(", "sqrt(0 - 1)", "1 $ 2"})
+  for (const char* bad : {"", "1 +", "(1", "1 2", "x", "f(1)", "1 / 0", "1..2.3", "min(", "sqrt(0 - 1)",
+                          "1 $ 2", "sqrt(16, 99)", "floor(1, 2)"})
     EXPECT_FALSE(evaluate(bad, nothing).ok()) << bad;
   EXPECT_FALSE(evaluate(std::string(1000, '('), nothing).ok());
   EXPECT_FALSE(evaluate(std::string(1000, '-') + "1", nothing).ok());
@@ -147,6 +147,18 @@ TEST(Claims, BrokenFilesAreToldByFieldAndName) {
       {R"({"claim": "c", "source": "s", "inputs": {"a": 1}, "steps": [["b", "H100.colour", "1"]]})",
        "colour"},
       {R"({"claim": "c", "source": "s", "inputs": {"a": 1}, "models": {"m": "gpt-9"}})", "gpt-9"},
+      {R"({"claim": "c\u001b[2J", "source": "s", "inputs": {"a": 1}})", "control character"},
+      {R"({"claim": "c", "source": "s", "units": {"a": "5"}, "inputs": {"a": "15"}})", "no unit"},
+      {R"({"claim": "c", "source": "s", "units": {"a": "\r"}, "inputs": {"a": "15"}})", "no unit"},
+      {R"({"claim": "c", "source": "s", "inputs": {"a": "5 h"}, "steps": [["b", "a", "h"]]})",
+       "a is in s: \"a\" alone is no number of h"},
+      {R"x({"claim": "c", "source": "s", "inputs": {"a": 1}, "steps": [["b", "goodput(0, 3, 30, 9)", "1"]]})x",
+       "goodput takes nodes"},
+      {R"x({"claim": "c", "source": "s", "inputs": {"a": 1}, "steps": [["b", "goodput(9, 3, 0 - 30, 9)", "1"]]})x",
+       "goodput takes nodes"},
+      {R"({"claim": "c", "source": "s", "inputs": {"a": 1},
+           "checks": [{"text": "t", "by": "b", "value": "a", "low": "5", "high": "0 - 3"}]})",
+       "low 5 is above high -3"},
       {R"({"claim": "c", "source": "s", "inputs": {"a": 1}})", "inputs and checks"}};
   for (const auto& [text, part] : broken) {
     const auto claim = check_claim("x.json", text);

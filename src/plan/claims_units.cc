@@ -81,7 +81,10 @@ bool ClaimUnit::may_be_left_out() const {
 }
 
 base::Result<ClaimUnit> parse_claim_unit(std::string_view text) {
-  if (text.empty() || text.size() > 32 || text.find_first_of(" \t\n:,;") != std::string_view::npos)
+  const bool word = std::ranges::all_of(text, [](char c) { return c > ' ' && c < 0x7F; });
+  const bool digit = !text.empty() && text[0] >= '0' && text[0] <= '9';
+  if (text.empty() || text.size() > 32 || !word || (digit && text != "1") ||
+      text.find_first_of(":,;") != std::string_view::npos)
     return base::error(
         Code::kInvalidArgument,
         "\"{}\" is no unit: it is one word, such as \"s\", \"GB/s\", \"accelerators\", \"x\" or, of "
@@ -93,6 +96,12 @@ base::Result<ClaimUnit> parse_claim_unit(std::string_view text) {
       return ClaimUnit{std::string(text), dimension, *one};
   }
   return ClaimUnit{std::string(text), std::nullopt, 1};
+}
+
+bool measured_in_parts(std::string_view from, std::string_view to) {
+  if (from == to) return false;
+  const auto a = parse_claim_unit(from), b = parse_claim_unit(to);
+  return a.ok() && b.ok() && a->dimension && b->dimension == a->dimension;
 }
 
 ClaimUnit unit_of_input(const std::string& name, const OrderedJson& value) {

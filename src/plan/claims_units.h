@@ -24,6 +24,9 @@ struct ClaimUnit {
 /// A unit is one word. The error says where words about a number belong.
 base::Result<ClaimUnit> parse_claim_unit(std::string_view text);
 
+/// Whether both are units of one dimension, and not the same.
+bool measured_in_parts(std::string_view from, std::string_view to);
+
 /// Of an input for which the file declares none: by the text ("90 days" is in s), or by the last word of the
 /// name ("power", "time_to_wait"), which needs a unit then.
 ClaimUnit unit_of_input(const std::string& name, const base::OrderedJson& value);

@@ -177,12 +177,13 @@ base::Status Answer::wall_clock() {
         {good.away, std::min(good.away, better->away),
          worse.ok() ? std::max(good.away, worse->away) : good.away, "nodes", Provenance::kAssumed},
         "repair / MTBF x (1 - waiting)");
-    add("waiting_for_repair", "no spare left",
+    add("waiting_for_repair", "waiting for repairs",
         among(&Goodput::waiting, 100 * better->waiting, worse.ok() ? 100 * worse->waiting : 100),
         "of the time: Erlang's loss formula of spares + 1 and repair / MTBF");
   }
   add("goodput", "goodput", share,
-      waits ? "(1 - C/I - I/(2 MTBF) - R/MTBF) x (1 - no spare left)" : "1 - C/I - I/(2 MTBF) - R/MTBF");
+      waits ? "(1 - C/I - I/(2 MTBF) - R/MTBF) x (1 - waiting for repairs)"
+            : "1 - C/I - I/(2 MTBF) - R/MTBF");
   const Quantity busy =
       times(step_, Quantity::around(s_.job.total_steps() / 86400, 0, "d", Provenance::kMeasured), "days");
   Quantity part = share;

@@ -131,6 +131,9 @@ class Parser {
                  less_sure(value, next)};
       return value;
     };
+    const bool of_one = word == "sqrt" || word == "ceil" || word == "floor" || word == "abs";
+    if (of_one && arguments.size() != 1)
+      return fail(fmt::format("{} takes one number, not {}", word, arguments.size()));
     if (word == "min") return best([](double a, double b) { return std::min(a, b); });
     if (word == "max") return best([](double a, double b) { return std::max(a, b); });
     if (word == "sqrt") return grows([](double a) { return std::sqrt(a); });

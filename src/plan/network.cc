@@ -148,12 +148,13 @@ void add_figures(NetworkPlan& p) {
                          const char* how) {
     p.figures.push_back({key, title, Quantity::around(value, 0, unit, Provenance::kExtrapolated), {}, how});
   };
-  count("endpoints", "endpoints", static_cast<double>(p.endpoints), "", "nodes x NICs");
-  count("switches", "switches", static_cast<double>(p.switches()), "", "sum of the tiers");
+  count("endpoints", "endpoints", static_cast<double>(p.endpoints), "endpoints", "nodes x NICs");
+  count("switches", "switches", static_cast<double>(p.switches()), "switches", "sum of the tiers");
   std::int64_t cables = 0;
   for (const CableRun& run : p.cables) cables += run.count;
-  count("cables", "cables", static_cast<double>(cables), "", "sum of the runs");
-  count("transceivers", "transceivers", static_cast<double>(transceivers(p)), "", "ends of optical cables");
+  count("cables", "cables", static_cast<double>(cables), "cables", "sum of the runs");
+  count("transceivers", "transceivers", static_cast<double>(transceivers(p)), "transceivers",
+        "ends of optical cables");
   count("bisection_terabytes_per_second", "bisection bandwidth", p.bisection / 1e12, "TB/s",
         "each way between two halves");
   count("hops", "longest way", p.hops, "cables", "on the shortest way between two endpoints");

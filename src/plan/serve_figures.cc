@@ -130,7 +130,8 @@ void add_serve_figures(const ServeSetting& s, const std::string& reason, ServeAn
   add("tpot_seconds", "between tokens (ITL)", o.output_token, "s",
       rate ? "step + (running - 1) / output x prompt" : "step + (batch - 1) / output x prompt");
   if (rate)
-    add("running", "running in a group", o.running, "", "requests in flight: rate / groups x request");
+    add("running", "running in a group", o.running, "requests",
+        "requests in flight: rate / groups x request");
   add_simulated(s, reason, answer);
   answer.figures.push_back(money_figure(s, o));
   if (s.cluster.carbon.given) answer.figures.push_back(carbon_figure(s, o));

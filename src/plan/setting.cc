@@ -146,7 +146,7 @@ int Setting::nodes() const {
 
 double Setting::spare_accelerators() const {
   const std::int64_t of_one =
-      cluster.per_node > 0 ? cluster.per_node : std::min<std::int64_t>(8, cluster.accelerators);
+      std::min<std::int64_t>(cluster.per_node > 0 ? cluster.per_node : 8, cluster.accelerators);
   return cluster.spares.value * static_cast<double>(of_one);
 }
 

@@ -1,5 +1,6 @@
 #include "spec/train_job.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "spec/range.h"
@@ -32,6 +33,10 @@ base::Status TrainJob::validate() const {
     return wrong("precision", precision, "bf16, fp8 or fp4");
   if (!recompute.empty() && recompute != "none" && recompute != "selective" && recompute != "full")
     return wrong("recompute", recompute, "none, selective or full");
+  if (std::any_of(stack.begin(), stack.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }) ||
+      (!stack.empty() && stack.find_first_not_of(' ') == std::string::npos))
+    return base::error(base::Code::kInvalidArgument,
+                       "stack is no name: it is blank or has a control character");
   return in_range("expert-capacity", expert_capacity, 0, 1e6);
 }
 
