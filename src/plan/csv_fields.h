@@ -22,12 +22,16 @@ class CsvFields {
     return f;
   }
   void enter(std::size_t row) { row_ = row; }
-  /// Fails, naming file, line and column, where one of these holds something that is no number of 0 or more.
+  /// Fails, naming file, line and column, where one of these holds something that is no number from 0 to
+  /// 1e15.
   base::Status check_numbers(std::span<const std::string_view> columns) const {
     for (const std::string_view name : columns) {
       TW_ASSIGN_OR_RETURN(const auto number, table_.number(row_, columns_.at(std::string(name))));
       if (number.value_or(0) < 0)
         return base::error(base::Code::kCorrupt, "{}: {} is {}, which is negative", table_.place(row_), name,
+                           *number);
+      if (number.value_or(0) > 1e15)
+        return base::error(base::Code::kCorrupt, "{}: {} is {}, which is too large", table_.place(row_), name,
                            *number);
     }
     return base::Ok{};
@@ -35,7 +39,7 @@ class CsvFields {
   const std::string& text(const char* name) const { return table_.text(row_, columns_.at(name)); }
   /// 0 where nothing, or nothing that is a number, stands.
   double number(const char* name) const { return parse_number(text(name)).value_or(0); }
-  int size(const char* name) const { return std::max(1, static_cast<int>(number(name))); }
+  int size(const char* name) const { return static_cast<int>(std::clamp(number(name), 1.0, 1e9)); }
   bool has(const char* name, std::string_view what) const {
     return text(name).find(what) != std::string::npos;
   }

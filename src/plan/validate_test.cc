@@ -153,7 +153,7 @@ TEST(Validate, RowsWhoseNumbersAreNoneAreErrorsWithTheirLine) {
     return fmt::format("mine,GPT,,24,2048,16,,,,2048,64,{},A100,1,1,8,,,,,1,,,,,2.5,,me\n", gpus);
   };
   EXPECT_TRUE(read_training_rows(head + row("8") + row(""), "mine.csv").ok());
-  for (const char* gpus : {"abc", "nan", "inf", "-8", "8x"}) {
+  for (const char* gpus : {"abc", "nan", "inf", "-8", "8x", "1e308"}) {
     const auto read = read_training_rows(head + row("8") + row(gpus), "mine.csv");
     ASSERT_FALSE(read.ok()) << gpus;
     EXPECT_NE(read.error().message.find("mine.csv:3: gpus is "), std::string::npos) << read.error().message;
