@@ -171,7 +171,7 @@ class Cluster(Lines, unittest.TestCase):
 
     def test_what_has_no_effect_on_serving_is_refused(self):
         job = ["serve", "llama-2-7b", "--accelerator", "H100", "--accelerators", "1", "--input", "64", "--output", "16"]
-        for flags in (["--failures", "4"], ["--checkpoint", "10 s"], ["--restart", "1 min"], ["--spares", "2"]):
+        for flags in (["--failures", "4"], ["--checkpoint", "10 s"], ["--restart", "1 min"], ["--spares", "2"], ["--repair", "2 h"]):
             self.one_line(f"{flags[0][2:]} has no effect on what is served", *job, *flags)
         plain = json.loads(run("plan", *job, "--json").stdout)["figures"]
         figures = json.loads(run("plan", *job, "--carbon", "400 g/kWh", "--json").stdout)["figures"]

@@ -41,7 +41,7 @@ base::Result<spec::ParallelPlan> plan_of(const Options& options, const plan::Set
 }
 
 /// Without the sizes that would do: they divide, and were not tried. After it stands a plan that was.
-std::string without_advice(const std::string& message) {
+std::string without_sizes(const std::string& message) {
   const std::size_t at = message.rfind(": ");
   const bool advice = at != std::string::npos && message.find(" would", at) != std::string::npos;
   return advice ? message.substr(0, at) : message;
@@ -57,7 +57,7 @@ int run(const Options& options) {
     base::Error error = answer.error();
     if (error.code == base::Code::kInvalidArgument) {
       const std::string nearest = nearest_that_works(*setting, *plan, error);
-      error.message = (nearest.empty() ? error.message : without_advice(error.message)) + nearest;
+      error.message = (nearest.empty() ? error.message : without_sizes(error.message)) + nearest;
     }
     return fail(error);
   }

@@ -107,11 +107,6 @@ std::string machines_text(const plan::Setting& s) {
   return text;
 }
 
-void print_machine(const plan::Accelerator& a) {
-  std::printf("software: Tokenworks on %s with %d thread%s, by the measurements in %s\n", a.vendor.c_str(),
-              a.machine->threads, a.machine->threads == 1 ? "" : "s", a.source.c_str());
-}
-
 /// Where stages lie and what they do.
 void print_placed(const plan::Setting& s, const plan::Estimate& e) {
   if (e.placed.empty()) return;
@@ -127,15 +122,20 @@ void print_placed(const plan::Setting& s, const plan::Estimate& e) {
   }
 }
 
-void print_software(const plan::Setting& s) {
-  if (s.accelerator.machine != nullptr)
-    print_machine(s.accelerator);
-  else if (s.stack.rows > 0)
+void print_software(const plan::Accelerator& a, const SoftwareLine& line) {
+  if (a.machine != nullptr)
+    std::printf("software: Tokenworks on %s with %d thread%s, by the measurements in %s\n", a.vendor.c_str(),
+                a.machine->threads, a.machine->threads == 1 ? "" : "s", a.source.c_str());
+  else if (line.rows > 0)
     std::printf("software: %s, constants fitted on %d measured runs (mean error %.1f %%)\n",
-                s.stack.stack.name.c_str(), s.stack.rows, 100 * s.stack.error);
+                line.name.c_str(), line.rows, 100 * line.error);
   else
-    std::printf("software: %s has no measured runs: the median stack's constants (measured: %s)\n",
-                s.stack.stack.name.c_str(), s.stack.measured.c_str());
+    std::printf("software: %s has no measured runs: the median stack's constants%s\n", line.name.c_str(),
+                line.measured.empty() ? "" : fmt::format(" (measured: {})", line.measured).c_str());
+}
+
+void print_software(const plan::Setting& s) {
+  print_software(s.accelerator, {s.stack.stack.name, s.stack.rows, s.stack.error, s.stack.measured});
 }
 
 void print_estimate(const plan::Setting& s, const plan::Estimate& e) {

@@ -20,15 +20,20 @@ base::OrderedJson figures_json(const std::vector<plan::Figure>& figures);
 /// "8 x A100 SXM 80GB and 8 x H100 SXM".
 std::string machines_text(const plan::Setting& setting);
 
-/// The line that says of a calibrated machine which file its numbers are from.
-void print_machine(const plan::Accelerator& machine);
-
 /// A number that was computed, give or take `spread` of it.
 plan::Quantity extrapolated(double value, double spread, const char* unit);
 /// Of a rank.
 plan::Quantity memory_quantity(double bytes);
 
-/// The line that says whose constants a plan was made with: measured ones, or the median stack's.
+/// Whose constants a plan was made with.
+struct SoftwareLine {
+  std::string name;
+  int rows = 0;          ///< measured, that they were fitted on; 0: they are the median stack's
+  double error = 0;      ///< mean, of these rows
+  std::string measured;  ///< the names that have some; empty: they are not listed
+};
+/// The line that says so; of a calibrated machine, which file its numbers are from.
+void print_software(const plan::Accelerator& accelerator, const SoftwareLine& line);
 void print_software(const plan::Setting& setting);
 
 void print_estimate(const plan::Setting& setting, const plan::Estimate& estimate);

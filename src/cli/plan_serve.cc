@@ -49,14 +49,7 @@ void print(const plan::ServeSetting& s, const plan::ServeAnswer& a, int others) 
                 static_cast<long long>(longest), static_cast<long long>(s.model.config.context));
   if (!a.not_tried.empty())
     std::printf("warning: divisions that need it were not tried: %s\n", a.not_tried.c_str());
-  if (s.accelerator.machine != nullptr)
-    print_machine(s.accelerator);
-  else if (s.stack.rows > 0)
-    std::printf("software: %s, constants fitted on %d measured runs (mean error %.1f %%)\n",
-                s.stack.stack.name.c_str(), s.stack.rows, 100 * s.stack.error);
-  else
-    std::printf("software: %s has no measured runs: the median stack's constants\n",
-                s.stack.stack.name.c_str());
+  print_software(s.accelerator, {s.stack.stack.name, s.stack.rows, s.stack.error, {}});
   std::printf("\n");
   print_figures(a.figures);
   std::printf(

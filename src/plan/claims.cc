@@ -243,7 +243,7 @@ class Reader {
 
   base::Result<Quantity> formula(const std::string& written, const std::string& unit) {
     // A number alone in another unit is not that many of it.
-    if (const auto it = known_.find(written); it != known_.end() && measured_in_parts(it->second.unit, unit))
+    if (const auto it = known_.find(written); it != known_.end() && differ_by_a_factor(it->second.unit, unit))
       return base::error(Code::kInvalidArgument, "{} is in {}: \"{}\" alone is no number of {}", written,
                          it->second.unit, written, unit);
     TW_ASSIGN_OR_RETURN(const Ranged r,

@@ -98,7 +98,7 @@ base::Result<ClaimUnit> parse_claim_unit(std::string_view text) {
   return ClaimUnit{std::string(text), std::nullopt, 1};
 }
 
-bool measured_in_parts(std::string_view from, std::string_view to) {
+bool differ_by_a_factor(std::string_view from, std::string_view to) {
   if (from == to) return false;
   const auto a = parse_claim_unit(from), b = parse_claim_unit(to);
   return a.ok() && b.ok() && a->dimension && b->dimension == a->dimension;

@@ -25,7 +25,7 @@ struct ClaimUnit {
 base::Result<ClaimUnit> parse_claim_unit(std::string_view text);
 
 /// Whether both are units of one dimension, and not the same.
-bool measured_in_parts(std::string_view from, std::string_view to);
+bool differ_by_a_factor(std::string_view from, std::string_view to);
 
 /// Of an input for which the file declares none: by the text ("90 days" is in s), or by the last word of the
 /// name ("power", "time_to_wait"), which needs a unit then.

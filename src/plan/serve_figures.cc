@@ -36,31 +36,34 @@ Quantity millions(const ServeSetting& s, const ServeOption& o) {
   return Quantity::around(tokens, s.spread(), "", Provenance::kExtrapolated);
 }
 
-/// Of a grid that is given.
-Figure carbon_figure(const ServeSetting& s, const ServeOption& o) {
-  Figure f{"grams_co2_per_million_tokens", "carbon dioxide, a million", std::nullopt, {}, {}};
-  const auto power = kilowatts(s);
-  if (!power.ok()) {
-    f.missing = power.error().message;
+/// What an hour takes, shared out to a million tokens; or why it is not known. `what`: of an hour, for
+/// people.
+Figure per_million(const ServeSetting& s, const ServeOption& o, Figure f, const base::Result<Quantity>& hour,
+                   const char* unit, const char* what) {
+  if (!hour.ok()) {
+    f.missing = hour.error().message;
     return f;
   }
-  const Quantity grams = Quantity::around(*power * s.cluster.carbon.value, 0.3, "g/h", Provenance::kAssumed);
-  f.value = over(grams, millions(s, o), "g");
-  f.how = "power at full load x grid / tokens of answers an hour";
+  f.value = over(*hour, millions(s, o), unit);
+  f.how = fmt::format("{} an hour / tokens {}", what,
+                      s.job.rate > 0 ? "that the rate asks for" : "of answers an hour");
   return f;
 }
 
+/// At full load, of a grid that is given.
+base::Result<Quantity> hourly_grams(const ServeSetting& s) {
+  TW_ASSIGN_OR_RETURN(const double power, kilowatts(s));
+  return Quantity::around(power * s.cluster.carbon.value, 0.3, "g/h", Provenance::kAssumed);
+}
+
+Figure carbon_figure(const ServeSetting& s, const ServeOption& o) {
+  return per_million(s, o, {"grams_co2_per_million_tokens", "carbon dioxide, a million", {}, {}, {}},
+                     hourly_grams(s), "g", "power at full load x grid");
+}
+
 Figure money_figure(const ServeSetting& s, const ServeOption& o) {
-  Figure f{"usd_per_million_tokens", "a million tokens", std::nullopt, {}, {}};
-  const auto money = hourly(s);
-  if (!money.ok()) {
-    f.missing = money.error().message;
-    return f;
-  }
-  f.value = over(*money, millions(s, o), "USD");
-  f.how = fmt::format("{} an hour / tokens {}", s.cluster.rent.given ? "rent" : "price and energy",
-                      s.job.rate > 0 ? "that the rate asks for" : "of answers an hour");
-  return f;
+  return per_million(s, o, {"usd_per_million_tokens", "a million tokens", {}, {}, {}}, hourly(s), "USD",
+                     s.cluster.rent.given ? "rent" : "price and energy");
 }
 
 void add_simulated(const ServeSetting& s, const std::string& reason, ServeAnswer& answer) {

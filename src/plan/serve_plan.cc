@@ -317,6 +317,7 @@ base::Status check_network(const spec::ClusterSpec& c) {
                         : c.checkpoint.given                       ? "checkpoint"
                         : c.restart.given                          ? "restart"
                         : c.spares.given                           ? "spares"
+                        : c.repair.given                           ? "repair"
                                                                    : nullptr;
   if (failing != nullptr)
     return base::error(base::Code::kInvalidArgument,
@@ -350,9 +351,9 @@ std::string ServeOption::text() const {
 
 base::Result<ServeSetting> make_serve_setting(PlannedModel model, spec::ServeJob job,
                                               spec::ClusterSpec cluster) {
+  TW_RETURN_IF_ERROR(check_network(cluster));  // first: no advice on what has no effect
   TW_RETURN_IF_ERROR(cluster.validate());
   TW_RETURN_IF_ERROR(job.validate());
-  TW_RETURN_IF_ERROR(check_network(cluster));
   ServeSetting s{std::move(model), std::move(job), std::move(cluster), {}, Precision::kBf16, {}, 0};
   TW_ASSIGN_OR_RETURN(s.accelerator, accelerator_of(s.cluster));
   TW_ASSIGN_OR_RETURN(const Quantity memory, memory_of(s.cluster, s.accelerator));

@@ -10,7 +10,7 @@ namespace tw::kernels {
 void avx512_matmul_slots(KernelSlots& slots);         ///< quantized weights
 void avx512_palette_slots(KernelSlots& slots);        ///< palettized weights
 void avx512_float_matmul_slots(KernelSlots& slots);   ///< F32, F16 and BF16 weights
-void avx512_float_product_slots(KernelSlots& slots);  ///< of prompts
+void avx512_float_product_slots(KernelSlots& slots);  ///< of prompts and gradients
 void avx512_attention_slots(KernelSlots& slots);      ///< of prompts and generated tokens
 void avx512_train_slots(KernelSlots& slots);          ///< TrainSlots
 void avx512_probe_slots(KernelSlots& slots);          ///< read_sum and peak
