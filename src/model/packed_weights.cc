@@ -77,12 +77,15 @@ std::span<std::byte> PackedWeights::find(const std::string& name, const kernels:
 bool PackedWeights::wants_copy() const {
   constexpr double kMostly = 0.9;
   // All of it would take as long as copying. Pages of 2 MiB come and go by stretches of some 100 MiB.
+  // Others each time: a sample that was not in memory is read, as a huge page, and would be one for ever.
   constexpr std::size_t kSamples = 64, kSample = 2U << 20;
+  const auto phase = static_cast<std::size_t>(Clock::now().time_since_epoch().count());
   if (options_.copy) return *options_.copy;
   if (!file_) return false;
   const std::span<const std::byte> file = file_->mapped();
-  for (std::size_t i = 0; i < kSamples; ++i) {
-    const std::size_t begin = file.size() / kSamples * i / kSample * kSample;
+  const std::size_t stride = std::max<std::size_t>(1, file.size() / kSamples);
+  for (std::size_t i = 0; i < kSamples && stride * i < file.size(); ++i) {
+    const std::size_t begin = (stride * i + phase % stride) / kSample * kSample;
     base::read_in(file.data() + begin, std::min(kSample, file.size() - begin));
   }
   return base::share_in_huge_pages(file.data(), file.size()) < kMostly;
@@ -195,6 +198,7 @@ bool PackedWeights::write_to(const std::string& place, const std::vector<io::Pac
   const base::Status status =
       io::write_packed_file(place, identity_, tensors, source_.info.mode, [this] { return out_of_time(); });
   if (status.ok()) {
+    base::read_again_in_huge_pages(place, [this] { return out_of_time(); });
     tell(fmt::format("{}: keeps the packed weights, so that the next start is faster", place));
     return true;
   }
