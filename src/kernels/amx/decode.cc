@@ -228,7 +228,7 @@ TW_INLINE void multiply_block(const Group& g, const Scratch& scratch, const Stre
   if (block < s.end) {
     const std::uint8_t* p = s.panel + P::block_at(block);
     for (std::int64_t i = 0; i < P::kBlock; i += 64)
-      _mm_prefetch(reinterpret_cast<const char*>(p + s.ahead + i), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(p + s.ahead + i), _MM_HINT_T1);
     if (block + 1 < s.end) unpack_block<kType>(scratch, s.panel, block + 1);
     multiply_part<kType, 0, kC>(g, scratch.weights + block % 2 * (2 * kWeightTile), block);
   }

@@ -18,7 +18,10 @@ namespace tw::kernels {
 namespace {
 
 constexpr int kPanelRows = 16;
-constexpr std::int64_t kAhead = 2048;  ///< bytes that are asked for in advance
+/// Bytes in advance that weights are asked for, into the second cache, and from there into the nearest. Asked
+/// for into the nearest at once, as many wait at a time as that has buffers for, and where a panel ends
+/// memory stands idle.
+constexpr std::int64_t kAhead = 3072, kNear = 1024;
 
 /// A prepared row of activations (panels.h).
 struct DotRow {
@@ -135,8 +138,10 @@ TW_INLINE __m512 add_block(__m512 sum, const __m512i* products, const PanelScale
 }
 
 TW_INLINE void prefetch(const std::uint8_t* p, std::int64_t bytes) {
-  for (std::int64_t i = 0; i < bytes; i += 64)
-    _mm_prefetch(reinterpret_cast<const char*>(p + kAhead + i), _MM_HINT_T0);
+  for (std::int64_t i = 0; i < bytes; i += 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(p + kAhead + i), _MM_HINT_T1);
+    _mm_prefetch(reinterpret_cast<const char*>(p + kNear + i), _MM_HINT_T0);
+  }
 }
 
 /// One block of a panel against kCount rows.
