@@ -56,7 +56,10 @@ void product(const std::uint8_t* left, std::int64_t left_step, const std::uint8_
     tile_load<2>(c.data + c.step, 64);
     tile_load<3>(c.data + c.step + kTileFloats, 64);
   } else {
-    zero_sums<true>();
+    tile_zero<0>();
+    tile_zero<1>();
+    tile_zero<2>();
+    tile_zero<3>();
   }
   for (std::int64_t i = 0; i < depth; ++i) {
     tile_load<4>(left + i * kTileBytes, 64);

@@ -64,79 +64,94 @@ inline void prepare(const PrepareArgs& a) {
 
 // --- the product
 
-/// Partial sums of 32 rows and 32 columns: tiles 0 and 1 are the first 16 rows, 2 and 3 the others.
-template <bool kBoth>
-void load_sums(const float* sums) {
-  tile_load<0>(sums, 128);
-  tile_load<1>(sums + 16, 128);
-  if constexpr (kBoth) {
-    tile_load<2>(sums + 512, 128);
-    tile_load<3>(sums + 528, 128);
-  }
-}
-template <bool kBoth>
-void zero_sums() {
-  tile_zero<0>();
-  tile_zero<1>();
-  if constexpr (kBoth) {
-    tile_zero<2>();
-    tile_zero<3>();
-  }
-}
-template <bool kBoth>
-void store_sums(float* sums) {
-  tile_store<0>(sums, 128);
-  tile_store<1>(sums + 16, 128);
-  if constexpr (kBoth) {
-    tile_store<2>(sums + 512, 128);
-    tile_store<3>(sums + 528, 128);
-  }
+/// Sums of 32 rows and 32 columns: tiles 0 and 1 are the first 16 rows, 2 and 3 the others. Takes one of them
+/// to `sums` [32][32] and begins it anew.
+template <int kTile>
+void take_sums(float* sums) {
+  tile_store<kTile>(sums + kTile / 2 * 512 + kTile % 2 * 16, 128);
+  tile_zero<kTile>();
 }
 
-/// What is done between the products, a little with each block, so that memory is never waited for: rows of
-/// the sums before are written out, and what comes next is asked for. `out(i, row, sums, from, to)`
-/// takes rows [from, to) of 32 by 32 sums of pair i that begin at row `row`.
+/// 32 by 32 sums over a stretch of K.
+struct Block {
+  std::int64_t i = 0, row = 0;  ///< pair of panels, first row
+  const float* kept = nullptr;  ///< [32][32], sums over the stretches before; null: there are none
+  float* keep = nullptr;        ///< where they are kept for the stretch that follows; null: they go out
+  bool both = false;            ///< tiles 2 and 3 have rows too
+};
+
+/// What is done between the products, a little with each block of K, so that memory is never waited for: the
+/// sums of the 32 by 32 before are added to those kept or go out, and what comes next is asked for. Tiles are
+/// stored one by one before the next sums begin in them: stored together, or loaded again, they hold up the
+/// multiplier. `out(i, row, sums, from, to)` takes rows [from, to) of 32 by 32 sums of pair i that begin at
+/// row `row`.
 template <typename Out>
 class Chores {
  public:
-  explicit Chores(const Out& out) : out_(out) {}
+  /// `sums`: room for 32 by 32.
+  Chores(const Out& out, float* sums) : out_(out), sums_(sums) {}
 
-  /// 32 by 32 sums of pair i that are to go out from row `row`, within `steps` steps.
-  void write(std::int64_t i, std::int64_t row, const float* sums, std::int64_t steps) {
-    pair_ = i, row_ = row, sums_ = sums, written_ = 0;
-    each_ = (2 * kRows + steps - 1) / steps;
+  /// From here on tiles get sums of `next`; those of the block before are taken by take() and dealt with in
+  /// `steps` steps.
+  void begin(const Block& next, std::int64_t steps) {
+    finish();
+    rows_ = !has_tiles_ ? 0 : in_tiles_.both ? 2 * kRows : kRows;
+    written_ = 0;
+    before_ = in_tiles_, in_tiles_ = next;
+    has_tiles_ = true;
+    each_ = steps < 2 ? 2 * kRows : (2 * kRows + steps - 2) / (steps - 1);
   }
-  /// Bytes that are to be in the second cache within `steps` steps, for each of two panels.
-  void fetch(const std::uint8_t* first, const std::uint8_t* second, std::int64_t bytes, std::int64_t steps) {
-    fetched_[0] = first, fetched_[1] = second;
-    left_ = bytes;
-    lines_ = (bytes / 64 + steps - 1) / steps;
+  template <int kTile>
+  void take() {
+    take_sums<kTile>(sums_);
+  }
+  /// Bytes that are to be in the second cache within `steps` steps; up to four such pieces at a time.
+  void fetch(int piece, const std::uint8_t* from, std::int64_t bytes, std::int64_t steps) {
+    fetched_[piece] = {from, bytes, (bytes / 64 + steps - 1) / steps};
   }
   void step() {
-    if (written_ < 2 * kRows) {
-      const std::int64_t to = written_ + each_ < 2 * kRows ? written_ + each_ : 2 * kRows;
-      out_(pair_, row_, sums_, written_, to);
-      written_ = to;
-    }
-    for (std::int64_t i = 0; i < lines_ && left_ > 0; ++i, left_ -= 64) {
-      for (const std::uint8_t*& line : fetched_) {
-        if (line == nullptr) continue;
-        _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
-        line += 64;
-      }
+    if (written_ < rows_) write(written_ + each_ < rows_ ? written_ + each_ : rows_);
+    for (Fetched& f : fetched_) {
+      for (std::int64_t i = 0; i < f.lines && f.left > 0; ++i, f.left -= 64, f.next += 64)
+        _mm_prefetch(reinterpret_cast<const char*>(f.next), _MM_HINT_T1);
     }
   }
-  void finish_writing() {
-    if (written_ < 2 * kRows) out_(pair_, row_, sums_, written_, 2 * kRows);
-    written_ = 2 * kRows;
+  /// The last block too.
+  void finish_all() {
+    if (!has_tiles_) return;
+    begin({}, 1);
+    has_tiles_ = false;
+    take<0>(), take<1>(), take<2>(), take<3>();
+    finish();
   }
 
  private:
+  void finish() {
+    if (written_ < rows_) write(rows_);
+  }
+  void write(std::int64_t to) {
+    float* const into = before_.keep != nullptr ? before_.keep : sums_;
+    if (before_.kept != nullptr || before_.keep != nullptr) {
+      for (std::int64_t at = 32 * written_; at < 32 * to; at += 16) {
+        __m512 v = _mm512_load_ps(sums_ + at);
+        if (before_.kept != nullptr) v = _mm512_add_ps(v, _mm512_load_ps(before_.kept + at));
+        _mm512_store_ps(into + at, v);
+      }
+    }
+    if (before_.keep == nullptr) out_(before_.i, before_.row, sums_, written_, to);
+    written_ = to;
+  }
+
   const Out& out_;
-  std::int64_t pair_ = 0, row_ = 0, written_ = 2 * kRows, each_ = 0;
-  const float* sums_ = nullptr;
-  const std::uint8_t* fetched_[2] = {};
-  std::int64_t left_ = 0, lines_ = 0;
+  float* sums_;
+  Block in_tiles_, before_;
+  bool has_tiles_ = false;
+  std::int64_t rows_ = 0, written_ = 0, each_ = 0;  ///< of `before_`
+  struct Fetched {
+    const std::uint8_t* next = nullptr;
+    std::int64_t left = 0, lines = 0;  ///< bytes; lines a step
+  };
+  Fetched fetched_[4];
 };
 
 /// A tile of 1 KiB, that stays in the nearest cache or passes it by.
@@ -148,21 +163,42 @@ void load_block(const std::uint8_t* block) {
     tile_load_passing<kTile>(block, 64);
 }
 
-/// Adds `count` blocks; x1 is the second tile of rows. Loads between the products keep the multiplier busier
-/// than loads before them (by 8 % from the second cache).
+/// The products of `count` blocks; x1 is the second tile of rows. What comes from the second cache is loaded
+/// two products before it is needed.
 template <bool kBoth, bool kXStays, typename Work>
 void add_blocks(const std::uint8_t* x0, const std::uint8_t* x1, const std::uint8_t* weights,
                 const std::uint8_t* others, std::int64_t count, Work& chores) {
-  for (std::int64_t i = 0; i < count * kTileBytes; i += kTileBytes) {
-    load_block<6, !kXStays>(weights + i);
-    load_block<4, kXStays>(x0 + i);
+  const std::int64_t end = count * kTileBytes;
+  load_block<4, kXStays>(x0);
+  load_block<6, !kXStays>(weights);
+  for (std::int64_t i = 0; i < end; i += kTileBytes) {
+    const std::int64_t next = i + kTileBytes;
+    if constexpr (kXStays)
+      load_block<7, false>(others + i);
+    else if constexpr (kBoth)
+      load_block<5, false>(x1 + i);
+    if (i == 0) chores.template take<0>();
     tile_dot_bf16<0, 4, 6>();
-    load_block<7, !kXStays>(others + i);
-    tile_dot_bf16<1, 4, 7>();
-    if constexpr (kBoth) {
-      load_block<5, kXStays>(x1 + i);
-      tile_dot_bf16<3, 5, 7>();
-      tile_dot_bf16<2, 5, 6>();
+    if constexpr (!kXStays) {
+      load_block<7, true>(others + i);
+      if (i == 0) chores.template take<1>();
+      tile_dot_bf16<1, 4, 7>();
+      if (next < end) load_block<4, false>(x0 + next);
+      if (i == 0) chores.template take<2>();
+      if constexpr (kBoth) tile_dot_bf16<2, 5, 6>();
+      if (next < end) load_block<6, true>(weights + next);
+      if (i == 0) chores.template take<3>();
+      if constexpr (kBoth) tile_dot_bf16<3, 5, 7>();
+    } else {
+      if constexpr (kBoth) load_block<5, true>(x1 + i);
+      if (i == 0) chores.template take<2>();
+      if constexpr (kBoth) tile_dot_bf16<2, 5, 6>();
+      if (next < end) load_block<6, false>(weights + next);
+      if (i == 0) chores.template take<1>();
+      tile_dot_bf16<1, 4, 7>();
+      if (next < end) load_block<4, true>(x0 + next);
+      if (i == 0) chores.template take<3>();
+      if constexpr (kBoth) tile_dot_bf16<3, 5, 7>();
     }
     chores.step();
   }
@@ -198,18 +234,17 @@ struct Activations {
   std::int64_t rows, blocks;
 };
 
-/// Blocks [begin, end) for one or two tiles of rows, added to what was `kept` (null: nothing), into `sums`.
-template <bool kBoth, bool kXStays, typename Work>
-void run_rows(const Activations& p, const std::uint8_t* const weights[2], const float* kept, float* sums,
-              std::int64_t row, std::int64_t begin, std::int64_t end, Work& chores) {
-  const std::uint8_t* x = p.x + row / kRows * p.blocks * kTileBytes;
-  if (kept == nullptr)
-    zero_sums<kBoth>();
+/// Blocks [begin, end) of K for the rows and columns of `block`.
+template <bool kXStays, typename Work>
+void run_block(const Activations& p, const std::uint8_t* const weights[2], const Block& block,
+               std::int64_t begin, std::int64_t end, Work& chores) {
+  const std::uint8_t* x = p.x + (block.row / kRows * p.blocks + begin) * kTileBytes;
+  const std::uint8_t* x1 = x + p.blocks * kTileBytes;
+  chores.begin(block, end - begin);
+  if (block.both)
+    add_blocks<true, kXStays>(x, x1, weights[0], weights[1], end - begin, chores);
   else
-    load_sums<kBoth>(kept);
-  add_blocks<kBoth, kXStays>(x + begin * kTileBytes, x + (p.blocks + begin) * kTileBytes, weights[0],
-                             weights[1], end - begin, chores);
-  store_sums<kBoth>(sums);
+    add_blocks<false, kXStays>(x, x1, weights[0], weights[1], end - begin, chores);
 }
 
 }  // namespace

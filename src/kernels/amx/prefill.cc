@@ -16,15 +16,10 @@ namespace {
 /// Most blocks of a stretch: 32 KiB of weights of the nearest cache's 48; activations pass it by. A K of at
 /// most kWhole blocks is one stretch, so that sums never leave the tiles.
 constexpr std::int64_t kStretch = 16, kWhole = 20;
-/// Pairs of panels of which partial sums are kept at a time.
-constexpr std::int64_t kPairs = 16;
-
-/// Rows that are run through all panels before the next: their activations, 1 MiB for a K of 2048, and their
-/// sums stay in the second cache. But tiles of weights that lie in rows take too long to be made twice.
-template <typename Weights>
-std::int64_t rows_at_once(std::int64_t blocks) {
-  return blocks <= 32 || !Weights::kInOnePiece ? 512 : 256;
-}
+/// Pairs of panels of which partial sums are kept at a time, and rows that are run through all panels before
+/// the next: these sums and a stretch of these rows' activations, 0.5 MiB each, stay in the second cache,
+/// where the next stretch is fetched meanwhile.
+constexpr std::int64_t kPairs = 8, kRowsAtOnce = 512;
 
 std::int64_t stretches_of(std::int64_t blocks) {
   return blocks <= kWhole ? 1 : (blocks + kStretch - 1) / kStretch;
@@ -62,19 +57,17 @@ void write_gated(const GatedMatmulArgs& a, std::int64_t row, std::int64_t n, con
   }
 }
 
-/// A call's memory: sums of the pairs of panels at hand, one more for the last stretch, and the weights'
-/// tiles.
+/// A call's memory: sums of the pairs of panels at hand, those that leave the tiles, and the weights' tiles.
 struct Scratch {
   float* sums;            ///< [kPairs][pairs of row tiles][32][32]
-  float* last[2];         ///< in turns: one is written out while the next is made
+  float* taken;           ///< [32][32]
   std::uint8_t* weights;  ///< [2][kWhole] tiles
 };
 
-template <typename Weights>
 std::int64_t scratch_bytes(std::int64_t rows, std::int64_t k) {
-  const std::int64_t at_once = rows_at_once<Weights>(blocks_of(k)), most = rows < at_once ? rows : at_once;
+  const std::int64_t most = rows < kRowsAtOnce ? rows : kRowsAtOnce;
   const std::int64_t kept = stretches_of(blocks_of(k)) > 1 ? kPairs * pairs_of(most) : 0;
-  return (kept + 2) * kPairFloats * 4 + 2 * kWhole * kTileBytes;
+  return (kept + 1) * kPairFloats * 4 + 2 * kWhole * kTileBytes;
 }
 
 /// Activations of `rows` rows times any two panels at a time.
@@ -84,19 +77,17 @@ struct Product : Activations {
 
 Product product_of(const void* x, std::int64_t rows, std::int64_t k, void* memory) {
   Product p{{static_cast<const std::uint8_t*>(x), rows, blocks_of(k)}, {}};
-  p.scratch.last[0] = static_cast<float*>(memory);
-  p.scratch.last[1] = p.scratch.last[0] + kPairFloats;
-  p.scratch.weights = reinterpret_cast<std::uint8_t*>(p.scratch.last[1] + kPairFloats);
+  p.scratch.taken = static_cast<float*>(memory);
+  p.scratch.weights = reinterpret_cast<std::uint8_t*>(p.scratch.taken + kPairFloats);
   p.scratch.sums = reinterpret_cast<float*>(p.scratch.weights + 2 * kWhole * kTileBytes);
   return p;
 }
 
-/// Calls f(product, first) for rows_at_once rows from row `first`.
-template <typename Weights, typename F>
+/// Calls f(product, first) for kRowsAtOnce rows from row `first`.
+template <typename F>
 void for_rows(const void* x, std::int64_t rows, std::int64_t k, void* scratch, const F& f) {
-  const std::int64_t at_once = rows_at_once<Weights>(blocks_of(k));
-  for (std::int64_t first = 0; first < rows; first += at_once) {
-    const std::int64_t count = rows - first < at_once ? rows - first : at_once;
+  for (std::int64_t first = 0; first < rows; first += kRowsAtOnce) {
+    const std::int64_t count = rows - first < kRowsAtOnce ? rows - first : kRowsAtOnce;
     f(product_of(static_cast<const std::uint8_t*>(x) + first / kRows * blocks_of(k) * kTileBytes, count, k,
                  scratch),
       first);
@@ -113,9 +104,9 @@ struct Pair {
   template <typename Work>
   void fetch(std::int64_t begin, std::int64_t end, std::int64_t steps, Work& chores) const {
     if constexpr (Weights::kInOnePiece) {
-      chores.fetch(first->from(first_panel, begin),
-                   second == nullptr ? nullptr : second->from(second_panel, begin), first->bytes(begin, end),
-                   steps);
+      chores.fetch(0, first->from(first_panel, begin), first->bytes(begin, end), steps);
+      if (second != nullptr)
+        chores.fetch(1, second->from(second_panel, begin), first->bytes(begin, end), steps);
     } else {
       first->fetch(first_panel, begin, end);
       if (second != nullptr) second->fetch(second_panel, begin, end);
@@ -123,22 +114,24 @@ struct Pair {
   }
 };
 
-/// One stretch of one pair, all rows.
+/// A stretch of K: blocks [begin, end).
+struct Stretch {
+  std::int64_t begin, end;
+};
+
+/// One stretch of pair i, all rows, `kept` their sums. Meanwhile the blocks `next` of their activations are
+/// asked for.
 template <typename Work>
 void run_stretch(const Product& p, const std::uint8_t* const tiles[2], std::int64_t i, float* kept,
-                 std::int64_t begin, std::int64_t end, int& turn, Work& chores) {
+                 const Stretch& now, const Stretch& next, Work& chores) {
+  const std::int64_t bytes = (next.end - next.begin) * kTileBytes, steps = now.end - now.begin;
   for (std::int64_t row = 0; row < p.rows; row += 2 * kRows, kept += kPairFloats) {
-    const bool last = end == p.blocks;
-    float* sums = last ? p.scratch.last[turn] : kept;
-    const float* before = begin == 0 ? nullptr : kept;
-    if (row + kRows < p.rows)
-      run_rows<true, false>(p, tiles, before, sums, row, begin, end, chores);
-    else
-      run_rows<false, false>(p, tiles, before, sums, row, begin, end, chores);
-    if (!last) continue;
-    chores.finish_writing();
-    chores.write(i, row, sums, end - begin);
-    turn ^= 1;
+    const Block block{i, row, now.begin == 0 ? nullptr : kept, now.end == p.blocks ? nullptr : kept,
+                      row + kRows < p.rows};
+    const std::uint8_t* x = p.x + (row / kRows * p.blocks + next.begin) * kTileBytes;
+    chores.fetch(2, x, bytes, steps);
+    chores.fetch(3, x + p.blocks * kTileBytes, block.both ? bytes : 0, steps);
+    run_block<false>(p, tiles, block, now.begin, now.end, chores);
   }
 }
 
@@ -149,34 +142,42 @@ void run_pairs(const Product& p, std::int64_t first, std::int64_t last, const Pa
   const TileConfig config = whole_tiles();
   const TileScope scope(config);
   const std::int64_t stretches = stretches_of(p.blocks);
-  Chores<Out> chores(out);
-  int turn = 0;
+  const auto stretch = [&](std::int64_t s) -> Stretch {
+    return {p.blocks * s / stretches, p.blocks * (s + 1) / stretches};
+  };
+  Chores<Out> chores(out, p.scratch.taken);
   for (std::int64_t group = first; group < last; group += kPairs) {
     const std::int64_t group_end = group + kPairs < last ? group + kPairs : last;
     for (std::int64_t s = 0; s < stretches; ++s) {
-      const std::int64_t begin = p.blocks * s / stretches, end = p.blocks * (s + 1) / stretches;
+      const Stretch now = stretch(s);
+      const bool follows = stretches > 1 && (s + 1 < stretches || group_end < last);
+      const Stretch following = follows ? stretch((s + 1) % stretches) : Stretch{0, 0};
+      const auto part = [&](std::int64_t i) {
+        return following.begin + (following.end - following.begin) * i / (group_end - group);
+      };
       for (std::int64_t i = group; i < group_end; ++i) {
         const auto pair = pair_of(i);
-        std::uint8_t* const room = p.scratch.weights + (end - begin) * kTileBytes;
-        const std::uint8_t* tiles[2] = {pair.first->tiles(pair.first_panel, begin, end, p.scratch.weights),
-                                        room};
-        if (pair.second != nullptr) tiles[1] = pair.second->tiles(pair.second_panel, begin, end, room);
+        std::uint8_t* const room = p.scratch.weights + (now.end - now.begin) * kTileBytes;
+        const std::uint8_t* tiles[2] = {
+            pair.first->tiles(pair.first_panel, now.begin, now.end, p.scratch.weights), room};
+        if (pair.second != nullptr)
+          tiles[1] = pair.second->tiles(pair.second_panel, now.begin, now.end, room);
         if (i + 1 < group_end) {
           const auto next = pair_of(i + 1);
-          next.fetch(begin, end, pairs_of(p.rows) * (end - begin), chores);
+          next.fetch(now.begin, now.end, pairs_of(p.rows) * (now.end - now.begin), chores);
         }
-        run_stretch(p, tiles, i, p.scratch.sums + (i - group) * pairs_of(p.rows) * kPairFloats, begin, end,
-                    turn, chores);
+        run_stretch(p, tiles, i, p.scratch.sums + (i - group) * pairs_of(p.rows) * kPairFloats, now,
+                    {part(i - group), part(i - group + 1)}, chores);
       }
     }
   }
-  chores.finish_writing();
+  chores.finish_all();
 }
 
 template <typename Weights>
 void run(const MatmulArgs& a) {
   const Weights weights(a.weight, a.n, a.k);
-  for_rows<Weights>(a.x, a.rows, a.k, a.scratch, [&](const Product& product, std::int64_t first) {
+  for_rows(a.x, a.rows, a.k, a.scratch, [&](const Product& product, std::int64_t first) {
     run_pairs(
         product, a.n_begin / 32, (a.n_end + 31) / 32,
         [&](std::int64_t i) -> Pair<Weights> {
@@ -191,7 +192,7 @@ void run(const MatmulArgs& a) {
 template <typename Weights>
 void run_gated(const GatedMatmulArgs& a) {
   const Weights gate(a.gate, a.n, a.k), up(a.up, a.n, a.k);
-  for_rows<Weights>(a.x, a.rows, a.k, a.scratch, [&](const Product& product, std::int64_t first) {
+  for_rows(a.x, a.rows, a.k, a.scratch, [&](const Product& product, std::int64_t first) {
     run_pairs(
         product, a.n_begin / kRows, a.n_end / kRows,
         [&](std::int64_t i) -> Pair<Weights> { return {&gate, &up, i, i}; },
@@ -203,15 +204,8 @@ void run_gated(const GatedMatmulArgs& a) {
 
 template <typename Weights>
 constexpr MatmulPath path(const char* name) {
-  return {name,
-          2 * kRows,
-          prepared_bytes,
-          prepare,
-          kRows,
-          scratch_bytes<Weights>,
-          run<Weights>,
-          run_gated<Weights>,
-          true};
+  return {name,          2 * kRows,    prepared_bytes,     prepare, kRows,
+          scratch_bytes, run<Weights>, run_gated<Weights>, true};
 }
 
 template <DType kType>

@@ -31,7 +31,7 @@ std::int64_t pairs_at_once(std::int64_t blocks) {
 }
 
 std::int64_t side_scratch(std::int64_t, std::int64_t) {
-  return (kMostPairs + 2) * kPairFloats * 4;
+  return (kMostPairs + 1) * kPairFloats * 4;
 }
 
 /// Left sides that lie as they are, tile after tile and past the caches: nobody reads them soon.
@@ -66,9 +66,8 @@ class SidesProduct {
         right_(static_cast<const std::uint8_t*>(a.weight)),
         begin_(begin),
         end_(end),
-        chores_(out),
-        last_(static_cast<float*>(a.scratch)),
-        sums_(last_ + 2 * kPairFloats) {
+        chores_(out, static_cast<float*>(a.scratch)),
+        sums_(static_cast<float*>(a.scratch) + kPairFloats) {
     product_.x = static_cast<const std::uint8_t*>(a.x);
     product_.rows = a.rows;
     product_.blocks = blocks_of(a.k);
@@ -86,12 +85,12 @@ class SidesProduct {
         else
           ask_for(row + 2 * kRows, begin_of(0), begin_of(1), last - first);
         for (std::int64_t i = first; i < last; ++i)
-          run_block(i, row, begin_of(s), begin_of(s + 1), sums_ + (i - first) * kPairFloats);
+          run_columns(i, row, begin_of(s), begin_of(s + 1), sums_ + (i - first) * kPairFloats);
       }
     }
   }
   void finish() {
-    chores_.finish_writing();
+    chores_.finish_all();
     _mm_sfence();  // sums that passed the caches are in order with what says that they are there
   }
 
@@ -104,24 +103,18 @@ class SidesProduct {
   }
   void fetch_part(std::int64_t steps) {
     const std::int64_t part = next_part_ < next_left_ ? next_part_ : next_left_;
-    chores_.fetch(next_, next_ + product_.blocks * kTileBytes, part, steps);
+    chores_.fetch(0, next_, part, steps);
+    chores_.fetch(1, next_ + product_.blocks * kTileBytes, part, steps);
     next_ += part, next_left_ -= part;
   }
-  void run_block(std::int64_t i, std::int64_t row, std::int64_t begin, std::int64_t end, float* kept) {
+  void run_columns(std::int64_t i, std::int64_t row, std::int64_t begin, std::int64_t end, float* kept) {
     const std::uint8_t* first = right_ + (2 * i * product_.blocks + begin) * kTileBytes;
-    const bool both = 32 * i + kRows < a_.n, done = end == end_;
+    const bool both = 32 * i + kRows < a_.n;
     const std::uint8_t* const tiles[2] = {first, both ? first + product_.blocks * kTileBytes : first};
-    const float* from = begin == begin_ ? nullptr : kept;
-    float* const to = done ? last_ + turn_ * kPairFloats : kept;
+    const Block block{i, row, begin == begin_ ? nullptr : kept, end == end_ ? nullptr : kept,
+                      row + kRows < product_.rows};
     fetch_part(end - begin);
-    if (row + kRows < product_.rows)
-      run_rows<true, true>(product_, tiles, from, to, row, begin, end, chores_);
-    else
-      run_rows<false, true>(product_, tiles, from, to, row, begin, end, chores_);
-    if (!done) return;
-    chores_.finish_writing();
-    chores_.write(i, row, to, end - begin);
-    turn_ ^= 1;
+    run_block<true>(product_, tiles, block, begin, end, chores_);
   }
 
   const MatmulArgs& a_;
@@ -129,10 +122,9 @@ class SidesProduct {
   std::int64_t begin_, end_;
   Activations product_{};
   Chores<Out> chores_;
-  float *last_, *sums_;
+  float* sums_;
   const std::uint8_t* next_ = nullptr;
   std::int64_t next_left_ = 0, next_part_ = 0;
-  int turn_ = 0;
 };
 
 /// Blocks [begin, end) of K: the first ones with bias and residual, the others onto what is there.
