@@ -133,10 +133,7 @@ void read_again_in_huge_pages(const std::string& path, const std::function<bool(
   const auto file = MappedFile::open(path);
   if (!file.ok()) return;
   const std::span<const std::byte> bytes = file->bytes();
-  const std::span<std::byte> pages = pages_of(bytes.data(), bytes.size());
-  ::madvise(pages.data(), pages.size(), MADV_HUGEPAGE);
-  ::madvise(pages.data(), pages.size(),
-            MADV_RANDOM);  // each is read when its turn comes: readahead takes small ones
+  ask_for_huge_pages(bytes.data(), bytes.size());
   for (std::size_t at = 0; at < bytes.size() && !stop(); at += kHugePage)
     read_in(bytes.data() + at, std::min(kHugePage, bytes.size() - at));
 }
