@@ -102,22 +102,6 @@ TEST(WriteFileAtomically, ReplacesNoPipe) {
   ::unlink(path.c_str());
 }
 
-TEST(MappedFile, IsReadAgainPieceByPieceUnchanged) {
-  const std::string path = ::testing::TempDir() + "tw_again_" + std::to_string(getpid());
-  const std::string content(5 << 20, 'x');
-  ASSERT_TRUE(write_file_atomically(path, content).ok());
-  int asked = 0;
-  read_again_in_huge_pages(path, [&] { return ++asked > 2; });
-  EXPECT_EQ(asked, 3) << "stops when told";
-  asked = 0;
-  read_again_in_huge_pages(path, [&] { return ++asked > 1000; });
-  EXPECT_EQ(asked, 3) << "three pieces of 2 MiB";
-  EXPECT_EQ(read_file(path).value(), content);
-  read_again_in_huge_pages(path + "_missing", [&] { return ++asked > 0; });
-  EXPECT_EQ(asked, 3) << "nothing is there to be read";
-  ::unlink(path.c_str());
-}
-
 TEST(MappedFile, ReadsWhatWasWritten) {
   const std::string path = ::testing::TempDir() + "tw_mapped_" + std::to_string(getpid());
   ASSERT_TRUE(write_file_atomically(path, "hello").ok());

@@ -124,20 +124,6 @@ void read_in(const void* begin, std::size_t bytes) {
   ::madvise(pages.data(), pages.size(), kPopulateRead);
 }
 
-void read_again_in_huge_pages(const std::string& path, const std::function<bool()>& stop) {
-  constexpr std::size_t kHugePage = std::size_t{2} << 20;
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return;
-  ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-  ::close(fd);
-  const auto file = MappedFile::open(path);
-  if (!file.ok()) return;
-  const std::span<const std::byte> bytes = file->bytes();
-  ask_for_huge_pages(bytes.data(), bytes.size());
-  for (std::size_t at = 0; at < bytes.size() && !stop(); at += kHugePage)
-    read_in(bytes.data() + at, std::min(kHugePage, bytes.size() - at));
-}
-
 double share_in_huge_pages(const void* begin, std::size_t bytes) {
   const std::span<std::byte> pages = pages_of(begin, bytes);
   const auto first = reinterpret_cast<std::uintptr_t>(pages.data()), last = first + pages.size();

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -55,10 +54,6 @@ void ask_for_huge_pages(const void* begin, std::size_t bytes);
 /// Maps the pages of these bytes now, reading them if they are not in memory: a hint. REQUIRES: a
 /// MappedFile's bytes.
 void read_in(const void* begin, std::size_t bytes);
-
-/// Has the system let go of the file's pages and read them again as huge ones, if it can: what was written
-/// lies in small ones. A hint; the pages must have been synced. `stop` is asked between pieces.
-void read_again_in_huge_pages(const std::string& path, const std::function<bool()>& stop);
 
 /// Of the pages of these bytes that are mapped by now, the share that lies in huge ones, 0 to 1 (0 also where
 /// the system does not say). By file system, kernel version and what else used the memory it may be none.

@@ -198,7 +198,6 @@ bool PackedWeights::write_to(const std::string& place, const std::vector<io::Pac
   const base::Status status =
       io::write_packed_file(place, identity_, tensors, source_.info.mode, [this] { return out_of_time(); });
   if (status.ok()) {
-    base::read_again_in_huge_pages(place, [this] { return out_of_time(); });
     tell(fmt::format("{}: keeps the packed weights, so that the next start is faster", place));
     return true;
   }
