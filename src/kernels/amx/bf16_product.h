@@ -80,78 +80,46 @@ struct Block {
   bool both = false;            ///< tiles 2 and 3 have rows too
 };
 
-/// What is done between the products, a little with each block of K, so that memory is never waited for: the
-/// sums of the 32 by 32 before are added to those kept or go out, and what comes next is asked for. Tiles are
-/// stored one by one before the next sums begin in them: stored together, or loaded again, they hold up the
-/// multiplier. `out(i, row, sums, from, to)` takes rows [from, to) of 32 by 32 sums of pair i that begin at
-/// row `row`.
-template <typename Out>
-class Chores {
- public:
-  /// `sums`: room for 32 by 32.
-  Chores(const Out& out, float* sums) : out_(out), sums_(sums) {}
+/// Rows of sums that are kept for the next stretch.
+struct KeptRows {
+  float* keep;  ///< [32][32]
+  void write(std::int64_t t, __m512 left, __m512 right) const {
+    _mm512_store_ps(keep + t * 32, left);
+    _mm512_store_ps(keep + t * 32 + 16, right);
+  }
+};
 
-  /// From here on tiles get sums of `next`; those of the block before are taken by take() and dealt with in
-  /// `steps` steps.
-  void begin(const Block& next, std::int64_t steps) {
-    finish();
-    rows_ = !has_tiles_ ? 0 : in_tiles_.both ? 2 * kRows : kRows;
-    written_ = 0;
-    before_ = in_tiles_, in_tiles_ = next;
-    has_tiles_ = true;
-    each_ = steps < 2 ? 2 * kRows : (2 * kRows + steps - 2) / (steps - 1);
-  }
-  template <int kTile>
-  void take() {
-    take_sums<kTile>(sums_);
-  }
-  /// Bytes that are to be in the second cache within `steps` steps; up to four such pieces at a time.
-  void fetch(int piece, const std::uint8_t* from, std::int64_t bytes, std::int64_t steps) {
-    fetched_[piece] = {from, bytes, (bytes / 64 + steps - 1) / steps};
-  }
-  void step() {
-    if (written_ < rows_) write(written_ + each_ < rows_ ? written_ + each_ : rows_);
-    for (Fetched& f : fetched_) {
-      for (std::int64_t i = 0; i < f.lines && f.left > 0; ++i, f.left -= 64, f.next += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(f.next), _MM_HINT_T1);
-    }
-  }
-  /// The last block too.
-  void finish_all() {
-    if (!has_tiles_) return;
-    begin({}, 1);
-    has_tiles_ = false;
-    take<0>(), take<1>(), take<2>(), take<3>();
-    finish();
-  }
-
- private:
-  void finish() {
-    if (written_ < rows_) write(rows_);
-  }
-  void write(std::int64_t to) {
-    float* const into = before_.keep != nullptr ? before_.keep : sums_;
-    if (before_.kept != nullptr || before_.keep != nullptr) {
-      for (std::int64_t at = 32 * written_; at < 32 * to; at += 16) {
-        __m512 v = _mm512_load_ps(sums_ + at);
-        if (before_.kept != nullptr) v = _mm512_add_ps(v, _mm512_load_ps(before_.kept + at));
-        _mm512_store_ps(into + at, v);
+/// The sums of the 32 by 32 before, taken from the tiles: each row is added to that of the stretches before
+/// and goes to `out`, of KeptRows' shape.
+template <bool kKept, typename Out>
+struct RowsBefore {
+  const float *taken, *kept;  ///< [32][32]
+  Out out;
+  void write_two(std::int64_t t) const {
+    for (std::int64_t i = t; i < t + 2; ++i) {
+      __m512 left = _mm512_load_ps(taken + i * 32), right = _mm512_load_ps(taken + i * 32 + 16);
+      if constexpr (kKept) {
+        left = _mm512_add_ps(left, _mm512_load_ps(kept + i * 32));
+        right = _mm512_add_ps(right, _mm512_load_ps(kept + i * 32 + 16));
       }
+      out.write(i, left, right);
     }
-    if (before_.keep == nullptr) out_(before_.i, before_.row, sums_, written_, to);
-    written_ = to;
   }
+};
+struct NothingBefore {
+  void write_two(std::int64_t) const {}
+};
 
-  const Out& out_;
-  float* sums_;
-  Block in_tiles_, before_;
-  bool has_tiles_ = false;
-  std::int64_t rows_ = 0, written_ = 0, each_ = 0;  ///< of `before_`
-  struct Fetched {
-    const std::uint8_t* next = nullptr;
-    std::int64_t left = 0, lines = 0;  ///< bytes; lines a step
-  };
-  Fetched fetched_[4];
+/// Two places of memory that are to be in the second cache soon, `lines` lines of each with every block of K.
+struct Fetch {
+  const std::uint8_t *first = nullptr, *second = nullptr;
+  std::int64_t lines = 0, left = 0;  ///< left: bytes of each
+  void step() {
+    for (std::int64_t i = 0; i < lines; ++i, first += 64, second += 64) {
+      _mm_prefetch(reinterpret_cast<const char*>(first), _MM_HINT_T1);
+      _mm_prefetch(reinterpret_cast<const char*>(second), _MM_HINT_T1);
+    }
+  }
 };
 
 /// A tile of 1 KiB, that stays in the nearest cache or passes it by.
@@ -163,12 +131,27 @@ void load_block(const std::uint8_t* block) {
     tile_load_passing<kTile>(block, 64);
 }
 
-/// The products of `count` blocks; x1 is the second tile of rows. What comes from the second cache is loaded
-/// two products before it is needed.
-template <bool kBoth, bool kXStays, typename Work>
-void add_blocks(const std::uint8_t* x0, const std::uint8_t* x1, const std::uint8_t* weights,
-                const std::uint8_t* others, std::int64_t count, Work& chores) {
-  const std::int64_t end = count * kTileBytes;
+/// What the products of a block need.
+struct Sides {
+  const std::uint8_t *x0, *x1;  ///< two tiles of rows
+  const std::uint8_t *weights, *others;
+  std::int64_t count;  ///< blocks of K
+};
+
+/// The products of `count` blocks. What comes from the second cache is loaded two products before it is
+/// needed. Between the products, a little with each block of K so that memory is never waited for: the sums of
+/// the 32 by 32 before are dealt with, and what comes next is asked for. Tiles are stored one by one before the
+/// next sums begin in them: stored together, or loaded again, they hold up the multiplier.
+template <bool kBoth, bool kXStays, typename Before>
+__attribute__((noinline)) void add_blocks(const Sides& sides, float* taken, const Before& sums_before,
+                                          Fetch fetches[2]) {
+  const Before before = sums_before;  // copies stay in registers
+  Fetch weights_ahead = fetches[0], rows_ahead = fetches[1];
+  const std::uint8_t *const x0 = sides.x0, *const x1 = sides.x1;
+  const std::uint8_t *const weights = sides.weights, *const others = sides.others;
+  const std::int64_t end = sides.count * kTileBytes;
+  const bool fast = sides.count < kRows;
+  std::int64_t t = 0;
   load_block<4, kXStays>(x0);
   load_block<6, !kXStays>(weights);
   for (std::int64_t i = 0; i < end; i += kTileBytes) {
@@ -177,56 +160,156 @@ void add_blocks(const std::uint8_t* x0, const std::uint8_t* x1, const std::uint8
       load_block<7, false>(others + i);
     else if constexpr (kBoth)
       load_block<5, false>(x1 + i);
-    if (i == 0) chores.template take<0>();
+    if (i == 0) take_sums<0>(taken);
     tile_dot_bf16<0, 4, 6>();
     if constexpr (!kXStays) {
       load_block<7, true>(others + i);
-      if (i == 0) chores.template take<1>();
+      if (i == 0) take_sums<1>(taken);
       tile_dot_bf16<1, 4, 7>();
       if (next < end) load_block<4, false>(x0 + next);
-      if (i == 0) chores.template take<2>();
+      if (i == 0) take_sums<2>(taken);
       if constexpr (kBoth) tile_dot_bf16<2, 5, 6>();
       if (next < end) load_block<6, true>(weights + next);
-      if (i == 0) chores.template take<3>();
+      if (i == 0) take_sums<3>(taken);
       if constexpr (kBoth) tile_dot_bf16<3, 5, 7>();
     } else {
       if constexpr (kBoth) load_block<5, true>(x1 + i);
-      if (i == 0) chores.template take<2>();
+      if (i == 0) take_sums<2>(taken);
       if constexpr (kBoth) tile_dot_bf16<2, 5, 6>();
       if (next < end) load_block<6, false>(weights + next);
-      if (i == 0) chores.template take<1>();
+      if (i == 0) take_sums<1>(taken);
       tile_dot_bf16<1, 4, 7>();
       if (next < end) load_block<4, true>(x0 + next);
-      if (i == 0) chores.template take<3>();
+      if (i == 0) take_sums<3>(taken);
       if constexpr (kBoth) tile_dot_bf16<3, 5, 7>();
     }
-    chores.step();
+    if (t < 2 * kRows) {
+      before.write_two(t);
+      t += 2;
+      if (fast && t < 2 * kRows) {
+        before.write_two(t);
+        t += 2;
+      }
+    }
+    weights_ahead.step();
+    rows_ahead.step();
   }
+  for (; t < 2 * kRows; t += 2) before.write_two(t);
+  fetches[0] = weights_ahead, fetches[1] = rows_ahead;
 }
 
-/// Bias and residual, then out: rows [from, to) of 32 by 32 sums, and the columns that exist. `kPassing`:
-/// past the caches, where nothing is added.
-template <bool kPassing>
-void write_out(const MatmulArgs& a, std::int64_t row, std::int64_t n, const float* sums, std::int64_t from,
-               std::int64_t to) {
-  const std::int64_t rows = a.rows - row < to ? a.rows - row : to;
-  for (std::int64_t half = 0; half < 32 && n + half < a.n_end; half += 16) {
-    const std::int64_t columns = a.n_end - n - half;
-    const __mmask16 mask = lanes(columns);
-    const __m512 bias =
-        a.bias == nullptr ? _mm512_setzero_ps() : _mm512_maskz_loadu_ps(mask, a.bias + n + half);
-    for (std::int64_t t = from; t < rows; ++t) {
-      const std::int64_t at = (row + t) * a.out_stride + n + half;
-      __m512 y = _mm512_add_ps(_mm512_load_ps(sums + t * 32 + half), bias);
-      if (a.residual != nullptr) y = _mm512_add_ps(y, _mm512_maskz_loadu_ps(mask, a.residual + at));
-      if (kPassing && a.residual == nullptr && columns >= 16 &&
-          reinterpret_cast<std::uintptr_t>(a.out + at) % 64 == 0)
-        _mm512_stream_ps(a.out + at, y);
-      else
-        _mm512_mask_storeu_ps(a.out + at, mask, y);
-    }
+/// Products of one 32 by 32 after another, whose sums are kept or go to `out(i, row)`, of KeptRows' shape, for
+/// pair i and the rows from `row`.
+template <typename Out>
+class Chores {
+ public:
+  /// `sums`: room for 32 by 32.
+  Chores(const Out& out, float* sums) : out_(out), sums_(sums) {}
+
+  /// Bytes of each of two places that are to be in the second cache within `steps` blocks of K; `piece` 0 or 1.
+  void fetch(int piece, const std::uint8_t* first, const std::uint8_t* second, std::int64_t bytes,
+             std::int64_t steps) {
+    fetches_[piece] = {first, second, (bytes / 64 + steps - 1) / steps, bytes};
   }
-}
+
+  /// From here on tiles get the sums of `next`; those of the block before are dealt with.
+  template <bool kXStays>
+  void run(const Block& next, const Sides& sides) {
+    if (next.both)
+      run_on<true, kXStays>(sides);
+    else
+      run_on<false, kXStays>(sides);
+    for (Fetch& f : fetches_) {
+      f.left -= f.lines * sides.count * 64;
+      if (f.left <= 0) f.lines = 0;
+    }
+    in_tiles_ = next;
+    has_tiles_ = true;
+  }
+  /// The last block too.
+  void finish_all() {
+    if (!has_tiles_) return;
+    take_sums<0>(sums_), take_sums<1>(sums_), take_sums<2>(sums_), take_sums<3>(sums_);
+    with_before([&](const auto& before) {
+      for (std::int64_t t = 0; t < 2 * kRows; t += 2) before.write_two(t);
+    });
+    has_tiles_ = false;
+  }
+
+ private:
+  template <bool kBoth, bool kXStays>
+  void run_on(const Sides& sides) {
+    with_before(
+        [&](const auto& before) { add_blocks<kBoth, kXStays>(sides, sums_, before, fetches_); });
+  }
+  template <typename F>
+  void with_before(const F& f) {
+    using OutRows = decltype(out_(0, 0));
+    const Block& b = in_tiles_;
+    if (!has_tiles_)
+      f(NothingBefore{});
+    else if (b.keep != nullptr && b.kept != nullptr)
+      f(RowsBefore<true, KeptRows>{sums_, b.kept, {b.keep}});
+    else if (b.keep != nullptr)
+      f(RowsBefore<false, KeptRows>{sums_, nullptr, {b.keep}});
+    else if (b.kept != nullptr)
+      f(RowsBefore<true, OutRows>{sums_, b.kept, out_(b.i, b.row)});
+    else
+      f(RowsBefore<false, OutRows>{sums_, nullptr, out_(b.i, b.row)});
+  }
+
+  const Out& out_;
+  float* sums_;
+  Block in_tiles_;
+  bool has_tiles_ = false;
+  Fetch fetches_[2];
+};
+
+/// Rows of `out`: bias and residual are added to the columns and rows that exist. Past the caches, where
+/// nothing is added and that is asked for.
+class OutRows {
+ public:
+  OutRows(const MatmulArgs& a, std::int64_t row, std::int64_t n, bool passing)
+      : out_(a.out + row * a.out_stride + n),
+        residual_(a.residual == nullptr ? nullptr : a.residual + row * a.out_stride + n),
+        stride_(a.out_stride),
+        rows_(a.rows - row),
+        left_(lanes(a.n_end - n)),
+        right_(lanes(a.n_end - n - kRows)),
+        left_bias_(_mm512_setzero_ps()),
+        right_bias_(_mm512_setzero_ps()) {
+    if (a.bias != nullptr) {
+      left_bias_ = _mm512_maskz_loadu_ps(left_, a.bias + n);
+      right_bias_ = _mm512_maskz_loadu_ps(right_, a.bias + n + kRows);
+    }
+    passing_ = passing && residual_ == nullptr && right_ == 0xFFFF && stride_ % kRows == 0 &&
+               reinterpret_cast<std::uintptr_t>(out_) % 64 == 0;
+  }
+  void write(std::int64_t t, __m512 left, __m512 right) const {
+    if (t >= rows_) return;
+    float* out = out_ + t * stride_;
+    left = _mm512_add_ps(left, left_bias_), right = _mm512_add_ps(right, right_bias_);
+    if (passing_) {
+      _mm512_stream_ps(out, left);
+      _mm512_stream_ps(out + kRows, right);
+      return;
+    }
+    if (residual_ != nullptr) {
+      left = _mm512_add_ps(left, _mm512_maskz_loadu_ps(left_, residual_ + t * stride_));
+      right = _mm512_add_ps(right, _mm512_maskz_loadu_ps(right_, residual_ + t * stride_ + kRows));
+    }
+    _mm512_mask_storeu_ps(out, left_, left);
+    _mm512_mask_storeu_ps(out + kRows, right_, right);
+  }
+
+ private:
+  float* out_;
+  const float* residual_;
+  std::int64_t stride_, rows_;
+  __mmask16 left_, right_;
+  bool passing_;
+  __m512 left_bias_, right_bias_;
+};
 
 /// Prepared activations.
 struct Activations {
@@ -239,12 +322,7 @@ template <bool kXStays, typename Work>
 void run_block(const Activations& p, const std::uint8_t* const weights[2], const Block& block,
                std::int64_t begin, std::int64_t end, Work& chores) {
   const std::uint8_t* x = p.x + (block.row / kRows * p.blocks + begin) * kTileBytes;
-  const std::uint8_t* x1 = x + p.blocks * kTileBytes;
-  chores.begin(block, end - begin);
-  if (block.both)
-    add_blocks<true, kXStays>(x, x1, weights[0], weights[1], end - begin, chores);
-  else
-    add_blocks<false, kXStays>(x, x1, weights[0], weights[1], end - begin, chores);
+  chores.template run<kXStays>(block, {x, x + p.blocks * kTileBytes, weights[0], weights[1], end - begin});
 }
 
 }  // namespace

@@ -40,22 +40,30 @@ __m512 silu(__m512 x) {
   return _mm512_div_ps(x, _mm512_add_ps(_mm512_set1_ps(1.0F), _mm512_scalef_ps(p, n)));
 }
 
-/// The same for 16 columns of gate and the same of up, beside each other in `sums`: half of each pair of a
-/// tile of activations of the next layer. The first half is written first.
-void write_gated(const GatedMatmulArgs& a, std::int64_t row, std::int64_t n, const float* sums,
-                 std::int64_t from, std::int64_t to) {
-  const std::int64_t blocks = a.n / kPanelBlock;
-  auto* tile = static_cast<std::uint8_t*>(a.out) + (row / kRows * blocks + n / kPanelBlock) * kTileBytes;
-  for (std::int64_t t = from; t < to && row + t < (a.rows + kRows - 1) / kRows * kRows; ++t) {
-    std::uint8_t* out = tile + (t >= kRows ? (blocks - 1) * kTileBytes : 0);
-    const __m512 y = _mm512_mul_ps(silu(_mm512_load_ps(sums + t * 32)), _mm512_load_ps(sums + t * 32 + 16));
-    const __m512i bits = _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(y)));
-    const bool first = n % kPanelBlock == 0;
-    _mm512_store_si512(
-        out + t * 64,
-        first ? bits : _mm512_or_si512(_mm512_load_si512(out + t * 64), _mm512_slli_epi32(bits, 16)));
+/// 16 columns of gate and the same of up, beside each other in a row of sums: half of each pair of a tile of
+/// activations of the next layer. The first half is written first.
+class GatedRows {
+ public:
+  GatedRows(const GatedMatmulArgs& a, std::int64_t row, std::int64_t n)
+      : rows_((a.rows + kRows - 1) / kRows * kRows - row), is_first_(n % kPanelBlock == 0) {
+    const std::int64_t blocks = a.n / kPanelBlock;
+    tile_ = static_cast<std::uint8_t*>(a.out) + (row / kRows * blocks + n / kPanelBlock) * kTileBytes;
+    to_second_ = (blocks - 1) * kTileBytes;
   }
-}
+  void write(std::int64_t t, __m512 gate, __m512 up) const {
+    if (t >= rows_) return;
+    std::uint8_t* out = tile_ + t * 64 + (t >= kRows ? to_second_ : 0);
+    const __m512 y = _mm512_mul_ps(silu(gate), up);
+    const __m512i bits = _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(y)));
+    _mm512_store_si512(
+        out, is_first_ ? bits : _mm512_or_si512(_mm512_load_si512(out), _mm512_slli_epi32(bits, 16)));
+  }
+
+ private:
+  std::uint8_t* tile_;  ///< of the first 16 rows
+  std::int64_t to_second_, rows_;
+  bool is_first_;
+};
 
 /// A call's memory: sums of the pairs of panels at hand, those that leave the tiles, and the weights' tiles.
 struct Scratch {
@@ -104,9 +112,9 @@ struct Pair {
   template <typename Work>
   void fetch(std::int64_t begin, std::int64_t end, std::int64_t steps, Work& chores) const {
     if constexpr (Weights::kInOnePiece) {
-      chores.fetch(0, first->from(first_panel, begin), first->bytes(begin, end), steps);
-      if (second != nullptr)
-        chores.fetch(1, second->from(second_panel, begin), first->bytes(begin, end), steps);
+      const std::uint8_t* const from = first->from(first_panel, begin);
+      chores.fetch(0, from, second == nullptr ? from : second->from(second_panel, begin),
+                   first->bytes(begin, end), steps);
     } else {
       first->fetch(first_panel, begin, end);
       if (second != nullptr) second->fetch(second_panel, begin, end);
@@ -129,8 +137,7 @@ void run_stretch(const Product& p, const std::uint8_t* const tiles[2], std::int6
     const Block block{i, row, now.begin == 0 ? nullptr : kept, now.end == p.blocks ? nullptr : kept,
                       row + kRows < p.rows};
     const std::uint8_t* x = p.x + (row / kRows * p.blocks + next.begin) * kTileBytes;
-    chores.fetch(2, x, bytes, steps);
-    chores.fetch(3, x + p.blocks * kTileBytes, block.both ? bytes : 0, steps);
+    chores.fetch(1, x, block.both ? x + p.blocks * kTileBytes : x, bytes, steps);
     run_block<false>(p, tiles, block, now.begin, now.end, chores);
   }
 }
@@ -183,9 +190,7 @@ void run(const MatmulArgs& a) {
         [&](std::int64_t i) -> Pair<Weights> {
           return {&weights, 32 * i + kRows < a.n ? &weights : nullptr, 2 * i, 2 * i + 1};
         },
-        [&](std::int64_t i, std::int64_t row, const float* sums, std::int64_t from, std::int64_t to) {
-          write_out<false>(a, first + row, 32 * i, sums, from, to);
-        });
+        [&](std::int64_t i, std::int64_t row) { return OutRows(a, first + row, 32 * i, false); });
   });
 }
 
@@ -196,9 +201,7 @@ void run_gated(const GatedMatmulArgs& a) {
     run_pairs(
         product, a.n_begin / kRows, a.n_end / kRows,
         [&](std::int64_t i) -> Pair<Weights> { return {&gate, &up, i, i}; },
-        [&](std::int64_t i, std::int64_t row, const float* sums, std::int64_t from, std::int64_t to) {
-          write_gated(a, first + row, kRows * i, sums, from, to);
-        });
+        [&](std::int64_t i, std::int64_t row) { return GatedRows(a, first + row, kRows * i); });
   });
 }
 

@@ -103,8 +103,7 @@ class SidesProduct {
   }
   void fetch_part(std::int64_t steps) {
     const std::int64_t part = next_part_ < next_left_ ? next_part_ : next_left_;
-    chores_.fetch(0, next_, part, steps);
-    chores_.fetch(1, next_ + product_.blocks * kTileBytes, part, steps);
+    chores_.fetch(0, next_, next_ + product_.blocks * kTileBytes, part, steps);
     next_ += part, next_left_ -= part;
   }
   void run_columns(std::int64_t i, std::int64_t row, std::int64_t begin, std::int64_t end, float* kept) {
@@ -131,8 +130,8 @@ class SidesProduct {
 void run_blocks(const MatmulArgs& whole, std::int64_t begin, std::int64_t end) {
   MatmulArgs a = whole;
   if (begin > 0) a.bias = nullptr, a.residual = a.out;
-  const auto out = [&](std::int64_t i, std::int64_t row, const float* sums, std::int64_t from,
-                       std::int64_t to) { write_out<true>(a, row, 32 * i, sums, from, to); };
+  const bool is_whole = begin == 0 && end == blocks_of(a.k);  // nothing is added later
+  const auto out = [&](std::int64_t i, std::int64_t row) { return OutRows(a, row, 32 * i, is_whole); };
   SidesProduct product(a, begin, end, out);
   const std::int64_t pairs = pairs_at_once(end - begin), last = (a.n_end + 31) / 32;
   for (std::int64_t first = a.n_begin / 32; first < last; first += pairs)
