@@ -122,6 +122,20 @@ struct Fetch {
   }
 };
 
+/// Rows of 32 columns that are added to the sums at hand once these are whole: asked for meanwhile.
+struct ResidualRows {
+  const float* first = nullptr;  ///< null: there are none
+  std::int64_t stride = 0, rows = 0;
+  void fetch_two(std::int64_t t) const {
+    if (first == nullptr) return;
+    for (std::int64_t i = t; i < t + 2 && i < rows; ++i) {
+      const auto* row = reinterpret_cast<const char*>(first + i * stride);
+      _mm_prefetch(row, _MM_HINT_T0);
+      _mm_prefetch(row + 64, _MM_HINT_T0);
+    }
+  }
+};
+
 /// A tile of 1 KiB, that stays in the nearest cache or passes it by.
 template <int kTile, bool kStays>
 void load_block(const std::uint8_t* block) {
@@ -144,8 +158,9 @@ struct Sides {
 /// next sums begin in them: stored together, or loaded again, they hold up the multiplier.
 template <bool kBoth, bool kXStays, typename Before>
 __attribute__((noinline)) void add_blocks(const Sides& sides, float* taken, const Before& sums_before,
-                                          Fetch fetches[2]) {
+                                          const ResidualRows& residual_rows, Fetch fetches[2]) {
   const Before before = sums_before;  // copies stay in registers
+  const ResidualRows residual = residual_rows;
   Fetch weights_ahead = fetches[0], rows_ahead = fetches[1];
   const std::uint8_t *const x0 = sides.x0, *const x1 = sides.x1;
   const std::uint8_t *const weights = sides.weights, *const others = sides.others;
@@ -185,9 +200,11 @@ __attribute__((noinline)) void add_blocks(const Sides& sides, float* taken, cons
     }
     if (t < 2 * kRows) {
       before.write_two(t);
+      residual.fetch_two(t);
       t += 2;
       if (fast && t < 2 * kRows) {
         before.write_two(t);
+        residual.fetch_two(t);
         t += 2;
       }
     }
@@ -215,10 +232,11 @@ class Chores {
   /// From here on tiles get the sums of `next`; those of the block before are dealt with.
   template <bool kXStays>
   void run(const Block& next, const Sides& sides) {
+    const ResidualRows residual = next.keep == nullptr ? out_(next.i, next.row).residual() : ResidualRows{};
     if (next.both)
-      run_on<true, kXStays>(sides);
+      run_on<true, kXStays>(sides, residual);
     else
-      run_on<false, kXStays>(sides);
+      run_on<false, kXStays>(sides, residual);
     for (Fetch& f : fetches_) {
       f.left -= f.lines * sides.count * 64;
       if (f.left <= 0) f.lines = 0;
@@ -238,9 +256,10 @@ class Chores {
 
  private:
   template <bool kBoth, bool kXStays>
-  void run_on(const Sides& sides) {
-    with_before(
-        [&](const auto& before) { add_blocks<kBoth, kXStays>(sides, sums_, before, fetches_); });
+  void run_on(const Sides& sides, const ResidualRows& residual) {
+    with_before([&](const auto& before) {
+      add_blocks<kBoth, kXStays>(sides, sums_, before, residual, fetches_);
+    });
   }
   template <typename F>
   void with_before(const F& f) {
@@ -301,6 +320,7 @@ class OutRows {
     _mm512_mask_storeu_ps(out, left_, left);
     _mm512_mask_storeu_ps(out + kRows, right_, right);
   }
+  ResidualRows residual() const { return {residual_, stride_, rows_}; }
 
  private:
   float* out_;

@@ -58,6 +58,7 @@ class GatedRows {
     _mm512_store_si512(
         out, is_first_ ? bits : _mm512_or_si512(_mm512_load_si512(out), _mm512_slli_epi32(bits, 16)));
   }
+  static ResidualRows residual() { return {}; }
 
  private:
   std::uint8_t* tile_;  ///< of the first 16 rows
