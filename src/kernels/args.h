@@ -236,6 +236,30 @@ struct LeftSidesArgs {
   std::int64_t begin, end;
 };
 
+/// The same of the gradients by logits x [T, N].
+struct LogitLeftsArgs {
+  LeftSidesArgs sides;
+  const LogitGradient* gradients;  ///< [T]
+  const std::int32_t* targets;     ///< [T]
+};
+
+/// silu(gates) * ups, both [T, N], as a left side; N is a multiple of 32.
+struct GatedLeftArgs {
+  const float *gates, *ups;
+  std::int64_t columns;  ///< N
+  void* out;
+  std::int64_t row_begin, row_end;  ///< row_begin is a multiple of 16; row_end too, or T
+};
+
+/// Gradients by gates and ups [T, N] of silu(gates) * ups, from its own gradient d, as left sides: columns
+/// [begin, end), which are multiples of 32. What it was itself becomes a right side, N rows that are T deep.
+struct GatedLeftsArgs {
+  const float *gates, *ups, *d;
+  std::int64_t rows, columns;
+  void *gates_as_is, *gates_transposed, *ups_as_is, *ups_transposed, *right;
+  std::int64_t begin, end;
+};
+
 /// How weights that are learnt are multiplied where there is a better way than by plain rows: products
 /// out[M, N] = left[M, K] · right[N, K]ᵀ of two sides that are both made from fp32. Immutable.
 struct TrainMatmul {
@@ -245,6 +269,9 @@ struct TrainMatmul {
   void (*make_right)(const SideArgs&);
   void (*make_left)(const SideArgs&);
   void (*make_lefts)(const LeftSidesArgs&);
+  void (*make_logit_lefts)(const LogitLeftsArgs&);
+  void (*make_gated_left)(const GatedLeftArgs&);
+  void (*make_gated_lefts)(const GatedLeftsArgs&);
 };
 
 /// Rows [row_begin, row_end) of a weight [N, K] that is not learnt, of some of its columns: their part of a

@@ -80,18 +80,29 @@ void add_column_sums(const ColumnSumArgs& a) {
                  [&](std::int64_t i, std::int64_t lanes) { add_columns<V, 1>(a, i, lanes); });
 }
 
+/// silu(gate) * up, and its gradients by gate and up for the gradient d of itself.
+template <typename V>
+struct GatedGradients {
+  typename V::Floats d_gate, d_up, out;
+};
+template <typename V>
+GatedGradients<V> gated_gradients(typename V::Floats gate, typename V::Floats up, typename V::Floats d) {
+  const typename V::Floats one = V::all(1);
+  const typename V::Floats sigmoid = V::div(one, V::add(one, V::exp(V::sub(V::all(0), gate))));
+  const typename V::Floats silu = V::mul(gate, sigmoid);
+  // silu'(x) = s (1 + x (1 - s))
+  const typename V::Floats slope = V::mul(sigmoid, V::fma(gate, V::sub(one, sigmoid), one));
+  return {V::mul(V::mul(d, up), slope), V::mul(d, silu), V::mul(silu, up)};
+}
+
 template <typename V>
 void silu_mul_backward(const SiluMulBackwardArgs& a) {
   for_vectors<V>(a.begin, a.end, [&](std::int64_t i, std::int64_t lanes) {
-    const typename V::Floats gate = V::load(a.gate + i, lanes), up = V::load(a.up + i, lanes);
-    const typename V::Floats d = V::load(a.out + i, lanes), one = V::all(1);
-    const typename V::Floats sigmoid = V::div(one, V::add(one, V::exp(V::sub(V::all(0), gate))));
-    const typename V::Floats silu = V::mul(gate, sigmoid);
-    // silu'(x) = s (1 + x (1 - s))
-    const typename V::Floats slope = V::mul(sigmoid, V::fma(gate, V::sub(one, sigmoid), one));
-    V::store(a.gate + i, V::mul(V::mul(d, up), slope), lanes);
-    V::store(a.up + i, V::mul(d, silu), lanes);
-    V::store(a.out + i, V::mul(silu, up), lanes);
+    const GatedGradients<V> of =
+        gated_gradients<V>(V::load(a.gate + i, lanes), V::load(a.up + i, lanes), V::load(a.out + i, lanes));
+    V::store(a.gate + i, of.d_gate, lanes);
+    V::store(a.up + i, of.d_up, lanes);
+    V::store(a.out + i, of.out, lanes);
   });
 }
 
@@ -113,7 +124,12 @@ void cross_entropy(const CrossEntropyArgs& a) {
     a.losses[t] = log_sum - row[a.targets[t]];
     if (a.weights == nullptr) continue;
     const float weight = a.weights[t] * a.weight_scale;
-    const typename V::Floats factor = V::all(weight * (1.0F + 2.0F * a.z_loss * log_sum) / total);
+    const float scale = weight * (1.0F + 2.0F * a.z_loss * log_sum) / total;
+    if (a.gradients != nullptr) {
+      a.gradients[t] = {largest, scale, weight};
+      continue;
+    }
+    const typename V::Floats factor = V::all(scale);
     for_vectors<V>(0, a.vocab, [&](std::int64_t i, std::int64_t lanes) {
       V::store(row + i, V::mul(V::exp(V::sub(V::load(row + i, lanes), V::all(largest))), factor), lanes);
     });

@@ -186,36 +186,109 @@ TEST_P(TrainKernels, ProductsOfSidesAreProducts) {
   }
 }
 
-TEST_P(TrainKernels, BothLeftSidesAreWhatEachIsAlone) {
-  if (table_.train_matmul == nullptr)
-    GTEST_SKIP() << GetParam() << " multiplies weights that are learnt as others";
-  const TrainMatmul& matmul = *table_.train_matmul;
-  const MatmulPath& path = matmul.kernel.decode;
-  struct alignas(64) Line {
-    std::array<std::uint8_t, 64> bytes;
-    bool operator==(const Line&) const = default;
-  };
-  for (const std::int64_t rows : {1, 15, 16, 17, 32, 33, 100}) {
-    for (const std::int64_t columns : {32, 96, 320}) {
-      SCOPED_TRACE(testing::Message() << rows << " x " << columns);
-      const std::vector<float> x = normal(rows * columns, 1);
-      const std::int64_t lines = (rows + 15) / 16 * 16 * (columns / 32);
-      const std::int64_t transposed_lines = columns * ((rows + 31) / 32);
-      std::vector<Line> as_is(lines), transposed(transposed_lines), alone(lines),
-          alone_transposed(transposed_lines);
-      path.prepare({x.data(), columns, alone.data(), 0, rows, columns});
-      matmul.make_left({x.data(), columns, columns, rows, true, alone_transposed.data(), 0, columns});
-      for (std::int64_t begin = 0; begin < columns; begin += 64) {
-        matmul.make_lefts({x.data(), columns, rows, columns, as_is.data(), transposed.data(), begin,
-                           std::min(begin + 64, columns)});
+struct alignas(64) Line {
+  std::array<std::uint8_t, 64> bytes;
+  bool operator==(const Line&) const = default;
+};
+
+/// Both left sides of a matrix [rows, columns], or their memory.
+struct LeftSides {
+  LeftSides(std::int64_t rows, std::int64_t columns)
+      : as_is((rows + 15) / 16 * 16 * (columns / 32)), transposed(columns * ((rows + 31) / 32)) {}
+  LeftSides(const TrainMatmul& matmul, const std::vector<float>& x, std::int64_t rows, std::int64_t columns)
+      : LeftSides(rows, columns) {
+    matmul.kernel.decode.prepare({x.data(), columns, as_is.data(), 0, rows, columns});
+    matmul.make_left({x.data(), columns, columns, rows, true, transposed.data(), 0, columns});
+  }
+  bool operator==(const LeftSides&) const = default;
+  std::vector<Line> as_is, transposed;
+};
+
+/// What is made in one reading, in slices of 64 columns, of a few shapes.
+class SidesAtOnce : public TrainKernels {
+ protected:
+  template <typename F>
+  void for_shapes(const F& f) {
+    if (table_.train_matmul == nullptr)
+      GTEST_SKIP() << GetParam() << " multiplies weights that are learnt as others";
+    for (const std::int64_t rows : {1, 15, 16, 17, 32, 33, 100}) {
+      for (const std::int64_t columns : {32, 96, 320}) {
+        SCOPED_TRACE(testing::Message() << rows << " x " << columns);
+        f(*table_.train_matmul, rows, columns);
       }
-      EXPECT_TRUE(as_is == alone);
-      EXPECT_TRUE(transposed == alone_transposed);
     }
   }
+  template <typename F>
+  static void for_slices(std::int64_t columns, const F& f) {
+    for (std::int64_t begin = 0; begin < columns; begin += 64) f(begin, std::min(begin + 64, columns));
+  }
+};
+
+TEST_P(SidesAtOnce, BothLeftSidesAreWhatEachIsAlone) {
+  for_shapes([](const TrainMatmul& matmul, std::int64_t rows, std::int64_t columns) {
+    const std::vector<float> x = normal(rows * columns, 1);
+    LeftSides sides(rows, columns);
+    for_slices(columns, [&](std::int64_t begin, std::int64_t end) {
+      matmul.make_lefts(
+          {x.data(), columns, rows, columns, sides.as_is.data(), sides.transposed.data(), begin, end});
+    });
+    EXPECT_TRUE(sides == LeftSides(matmul, x, rows, columns));
+  });
+}
+
+TEST_P(SidesAtOnce, GradientsByLogitsAreThoseThatAreWrittenDown) {
+  for_shapes([&](const TrainMatmul& matmul, std::int64_t rows, std::int64_t vocab) {
+    std::vector<float> logits = normal(rows * vocab, 1);
+    const std::vector<float> weights = normal(rows, 2);
+    std::vector<std::int32_t> targets(rows);
+    for (std::int64_t t = 0; t < rows; ++t) targets[t] = static_cast<std::int32_t>(37 * t % vocab);
+    std::vector<float> losses(rows), same_losses(rows);
+    std::vector<LogitGradient> gradients(rows);
+    CrossEntropyArgs args{logits.data(), targets.data(), weights.data(), losses.data(), 0,
+                          rows,          vocab,          0.25F,          1e-3F,         gradients.data()};
+    table_.train.cross_entropy(args);
+    LeftSides sides(rows, vocab);
+    for_slices(vocab, [&](std::int64_t begin, std::int64_t end) {
+      matmul.make_logit_lefts(
+          {{logits.data(), vocab, rows, vocab, sides.as_is.data(), sides.transposed.data(), begin, end},
+           gradients.data(),
+           targets.data()});
+    });
+    args.gradients = nullptr, args.losses = same_losses.data();
+    table_.train.cross_entropy(args);
+    EXPECT_EQ(losses, same_losses);
+    EXPECT_TRUE(sides == LeftSides(matmul, logits, rows, vocab));
+  });
+}
+
+TEST_P(SidesAtOnce, GatedLayersAreThoseThatAreWrittenDown) {
+  for_shapes([&](const TrainMatmul& matmul, std::int64_t rows, std::int64_t columns) {
+    std::vector<float> gates = normal(rows * columns, 1), ups = normal(rows * columns, 2),
+                       d = normal(rows * columns, 3);
+    LeftSides forward(rows, columns), d_gates(rows, columns), d_ups(rows, columns);
+    const std::int64_t lines = matmul.kernel.packed_bytes(DType::kF32, columns, rows) / 64;
+    std::vector<Line> right(lines), expected_right(lines);
+    for (std::int64_t begin = 0; begin < rows; begin += 32) {
+      matmul.make_gated_left(
+          {gates.data(), ups.data(), columns, forward.as_is.data(), begin, std::min(begin + 32, rows)});
+    }
+    for_slices(columns, [&](std::int64_t begin, std::int64_t end) {
+      matmul.make_gated_lefts({gates.data(), ups.data(), d.data(), rows, columns, d_gates.as_is.data(),
+                               d_gates.transposed.data(), d_ups.as_is.data(), d_ups.transposed.data(),
+                               right.data(), begin, end});
+    });
+    table_.train.silu_mul_backward({gates.data(), ups.data(), d.data(), 0, rows * columns});
+    matmul.make_right({d.data(), columns, columns, rows, true, expected_right.data(), 0, columns});
+    EXPECT_TRUE(forward.as_is == LeftSides(matmul, d, rows, columns).as_is);
+    EXPECT_TRUE(d_gates == LeftSides(matmul, gates, rows, columns));
+    EXPECT_TRUE(d_ups == LeftSides(matmul, ups, rows, columns));
+    EXPECT_TRUE(right == expected_right);
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(Sets, TrainKernels, testing::ValuesIn(available_sets(detect_features())),
+                         [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Sets, SidesAtOnce, testing::ValuesIn(available_sets(detect_features())),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

@@ -38,6 +38,9 @@ Prepared prepare_again(Exec& ex, Tensor x, const tensor::PackedMatrix& weight, c
 void matmul_slice(Exec& ex, const Prepared& x, const tensor::PackedMatrix& weight, float* out,
                   const float* bias, const float* residual);
 
+/// How silu(gates) * ups [T, N] becomes an input of `down` in one reading; null: it must be made in fp32.
+const kernels::TrainMatmul* gated_input_of(const Exec& ex, const tensor::PackedMatrix& down);
+
 /// Whether a prompt's rows go from the gate and up of a gated feed-forward layer to its down in one piece
 /// (MatmulPath::run_gated).
 bool prompts_in_one_piece(const Exec& ex, const tensor::PackedMatrix& gate, const tensor::PackedMatrix& up,
@@ -57,12 +60,20 @@ TransposedInput transpose_learnt(const Backward& b, Tensor x,
                                  std::initializer_list<const tensor::PackedMatrix*> weights);
 
 /// d_y [T, N], and the sides that the two products with it are made of, where both are wanted and one reading
-/// gives them (null: each makes its own).
+/// gives them (null: each makes its own). Who makes the sides alone gives a d_y that has the shape and
+/// nothing else.
 struct OutputGradient {
   OutputGradient(Tensor gradient) : d_y(gradient) {}
   Tensor d_y;
   const void* as_is = nullptr;       ///< for input_gradient
   const void* transposed = nullptr;  ///< for add_weight_gradient
+};
+/// How both sides are made in one reading, where the weight is learnt so; else null.
+const kernels::TrainMatmul* both_sides_of(const Backward& b, const tensor::PackedMatrix& weight);
+/// Memory for both sides of a gradient d_y [T, N], from the arena.
+struct LeftSides {
+  LeftSides(Exec& ex, const kernels::TrainMatmul& matmul, std::int64_t rows, std::int64_t n);
+  void *as_is, *transposed;
 };
 /// For both gradients of `weight`, from the arena. Ends with a barrier if there was anything to do.
 OutputGradient both_sides(const Backward& b, Tensor d_y, const tensor::PackedMatrix& weight);

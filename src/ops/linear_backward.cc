@@ -61,23 +61,34 @@ TransposedInput transpose_learnt(const Backward& b, Tensor x,
   return learnt == nullptr ? TransposedInput{} : transpose_input(b.ex, x, *learnt);
 }
 
+const kernels::TrainMatmul* both_sides_of(const Backward& b, const PackedMatrix& weight) {
+  const Leaf* leaf = b.leaf(weight.tape_id());
+  const bool learnt = leaf != nullptr && leaf->gradient.shape.rank() != 0;
+  return learnt && weight.n() % 32 == 0 ? sides_of(b.ex, weight) : nullptr;
+}
+
+LeftSides::LeftSides(Exec& ex, const kernels::TrainMatmul& matmul, std::int64_t rows, std::int64_t n)
+    : as_is(ex.arena().allocate(matmul.kernel.decode.prepared_bytes(rows, n))),
+      transposed(ex.arena().allocate(matmul.kernel.decode.prepared_bytes(n, rows))) {}
+
 OutputGradient both_sides(const Backward& b, Tensor d_y, const PackedMatrix& weight) {
   OutputGradient y(d_y);
   Exec& ex = b.ex;
-  const kernels::TrainMatmul* matmul = sides_of(ex, weight);
-  const Leaf* leaf = b.leaf(weight.tape_id());
+  const kernels::TrainMatmul* matmul = both_sides_of(b, weight);
+  if (matmul == nullptr) return y;
   const std::int64_t rows = d_y.rows(), n = d_y.row_stride();
-  if (matmul == nullptr || leaf == nullptr || leaf->gradient.shape.rank() == 0 || n % 32 != 0) return y;
-  const kernels::MatmulPath& path = matmul->kernel.decode;
-  std::byte* as_is = ex.arena().allocate(path.prepared_bytes(rows, n));
-  std::byte* transposed = ex.arena().allocate(path.prepared_bytes(n, rows));
-  y.as_is = as_is, y.transposed = transposed;
+  const LeftSides sides(ex, *matmul, rows, n);
+  y.as_is = sides.as_is, y.transposed = sides.transposed;
   if (ex.tracing()) return y;
   ex.slice(n, 32, [&](std::int64_t begin, std::int64_t end) {
-    matmul->make_lefts({d_y.f32(), n, rows, n, as_is, transposed, begin, end});
+    matmul->make_lefts({d_y.f32(), n, rows, n, sides.as_is, sides.transposed, begin, end});
   });
   ex.barrier();
   return y;
+}
+
+const kernels::TrainMatmul* gated_input_of(const Exec& ex, const PackedMatrix& down) {
+  return ex.observer() == nullptr && down.k() % 32 == 0 ? sides_of(ex, down) : nullptr;
 }
 
 void add_weight_gradient(const Backward& b, const OutputGradient& y, const TransposedInput& x,

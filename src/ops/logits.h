@@ -37,15 +37,22 @@ void for_logits(Exec& ex, Tensor x, const PackedMatrix& weight, F&& f) {
   }
 }
 
-/// Gradients of a piece's input and of the weight, of d_logits; d_x is that of all rows, if it is wanted.
+/// Gradients of a piece's input and of the weight, of those by its logits; d_x is that of all rows, if it is
+/// wanted.
 inline void logit_gradients(const Backward& b, Tensor x, const PackedMatrix& weight, std::int64_t begin,
-                            Tensor d_logits) {
-  const OutputGradient y = b.wants() ? both_sides(b, d_logits, weight) : d_logits;
-  add_weight_gradient(b, y, transpose_learnt(b, rows_of(x, begin, d_logits.rows()), {&weight}), weight);
+                            const OutputGradient& y) {
+  const std::int64_t rows = y.d_y.rows();
+  add_weight_gradient(b, y, transpose_learnt(b, rows_of(x, begin, rows), {&weight}), weight);
   if (!b.wants()) return;
   Tensor d_x = b.d_in();
   d_x.shape = x.shape;
-  input_gradient(b, y, weight, rows_of(d_x, begin, d_logits.rows()), b.adds());
+  input_gradient(b, y, weight, rows_of(d_x, begin, rows), b.adds());
+}
+/// The same of d_logits in fp32.
+inline void logit_gradients(const Backward& b, Tensor x, const PackedMatrix& weight, std::int64_t begin,
+                            Tensor d_logits) {
+  logit_gradients(b, x, weight, begin,
+                  b.wants() ? both_sides(b, d_logits, weight) : OutputGradient(d_logits));
 }
 
 }  // namespace tw::ops

@@ -153,9 +153,9 @@ struct Sides {
 };
 
 /// The products of `count` blocks. What comes from the second cache is loaded two products before it is
-/// needed. Between the products, a little with each block of K so that memory is never waited for: the sums of
-/// the 32 by 32 before are dealt with, and what comes next is asked for. Tiles are stored one by one before the
-/// next sums begin in them: stored together, or loaded again, they hold up the multiplier.
+/// needed. Between the products, a little with each block of K so that memory is never waited for: the sums
+/// of the 32 by 32 before are dealt with, and what comes next is asked for. Tiles are stored one by one
+/// before the next sums begin in them: stored together, or loaded again, they hold up the multiplier.
 template <bool kBoth, bool kXStays, typename Before>
 __attribute__((noinline)) void add_blocks(const Sides& sides, float* taken, const Before& sums_before,
                                           const ResidualRows& residual_rows, Fetch fetches[2]) {
@@ -215,15 +215,16 @@ __attribute__((noinline)) void add_blocks(const Sides& sides, float* taken, cons
   fetches[0] = weights_ahead, fetches[1] = rows_ahead;
 }
 
-/// Products of one 32 by 32 after another, whose sums are kept or go to `out(i, row)`, of KeptRows' shape, for
-/// pair i and the rows from `row`.
+/// Products of one 32 by 32 after another, whose sums are kept or go to `out(i, row)`, of KeptRows' shape,
+/// for pair i and the rows from `row`.
 template <typename Out>
 class Chores {
  public:
   /// `sums`: room for 32 by 32.
   Chores(const Out& out, float* sums) : out_(out), sums_(sums) {}
 
-  /// Bytes of each of two places that are to be in the second cache within `steps` blocks of K; `piece` 0 or 1.
+  /// Bytes of each of two places that are to be in the second cache within `steps` blocks of K; `piece` 0
+  /// or 1.
   void fetch(int piece, const std::uint8_t* first, const std::uint8_t* second, std::int64_t bytes,
              std::int64_t steps) {
     fetches_[piece] = {first, second, (bytes / 64 + steps - 1) / steps, bytes};
@@ -257,9 +258,8 @@ class Chores {
  private:
   template <bool kBoth, bool kXStays>
   void run_on(const Sides& sides, const ResidualRows& residual) {
-    with_before([&](const auto& before) {
-      add_blocks<kBoth, kXStays>(sides, sums_, before, residual, fetches_);
-    });
+    with_before(
+        [&](const auto& before) { add_blocks<kBoth, kXStays>(sides, sums_, before, residual, fetches_); });
   }
   template <typename F>
   void with_before(const F& f) {

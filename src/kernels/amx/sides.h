@@ -74,28 +74,36 @@ void make_side(const SideArgs& a) {
   if constexpr (kPassing) _mm_sfence();
 }
 
-/// Columns c .. c + 31 of rows t .. t + 31, of which those before `rows` are there: two tiles of x and two of
-/// xᵀ.
-inline void make_left_tiles(const LeftSidesArgs& a, std::int64_t t, std::int64_t c) {
-  constexpr std::int64_t kAhead = 128;  // numbers of a row
-  const std::int64_t across = a.columns / kPanelBlock, down = blocks_of(a.rows);
-  auto* as_is = static_cast<__m512i*>(a.as_is) + (t / kRows * across + c / kPanelBlock) * kRows;
-  auto* transposed = static_cast<__m512i*>(a.transposed) + (c / kRows * down + t / kPanelBlock) * kRows;
+/// 16 numbers as bf16 in the low halves of lanes.
+inline __m512i rounded(__m512 v) {
+  return _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v)));
+}
+
+/// Where both left sides of a matrix [rows, columns] go.
+struct LeftTiles {
+  void *as_is, *transposed;
+  std::int64_t rows, columns;
+};
+
+/// Two tiles of x and two of xᵀ, of rows t .. t + 31 and columns c .. c + 31: halves(i, k) has columns
+/// c + 16 k .. of row t + i, in the low halves of lanes; of a row that is not there, zeros.
+template <typename Halves>
+void put_left_tiles(const LeftTiles& to, std::int64_t t, std::int64_t c, const Halves& halves) {
+  const std::int64_t across = to.columns / kPanelBlock, down = blocks_of(to.rows);
+  auto* as_is = static_cast<__m512i*>(to.as_is) + (t / kRows * across + c / kPanelBlock) * kRows;
+  auto* transposed = static_cast<__m512i*>(to.transposed) + (c / kRows * down + t / kPanelBlock) * kRows;
+  const bool second_half = t / kRows + 1 < tiles_of(to.rows);
   __m512i first[kRows], second[kRows];  // of 16 columns each: lane a column, a pair of rows (t, t + 16)
   for (std::int64_t i = 0; i < kRows; ++i) {
-    __m512i half[2][2];  // of two rows 16 apart and 16 columns each: bf16 in the low half of a lane
-    for (std::int64_t j = 0; j < 2; ++j) {
-      const std::int64_t row = t + i + j * kRows;
-      const float* x = a.x + row * a.stride + c;
-      for (std::int64_t k = 0; k < 2; ++k) {
-        _mm_prefetch(reinterpret_cast<const char*>(x + kAhead + k * kRows), _MM_HINT_T0);
-        half[j][k] = low_halves(x + k * kRows, row < a.rows, kRows);
-      }
-      const __m512i pair = _mm512_or_si512(half[j][0], _mm512_slli_epi32(half[j][1], 16));
-      if (row / kRows < tiles_of(a.rows)) _mm512_stream_si512(as_is + j * across * kRows + i, pair);
+    const __m512i upper[2] = {halves(i, 0), halves(i, 1)},
+                  lower[2] = {halves(i + kRows, 0), halves(i + kRows, 1)};
+    _mm512_stream_si512(as_is + i, _mm512_or_si512(upper[0], _mm512_slli_epi32(upper[1], 16)));
+    if (second_half) {
+      _mm512_stream_si512(as_is + across * kRows + i,
+                          _mm512_or_si512(lower[0], _mm512_slli_epi32(lower[1], 16)));
     }
-    first[i] = _mm512_or_si512(half[0][0], _mm512_slli_epi32(half[1][0], 16));
-    second[i] = _mm512_or_si512(half[0][1], _mm512_slli_epi32(half[1][1], 16));
+    first[i] = _mm512_or_si512(upper[0], _mm512_slli_epi32(lower[0], 16));
+    second[i] = _mm512_or_si512(upper[1], _mm512_slli_epi32(lower[1], 16));
   }
   transpose(first);
   transpose(second);
@@ -105,10 +113,28 @@ inline void make_left_tiles(const LeftSidesArgs& a, std::int64_t t, std::int64_t
   }
 }
 
-inline void make_lefts(const LeftSidesArgs& a) {
-  for (std::int64_t t = 0; t < a.rows; t += kPanelBlock)
-    for (std::int64_t c = a.begin; c < a.end; c += kPanelBlock) make_left_tiles(a, t, c);
+/// f(t, c) for the blocks of 32 by 32 of so many rows and columns [begin, end), in the order of rows.
+template <typename F>
+void for_blocks(std::int64_t rows, std::int64_t begin, std::int64_t end, const F& f) {
+  for (std::int64_t t = 0; t < rows; t += kPanelBlock)
+    for (std::int64_t c = begin; c < end; c += kPanelBlock) f(t, c);
   _mm_sfence();
+}
+
+/// Asks for what comes some blocks after p in the same row.
+inline void ask_ahead(const float* p) {
+  constexpr std::int64_t kAhead = 128;  // numbers of a row
+  _mm_prefetch(reinterpret_cast<const char*>(p + kAhead), _MM_HINT_T0);
+}
+
+inline void make_lefts(const LeftSidesArgs& a) {
+  for_blocks(a.rows, a.begin, a.end, [&](std::int64_t t, std::int64_t c) {
+    put_left_tiles({a.as_is, a.transposed, a.rows, a.columns}, t, c, [&](std::int64_t i, std::int64_t k) {
+      const float* x = a.x + (t + i) * a.stride + c + k * kRows;
+      ask_ahead(x);
+      return low_halves(x, t + i < a.rows, kRows);
+    });
+  });
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "kernels/amx/amx.h"
 #include "kernels/amx/bf16_product.h"
+#include "kernels/amx/fused_sides.h"
 #include "kernels/amx/sides.h"
 
 namespace tw::kernels {
@@ -150,8 +151,13 @@ void run_sides(const MatmulArgs& a) {
 constexpr MatmulPath kSides = {
     "amx bf16 tiles, both sides", 2 * kRows, prepared_bytes, prepare_left, kRows, side_scratch, run_sides};
 
-constexpr TrainMatmul kTrain = {
-    {kRows, right_bytes, nullptr, kSides}, make_side<true, true>, make_side<false, true>, make_lefts};
+constexpr TrainMatmul kTrain = {{kRows, right_bytes, nullptr, kSides},
+                                make_side<true, true>,
+                                make_side<false, true>,
+                                make_lefts,
+                                make_logit_lefts,
+                                make_gated_left,
+                                make_gated_lefts};
 
 }  // namespace
 
