@@ -71,7 +71,7 @@ struct CrossEntropyArgs {
   std::int64_t row_begin, row_end, vocab;
   float weight_scale;  ///< a factor of every weight
   float z_loss;
-  /// [T]; not null: what the gradients are made of, and the logits stay.
+  /// [T]; not null: what the gradients are made of, and the logits stay. REQUIRES: weights.
   LogitGradient* gradients = nullptr;
 };
 

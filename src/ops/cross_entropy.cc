@@ -44,7 +44,7 @@ OutputGradient gradient_sides(const Backward& b, const kernels::TrainMatmul& mat
     });
     ex.barrier();
   }
-  OutputGradient y(logits);
+  OutputGradient y(Tensor{DType::kF32, logits.shape, nullptr});
   y.as_is = sides.as_is, y.transposed = sides.transposed;
   return y;
 }

@@ -151,7 +151,8 @@ MiddleGradients gradients_at_once(const Backward& b, const kernels::TrainMatmul&
     });
     ex.barrier();
   }
-  MiddleGradients of{d_hidden, d_hidden, {right, rows, width}};
+  const Tensor shape{DType::kF32, d_hidden.shape, nullptr};
+  MiddleGradients of{shape, shape, {right, rows, width}};
   of.gates.as_is = gates.as_is, of.gates.transposed = gates.transposed;
   of.ups.as_is = ups.as_is, of.ups.transposed = ups.transposed;
   return of;
@@ -212,7 +213,8 @@ void gated_ffn_backward(const Backward& b, const SavedFfn& s) {
   pass_gradient(b);
 }
 
-/// silu(gates) * ups for down, which is prepared from `hidden` where an adapter wants it in fp32.
+/// silu(gates) * ups for down: written to `hidden` and prepared from it, or where `hidden` has no rank made
+/// as gated_input_of says.
 Prepared activated(Exec& ex, const PackedMatrix& down, Tensor gates, Tensor ups, Tensor hidden) {
   const std::int64_t rows = gates.rows(), width = gates.row_stride();
   if (hidden.shape.rank() == 0) {
@@ -235,7 +237,7 @@ Prepared activated(Exec& ex, const PackedMatrix& down, Tensor gates, Tensor ups,
   return prepare(ex, hidden, down, 0);
 }
 
-/// With a tape both products stay, and the activation lies beside them.
+/// With a tape both products stay, and the activation, if it is written in fp32, lies beside them.
 void train_gated_ffn(Exec& ex, Tensor x, const GatedFfn& ffn, Tensor residual, Tensor out,
                      const Adapters& adapters) {
   const std::int64_t rows = x.rows(), width = ffn.gate.n();

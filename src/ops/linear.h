@@ -60,15 +60,15 @@ TransposedInput transpose_learnt(const Backward& b, Tensor x,
                                  std::initializer_list<const tensor::PackedMatrix*> weights);
 
 /// d_y [T, N], and the sides that the two products with it are made of, where both are wanted and one reading
-/// gives them (null: each makes its own). Who makes the sides alone gives a d_y that has the shape and
-/// nothing else.
+/// gives them (null: each makes its own). Who makes the sides alone gives a d_y that has a shape and no data.
 struct OutputGradient {
   OutputGradient(Tensor gradient) : d_y(gradient) {}
   Tensor d_y;
   const void* as_is = nullptr;       ///< for input_gradient
   const void* transposed = nullptr;  ///< for add_weight_gradient
 };
-/// How both sides are made in one reading, where the weight is learnt so; else null.
+/// How both sides are made in one reading: of a weight that is learnt, lies as a side of a TrainMatmul and
+/// has a multiple of 32 rows; else null.
 const kernels::TrainMatmul* both_sides_of(const Backward& b, const tensor::PackedMatrix& weight);
 /// Memory for both sides of a gradient d_y [T, N], from the arena.
 struct LeftSides {

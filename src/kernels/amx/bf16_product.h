@@ -215,8 +215,8 @@ __attribute__((noinline)) void add_blocks(const Sides& sides, float* taken, cons
   fetches[0] = weights_ahead, fetches[1] = rows_ahead;
 }
 
-/// Products of one 32 by 32 after another, whose sums are kept or go to `out(i, row)`, of KeptRows' shape,
-/// for pair i and the rows from `row`.
+/// Products of one 32 by 32 after another, whose sums are kept or go to `out(i, row)`, for pair i and the
+/// rows from `row`: its write is KeptRows', and residual() says what is worth asking for.
 template <typename Out>
 class Chores {
  public:
@@ -263,7 +263,7 @@ class Chores {
   }
   template <typename F>
   void with_before(const F& f) {
-    using OutRows = decltype(out_(0, 0));
+    using Rows = decltype(out_(0, 0));
     const Block& b = in_tiles_;
     if (!has_tiles_)
       f(NothingBefore{});
@@ -272,9 +272,9 @@ class Chores {
     else if (b.keep != nullptr)
       f(RowsBefore<false, KeptRows>{sums_, nullptr, {b.keep}});
     else if (b.kept != nullptr)
-      f(RowsBefore<true, OutRows>{sums_, b.kept, out_(b.i, b.row)});
+      f(RowsBefore<true, Rows>{sums_, b.kept, out_(b.i, b.row)});
     else
-      f(RowsBefore<false, OutRows>{sums_, nullptr, out_(b.i, b.row)});
+      f(RowsBefore<false, Rows>{sums_, nullptr, out_(b.i, b.row)});
   }
 
   const Out& out_;
@@ -284,8 +284,8 @@ class Chores {
   Fetch fetches_[2];
 };
 
-/// Rows of `out`: bias and residual are added to the columns and rows that exist. Past the caches, where
-/// nothing is added and that is asked for.
+/// Rows of `out`: bias and residual are added to the columns and rows that exist. Past the caches, if that is
+/// asked for, there is no residual and lines are whole.
 class OutRows {
  public:
   OutRows(const MatmulArgs& a, std::int64_t row, std::int64_t n, bool passing)
