@@ -36,10 +36,8 @@ inline void make_logit_lefts(const LogitLeftsArgs& a) {
 
 /// silu(gate) * up of 16 numbers.
 inline __m512i gated_halves(const float* gate, const float* up) {
-  const __m512 g = _mm512_loadu_ps(gate), one = _mm512_set1_ps(1);
-  const __m512 sigmoid =
-      _mm512_div_ps(one, _mm512_add_ps(one, TrainVector::exp(_mm512_sub_ps(_mm512_setzero_ps(), g))));
-  return rounded(_mm512_mul_ps(_mm512_mul_ps(g, sigmoid), _mm512_loadu_ps(up)));
+  return rounded(
+      gated_gradients<TrainVector>(_mm512_loadu_ps(gate), _mm512_loadu_ps(up), _mm512_setzero_ps()).out);
 }
 
 inline void make_gated_left(const GatedLeftArgs& a) {

@@ -38,7 +38,6 @@ std::int64_t side_scratch(std::int64_t, std::int64_t) {
 /// Left sides that lie as they are, tile after tile and past the caches: nobody reads them soon.
 void prepare_left(const PrepareArgs& a) {
   const std::int64_t blocks = blocks_of(a.k);
-  constexpr std::int64_t kAhead = 128;  // numbers of a row
   for (std::int64_t first = a.row_begin; first < a.row_end; first += kRows) {
     auto* out = static_cast<std::uint8_t*>(a.prepared) + first / kRows * blocks * kTileBytes;
     for (std::int64_t block = 0; block < blocks; ++block) {
@@ -47,8 +46,7 @@ void prepare_left(const PrepareArgs& a) {
         __m512i v = _mm512_setzero_si512();
         if (row < a.row_end) {
           const float* x = a.x + row * a.x_stride + at;
-          _mm_prefetch(reinterpret_cast<const char*>(x + kAhead), _MM_HINT_T0);
-          _mm_prefetch(reinterpret_cast<const char*>(x + kAhead + 16), _MM_HINT_T0);
+          ask_ahead(x), ask_ahead(x + kRows);
           v = pairs(x, a.k - at);
         }
         _mm512_stream_si512(reinterpret_cast<__m512i*>(out), v);
