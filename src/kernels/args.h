@@ -236,27 +236,50 @@ struct LeftSidesArgs {
   std::int64_t begin, end;
 };
 
-/// The same of the gradients by logits x [T, N].
-struct LogitLeftsArgs {
-  LeftSidesArgs sides;
-  const LogitGradient* gradients;  ///< [T]
-  const std::int32_t* targets;     ///< [T]
+/// A row's gradients by its logits: scale * exp(logit - largest), less `weight` at the target.
+struct LogitGradient {
+  float largest, scale, weight;
 };
 
-/// silu(gates) * ups, both [T, N], as a left side; N is a multiple of 32.
+/// Softmax cross-entropy of rows of logits that are a left side [T, V]; V is a multiple of 32. See
+/// CrossEntropyArgs.
+struct RoundedLossArgs {
+  const void* logits;
+  const std::int32_t* targets;             ///< [T]
+  const float* weights;                    ///< [T]
+  float* losses;                           ///< [T], without weight and z-loss
+  std::int64_t row_begin, row_end, vocab;  ///< row_begin is a multiple of 16; row_end too, or T
+  float weight_scale, z_loss;
+  LogitGradient* gradients;  ///< [T]
+};
+
+/// Logits [T, N] as a left side become the gradients by them, of which the other left side is made too: of
+/// columns [begin, end), which are multiples of 32.
+struct LogitLeftsArgs {
+  void* logits;
+  void* transposed;
+  std::int64_t rows, columns;
+  const LogitGradient* gradients;  ///< [T]
+  const std::int32_t* targets;     ///< [T]
+  std::int64_t begin, end;
+};
+
+/// silu(gates) * ups, all three left sides [T, N]; N is a multiple of 32.
 struct GatedLeftArgs {
-  const float *gates, *ups;
+  const void *gates, *ups;
   std::int64_t columns;  ///< N
   void* out;
   std::int64_t row_begin, row_end;  ///< row_begin is a multiple of 16; row_end too, or T
 };
 
-/// Gradients by gates and ups [T, N] of silu(gates) * ups, from its own gradient d, as left sides: columns
-/// [begin, end), which are multiples of 32. What it was itself becomes a right side, N rows that are T deep.
+/// Gates and ups of silu(gates) * ups, left sides [T, N], become the gradients by them, from its own gradient
+/// d, of which the other left sides are made too: columns [begin, end), which are multiples of 32. What it
+/// was itself becomes a right side, N rows that are T deep.
 struct GatedLeftsArgs {
-  const float *gates, *ups, *d;
+  void *gates, *ups;
+  const void* d;  ///< a left side
   std::int64_t rows, columns;
-  void *gates_as_is, *gates_transposed, *ups_as_is, *ups_transposed, *right;
+  void *gates_transposed, *ups_transposed, *right;
   std::int64_t begin, end;
 };
 
@@ -269,6 +292,10 @@ struct TrainMatmul {
   void (*make_right)(const SideArgs&);
   void (*make_left)(const SideArgs&);
   void (*make_lefts)(const LeftSidesArgs&);
+  /// As kernel.decode.run, but the results are rounded and make a left side [M, N], `side`; N is a multiple
+  /// of 32. Nothing is added, and the args' `out` is not looked at.
+  void (*run_rounded)(const MatmulArgs&, void* side);
+  void (*rounded_loss)(const RoundedLossArgs&);
   void (*make_logit_lefts)(const LogitLeftsArgs&);
   void (*make_gated_left)(const GatedLeftArgs&);
   void (*make_gated_lefts)(const GatedLeftsArgs&);

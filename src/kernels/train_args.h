@@ -55,11 +55,6 @@ struct GeluBackwardArgs {
   std::int64_t begin, end;  ///< elements
 };
 
-/// A row's gradients by its logits: scale * exp(logit - largest), less `weight` at the target.
-struct LogitGradient {
-  float largest, scale, weight;
-};
-
 /// Softmax cross-entropy of rows of logits (in place: they become its gradient, times the row's weight).
 /// loss = log(sum(exp(logits))) - logits[target]; the gradient is that of loss + z_loss *
 /// log(sum(exp(logits)))² (the z-loss of arXiv 2204.02311).
@@ -71,8 +66,6 @@ struct CrossEntropyArgs {
   std::int64_t row_begin, row_end, vocab;
   float weight_scale;  ///< a factor of every weight
   float z_loss;
-  /// [T]; not null: what the gradients are made of, and the logits stay. REQUIRES: weights.
-  LogitGradient* gradients = nullptr;
 };
 
 /// out[c, r] = in[r, c] for columns [column_begin, column_end) and all rows.

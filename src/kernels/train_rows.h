@@ -125,10 +125,6 @@ void cross_entropy(const CrossEntropyArgs& a) {
     if (a.weights == nullptr) continue;
     const float weight = a.weights[t] * a.weight_scale;
     const float scale = weight * (1.0F + 2.0F * a.z_loss * log_sum) / total;
-    if (a.gradients != nullptr) {
-      a.gradients[t] = {largest, scale, weight};
-      continue;
-    }
     const typename V::Floats factor = V::all(scale);
     for_vectors<V>(0, a.vocab, [&](std::int64_t i, std::int64_t lanes) {
       V::store(row + i, V::mul(V::exp(V::sub(V::load(row + i, lanes), V::all(largest))), factor), lanes);

@@ -1,9 +1,13 @@
 // The kernels of training that sets have their own ways of, against plain loops in double precision.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
+#include "kernels/ref/float16.h"
 #include "kernels/table.h"
 #include "kernels/test_product.h"
 
@@ -204,6 +208,20 @@ struct LeftSides {
   std::vector<Line> as_is, transposed;
 };
 
+/// Sums may come in another order, off by `bound`, which moves a rounded number by its last bit.
+void expect_near(const std::vector<Line>& got, const std::vector<Line>& wanted, double bound) {
+  ASSERT_EQ(got.size(), wanted.size());
+  for (std::size_t line = 0; line < got.size(); ++line) {
+    std::array<std::uint16_t, 32> x, y;
+    std::memcpy(x.data(), got[line].bytes.data(), 64);
+    std::memcpy(y.data(), wanted[line].bytes.data(), 64);
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const double number = bfloat16_to_float(y[i]);
+      EXPECT_NEAR(bfloat16_to_float(x[i]), number, std::abs(number) / 100 + bound) << line;
+    }
+  }
+}
+
 /// What is made in one reading, in slices of 64 columns, of a few shapes.
 class SidesAtOnce : public TrainKernels {
  protected:
@@ -236,46 +254,79 @@ TEST_P(SidesAtOnce, BothLeftSidesAreWhatEachIsAlone) {
   });
 }
 
+/// Numbers that bf16 has.
+std::vector<float> rounded_normal(std::int64_t count, int seed) {
+  std::vector<float> x = normal(count, seed);
+  for (float& v : x) v = bfloat16_to_float(float_to_bfloat16(v));
+  return x;
+}
+
+TEST_P(SidesAtOnce, RoundedProductsAreProductsThatAreRounded) {
+  for_shapes([](const TrainMatmul& matmul, std::int64_t rows, std::int64_t columns) {
+    for (const std::int64_t depth : {16, 100, 1400}) {
+      const std::vector<float> left = normal(rows * depth, 1), right = normal(columns * depth, 2);
+      const MatmulPath& path = matmul.kernel.decode;
+      std::vector<Line> l(path.prepared_bytes(rows, depth) / 64),
+          scratch(path.scratch_bytes(rows, depth) / 64),
+          r(matmul.kernel.packed_bytes(DType::kBF16, columns, depth) / 64);
+      path.prepare({left.data(), depth, l.data(), 0, rows, depth});
+      matmul.make_right({right.data(), depth, columns, depth, false, r.data(), 0, columns});
+      std::vector<float> wide(rows * columns);
+      LeftSides sides(rows, columns);
+      for_slices(columns, [&](std::int64_t begin, std::int64_t end) {
+        const MatmulArgs args{DType::kBF16, r.data(),    begin,   end,     columns, depth,         l.data(),
+                              rows,         wide.data(), columns, nullptr, nullptr, scratch.data()};
+        path.run(args);
+        matmul.run_rounded(args, sides.as_is.data());
+      });
+      expect_near(sides.as_is, LeftSides(matmul, wide, rows, columns).as_is, 1e-4);
+    }
+  });
+}
+
 TEST_P(SidesAtOnce, GradientsByLogitsAreThoseThatAreWrittenDown) {
   for_shapes([&](const TrainMatmul& matmul, std::int64_t rows, std::int64_t vocab) {
-    std::vector<float> logits = normal(rows * vocab, 1);
+    std::vector<float> logits = rounded_normal(rows * vocab, 1);
+    for (float& x : logits) x *= 8;
     const std::vector<float> weights = normal(rows, 2);
     std::vector<std::int32_t> targets(rows);
     for (std::int64_t t = 0; t < rows; ++t) targets[t] = static_cast<std::int32_t>(37 * t % vocab);
-    std::vector<float> losses(rows), same_losses(rows);
+    std::vector<float> losses(rows), wanted_losses(rows);
     std::vector<LogitGradient> gradients(rows);
-    CrossEntropyArgs args{logits.data(), targets.data(), weights.data(), losses.data(), 0,
-                          rows,          vocab,          0.25F,          1e-3F,         gradients.data()};
-    table_.train.cross_entropy(args);
-    LeftSides sides(rows, vocab);
+    LeftSides sides(matmul, logits, rows, vocab);
+    for (std::int64_t begin = 0; begin < rows; begin += 32) {
+      matmul.rounded_loss({sides.as_is.data(), targets.data(), weights.data(), losses.data(), begin,
+                           std::min(begin + 32, rows), vocab, 0.25F, 1e-3F, gradients.data()});
+    }
     for_slices(vocab, [&](std::int64_t begin, std::int64_t end) {
-      matmul.make_logit_lefts(
-          {{logits.data(), vocab, rows, vocab, sides.as_is.data(), sides.transposed.data(), begin, end},
-           gradients.data(),
-           targets.data()});
+      matmul.make_logit_lefts({sides.as_is.data(), sides.transposed.data(), rows, vocab, gradients.data(),
+                               targets.data(), begin, end});
     });
-    args.gradients = nullptr, args.losses = same_losses.data();
-    table_.train.cross_entropy(args);
-    EXPECT_EQ(losses, same_losses);
-    EXPECT_TRUE(sides == LeftSides(matmul, logits, rows, vocab));
+    table_.train.cross_entropy(
+        {logits.data(), targets.data(), weights.data(), wanted_losses.data(), 0, rows, vocab, 0.25F, 1e-3F});
+    for (std::int64_t t = 0; t < rows; ++t) EXPECT_NEAR(losses[t], wanted_losses[t], 1e-5) << t;
+    const LeftSides wanted(matmul, logits, rows, vocab);
+    expect_near(sides.as_is, wanted.as_is, 1e-7);
+    expect_near(sides.transposed, wanted.transposed, 1e-7);
   });
 }
 
 TEST_P(SidesAtOnce, GatedLayersAreThoseThatAreWrittenDown) {
   for_shapes([&](const TrainMatmul& matmul, std::int64_t rows, std::int64_t columns) {
-    std::vector<float> gates = normal(rows * columns, 1), ups = normal(rows * columns, 2),
-                       d = normal(rows * columns, 3);
-    LeftSides forward(rows, columns), d_gates(rows, columns), d_ups(rows, columns);
+    std::vector<float> gates = rounded_normal(rows * columns, 1), ups = rounded_normal(rows * columns, 2),
+                       d = rounded_normal(rows * columns, 3);
+    LeftSides forward(rows, columns), d_gates(matmul, gates, rows, columns),
+        d_ups(matmul, ups, rows, columns);
+    const LeftSides d_sides(matmul, d, rows, columns);
     const std::int64_t lines = matmul.kernel.packed_bytes(DType::kF32, columns, rows) / 64;
     std::vector<Line> right(lines), expected_right(lines);
     for (std::int64_t begin = 0; begin < rows; begin += 32) {
-      matmul.make_gated_left(
-          {gates.data(), ups.data(), columns, forward.as_is.data(), begin, std::min(begin + 32, rows)});
+      matmul.make_gated_left({d_gates.as_is.data(), d_ups.as_is.data(), columns, forward.as_is.data(), begin,
+                              std::min(begin + 32, rows)});
     }
     for_slices(columns, [&](std::int64_t begin, std::int64_t end) {
-      matmul.make_gated_lefts({gates.data(), ups.data(), d.data(), rows, columns, d_gates.as_is.data(),
-                               d_gates.transposed.data(), d_ups.as_is.data(), d_ups.transposed.data(),
-                               right.data(), begin, end});
+      matmul.make_gated_lefts({d_gates.as_is.data(), d_ups.as_is.data(), d_sides.as_is.data(), rows, columns,
+                               d_gates.transposed.data(), d_ups.transposed.data(), right.data(), begin, end});
     });
     table_.train.silu_mul_backward({gates.data(), ups.data(), d.data(), 0, rows * columns});
     matmul.make_right({d.data(), columns, columns, rows, true, expected_right.data(), 0, columns});

@@ -4,10 +4,8 @@
 namespace tw::ops {
 namespace {
 
-/// The losses of rows from `begin` on, whose logits become gradients when training, or with `gradients` say
-/// what these are made of.
-void run_rows(Exec& ex, const LossRows& rows, std::int64_t begin, Tensor logits, Tensor losses,
-              kernels::LogitGradient* gradients = nullptr) {
+/// The losses of rows from `begin` on, whose logits become gradients when training.
+void run_rows(Exec& ex, const LossRows& rows, std::int64_t begin, Tensor logits, Tensor losses) {
   if (ex.training() && rows.teacher.top > 0) {
     distil(ex, rows, begin, logits, losses.f32());
   } else if (!ex.tracing()) {
@@ -15,7 +13,7 @@ void run_rows(Exec& ex, const LossRows& rows, std::int64_t begin, Tensor logits,
     ex.slice(logits.rows(), 1, [&](std::int64_t first, std::int64_t last) {
       ex.table().train.cross_entropy({logits.f32(), rows.targets.data() + begin, weights,
                                       losses.f32() + begin, first, last, logits.row_stride(), rows.scale,
-                                      rows.z_loss, gradients});
+                                      rows.z_loss});
     });
   }
   if (!ex.tracing()) ex.barrier();
@@ -27,35 +25,66 @@ struct SavedLoss {
   LossRows rows;
 };
 
-/// Straight from logits to the sides of the products with their gradients.
-OutputGradient gradient_sides(const Backward& b, const kernels::TrainMatmul& matmul, const SavedLoss& s,
-                              std::int64_t begin, Tensor logits) {
-  Exec& ex = b.ex;
-  const std::int64_t rows = logits.rows(), vocab = logits.row_stride();
-  auto* gradients = reinterpret_cast<kernels::LogitGradient*>(
-      ex.arena().allocate(static_cast<std::size_t>(rows) * sizeof(kernels::LogitGradient)));
-  const LeftSides sides(ex, matmul, rows, vocab);
-  run_rows(ex, s.rows, begin, logits, s.losses, gradients);
-  if (!ex.tracing()) {
+/// Logits that are rounded as they are made: a left side that becomes the gradients' own.
+class RoundedLogits {
+ public:
+  RoundedLogits(const Backward& b, const kernels::TrainMatmul& matmul, const SavedLoss& s)
+      : b_(b), matmul_(matmul), s_(s) {}
+
+  /// Losses of rows [begin, begin + count), and what comes of them.
+  void run(std::int64_t begin, std::int64_t count) const {
+    Exec& ex = b_.ex;
+    const tensor::Arena::Scope scope(ex.arena());
+    const std::int64_t vocab = s_.weight->n();
+    const LeftSides sides(ex, matmul_, count, vocab);
+    auto* gradients = reinterpret_cast<kernels::LogitGradient*>(
+        ex.arena().allocate(static_cast<std::size_t>(count) * sizeof(kernels::LogitGradient)));
+    {
+      const tensor::Arena::Scope prepared(ex.arena());
+      const Prepared x = prepare(ex, rows_of(s_.x, begin, count), *s_.weight, 0);
+      rounded_matmul_slice(ex, x, *s_.weight, static_cast<std::byte*>(sides.as_is));
+    }
+    if (!ex.tracing()) make_gradients(begin, count, sides, gradients);
+    OutputGradient y(Tensor{DType::kF32, {count, vocab}, nullptr});
+    y.as_is = sides.as_is, y.transposed = sides.transposed;
+    logit_gradients(b_, s_.x, *s_.weight, begin, y);
+  }
+
+ private:
+  void make_gradients(std::int64_t begin, std::int64_t count, const LeftSides& sides,
+                      kernels::LogitGradient* gradients) const {
+    Exec& ex = b_.ex;
+    const LossRows& rows = s_.rows;
+    const std::int64_t vocab = s_.weight->n();
+    const std::int32_t* targets = rows.targets.data() + begin;
+    ex.barrier();
+    ex.slice(count, matmul_.kernel.decode.prepare_rows, [&](std::int64_t first, std::int64_t last) {
+      matmul_.rounded_loss({sides.as_is, targets, rows.weights.data() + begin, s_.losses.f32() + begin, first,
+                            last, vocab, rows.scale, rows.z_loss, gradients});
+    });
+    ex.barrier();
     ex.slice(vocab, 32, [&](std::int64_t first, std::int64_t last) {
-      matmul.make_logit_lefts({{logits.f32(), vocab, rows, vocab, sides.as_is, sides.transposed, first, last},
-                               gradients,
-                               s.rows.targets.data() + begin});
+      matmul_.make_logit_lefts(
+          {sides.as_is, sides.transposed, count, vocab, gradients, targets, first, last});
     });
     ex.barrier();
   }
-  OutputGradient y(Tensor{DType::kF32, logits.shape, nullptr});
-  y.as_is = sides.as_is, y.transposed = sides.transposed;
-  return y;
-}
+
+  const Backward& b_;
+  const kernels::TrainMatmul& matmul_;
+  const SavedLoss& s_;
+};
 
 /// The losses themselves are computed here too, so that logits are made once.
 void cross_entropy_backward(const Backward& b, const SavedLoss& s) {
-  const kernels::TrainMatmul* matmul =
-      b.wants() && s.rows.teacher.top == 0 ? both_sides_of(b, *s.weight) : nullptr;
+  const kernels::TrainMatmul* matmul = s.rows.teacher.top == 0 ? both_sides_of(b.ex, *s.weight) : nullptr;
+  if (matmul != nullptr) {
+    const RoundedLogits logits(b, *matmul, s);
+    const std::int64_t rows = s.x.rows(), most = logit_rows(rows, s.weight->n());
+    for (std::int64_t begin = 0; begin < rows; begin += most) logits.run(begin, std::min(most, rows - begin));
+    return;
+  }
   for_logits(b.ex, s.x, *s.weight, [&](std::int64_t begin, Tensor logits) {
-    if (matmul != nullptr)
-      return logit_gradients(b, s.x, *s.weight, begin, gradient_sides(b, *matmul, s, begin, logits));
     run_rows(b.ex, s.rows, begin, logits, s.losses);
     logit_gradients(b, s.x, *s.weight, begin, logits);
   });

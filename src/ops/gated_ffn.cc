@@ -5,6 +5,7 @@
 
 #include "ops/linear.h"
 #include "ops/low_rank.h"
+#include "ops/rounded_ffn.h"
 
 namespace tw::ops {
 namespace {
@@ -131,40 +132,6 @@ struct SavedFfn {
   SavedLowRank low_gate, low_up, low_down;
 };
 
-/// What comes of the gradient by silu(gates) * ups.
-struct MiddleGradients {
-  OutputGradient gates, ups;
-  TransposedInput hidden;  ///< silu(gates) * ups, for down's gradient
-};
-
-/// In one reading; `d_hidden` stays.
-MiddleGradients gradients_at_once(const Backward& b, const kernels::TrainMatmul& matmul, const SavedFfn& s,
-                                  Tensor d_hidden) {
-  Exec& ex = b.ex;
-  const std::int64_t rows = s.x.rows(), width = s.gate->n();
-  const LeftSides gates(ex, matmul, rows, width), ups(ex, matmul, rows, width);
-  std::byte* const right = ex.arena().allocate(matmul.kernel.packed_bytes(s.down->type(), width, rows));
-  if (!ex.tracing()) {
-    ex.slice(width, 32, [&](std::int64_t begin, std::int64_t end) {
-      matmul.make_gated_lefts({s.gates.f32(), s.ups.f32(), d_hidden.f32(), rows, width, gates.as_is,
-                               gates.transposed, ups.as_is, ups.transposed, right, begin, end});
-    });
-    ex.barrier();
-  }
-  const Tensor shape{DType::kF32, d_hidden.shape, nullptr};
-  MiddleGradients of{shape, shape, {right, rows, width}};
-  of.gates.as_is = gates.as_is, of.gates.transposed = gates.transposed;
-  of.ups.as_is = ups.as_is, of.ups.transposed = ups.transposed;
-  return of;
-}
-
-/// Where both products, and what they make, are sides of products with weights that are all learnt.
-const kernels::TrainMatmul* all_at_once(const Backward& b, const SavedFfn& s) {
-  const bool adapted = s.low_gate.low != nullptr || s.low_up.low != nullptr || s.low_down.low != nullptr;
-  const kernels::TrainMatmul* matmul = adapted || !b.wants(1) ? nullptr : both_sides_of(b, *s.gate);
-  return matmul == both_sides_of(b, *s.up) && matmul == both_sides_of(b, *s.down) ? matmul : nullptr;
-}
-
 /// Of gate and up, from the gradients by their products.
 void input_products(const Backward& b, const SavedFfn& s, const TransposedInput& x,
                     const OutputGradient& d_gates, const OutputGradient& d_ups) {
@@ -183,12 +150,6 @@ void gated_ffn_backward(const Backward& b, const SavedFfn& s) {
   const Tensor d_y{DType::kF32, {rows, s.down->n()}, b.d_out().data}, hidden = ex.temporary({rows, width});
   const OutputGradient sides = both_sides(b, d_y, *s.down);
   input_gradient(b, sides, *s.down, hidden, false);
-  if (const kernels::TrainMatmul* matmul = all_at_once(b, s)) {
-    const MiddleGradients middle = gradients_at_once(b, *matmul, s, hidden);
-    add_weight_gradient(b, sides, middle.hidden, *s.down);
-    input_products(b, s, transpose_learnt(b, s.x, {s.gate, s.up}), middle.gates, middle.ups);
-    return pass_gradient(b);
-  }
   const Tensor d_middle = low_rank_middle_gradient(b, d_y, s.low_down);
   low_rank_input_gradient(b, d_middle, s.low_down, hidden);
   if (!ex.tracing()) {  // what the forward left becomes gradients in place
@@ -213,39 +174,14 @@ void gated_ffn_backward(const Backward& b, const SavedFfn& s) {
   pass_gradient(b);
 }
 
-/// silu(gates) * ups for down: written to `hidden` and prepared from it, or where `hidden` has no rank made
-/// as gated_input_of says.
-Prepared activated(Exec& ex, const PackedMatrix& down, Tensor gates, Tensor ups, Tensor hidden) {
-  const std::int64_t rows = gates.rows(), width = gates.row_stride();
-  if (hidden.shape.rank() == 0) {
-    const kernels::MatmulPath& path = gated_input_of(ex, down)->kernel.decode;
-    std::byte* const out = ex.arena().allocate(path.prepared_bytes(rows, width));
-    if (!ex.tracing()) {
-      ex.slice(rows, path.prepare_rows, [&](std::int64_t begin, std::int64_t end) {
-        gated_input_of(ex, down)->make_gated_left({gates.f32(), ups.f32(), width, out, begin, end});
-      });
-      ex.barrier();
-    }
-    return {{}, {0, rows, out, path.prepare}};
-  }
-  if (!ex.tracing()) {
-    ex.slice(rows, 1, [&](std::int64_t begin, std::int64_t end) {
-      ex.table().silu_mul({gates.f32(), ups.f32(), hidden.f32(), begin, end, 0, width, width});
-    });
-    ex.barrier();
-  }
-  return prepare(ex, hidden, down, 0);
-}
-
-/// With a tape both products stay, and the activation, if it is written in fp32, lies beside them.
+/// With a tape both products stay, and the activation lies beside them.
 void train_gated_ffn(Exec& ex, Tensor x, const GatedFfn& ffn, Tensor residual, Tensor out,
                      const Adapters& adapters) {
   const std::int64_t rows = x.rows(), width = ffn.gate.n();
   const Tensor gates = ex.temporary({rows, width}), ups = ex.temporary({rows, width});
   LowRanks low(ex, adapters, 0, 0);
   const tensor::Arena::Scope scope(ex.arena());
-  const bool at_once = low.down.empty() && gated_input_of(ex, ffn.down) != nullptr;
-  const Tensor hidden = at_once ? Tensor{} : ex.temporary({rows, width});
+  const Tensor hidden = ex.temporary({rows, width});
   const Prepared for_gate = prepare(ex, x, ffn.gate, 0), for_up = prepare_again(ex, x, ffn.up, for_gate);
   matmul_slice(ex, for_gate, ffn.gate, gates.f32(), nullptr, nullptr);
   matmul_slice(ex, for_up, ffn.up, ups.f32(), nullptr, nullptr);
@@ -253,8 +189,12 @@ void train_gated_ffn(Exec& ex, Tensor x, const GatedFfn& ffn, Tensor residual, T
   if (!ex.tracing()) {
     ex.barrier();
     low.gate_up.add_all(ex, {gates, ups});
+    ex.slice(rows, 1, [&](std::int64_t begin, std::int64_t end) {
+      ex.table().silu_mul({gates.f32(), ups.f32(), hidden.f32(), begin, end, 0, width, width});
+    });
+    ex.barrier();
   }
-  const Prepared prepared = activated(ex, ffn.down, gates, ups, hidden);
+  const Prepared prepared = prepare(ex, hidden, ffn.down, 0);
   matmul_slice(ex, prepared, ffn.down, out.f32(), nullptr, residual.f32());
   low.down.project(ex, hidden);
   if (!ex.tracing()) ex.barrier();
@@ -284,7 +224,10 @@ void run_gated_ffn(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMat
   const GatedFfn ffn(ex, gate, up, down);
   if (ex.training()) {
     TW_CHECK(generated == 0, "what is generated is not learnt from");
-    train_gated_ffn(ex, x, ffn, residual, out, adapters);
+    if (!adapts(adapters, 0, 3) && rounds_ffn(ex, gate, up, down))
+      train_rounded_ffn(ex, x, gate, up, down, residual, out);
+    else
+      train_gated_ffn(ex, x, ffn, residual, out, adapters);
   } else if (ex.tracing() || !ffn.fused || !adapts(adapters, 0, 3)) {
     run_rows(ex, x, ffn, generated, residual, out, adapters, 0);
   } else {

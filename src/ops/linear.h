@@ -38,13 +38,13 @@ Prepared prepare_again(Exec& ex, Tensor x, const tensor::PackedMatrix& weight, c
 void matmul_slice(Exec& ex, const Prepared& x, const tensor::PackedMatrix& weight, float* out,
                   const float* bias, const float* residual);
 
-/// How silu(gates) * ups [T, N] becomes an input of `down` in one reading; null: it must be made in fp32.
-const kernels::TrainMatmul* gated_input_of(const Exec& ex, const tensor::PackedMatrix& down);
-
 /// Whether a prompt's rows go from the gate and up of a gated feed-forward layer to its down in one piece
 /// (MatmulPath::run_gated).
 bool prompts_in_one_piece(const Exec& ex, const tensor::PackedMatrix& gate, const tensor::PackedMatrix& up,
                           const tensor::PackedMatrix& down);
+
+/// The same, rounded: a left side [T, N] (TrainMatmul::run_rounded). `x`: of prepare, without generated rows.
+void rounded_matmul_slice(Exec& ex, const Prepared& x, const tensor::PackedMatrix& weight, std::byte* side);
 
 /// x [T, K] as the product for a weight's gradient takes it: a right side of TrainMatmul, from the arena, or
 /// as it is.
@@ -67,9 +67,9 @@ struct OutputGradient {
   const void* as_is = nullptr;       ///< for input_gradient
   const void* transposed = nullptr;  ///< for add_weight_gradient
 };
-/// How both sides are made in one reading: of a weight that is learnt, lies as a side of a TrainMatmul and
-/// has a multiple of 32 rows; else null.
-const kernels::TrainMatmul* both_sides_of(const Backward& b, const tensor::PackedMatrix& weight);
+/// How both sides are made in one reading, and products made sides: of a weight that is learnt on the tape at
+/// hand, lies as a side of a TrainMatmul and has a multiple of 32 rows; else null.
+const kernels::TrainMatmul* both_sides_of(const Exec& ex, const tensor::PackedMatrix& weight);
 /// Memory for both sides of a gradient d_y [T, N], from the arena.
 struct LeftSides {
   LeftSides(Exec& ex, const kernels::TrainMatmul& matmul, std::int64_t rows, std::int64_t n);
@@ -87,6 +87,10 @@ void add_bias_gradient(const Backward& b, Tensor d_y, Tensor bias);
 /// rows as they are in the file, in any type, a panel of columns at a time is made plain and multiplied with.
 void input_gradient(const Backward& b, const OutputGradient& y, const tensor::PackedMatrix& weight,
                     Tensor d_x, bool add);
+/// d_x [T, K] rounded, as a left side from the arena. REQUIRES: K is a multiple of 32, y.as_is,
+/// both_sides_of.
+std::byte* rounded_input_gradient(const Backward& b, const OutputGradient& y,
+                                  const tensor::PackedMatrix& weight);
 void frozen_input_gradient(const Backward& b, Tensor d_y, const tensor::PackedMatrix& weight, Tensor d_x,
                            bool add);
 /// All three of one layer whose input was x, input number `input` of the op.

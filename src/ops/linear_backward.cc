@@ -61,10 +61,10 @@ TransposedInput transpose_learnt(const Backward& b, Tensor x,
   return learnt == nullptr ? TransposedInput{} : transpose_input(b.ex, x, *learnt);
 }
 
-const kernels::TrainMatmul* both_sides_of(const Backward& b, const PackedMatrix& weight) {
-  const Leaf* leaf = b.leaf(weight.tape_id());
+const kernels::TrainMatmul* both_sides_of(const Exec& ex, const PackedMatrix& weight) {
+  const Leaf* leaf = ex.tape()->leaf(weight.tape_id());
   const bool learnt = leaf != nullptr && leaf->gradient.shape.rank() != 0;
-  return learnt && weight.n() % 32 == 0 ? sides_of(b.ex, weight) : nullptr;
+  return learnt && weight.n() % 32 == 0 ? sides_of(ex, weight) : nullptr;
 }
 
 LeftSides::LeftSides(Exec& ex, const kernels::TrainMatmul& matmul, std::int64_t rows, std::int64_t n)
@@ -74,7 +74,7 @@ LeftSides::LeftSides(Exec& ex, const kernels::TrainMatmul& matmul, std::int64_t 
 OutputGradient both_sides(const Backward& b, Tensor d_y, const PackedMatrix& weight) {
   OutputGradient y(d_y);
   Exec& ex = b.ex;
-  const kernels::TrainMatmul* matmul = both_sides_of(b, weight);
+  const kernels::TrainMatmul* matmul = both_sides_of(ex, weight);
   if (matmul == nullptr) return y;
   const std::int64_t rows = d_y.rows(), n = d_y.row_stride();
   const LeftSides sides(ex, *matmul, rows, n);
@@ -87,8 +87,17 @@ OutputGradient both_sides(const Backward& b, Tensor d_y, const PackedMatrix& wei
   return y;
 }
 
-const kernels::TrainMatmul* gated_input_of(const Exec& ex, const PackedMatrix& down) {
-  return ex.observer() == nullptr && down.k() % 32 == 0 ? sides_of(ex, down) : nullptr;
+void rounded_matmul_slice(Exec& ex, const Prepared& x, const PackedMatrix& weight, std::byte* side) {
+  const kernels::TrainMatmul& matmul = *sides_of(ex, weight);
+  const kernels::MatmulPath& path = matmul.kernel.decode;
+  const PreparedRows& rows = x.prompt;
+  void* scratch = ex.scratch(path.scratch_bytes(rows.rows, weight.k()));
+  if (ex.tracing()) return;
+  ex.slice(weight.n(), path.slice_rows, [&](std::int64_t begin, std::int64_t end) {
+    matmul.run_rounded({weight.type(), weight.data(), begin, end, weight.n(), weight.k(), rows.data,
+                        rows.rows, nullptr, 0, nullptr, nullptr, scratch},
+                       side);
+  });
 }
 
 void add_weight_gradient(const Backward& b, const OutputGradient& y, const TransposedInput& x,
@@ -140,6 +149,32 @@ void add_bias_gradient(const Backward& b, Tensor d_y, Tensor bias) {
   b.ex.barrier();
 }
 
+namespace {
+
+/// Wᵀ of a weight that is a side of a product.
+const PackedMatrix& transposed_of(const Leaf& leaf, const PackedMatrix& weight) {
+  TW_CHECK(leaf.transposed != nullptr, "a side of a product comes with that of its transpose");
+  const PackedMatrix& transposed = *leaf.transposed;
+  TW_CHECK(transposed.n() == weight.k() && transposed.k() == weight.n(),
+           "a transposed weight has the wrong shape");
+  return transposed;
+}
+
+}  // namespace
+
+std::byte* rounded_input_gradient(const Backward& b, const OutputGradient& y, const PackedMatrix& weight) {
+  Exec& ex = b.ex;
+  const PackedMatrix& transposed = transposed_of(*b.leaf(weight.tape_id()), weight);
+  const std::int64_t rows = y.d_y.rows();
+  std::byte* side = ex.arena().allocate(transposed.kernel().decode.prepared_bytes(rows, weight.k()));
+  rounded_matmul_slice(ex, {{}, {0, rows, y.as_is, nullptr}}, transposed, side);
+  if (ex.tracing())
+    ex.record(linear_cost("input_gradient", rows, transposed));
+  else
+    ex.barrier();
+  return side;
+}
+
 void input_gradient(const Backward& b, const OutputGradient& y, const PackedMatrix& weight, Tensor d_x,
                     bool add) {
   Exec& ex = b.ex;
@@ -161,10 +196,7 @@ void input_gradient(const Backward& b, const OutputGradient& y, const PackedMatr
     });
     return ex.barrier();
   }
-  TW_CHECK(leaf->transposed != nullptr, "a side of a product comes with that of its transpose");
-  const PackedMatrix& transposed = *leaf->transposed;
-  TW_CHECK(transposed.n() == weight.k() && transposed.k() == weight.n(),
-           "a transposed weight has the wrong shape");
+  const PackedMatrix& transposed = transposed_of(*leaf, weight);
   Prepared prepared;
   if (y.as_is != nullptr)
     prepared.prompt = {0, d_y.rows(), y.as_is, path_of(ex, transposed, true).prepare};

@@ -41,6 +41,8 @@ class Tape {
   /// Forgets the step, and keeps the memory.
   void clear();
   std::int32_t leaves() const { return static_cast<std::int32_t>(leaves_.size()); }
+  /// What it has for a parameter; null: that is not trained and nothing goes through it.
+  const Leaf* leaf(std::int32_t tape_id) const { return tape_id < 0 ? nullptr : &leaves_[tape_id]; }
 
   /// What is minimised besides by routers, so that rows are dealt out evenly (arXiv 2101.03961, over all
   /// layers as transformers has it): weight * experts * sum over experts of (rows that took it / all rows) *
@@ -131,8 +133,7 @@ class Backward {
   bool wants(int i = 0) const { return entry_.input[i] >= 0; }
   /// d_in(i) holds something that must be added to.
   bool adds(int i = 0) const { return (entry_.adds >> i & 1) != 0; }
-  /// What the tape has for a parameter; null: it is not trained and nothing goes through it.
-  const Leaf* leaf(std::int32_t tape_id) const { return tape_id < 0 ? nullptr : &tape_.leaves_[tape_id]; }
+  const Leaf* leaf(std::int32_t tape_id) const { return tape_.leaf(tape_id); }
   const Tape::Balance& balance() const { return *tape_.balance_; }
   /// Its gradient, or none.
   tensor::Tensor d_leaf(std::int32_t tape_id) const {

@@ -40,12 +40,16 @@ inline __mmask16 lanes(std::int64_t left) {
   return static_cast<__mmask16>(left >= 16 ? 0xFFFF : left <= 0 ? 0 : (1 << left) - 1);
 }
 
-/// 32 values, `left` of them there, as bf16 pairs (k, k + 16).
-inline __m512i pairs(const float* x, std::int64_t left) {
-  const auto low = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(lanes(left), x)));
-  const auto high =
-      reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(lanes(left - 16), x + 16)));
+/// 32 numbers as bf16 pairs (k, k + 16).
+inline __m512i paired(__m512 first, __m512 second) {
+  const auto low = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(first));
+  const auto high = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(second));
   return _mm512_or_si512(_mm512_cvtepu16_epi32(low), _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16));
+}
+
+/// 32 numbers, `left` of them there, as bf16 pairs (k, k + 16).
+inline __m512i pairs(const float* x, std::int64_t left) {
+  return paired(_mm512_maskz_loadu_ps(lanes(left), x), _mm512_maskz_loadu_ps(lanes(left - 16), x + 16));
 }
 
 /// Tile by tile: [row / 16][k / 32][row % 16][32]. The last tile's missing rows are zero.

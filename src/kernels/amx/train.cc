@@ -125,17 +125,23 @@ class SidesProduct {
   std::int64_t next_left_ = 0, next_part_ = 0;
 };
 
-/// Blocks [begin, end) of K: the first ones with bias and residual, the others onto what is there.
-void run_blocks(const MatmulArgs& whole, std::int64_t begin, std::int64_t end) {
-  MatmulArgs a = whole;
-  if (begin > 0) a.bias = nullptr, a.residual = a.out;
-  const bool is_whole = begin == 0 && end == blocks_of(a.k);  // nothing is added later
-  const auto out = [&](std::int64_t i, std::int64_t row) { return OutRows(a, row, 32 * i, is_whole); };
+/// Pairs of panels as many at a time as the second cache holds, of blocks [begin, end) of K.
+template <typename Out>
+void run_pairs(const MatmulArgs& a, std::int64_t begin, std::int64_t end, const Out& out) {
   SidesProduct product(a, begin, end, out);
   const std::int64_t pairs = pairs_at_once(end - begin), last = (a.n_end + 31) / 32;
   for (std::int64_t first = a.n_begin / 32; first < last; first += pairs)
     product.run(first, first + pairs < last ? first + pairs : last);
   product.finish();
+}
+
+/// Blocks [begin, end) of K: the first ones with bias and residual, the others onto what is there.
+void run_blocks(const MatmulArgs& whole, std::int64_t begin, std::int64_t end) {
+  MatmulArgs a = whole;
+  if (begin > 0) a.bias = nullptr, a.residual = a.out;
+  const bool is_whole = begin == 0 && end == blocks_of(a.k);  // nothing is added later
+  run_pairs(a, begin, end,
+            [&](std::int64_t i, std::int64_t row) { return OutRows(a, row, 32 * i, is_whole); });
 }
 
 void run_sides(const MatmulArgs& a) {
@@ -146,6 +152,31 @@ void run_sides(const MatmulArgs& a) {
     run_blocks(a, blocks * part / parts, blocks * (part + 1) / parts);
 }
 
+/// Rows of sums as tiles of a left side, past the caches.
+class LeftRows {
+ public:
+  LeftRows(const MatmulArgs& a, void* side, std::int64_t row, std::int64_t i)
+      : to_second_((a.n / kPanelBlock - 1) * kRows), rows_(a.rows - row) {
+    line_ = static_cast<__m512i*>(side) + (row / kRows * (a.n / kPanelBlock) + i) * kRows;
+  }
+  void write(std::int64_t t, __m512 left, __m512 right) const {
+    if (t < rows_) _mm512_stream_si512(line_ + t + (t < kRows ? 0 : to_second_), paired(left, right));
+  }
+  static ResidualRows residual() { return {}; }
+
+ private:
+  __m512i* line_;
+  std::int64_t to_second_, rows_;
+};
+
+/// In one part, however deep: sums are rounded once.
+void run_rounded(const MatmulArgs& a, void* side) {
+  const TileConfig config = whole_tiles();
+  const TileScope scope(config);
+  run_pairs(a, 0, blocks_of(a.k),
+            [&](std::int64_t i, std::int64_t row) { return LeftRows(a, side, row, i); });
+}
+
 constexpr MatmulPath kSides = {
     "amx bf16 tiles, both sides", 2 * kRows, prepared_bytes, prepare_left, kRows, side_scratch, run_sides};
 
@@ -153,6 +184,8 @@ constexpr TrainMatmul kTrain = {{kRows, right_bytes, nullptr, kSides},
                                 make_side<true, true>,
                                 make_side<false, true>,
                                 make_lefts,
+                                run_rounded,
+                                rounded_loss,
                                 make_logit_lefts,
                                 make_gated_left,
                                 make_gated_lefts};
