@@ -361,11 +361,10 @@ TEST_P(Stored, NumbersAreTheNearestOfTheType) {
   }
 }
 
-TEST_P(Stored, ExtremesAreHeldAndNaNStaysNaN) {
-  const Table table = make_table(std::get<0>(GetParam()), detect_features()).value();
-  const DType type = std::get<1>(GetParam());
-  const std::int64_t d = 20;
-  Cache c({type, 6, 1, 1, d});
+/// Extremes among the keys of `length` positions, which may fill a part of a block that is stored at once.
+void check_extremes(const Table& table, DType type, std::int64_t length, std::int64_t d) {
+  SCOPED_TRACE(testing::Message() << length << " of " << d);
+  Cache c({type, length, 1, 1, d});
   std::fill_n(c.keys.begin(), d, 0.0F);
   std::fill_n(c.keys.begin() + d, d, -1e-35F);
   c.keys[2 * d + 3] = INFINITY;
@@ -382,6 +381,12 @@ TEST_P(Stored, ExtremesAreHeldAndNaNStaysNaN) {
   EXPECT_NEAR(c.stored_key(4, 0, 1), type == DType::kF16 ? -65504 : -1e30, 4e27);
   EXPECT_NEAR(c.stored_key(5, 0, 0), type == DType::kF16 ? -65504 : -70000, 300);
   EXPECT_FALSE(std::isnan(c.stored_key(5, 0, 1)));
+}
+
+TEST_P(Stored, ExtremesAreHeldAndNaNStaysNaN) {
+  const Table table = make_table(std::get<0>(GetParam()), detect_features()).value();
+  check_extremes(table, std::get<1>(GetParam()), 6, 20);
+  check_extremes(table, std::get<1>(GetParam()), 9, 24);
 }
 
 TEST_P(Stored, BytesAreThoseOfTheReference) {

@@ -69,6 +69,7 @@ void fill_avx2(const CpuFeatures& features, KernelSlots& slots) {
   avx2_palette_slots(slots);
   avx2_float_matmul_slots(slots);
   avx2_attention_slots(slots);
+  avx2_cache_slots(slots);
   avx2_row_slots(slots);
   avx2_train_slots(slots);
   avx2_probe_slots(slots);

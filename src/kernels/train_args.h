@@ -135,7 +135,7 @@ inline constexpr std::int64_t attention_backward_scratch(std::int64_t group, std
   const std::int64_t width = (d + 31) / 32 * 32, padded = (rows + 127) / 128 * 128;
   const std::int64_t vectors = 2 * group * padded + kBackwardRows * (8 * width + 2 * kBackwardRows);
   const std::int64_t tiles =
-      padded * (3 * width + 2) + kBackwardRows * 4 * width + 16384;  // a head at a time
+      padded * (3 * width + 3) + kBackwardRows * 4 * width + 16384;  // a head at a time
   return vectors > tiles ? vectors : tiles;
 }
 

@@ -95,6 +95,7 @@ class Gradient {
     for (std::uint8_t** side : whole_sides) *side = bytes(whole);
     d_q_ = floats(padded_ * width_);
     log_sums_ = floats(padded_);
+    largest_ = floats(padded_);
     deltas_ = floats(padded_);
     std::uint8_t** const block_sides[] = {&keys_, &values_, &keys_down_};
     for (std::uint8_t** side : block_sides) *side = bytes(block);
@@ -109,7 +110,7 @@ class Gradient {
   void run() {
     for (std::int64_t head = a_.head_begin; head < a_.head_end; ++head) {
       load_head(head);
-      for (std::int64_t row = 0; row < rows_; row += kPairTile) sum_up(row);
+      sum_up();
       for (std::int64_t key = 0; key < rows_; key += kKeys) run_keys(head, key);
       write_queries(head);
     }
@@ -172,44 +173,41 @@ class Gradient {
             steps_, {scores_, 2 * kTileFloats}, false);
   }
 
-  /// Powers of two: log2(sum(2^scores)) of 32 queries.
-  void sum_up(std::int64_t row) {
-    const __m512 scale = _mm512_set1_ps(a_.scale * kLog2E);
-    __m512 largest[2], sum[2];
-    for (int t = 0; t < 2; ++t) largest[t] = _mm512_set1_ps(-1e30F), sum[t] = _mm512_setzero_ps();
-    for (std::int64_t key = 0; key < row + kPairTile && key < rows_; key += kKeys) {
-      bool loaded = false;
-      for (std::int64_t half = 0; half < kKeyTiles / 2; ++half) {
-        const std::int64_t first = key + half * kPairTile;
-        if (!sees(row, first)) continue;
-        if (!loaded) load_keys(key);
-        loaded = true;
-        score(row, half);
-        for (int t = 0; t < 2; ++t) add_powers(row + t * kRows, first, t, scale, largest[t], sum[t]);
+  /// Powers of two: log2(sum(2^scores)) of all queries, key block by key block.
+  void sum_up() {
+    for (std::int64_t r = 0; r < padded_; ++r) largest_[r] = -1e30F, log_sums_[r] = 0;
+    for (std::int64_t key = 0; key < rows_; key += kKeys) {
+      load_keys(key);
+      for (std::int64_t row = key; row < rows_; row += kPairTile) {
+        for (std::int64_t half = 0; half < kKeyTiles / 2; ++half) {
+          const std::int64_t first = key + half * kPairTile;
+          if (!sees(row, first)) continue;
+          score(row, half);
+          for (int t = 0; t < 2; ++t) add_powers(row + t * kRows, first, t);
+        }
       }
     }
-    for (int t = 0; t < 2; ++t) {
-      alignas(64) float sums[16], most[16];
-      _mm512_store_ps(sums, sum[t]);
-      _mm512_store_ps(most, largest[t]);
-      for (int i = 0; i < 16; ++i)
-        log_sums_[row + t * kRows + i] = sums[i] > 0 ? most[i] + __builtin_log2f(sums[i]) : 0;
-    }
+    for (std::int64_t r = 0; r < padded_; ++r)
+      log_sums_[r] = log_sums_[r] > 0 ? largest_[r] + __builtin_log2f(log_sums_[r]) : 0;
   }
 
-  void add_powers(std::int64_t row, std::int64_t key, int t, __m512 scale, __m512& largest, __m512& sum) {
+  /// Adds 32 keys to the sums of 16 queries, which are of tile t of the scores.
+  void add_powers(std::int64_t row, std::int64_t key, int t) {
+    const __m512 scale = _mm512_set1_ps(a_.scale * kLog2E), before = _mm512_load_ps(largest_ + row);
     const auto at = [&](std::int64_t r) {
       return scores_ + (r / kRows * 2 + t) * kTileFloats + r % kRows * 16;
     };
-    __m512 now = largest;
+    __m512 now = before;
     for (std::int64_t r = 0; r < kPairTile; ++r)
       now = _mm512_mask_max_ps(now, seen(row, key + r), now, _mm512_mul_ps(_mm512_load_ps(at(r)), scale));
-    sum = _mm512_mul_ps(sum, power_of_two(_mm512_sub_ps(largest, now)));
+    const __m512 shift = power_of_two(_mm512_sub_ps(before, now));
+    __m512 sum = _mm512_mul_ps(_mm512_load_ps(log_sums_ + row), shift);
     for (std::int64_t r = 0; r < kPairTile; ++r) {
       const __m512 x = _mm512_fmsub_ps(_mm512_load_ps(at(r)), scale, now);
       sum = _mm512_mask_add_ps(sum, seen(row, key + r), sum, power_of_two(x));
     }
-    largest = now;
+    _mm512_store_ps(largest_ + row, now);
+    _mm512_store_ps(log_sums_ + row, sum);
   }
 
   void run_keys(std::int64_t head, std::int64_t key) {
@@ -334,7 +332,7 @@ class Gradient {
   std::uint8_t *q_, *d_out_;                                       // right sides [row tile][d block]
   std::uint8_t *q_down_, *d_out_down_;                             // right sides [d tile][row block]
   float* d_q_;                                                     // [block of queries][d tile][query tile]
-  float *log_sums_, *deltas_;
+  float *log_sums_, *largest_, *deltas_;
   std::uint8_t *keys_, *values_;       // left sides [key tile][d block]
   std::uint8_t* keys_down_;            // left side [d tile][key block]
   float *d_k_, *d_v_;                  // [key tile][d tile]

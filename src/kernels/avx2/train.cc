@@ -45,15 +45,9 @@ struct TrainVector : Avx2Words {
   }
   /// Rounds to nearest even; NaN stays NaN.
   static void store_bf16(std::uint16_t* p, Floats v, std::int64_t lanes) {
-    const __m256i bits = _mm256_castps_si256(v);
-    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-    const __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7FFF)), odd);
-    const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
-    const __m256i chosen =
-        _mm256_blendv_epi8(rounded, _mm256_or_si256(bits, _mm256_set1_epi32(0x400000)), nan);
-    alignas(32) std::uint32_t lane[8];
-    _mm256_store_si256(reinterpret_cast<__m256i*>(lane), _mm256_srli_epi32(chosen, 16));
-    for (std::int64_t i = 0; i < lanes; ++i) p[i] = static_cast<std::uint16_t>(lane[i]);
+    alignas(16) std::uint16_t lane[8];
+    _mm_store_si128(reinterpret_cast<__m128i*>(lane), to_bfloats(v));
+    for (std::int64_t i = 0; i < lanes; ++i) p[i] = lane[i];
   }
   static Floats all(float x) { return _mm256_set1_ps(x); }
   static Floats add(Floats a, Floats b) { return _mm256_add_ps(a, b); }
