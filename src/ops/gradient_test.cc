@@ -60,20 +60,20 @@ GradientCase residual_case() {
           }};
 }
 
-GradientCase ffn_case() {
-  constexpr std::int64_t kWidth = 24, kHidden = 50;
-  return {"gated_ffn",
-          {{Role::kValue, {kRows, kWidth}},
-           {Role::kValue, {kRows, kWidth}},
-           {Role::kMatrix, {kHidden, kWidth}},
-           {Role::kMatrix, {kHidden, kWidth}},
-           {Role::kMatrix, {kWidth, kHidden}}},
-          [](auto& in) {
-            const Numbers hidden = gated(times(in[1], in[2], kWidth), times(in[1], in[3], kWidth));
-            return plus(times(hidden, in[4], kHidden), in[0]);
+/// Of widths that are whole blocks of 32 it is kept rounded between products, where sets have tiles.
+GradientCase ffn_case(std::int64_t width, std::int64_t hidden) {
+  return {"gated_ffn_" + std::to_string(width) + "_" + std::to_string(hidden),
+          {{Role::kValue, {kRows, width}},
+           {Role::kValue, {kRows, width}},
+           {Role::kMatrix, {hidden, width}},
+           {Role::kMatrix, {hidden, width}},
+           {Role::kMatrix, {width, hidden}}},
+          [=](auto& in) {
+            const Numbers middle = gated(times(in[1], in[2], width), times(in[1], in[3], width));
+            return plus(times(middle, in[4], hidden), in[0]);
           },
-          [](Exec& ex, auto& in) {
-            Branch branch(ex, in.tensors[0], ex.output({kRows, kWidth}), kSite);
+          [=](Exec& ex, auto& in) {
+            Branch branch(ex, in.tensors[0], ex.output({kRows, width}), kSite);
             gated_ffn(ex, in.tensors[1], in.matrices[2], in.matrices[3], in.matrices[4], 0, branch.residual(),
                       branch.out());
             return branch.end();
@@ -327,7 +327,8 @@ std::vector<GradientCase> all_cases() {
   const std::vector<GradientCase> products = {
       linear_case(40, 24), linear_case(13, 7),
       linear_case(1100, 3),  // more rows of the weight than are multiplied at a time
-      residual_case(), ffn_case(), moe_case(1, false), moe_case(2, true), moe_case(3, false),
+      residual_case(), ffn_case(24, 50), ffn_case(32, 96), moe_case(1, false), moe_case(2, true),
+      moe_case(3, false),
       // 37 rows: 0.7 * 37 / 5 is 5.2, 1 * 37 * 2 / 5 is 14.8, and 0.5 * 37 * 3 / 5 is 11.1.
       moe_case(1, false, 0.7, 6), moe_case(2, true, 1, 15), moe_case(3, false, 0.5, 12), shared_case(true),
       shared_case(false), gelu_ffn_case(), qkv_case("attention_interleaved", {4, 2, 6, 0}, true, false),
@@ -337,8 +338,8 @@ std::vector<GradientCase> all_cases() {
       qkv_case("attention_window", {2, 2, 16, 5}, false, false),
       qkv_case("attention_long", {3, 1, 4, 0}, false, true, 150),
       qkv_case("attention_long_window", {2, 1, 4, 70}, true, false, 150), dropout_case(),
-      dropped(residual_case()), dropped(ffn_case()), dropped(gelu_ffn_case()), dropped(moe_case(2, true)),
-      balanced(moe_case(2, true), 2), balanced(moe_case(1, false), 1)};
+      dropped(residual_case()), dropped(ffn_case(24, 50)), dropped(gelu_ffn_case()),
+      dropped(moe_case(2, true)), balanced(moe_case(2, true), 2), balanced(moe_case(1, false), 1)};
   cases.insert(cases.end(), products.begin(), products.end());
   const std::vector<GradientCase> dropped_attention = dropped_attention_cases();
   cases.insert(cases.end(), dropped_attention.begin(), dropped_attention.end());

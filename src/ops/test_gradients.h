@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -110,8 +111,12 @@ class GradientRunner {
     operands_.tensors[i] = {DType::kF32, {n}, numbers, id};
     operands_.tables[i] = {DType::kF32, numbers, n, k, id};
     if (input.role == Role::kMatrix) {
-      operands_.matrices[i] = packed(type, inputs_[i], n, k);
+      const bool sides = type == DType::kBF16 && table_.train_matmul != nullptr;
+      operands_.matrices[i] = sides ? side(inputs_[i], n, k, false) : packed(type, inputs_[i], n, k);
       operands_.matrices[i].set_tape_id(id);
+      if (sides)
+        leaf.transposed =
+            transposed_.emplace_back(std::make_unique<PackedMatrix>(side(inputs_[i], k, n, true))).get();
     }
     leaves_.push_back(leaf);
   }
@@ -129,6 +134,19 @@ class GradientRunner {
     return matrix;
   }
 
+  /// A matrix [n, k] as a side of TrainMatmul, of `numbers` [n, k] or, transposed, [k, n].
+  PackedMatrix side(const std::vector<float>& numbers, std::int64_t n, std::int64_t k, bool transposed) {
+    const kernels::TrainMatmul& matmul = *table_.train_matmul;
+    const std::size_t bytes = PackedMatrix::packed_bytes(matmul.kernel, DType::kBF16, n, k);
+    const std::span<Line> lines = *sides_.emplace_back(std::make_unique<std::vector<Line>>(bytes / 64));
+    matmul.make_right({numbers.data(), transposed ? n : k, n, k, transposed, lines.data(), 0, n});
+    auto* memory = reinterpret_cast<std::byte*>(lines.data());
+    return {matmul.kernel, DType::kBF16, memory, n, k, {memory, bytes}};
+  }
+
+  struct alignas(64) Line {
+    std::array<std::byte, 64> bytes;
+  };
   struct Copy {
     const float* from;
     float* to;
@@ -185,6 +203,8 @@ class GradientRunner {
   const GradientCase& case_;
   std::vector<std::vector<float>> inputs_, gradients_;
   std::vector<std::unique_ptr<std::vector<std::byte>>> stored_;
+  std::vector<std::unique_ptr<std::vector<Line>>> sides_;
+  std::vector<std::unique_ptr<PackedMatrix>> transposed_;
   std::vector<Leaf> leaves_;
   std::vector<LowRank> low_;
   AdapterRun run_{};
