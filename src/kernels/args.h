@@ -164,6 +164,8 @@ struct AttentionArgs {
   float* partials = nullptr;
   std::int64_t piece = 0;
   const AttentionDropout* dropout = nullptr;  ///< asked by TrainSlots::dropped_attention alone
+  /// [T, heads]: log(sum(exp(scale * q · k))) of each row, with what goes into `out`; null: not wanted.
+  float* log_sums = nullptr;
 };
 inline constexpr std::int64_t kAttentionPiece = 512;
 /// Largest score, sum of weights, and mix of values.

@@ -76,6 +76,7 @@ class Cache {
                         : prompt           ? table.prompt_attention
                                            : table.attention;
     std::vector<float> out(s.length * s.heads * s.d, 0);
+    log_sums.assign(s.length * s.heads, NAN);
     const std::int64_t group = s.heads / s.kv_heads;
     for (std::int64_t row = rows.begin; row < rows.end; row += rows.tile) {
       for (std::int64_t kv_head = 0; kv_head < s.kv_heads; ++kv_head) {
@@ -95,7 +96,8 @@ class Cache {
                                     scratch_.data()->floats,
                                     nullptr,
                                     0,
-                                    dropout};
+                                    dropout,
+                                    log_sums.data()};
         spoil_scratch();
         if (rows.pieces)
           run_pieces(table, args, kernel);
@@ -122,6 +124,7 @@ class Cache {
 
   const Shape s;
   std::vector<float> keys, values, q;
+  std::vector<float> log_sums;  ///< [length, heads], of the last run; NaN where it ran no row
   const std::vector<std::uint8_t>& key_memory() const { return key_memory_; }
   const std::vector<std::uint8_t>& value_memory() const { return value_memory_; }
 
@@ -165,7 +168,7 @@ double kept(const AttentionDropout& d, std::int64_t row, std::int64_t head, std:
 }
 
 /// Causal attention of one row and head over what the cache holds, in double precision, straight from the
-/// definition.
+/// definition; behind it the row's log(sum(exp(scores))).
 std::vector<double> brute_force(const Cache& c, std::int64_t row, std::int64_t head, std::int64_t window,
                                 const AttentionDropout* dropout = nullptr) {
   const Shape& s = c.s;
@@ -184,6 +187,7 @@ std::vector<double> brute_force(const Cache& c, std::int64_t row, std::int64_t h
     const double weight = weights[p - begin] / sum * (dropout == nullptr ? 1 : kept(*dropout, row, head, p));
     for (std::int64_t i = 0; i < s.d; ++i) out[i] += weight * c.stored_value(p, kv_head, i);
   }
+  out.push_back(std::log(sum));
   return out;
 }
 
@@ -207,6 +211,7 @@ class Attention : public ::testing::TestWithParam<Case> {
     for (std::int64_t row = first; row < shape.length; row += row % 16 == 0 ? 1 : row % 16 == 1 ? 14 : 1) {
       for (std::int64_t head = 0; head < shape.heads; ++head) {
         const auto exact = brute_force(cache, row, head, window);
+        ASSERT_NEAR(cache.log_sums[row * shape.heads + head], exact.back(), bound) << row << " " << head;
         for (std::int64_t i = 0; i < shape.d; ++i) {
           const float got = out[(row * shape.heads + head) * shape.d + i];
           largest_ = std::max(largest_, std::fabs(got - exact[i]));

@@ -317,6 +317,8 @@ struct PieceAttention {
     const float inverse = 1.0F / all.sum();
     float* out = a.out + offset(a, m);
     for (std::int64_t i = 0; i < a.kv.head_dim; ++i) out[i] = all.mix()[i] * inverse;
+    if (a.log_sums != nullptr)
+      a.log_sums[offset(a, m) / a.kv.head_dim] = all.largest() + __builtin_logf(all.sum());
   }
 
   /// Rows [m, m + kCount): the pieces they see, or the one that is asked for.

@@ -120,6 +120,7 @@ struct AttentionDropout {
 /// and the query heads [head_begin, head_end) that share kv_head.
 struct AttentionBackwardArgs {
   const float *q, *d_out, *out;         ///< [T, heads, d]
+  const float* log_sums;                ///< [T, heads], of AttentionArgs
   const float *k, *v;                   ///< [T, kv_heads, d]
   float *d_q, *d_k, *d_v;               ///< overwritten
   std::int64_t q_stride, kv_stride, d;  ///< row to row
@@ -132,10 +133,10 @@ struct AttentionBackwardArgs {
 inline constexpr std::int64_t kBackwardRows = 64;  ///< rows of a block of queries, and of keys
 inline constexpr std::int64_t attention_backward_scratch(std::int64_t group, std::int64_t rows,
                                                          std::int64_t d) {
-  const std::int64_t width = (d + 31) / 32 * 32, padded = (rows + 127) / 128 * 128;
-  const std::int64_t vectors = 2 * group * padded + kBackwardRows * (8 * width + 2 * kBackwardRows);
+  const std::int64_t width = (d + 31) / 32 * 32, padded = (rows + 31) / 32 * 32;
+  const std::int64_t vectors = group * padded + kBackwardRows * (8 * width + 2 * kBackwardRows);
   const std::int64_t tiles =
-      padded * (3 * width + 3) + kBackwardRows * 4 * width + 16384;  // a head at a time
+      padded * (3 * width + 2) + kBackwardRows * 4 * width + 16384;  // a head at a time
   return vectors > tiles ? vectors : tiles;
 }
 

@@ -93,7 +93,6 @@ class AttentionGradient {
     const std::int64_t group = a.head_end - a.head_begin, padded = (rows_ + 15) / 16 * 16;
     float* p = a.scratch;
     const auto take = [&](std::int64_t floats) { return p += floats, p - floats; };
-    log_sums_ = take(group * padded);
     deltas_ = take(group * padded);
     per_head_ = padded;
     Rows* const by_row[] = {&q_, &d_out_, &keys_, &d_q_, &d_k_, &d_v_};
@@ -105,9 +104,7 @@ class AttentionGradient {
   }
 
   void run() {
-    for (std::int64_t head = a_.head_begin; head < a_.head_end; ++head) {
-      for (std::int64_t row = 0; row < rows_; row += kBackwardRows) sum_up(head, row);
-    }
+    for (std::int64_t head = a_.head_begin; head < a_.head_end; ++head) begin_queries(head);
     for (std::int64_t key = 0; key < rows_; key += kBackwardRows) run_keys(key);
   }
 
@@ -120,9 +117,7 @@ class AttentionGradient {
   std::int64_t key_at(std::int64_t row) const {
     return (a_.row_begin + row) * a_.kv_stride + a_.kv_head * a_.d;
   }
-  float* log_sum(std::int64_t head, std::int64_t row) const {
-    return log_sums_ + (head - a_.head_begin) * per_head_ + row;
-  }
+  float log_sum(std::int64_t head, std::int64_t row) const { return a_.log_sums[query_at(head, row) / a_.d]; }
   float* delta(std::int64_t head, std::int64_t row) const {
     return deltas_ + (head - a_.head_begin) * per_head_ + row;
   }
@@ -154,32 +149,11 @@ class AttentionGradient {
     copy_block<false>(a_.q + query_at(head, row), a_.q_stride, count(row), a_.d, q_);
   }
 
-  /// log(sum(exp(scores))) and d_out · out of a block of queries; clears its d_q.
-  void sum_up(std::int64_t head, std::int64_t row) {
-    load_queries(head, row);
-    float largest[kBackwardRows], sum[kBackwardRows];
-    fill(largest, kBackwardRows, kUnseen);
-    fill(sum, kBackwardRows, 0);
-    for (std::int64_t key = 0; key <= row; key += kBackwardRows) {
-      if (!sees(row, key)) continue;
-      load_keys(key);
-      score(row, key);
-      for (std::int64_t r = 0; r < count(row); ++r) {
-        const float* scores = weights_.data + r * kBackwardRows;
-        typename V::Floats most = V::all(largest[r]), total = V::all(0);
-        for (std::int64_t i = 0; i < kBackwardRows; i += V::kLanes)
-          most = V::larger(most, V::load(scores + i));
-        const float now = V::largest_of(most);
-        for (std::int64_t i = 0; i < kBackwardRows; i += V::kLanes)
-          total = V::add(total, V::exp(V::sub(V::load(scores + i), V::all(now))));
-        sum[r] = sum[r] * __builtin_expf(largest[r] - now) + V::sum_of(total);
-        largest[r] = now;
-      }
-    }
-    for (std::int64_t r = 0; r < count(row); ++r) {
-      const std::int64_t at = query_at(head, row + r);
-      *log_sum(head, row + r) = largest[r] + __builtin_logf(sum[r]);
-      *delta(head, row + r) = dot<V>(a_.d_out + at, a_.out + at, a_.d);
+  /// d_out · out of a head's queries; clears their d_q.
+  void begin_queries(std::int64_t head) {
+    for (std::int64_t row = 0; row < rows_; ++row) {
+      const std::int64_t at = query_at(head, row);
+      *delta(head, row) = dot<V>(a_.d_out + at, a_.out + at, a_.d);
       fill(a_.d_q + at, a_.d, 0);
     }
   }
@@ -215,7 +189,7 @@ class AttentionGradient {
         drop_row(head, row + r, key, weights, d_scores);
         continue;
       }
-      const typename V::Floats log_sums = V::all(*log_sum(head, row + r)),
+      const typename V::Floats log_sums = V::all(log_sum(head, row + r)),
                                deltas = V::all(*delta(head, row + r));
       for (std::int64_t i = 0; i < kBackwardRows; i += V::kLanes) {
         const typename V::Floats p = V::exp(V::sub(V::load(weights + i), log_sums));
@@ -241,7 +215,7 @@ class AttentionGradient {
   void drop_row(std::int64_t head, std::int64_t row, std::int64_t key, float* weights, float* d_scores) {
     static_assert(kBackwardRows == kWordColumns);
     const AttentionDropout& d = *a_.dropout;
-    const typename V::Floats log_sums = V::all(*log_sum(head, row)), deltas = V::all(*delta(head, row)),
+    const typename V::Floats log_sums = V::all(log_sum(head, row)), deltas = V::all(*delta(head, row)),
                              scale = V::all(a_.scale), more = V::all(d.scale);
     for (std::int64_t lane = 0; lane < kWordsApart; lane += V::kLanes) {
       typename V::Words words[4] = {V::counting(static_cast<std::uint32_t>(key / 4 + lane)),
@@ -263,7 +237,7 @@ class AttentionGradient {
   const AttentionBackwardArgs& a_;
   const std::int64_t rows_, width_;  // of the document; d in whole vectors
   std::int64_t per_head_ = 0;
-  float *log_sums_, *deltas_;
+  float* deltas_;
   Rows q_, d_out_, keys_, d_q_, d_k_, d_v_, keys_t_, values_t_, weights_, d_scores_;
 };
 

@@ -28,14 +28,14 @@ double error(const std::vector<float>& got, const std::vector<double>& wanted) {
 struct Attention {
   std::int64_t rows, d, kv_heads, group, window;
   std::vector<float> q, k, v, d_out;
-  std::vector<double> out, d_q, d_k, d_v;
+  std::vector<double> out, log_sums, d_q, d_k, d_v;
 
   Attention(std::int64_t rows_, std::int64_t d_, std::int64_t kv_heads_, std::int64_t group_,
             std::int64_t window_)
       : rows(rows_), d(d_), kv_heads(kv_heads_), group(group_), window(window_) {
     const std::size_t wide = rows * kv_heads * group * d, narrow = rows * kv_heads * d;
     q = normal(wide, 1), d_out = normal(wide, 2), k = normal(narrow, 3), v = normal(narrow, 4);
-    out.resize(wide), d_q.resize(wide), d_k.resize(narrow), d_v.resize(narrow);
+    out.resize(wide), log_sums.resize(wide / d), d_q.resize(wide), d_k.resize(narrow), d_v.resize(narrow);
     for (std::int64_t head = 0; head < kv_heads * group; ++head) {
       for (std::int64_t row = 0; row < rows; ++row) run(head, row);
     }
@@ -60,6 +60,7 @@ struct Attention {
       }
       sum += p[j] = std::exp(p[j] * scale);
     }
+    log_sums[at / d] = std::log(sum);
     for (std::int64_t j = first; j <= row; ++j) mean += (p[j] /= sum) * g[j];
     for (std::int64_t j = first; j <= row; ++j) {
       const double d_score = p[j] * (g[j] - mean) * scale;
@@ -89,12 +90,14 @@ void check_attention(const Table& table, const Attention& c, std::int64_t before
     return all;
   };
   const std::vector<float> q = shifted(c.q, width), k = shifted(c.k, narrow), v = shifted(c.v, narrow),
-                           out = shifted(c.out, width), d_out = shifted(c.d_out, width);
+                           out = shifted(c.out, width), d_out = shifted(c.d_out, width),
+                           log_sums = shifted(c.log_sums, width / c.d);
   std::vector<float> d_q = q, d_k = k, d_v = v;
   const std::size_t floats = attention_backward_scratch(c.group, c.rows, c.d);
   std::vector<float> scratch(floats + 16, NAN);
   AttentionBackwardArgs a{};
   a.q = q.data(), a.d_out = d_out.data(), a.out = out.data(), a.k = k.data(), a.v = v.data();
+  a.log_sums = log_sums.data();
   a.d_q = d_q.data(), a.d_k = d_k.data(), a.d_v = d_v.data();
   a.q_stride = width, a.kv_stride = narrow, a.d = c.d;
   a.row_begin = before, a.row_end = before + c.rows;

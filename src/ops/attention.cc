@@ -182,8 +182,8 @@ std::int64_t prompt_pieces(const AttentionPlace& place, std::int64_t items, std:
 class AttentionRun {
  public:
   AttentionRun(const AttentionShape& s, const AttentionPlace& place, Tensor q, Tensor out, float* scratch,
-               const kernels::AttentionDropout* dropout)
-      : s_(s), place_(place), q_(q), out_(out), scratch_(scratch), dropout_(dropout) {}
+               const kernels::AttentionDropout* dropout, Tensor log_sums)
+      : s_(s), place_(place), q_(q), out_(out), scratch_(scratch), dropout_(dropout), log_sums_(log_sums) {}
 
   const AttentionPlace::Tile& tile(std::int64_t item) const { return place_.tiles[item / s_.kv_heads]; }
 
@@ -207,7 +207,8 @@ class AttentionRun {
             scratch_,
             nullptr,
             0,
-            dropout_};
+            dropout_,
+            log_sums_.f32()};
   }
 
   /// The same for one piece: a tile and head's partials follow those of the rows before it, from `first` on.
@@ -236,6 +237,7 @@ class AttentionRun {
   Tensor q_, out_;
   float* scratch_;
   const kernels::AttentionDropout* dropout_;  ///< null: all weights count
+  Tensor log_sums_;                           ///< none: they are not wanted
 };
 
 /// (query, key) pairs of one head in the traced step. Without groups it is the worst step: every row against
@@ -279,7 +281,8 @@ Tensor attention(Exec& ex, const Qkv& qkv, const AttentionShape& s, const Attent
                  std::uint32_t site) {
   const std::int64_t value_dim = s.value_dim > 0 ? s.value_dim : s.head_dim;
   const Tensor q = qkv.q, out = ex.output({q.rows(), s.heads * value_dim});
-  record_attention(ex, qkv, out, s, place, site);
+  const Tensor log_sums = ex.training() ? ex.temporary({q.rows(), s.heads}) : Tensor{};
+  record_attention(ex, qkv, out, log_sums, s, place, site);
   const std::int64_t group = s.heads / s.kv_heads, record = kernels::attention_partial(s.head_dim);
   auto* scratch =
       static_cast<float*>(ex.scratch(kernels::attention_scratch(group, s.head_dim) * sizeof(float)));
@@ -296,7 +299,7 @@ Tensor attention(Exec& ex, const Qkv& qkv, const AttentionShape& s, const Attent
   const kernels::AttentionDropout dropout =
       drops ? attention_dropout(ex.dropout(), site) : kernels::AttentionDropout{};
   const auto prompt_attention = drops ? ex.table().train.dropped_attention : ex.table().prompt_attention;
-  const AttentionRun run(s, place, q, out, scratch, drops ? &dropout : nullptr);
+  const AttentionRun run(s, place, q, out, scratch, drops ? &dropout : nullptr, log_sums);
   const std::int64_t all = static_cast<std::int64_t>(place.tiles.size()) * s.kv_heads;
   std::int64_t generated = 0;  // items
   while (generated < all && run.tile(generated).row_begin < place.generated) generated += s.kv_heads;

@@ -8,7 +8,7 @@ namespace {
 
 struct SavedAttention {
   Qkv qkv;
-  Tensor out;
+  Tensor out, log_sums;
   AttentionShape shape;
   std::span<const std::int32_t> positions;
   std::int64_t longest;
@@ -40,7 +40,7 @@ void attention_backward(const Backward& b, const SavedAttention& s) {
   }
   kernels::AttentionBackwardArgs a{};
   a.q = s.qkv.q.f32(), a.k = s.qkv.k.f32(), a.v = s.qkv.v.f32(), a.out = s.out.f32(),
-  a.d_out = b.d_out().f32();
+  a.d_out = b.d_out().f32(), a.log_sums = s.log_sums.f32();
   a.d_q = b.d_in(0).f32(), a.d_k = b.d_in(1).f32(), a.d_v = b.d_in(2).f32();
   a.q_stride = s.shape.heads * d, a.kv_stride = s.shape.kv_heads * d, a.d = d;
   a.sliding_window = s.shape.sliding_window;
@@ -69,14 +69,15 @@ void attention_backward(const Backward& b, const SavedAttention& s) {
 
 }  // namespace
 
-void record_attention(Exec& ex, const Qkv& qkv, Tensor out, const AttentionShape& shape,
+void record_attention(Exec& ex, const Qkv& qkv, Tensor out, Tensor log_sums, const AttentionShape& shape,
                       const AttentionPlace& place, std::uint32_t site) {
   Tape* tape = ex.recording();
   if (tape == nullptr) return;
   TW_CHECK(place.generated == 0 && (place.positions.empty() || place.positions[0] == 0),
            "what is learnt from are whole sequences");
-  tape->record<attention_backward>(SavedAttention{qkv, out, shape, place.positions, place.longest, site},
-                                   {out}, {qkv.q, qkv.k, qkv.v});
+  tape->record<attention_backward>(
+      SavedAttention{qkv, out, log_sums, shape, place.positions, place.longest, site}, {out},
+      {qkv.q, qkv.k, qkv.v});
 }
 
 }  // namespace tw::ops

@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "kernels/amx/amx.h"
+#include "kernels/amx/power.h"
 #include "kernels/amx/tiles.h"
 #include "kernels/args.h"
 #include "kernels/avx512/attention_vector.h"
@@ -298,16 +299,7 @@ __m512 largest_of_each(const __m512* v) {
   return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15), all);
 }
 
-/// 2^x; 2^0 is exactly 1, far below 0 it is 0. The polynomials are least in relative error on [0, 1): 9e-5,
-/// much less than bf16's 2^-9.
-__m512 power(__m512 x) {
-  const __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-  __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(0.077067412F), f, _mm512_set1_ps(0.22764459F));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.69511688F));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.0F));
-  return _mm512_scalef_ps(p, x);
-}
-/// The same to about 1e-7: it is applied again and again.
+/// 2^x as `power` has it, but to about 1e-7: it is applied again and again.
 __m512 exact_power(__m512 x) {
   const __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
   __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(0.0018671352F), f, _mm512_set1_ps(0.0090170186F));

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "kernels/amx/amx.h"
+#include "kernels/amx/power.h"
 #include "kernels/amx/sides.h"
 #include "kernels/args.h"
 
@@ -17,26 +18,6 @@ constexpr std::int64_t kKeys = kBackwardRows, kQueries = 128;  // of a block
 constexpr std::int64_t kKeyTiles = kKeys / kRows, kQueryTiles = kQueries / kRows;
 constexpr std::int64_t kTileFloats = kRows * kRows, kPairTile = 2 * kRows;
 constexpr float kLog2E = 1.44269504F;
-
-/// 2^x, off by at most 3e-6 of itself: what comes of it is rounded to bf16. 0 below -126.
-__m512 power_of_two(__m512 x) {
-  const __mmask16 large = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-126.0F), _CMP_GE_OQ);
-  const __m512 n = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const __m512 r = _mm512_sub_ps(x, n);  // |r| <= 1 / 2; Taylor's coefficients ln(2)^i / i!
-  __m512 p = _mm512_set1_ps(1.33335581e-3F);
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(9.61812911e-3F));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.55041087e-2F));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(2.40226507e-1F));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(6.93147181e-1F));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0F));
-  return _mm512_maskz_scalef_ps(large, p, n);
-}
-
-__m512i halves_joined(__m512 low, __m512 high) {
-  const __m512i a = _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(low)));
-  const __m512i b = _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(high)));
-  return _mm512_or_si512(a, _mm512_slli_epi32(b, 16));
-}
 
 std::int64_t least(std::int64_t a, std::int64_t b) {
   return a < b ? a : b;
@@ -83,7 +64,7 @@ class Gradient {
   explicit Gradient(const AttentionBackwardArgs& a)
       : a_(a),
         rows_(a.row_end - a.row_begin),
-        padded_((rows_ + kQueries - 1) / kQueries * kQueries),
+        padded_((rows_ + kPairTile - 1) / kPairTile * kPairTile),
         width_((a.d + 31) / 32 * 32),
         steps_(width_ / 32),
         row_blocks_(blocks_of(rows_)) {
@@ -95,7 +76,6 @@ class Gradient {
     for (std::uint8_t** side : whole_sides) *side = bytes(whole);
     d_q_ = floats(padded_ * width_);
     log_sums_ = floats(padded_);
-    largest_ = floats(padded_);
     deltas_ = floats(padded_);
     std::uint8_t** const block_sides[] = {&keys_, &values_, &keys_down_};
     for (std::uint8_t** side : block_sides) *side = bytes(block);
@@ -110,7 +90,6 @@ class Gradient {
   void run() {
     for (std::int64_t head = a_.head_begin; head < a_.head_end; ++head) {
       load_head(head);
-      sum_up();
       for (std::int64_t key = 0; key < rows_; key += kKeys) run_keys(head, key);
       write_queries(head);
     }
@@ -128,9 +107,28 @@ class Gradient {
       _mm512_store_si512(out + at, _mm512_setzero_si512());
   }
 
+  /// Queries as the forward has them, so that its sums fit: their products with keys are powers of two.
+  void make_queries(const float* x) {
+    const __m512 factor = _mm512_set1_ps(a_.scale * kLog2E);
+    std::uint8_t* out = q_;
+    for (std::int64_t row = 0; row < padded_; row += kRows) {
+      for (std::int64_t i = 0; i < width_; i += 32, out += kTileBytes) {
+        __m512i v[kRows];
+        for (std::int64_t r = 0; r < kRows; ++r) {
+          const float* from = x + (row + r) * a_.q_stride + i;
+          const std::int64_t left = row + r < rows_ ? a_.d - i : 0;
+          v[r] = paired(_mm512_mul_ps(_mm512_maskz_loadu_ps(lanes(left), from), factor),
+                        _mm512_mul_ps(_mm512_maskz_loadu_ps(lanes(left - 16), from + 16), factor));
+        }
+        transpose(v);
+        for (int r = 0; r < kRows; ++r) _mm512_store_si512(out + r * 64, v[r]);
+      }
+    }
+  }
+
   void load_head(std::int64_t head) {
-    const std::int64_t at = a_.row_begin * a_.q_stride + head * a_.d, tiles = (tiles_of(rows_) + 1) / 2 * 2;
-    make<true>(a_.q + at, a_.q_stride, rows_, false, tiles, q_);
+    const std::int64_t at = a_.row_begin * a_.q_stride + head * a_.d, tiles = padded_ / kRows;
+    make_queries(a_.q + at);
     make<true>(a_.d_out + at, a_.q_stride, rows_, false, tiles, d_out_);
     make<true>(a_.q + at, a_.q_stride, rows_, true, width_ / kRows, q_down_);
     make<true>(a_.d_out + at, a_.q_stride, rows_, true, width_ / kRows, d_out_down_);
@@ -143,6 +141,7 @@ class Gradient {
                               _mm512_maskz_loadu_ps(lanes(a_.d - i), a_.out + from), sum);
       }
       deltas_[r] = _mm512_reduce_add_ps(sum);
+      log_sums_[r] = r < rows_ ? a_.log_sums[(at + r * a_.q_stride) / a_.d] * kLog2E : 0;
     }
   }
 
@@ -150,10 +149,6 @@ class Gradient {
     return x + (a_.row_begin + key) * a_.kv_stride + a_.kv_head * a_.d;
   }
   std::int64_t count(std::int64_t key) const { return least(rows_ - key, kKeys); }
-  void load_keys(std::int64_t key) {
-    make<false>(key_at(a_.k, key), a_.kv_stride, count(key), false, kKeyTiles, keys_);
-  }
-
   /// Whether any of 32 queries sees any of 32 keys.
   bool sees(std::int64_t row, std::int64_t key) const {
     return key < row + kPairTile && key < rows_ && row < rows_ &&
@@ -167,58 +162,16 @@ class Gradient {
     return mask;
   }
 
-  /// scores_ = 32 keys of the block in keys_ by 32 queries; `half`: which keys.
-  void score(std::int64_t row, std::int64_t half) {
-    product(keys_ + half * 2 * steps_ * kTileBytes, steps_, q_ + row / kRows * steps_ * kTileBytes, steps_,
-            steps_, {scores_, 2 * kTileFloats}, false);
-  }
-
-  /// Powers of two: log2(sum(2^scores)) of all queries, key block by key block.
-  void sum_up() {
-    for (std::int64_t r = 0; r < padded_; ++r) largest_[r] = -1e30F, log_sums_[r] = 0;
-    for (std::int64_t key = 0; key < rows_; key += kKeys) {
-      load_keys(key);
-      for (std::int64_t row = key; row < rows_; row += kPairTile) {
-        for (std::int64_t half = 0; half < kKeyTiles / 2; ++half) {
-          const std::int64_t first = key + half * kPairTile;
-          if (!sees(row, first)) continue;
-          score(row, half);
-          for (int t = 0; t < 2; ++t) add_powers(row + t * kRows, first, t);
-        }
-      }
-    }
-    for (std::int64_t r = 0; r < padded_; ++r)
-      log_sums_[r] = log_sums_[r] > 0 ? largest_[r] + __builtin_log2f(log_sums_[r]) : 0;
-  }
-
-  /// Adds 32 keys to the sums of 16 queries, which are of tile t of the scores.
-  void add_powers(std::int64_t row, std::int64_t key, int t) {
-    const __m512 scale = _mm512_set1_ps(a_.scale * kLog2E), before = _mm512_load_ps(largest_ + row);
-    const auto at = [&](std::int64_t r) {
-      return scores_ + (r / kRows * 2 + t) * kTileFloats + r % kRows * 16;
-    };
-    __m512 now = before;
-    for (std::int64_t r = 0; r < kPairTile; ++r)
-      now = _mm512_mask_max_ps(now, seen(row, key + r), now, _mm512_mul_ps(_mm512_load_ps(at(r)), scale));
-    const __m512 shift = power_of_two(_mm512_sub_ps(before, now));
-    __m512 sum = _mm512_mul_ps(_mm512_load_ps(log_sums_ + row), shift);
-    for (std::int64_t r = 0; r < kPairTile; ++r) {
-      const __m512 x = _mm512_fmsub_ps(_mm512_load_ps(at(r)), scale, now);
-      sum = _mm512_mask_add_ps(sum, seen(row, key + r), sum, power_of_two(x));
-    }
-    _mm512_store_ps(largest_ + row, now);
-    _mm512_store_ps(log_sums_ + row, sum);
-  }
-
   void run_keys(std::int64_t head, std::int64_t key) {
-    load_keys(key);
+    make<false>(key_at(a_.k, key), a_.kv_stride, count(key), false, kKeyTiles, keys_);
     make<false>(key_at(a_.v, key), a_.kv_stride, count(key), false, kKeyTiles, values_);
     make<false>(key_at(a_.k, key), a_.kv_stride, count(key), true, width_ / kRows, keys_down_);
     bool add = false;
-    for (std::int64_t row = key / kQueries * kQueries; row < rows_; row += kQueries) {
+    for (std::int64_t row = key; row < rows_; row += kQueries) {
       if (a_.sliding_window > 0 && row - (key + kKeys - 1) >= a_.sliding_window) break;
-      weigh(row, key);
-      add_products(row, key, add);
+      const std::int64_t pairs = least(kQueryTiles / 2, row_blocks_ - row / kPairTile);
+      weigh(row, key, pairs);
+      add_products(row, key, pairs, add);
       add = true;
     }
     const bool first = head == a_.head_begin;
@@ -226,14 +179,16 @@ class Gradient {
     write_keys(d_v_, key_at(a_.d_v, key), count(key), first);
   }
 
-  /// Weights and gradients of scores of a block, as sides of the products that follow.
-  void weigh(std::int64_t row, std::int64_t key) {
+  /// Weights and gradients of scores of a block with so many pairs of tiles of queries, as sides of the
+  /// products that follow.
+  void weigh(std::int64_t row, std::int64_t key, std::int64_t pairs) {
     for (std::int64_t half = 0; half < kKeyTiles / 2; ++half) {
-      for (std::int64_t q = 0; q < kQueryTiles / 2; ++q) {
+      for (std::int64_t q = 0; q < pairs; ++q) {
         const std::int64_t first = key + half * kPairTile, query = row + q * kPairTile;
         const bool any = sees(query, first);
         if (any) {
-          score(query, half);
+          product(keys_ + half * 2 * steps_ * kTileBytes, steps_, q_ + query / kRows * steps_ * kTileBytes,
+                  steps_, steps_, {scores_, 2 * kTileFloats}, false);
           product(values_ + half * 2 * steps_ * kTileBytes, steps_,
                   d_out_ + query / kRows * steps_ * kTileBytes, steps_, steps_, {d_weights_, 2 * kTileFloats},
                   false);
@@ -244,7 +199,7 @@ class Gradient {
   }
 
   void weigh_pair(std::int64_t query, std::int64_t key, std::int64_t half, std::int64_t q, bool any) {
-    const __m512 scale = _mm512_set1_ps(a_.scale), power = _mm512_set1_ps(a_.scale * kLog2E);
+    const __m512 scale = _mm512_set1_ps(a_.scale);
     __m512 log_sums[2], deltas[2];
     for (int t = 0; t < 2; ++t) {
       log_sums[t] = _mm512_load_ps(log_sums_ + query + t * kRows);
@@ -259,24 +214,23 @@ class Gradient {
         for (int t = 0; t < 2; ++t) {
           const std::int64_t at = (m * 2 + t) * kTileFloats + r * 16;
           const __mmask16 mask = any ? seen(query + t * kRows, key + m * kRows + r) : 0;
-          const __m512 x = _mm512_fmsub_ps(_mm512_load_ps(scores_ + at), power, log_sums[t]);
-          p[m][t] = _mm512_maskz_mov_ps(mask, power_of_two(x));
+          const __m512 x = _mm512_sub_ps(_mm512_load_ps(scores_ + at), log_sums[t]);
+          p[m][t] = _mm512_maskz_mov_ps(mask, power(x));
           d[m][t] = _mm512_maskz_mul_ps(mask, _mm512_mul_ps(p[m][t], scale),
                                         _mm512_sub_ps(_mm512_load_ps(d_weights_ + at), deltas[t]));
         }
         const std::int64_t row = m * (kQueryTiles / 2) * kTileBytes + r * 64;
-        _mm512_store_si512(mixed + row, halves_joined(p[m][0], p[m][1]));
-        _mm512_store_si512(left + row, halves_joined(d[m][0], d[m][1]));
+        _mm512_store_si512(mixed + row, paired(p[m][0], p[m][1]));
+        _mm512_store_si512(left + row, paired(d[m][0], d[m][1]));
       }
       for (int t = 0; t < 2; ++t)
-        _mm512_store_si512(right + t * (kKeyTiles / 2) * kTileBytes + r * 64,
-                           halves_joined(d[0][t], d[1][t]));
+        _mm512_store_si512(right + t * (kKeyTiles / 2) * kTileBytes + r * 64, paired(d[0][t], d[1][t]));
     }
   }
 
   /// d_v += weightsᵀ d_out, d_k += d_scoresᵀ q, d_q += d_scores k, the last one transposed.
-  void add_products(std::int64_t row, std::int64_t key, bool add) {
-    const std::int64_t across = width_ / kRows, depth = least(kQueryTiles / 2, row_blocks_ - row / kPairTile);
+  void add_products(std::int64_t row, std::int64_t key, std::int64_t depth, bool add) {
+    const std::int64_t across = width_ / kRows;
     const std::int64_t key_blocks = blocks_of(count(key));
     for (std::int64_t n = 0; n < across; n += 2) {
       const std::int64_t down = (n * row_blocks_ + row / kPairTile) * kTileBytes;
@@ -287,11 +241,11 @@ class Gradient {
         product(d_scores_ + left, kQueryTiles / 2, q_down_ + down, row_blocks_, depth,
                 {d_k_ + to, across * kTileFloats}, add);
       }
-      for (std::int64_t q = 0; q < kQueryTiles; q += 2) {
-        float* const to = d_q_ + row * width_ + (n * kQueryTiles + q) * kTileFloats;
+      for (std::int64_t q = 0; q < depth; ++q) {
+        float* const to = d_q_ + (row + q * kPairTile) * width_ + n * 2 * kTileFloats;
         product(keys_down_ + n * key_blocks * kTileBytes, key_blocks,
-                d_scores_down_ + q * (kKeyTiles / 2) * kTileBytes, kKeyTiles / 2, key_blocks,
-                {to, kQueryTiles * kTileFloats}, true);
+                d_scores_down_ + q * 2 * (kKeyTiles / 2) * kTileBytes, kKeyTiles / 2, key_blocks,
+                {to, 2 * kTileFloats}, true);
       }
     }
   }
@@ -314,8 +268,8 @@ class Gradient {
   void write_queries(std::int64_t head) {
     for (std::int64_t row = 0; row < rows_; row += kRows) {
       for (std::int64_t i = 0; i < a_.d; i += 16) {
-        const float* tile = d_q_ + row / kQueries * kQueries * width_ +
-                            (i / 16 * kQueryTiles + row % kQueries / kRows) * kTileFloats;
+        const float* tile = d_q_ + row / kPairTile * kPairTile * width_ +
+                            (i / 16 * 2 + row % kPairTile / kRows) * kTileFloats;
         __m512i v[kRows];
         for (int r = 0; r < kRows; ++r) v[r] = _mm512_load_si512(tile + r * 16);
         transpose(v);
@@ -331,8 +285,8 @@ class Gradient {
   const std::int64_t rows_, padded_, width_, steps_, row_blocks_;  // steps_: blocks of d
   std::uint8_t *q_, *d_out_;                                       // right sides [row tile][d block]
   std::uint8_t *q_down_, *d_out_down_;                             // right sides [d tile][row block]
-  float* d_q_;                                                     // [block of queries][d tile][query tile]
-  float *log_sums_, *largest_, *deltas_;
+  float* d_q_;                                                     // [32 queries][d tile][2 query tiles]
+  float *log_sums_, *deltas_;
   std::uint8_t *keys_, *values_;       // left sides [key tile][d block]
   std::uint8_t* keys_down_;            // left side [d tile][key block]
   float *d_k_, *d_v_;                  // [key tile][d tile]

@@ -107,6 +107,7 @@ void merge_row(const AttentionArgs& a, const Row& r, F&& piece_of) {
                    std::min(r.end, (piece + 1) * kAttentionPiece)));
   }
   for (std::int64_t i = 0; i < d; ++i) a.out[r.row * a.stride + r.head * d + i] = all[2 + i] / all[1];
+  if (a.log_sums != nullptr) a.log_sums[r.row * (a.stride / d) + r.head] = all[0] + std::log(all[1]);
 }
 
 }  // namespace
