@@ -316,9 +316,11 @@ struct PieceAttention {
   static void write_out(const AttentionArgs& a, std::int64_t m, Sums all) {
     const float inverse = 1.0F / all.sum();
     float* out = a.out + offset(a, m);
-    for (std::int64_t i = 0; i < a.kv.head_dim; ++i) out[i] = all.mix()[i] * inverse;
-    if (a.log_sums != nullptr)
-      a.log_sums[offset(a, m) / a.kv.head_dim] = all.largest() + __builtin_logf(all.sum());
+    const std::int64_t d = a.kv.head_dim;
+    std::int64_t i = 0;
+    for (; i + kLanes <= d; i += kLanes) V::store(out + i, V::mul(V::load(all.mix() + i), V::all(inverse)));
+    for (; i < d; ++i) out[i] = all.mix()[i] * inverse;
+    if (a.log_sums != nullptr) a.log_sums[offset(a, m) / d] = all.largest() + __builtin_logf(all.sum());
   }
 
   /// Rows [m, m + kCount): the pieces they see, or the one that is asked for.

@@ -430,11 +430,16 @@ void leave(const AttentionArgs& a, const Shape& s, const Scratch& r, std::int64_
       collect(s, r, m, Pieces::partial(a, piece, m));
       continue;
     }
+    const bool begins = seen.begin >= piece * kAttentionPiece,
+               ends = seen.end <= (piece + 1) * kAttentionPiece;
     const Pieces::Sums all = {r.merged + m * (s.width + 2)}, next = {r.scores};
-    if (seen.begin >= piece * kAttentionPiece) Pieces::clear(a, all);
-    collect(s, r, m, next);
-    Pieces::merge(a, all, next);
-    if (seen.end <= (piece + 1) * kAttentionPiece) Pieces::write_out(a, m, all);
+    if (begins) {  // nothing to be merged with
+      collect(s, r, m, all);
+    } else {
+      collect(s, r, m, next);
+      Pieces::merge(a, all, next);
+    }
+    if (ends) Pieces::write_out(a, m, all);
   }
 }
 
