@@ -294,9 +294,11 @@ struct TrainMatmul {
   void (*make_right)(const SideArgs&);
   void (*make_left)(const SideArgs&);
   void (*make_lefts)(const LeftSidesArgs&);
-  /// As kernel.decode.run, but the results are rounded and make a left side [M, N], `side`; N is a multiple
-  /// of 32. Nothing is added, and the args' `out` is not looked at.
-  void (*run_rounded)(const MatmulArgs&, void* side);
+  /// As kernel.decode.run with Wᵀ, of which `weight` is the right side of W [K, N], turned on the way.
+  void (*run_turned)(const MatmulArgs&);
+  /// As kernel.decode.run or run_turned, but the results are rounded and make a left side [M, N], `side`; N
+  /// is a multiple of 32. Nothing is added, and the args' `out` is not looked at.
+  void (*run_rounded)(const MatmulArgs&, bool turned, void* side);
   void (*rounded_loss)(const RoundedLossArgs&);
   void (*make_logit_lefts)(const LogitLeftsArgs&);
   void (*make_gated_left)(const GatedLeftArgs&);

@@ -225,6 +225,52 @@ void expect_near(const std::vector<Line>& got, const std::vector<Line>& wanted, 
   }
 }
 
+/// x [m, k] · w [k, n], of w's side and of that of its transpose, in slices of 64 columns: the same bits.
+void check_turned(const TrainMatmul& matmul, std::int64_t m, std::int64_t n, std::int64_t k) {
+  SCOPED_TRACE(testing::Message() << m << " x " << n << ", " << k << " deep");
+  const MatmulPath& path = matmul.kernel.decode;
+  const std::vector<float> x = normal(m * k, 1), w = normal(k * n, 2);
+  std::vector<Line> left(path.prepared_bytes(m, k) / 64), scratch(path.scratch_bytes(m, k) / 64),
+      as_is(matmul.kernel.packed_bytes(DType::kBF16, k, n) / 64),
+      transposed(matmul.kernel.packed_bytes(DType::kBF16, n, k) / 64);
+  path.prepare({x.data(), k, left.data(), 0, m, k});
+  matmul.make_right({w.data(), n, k, n, false, as_is.data(), 0, k});
+  matmul.make_right({w.data(), n, n, k, true, transposed.data(), 0, n});
+  std::vector<float> out = normal(m * n, 3), wanted = out;
+  LeftSides side(m, n / 32 * 32), wanted_side = side;
+  for (std::int64_t begin = 0; begin < n; begin += 64) {
+    MatmulArgs args{DType::kBF16,
+                    transposed.data(),
+                    begin,
+                    std::min(begin + 64, n),
+                    n,
+                    k,
+                    left.data(),
+                    m,
+                    wanted.data(),
+                    n,
+                    nullptr,
+                    wanted.data(),
+                    scratch.data()};
+    path.run(args);
+    if (n % 32 == 0) matmul.run_rounded(args, false, wanted_side.as_is.data());
+    args.weight = as_is.data(), args.out = out.data(), args.residual = out.data();
+    matmul.run_turned(args);
+    if (n % 32 == 0) matmul.run_rounded(args, true, side.as_is.data());
+  }
+  EXPECT_EQ(out, wanted);
+  EXPECT_TRUE(side == wanted_side);
+}
+
+TEST_P(TrainKernels, SidesThatAreTurnedAreThoseOfTheTranspose) {
+  if (table_.train_matmul == nullptr)
+    GTEST_SKIP() << GetParam() << " multiplies weights that are learnt as others";
+  for (const std::int64_t n : {2, 16, 32, 33, 64, 160}) check_turned(*table_.train_matmul, 40, n, 100);
+  for (const std::int64_t k : {1, 16, 31, 32, 48, 640, 700, 1025, 1400, 2100})
+    check_turned(*table_.train_matmul, 35, 64, k);
+  check_turned(*table_.train_matmul, 17, 96, 40000);  // deeper than the second cache has room for
+}
+
 /// What is made in one reading, in slices of 64 columns, of a few shapes.
 class SidesAtOnce : public TrainKernels {
  protected:
@@ -280,7 +326,7 @@ TEST_P(SidesAtOnce, RoundedProductsAreProductsThatAreRounded) {
         const MatmulArgs args{DType::kBF16, r.data(),    begin,   end,     columns, depth,         l.data(),
                               rows,         wide.data(), columns, nullptr, nullptr, scratch.data()};
         path.run(args);
-        matmul.run_rounded(args, sides.as_is.data());
+        matmul.run_rounded(args, false, sides.as_is.data());
       });
       expect_near(sides.as_is, LeftSides(matmul, wide, rows, columns).as_is, 1e-4);
     }

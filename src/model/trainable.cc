@@ -67,37 +67,30 @@ base::Result<std::unique_ptr<Trainable>> Trainable::make(ParamStore& store, cons
   t->kernel_ = &kernel;
   t->type_ = type;
   std::int64_t elements = 0;
-  std::size_t copies = 0, columns = 0;
+  std::size_t copies = 0;
   for (const Param& param : store.params()) {
     t->offsets_.push_back(elements);
     elements += (param.elements() + 15) / 16 * 16;
     if (!param.multiplied()) continue;
     copies += matrix_bytes(kernel, type, param.shape[0], param.shape[1]);
-    if (sides) columns += matrix_bytes(kernel, type, param.shape[1], param.shape[0]);
   }
   const std::size_t bytes = elements * sizeof(float);
   TW_ASSIGN_OR_RETURN(t->masters_, tensor::Buffer::allocate(bytes, "the master weights"));
   TW_ASSIGN_OR_RETURN(t->gradients_, tensor::Buffer::allocate(bytes, "the gradients"));
-  if (sides) {
-    TW_ASSIGN_OR_RETURN(t->columns_, tensor::Buffer::allocate(columns, "the transposed weights"));
-  }
   if (type != base::DType::kF32) {
     TW_ASSIGN_OR_RETURN(t->rows_, tensor::Buffer::allocate(copies, "the weights in bf16"));
   }
-  t->transposed_.resize(store.params().size());
-  std::byte *rows = t->rows_.data(), *transposed = t->columns_.data();
+  std::byte* rows = t->rows_.data();
   for (std::size_t i = 0; i < store.params().size(); ++i) {
     const Param& param = store.params()[i];
-    t->bind(i, kernel, type, rows, transposed);
+    t->bind(i, kernel, type, rows);
     if (!param.multiplied()) continue;
     if (rows != nullptr) rows += matrix_bytes(kernel, type, param.shape[0], param.shape[1]);
-    if (sides) transposed += matrix_bytes(kernel, type, param.shape[1], param.shape[0]);
   }
   return t;
 }
 
-void Trainable::bind(std::size_t i, const kernels::MatmulKernel& kernel, base::DType type, std::byte* rows,
-                     std::byte* transposed) {
+void Trainable::bind(std::size_t i, const kernels::MatmulKernel& kernel, base::DType type, std::byte* rows) {
   Param& param = store_.params()[i];
   const auto id = static_cast<std::int32_t>(i);
   const std::int64_t n = param.shape[0], k = param.shape.back();
@@ -108,7 +101,6 @@ void Trainable::bind(std::size_t i, const kernels::MatmulKernel& kernel, base::D
     std::byte* const own = rows == nullptr ? reinterpret_cast<std::byte*>(master(i).data()) : rows;
     param.matrix = matrix_at(kernel, type, own, n, k);
     param.matrix.set_tape_id(id);
-    if (transposed != nullptr) transposed_[i] = matrix_at(kernel, type, transposed, k, n);
   }
   param.bound = true;
 }
@@ -140,9 +132,7 @@ tensor::PackedMatrix Trainable::formed(ops::Exec& ex, const float* from, std::in
 void Trainable::refresh(ops::Exec& ex) {
   for (std::size_t i = 0; i < store_.params().size(); ++i) {
     const Param& param = store_.params()[i];
-    if (!param.multiplied()) continue;
-    fill(ex, master(i).data(), param.matrix, false);
-    if (columns_.data() != nullptr) fill(ex, master(i).data(), transposed_[i], true);
+    if (param.multiplied()) fill(ex, master(i).data(), param.matrix, false);
   }
   ex.barrier();
 }
@@ -152,8 +142,7 @@ std::vector<ops::Leaf> Trainable::leaves() const {
   for (std::size_t i = 0; i < store_.params().size(); ++i) {
     const Param& param = store_.params()[i];
     const std::int64_t n = param.shape[0];
-    leaves.push_back({{base::DType::kF32, {n, param.elements() / n}, gradient(i).data()},
-                      param.multiplied() && columns_.data() != nullptr ? &transposed_[i] : nullptr});
+    leaves.push_back({{base::DType::kF32, {n, param.elements() / n}, gradient(i).data()}});
   }
   return leaves;
 }

@@ -23,8 +23,7 @@ class Trainable {
   /// have: normal with the parameter's spread around its start (splitmix64 and Box-Muller), or uniform.
   void initialize(std::uint64_t seed);
 
-  /// Makes the matrices, and where they are sides of TrainMatmul their transposes, from the masters, all
-  /// workers together; ends with a barrier.
+  /// Makes the matrices from the masters, all workers together; ends with a barrier.
   void refresh(ops::Exec& ex);
 
   /// A matrix [n, k] in the form that weights are multiplied with, in memory of the arena: that of fp32 rows
@@ -42,8 +41,8 @@ class Trainable {
   std::int64_t offset(std::size_t i) const { return offsets_[i]; }
   std::vector<ops::Leaf> leaves() const;
   const ParamStore& store() const { return store_; }
-  /// Bytes of the matrices and transposes that are multiplied with, as they lie here.
-  std::size_t multiplied_bytes() const { return rows_.size() + columns_.size(); }
+  /// Bytes of the matrices that are multiplied with, where they are not the masters.
+  std::size_t multiplied_bytes() const { return rows_.size(); }
 
  private:
   explicit Trainable(ParamStore& store) : store_(store) {}
@@ -53,14 +52,12 @@ class Trainable {
   std::span<float> part(const tensor::Buffer& b, std::size_t i) const {
     return floats(b).subspan(offsets_[i], store_.params()[i].elements());
   }
-  void bind(std::size_t i, const kernels::MatmulKernel& kernel, base::DType type, std::byte* rows,
-            std::byte* transposed);
+  void bind(std::size_t i, const kernels::MatmulKernel& kernel, base::DType type, std::byte* rows);
   ParamStore& store_;
   const kernels::MatmulKernel* kernel_ = nullptr;
   base::DType type_ = base::DType::kF32;
   std::vector<std::int64_t> offsets_;
-  tensor::Buffer masters_, gradients_, rows_, columns_;
-  std::vector<tensor::PackedMatrix> transposed_;
+  tensor::Buffer masters_, gradients_, rows_;
 };
 
 }  // namespace tw::model

@@ -44,6 +44,7 @@ bool prompts_in_one_piece(const Exec& ex, const tensor::PackedMatrix& gate, cons
                           const tensor::PackedMatrix& down);
 
 /// The same, rounded: a left side [T, N] (TrainMatmul::run_rounded). `x`: of prepare, without generated rows.
+/// REQUIRES: both_sides_of.
 void rounded_matmul_slice(Exec& ex, const Prepared& x, const tensor::PackedMatrix& weight, std::byte* side);
 
 /// x [T, K] as the product for a weight's gradient takes it: a right side of TrainMatmul, from the arena, or

@@ -28,6 +28,22 @@ void make_side(Exec& ex, void (*make)(const kernels::SideArgs&), Tensor x, std::
   });
 }
 
+/// Calls run with this worker's columns of left [rows, K] · Wᵀ of a weight W [N, K] that is a side of a
+/// product, or with `turned` of left [rows, N] · W; `out` is for it to fill in. Tracing, it only asks for
+/// scratch.
+template <typename F>
+void run_side(Exec& ex, const PackedMatrix& weight, const void* left, std::int64_t rows, bool turned,
+              F&& run) {
+  const kernels::MatmulPath& path = weight.kernel().decode;
+  const std::int64_t n = turned ? weight.k() : weight.n(), depth = turned ? weight.n() : weight.k();
+  void* scratch = ex.scratch(path.scratch_bytes(rows, depth));
+  if (ex.tracing()) return;
+  ex.slice(n, path.slice_rows, [&](std::int64_t begin, std::int64_t end) {
+    run(kernels::MatmulArgs{weight.type(), weight.data(), begin, end, n, depth, left, rows, nullptr, n,
+                            nullptr, nullptr, scratch});
+  });
+}
+
 OpCost product_cost(const char* name, std::int64_t rows, std::int64_t n, std::int64_t k,
                     double weight_bytes) {
   const auto t = static_cast<double>(rows);
@@ -89,15 +105,8 @@ OutputGradient both_sides(const Backward& b, Tensor d_y, const PackedMatrix& wei
 
 void rounded_matmul_slice(Exec& ex, const Prepared& x, const PackedMatrix& weight, std::byte* side) {
   const kernels::TrainMatmul& matmul = *sides_of(ex, weight);
-  const kernels::MatmulPath& path = matmul.kernel.decode;
-  const PreparedRows& rows = x.prompt;
-  void* scratch = ex.scratch(path.scratch_bytes(rows.rows, weight.k()));
-  if (ex.tracing()) return;
-  ex.slice(weight.n(), path.slice_rows, [&](std::int64_t begin, std::int64_t end) {
-    matmul.run_rounded({weight.type(), weight.data(), begin, end, weight.n(), weight.k(), rows.data,
-                        rows.rows, nullptr, 0, nullptr, nullptr, scratch},
-                       side);
-  });
+  run_side(ex, weight, x.prompt.data, x.prompt.rows, false,
+           [&](const kernels::MatmulArgs& args) { matmul.run_rounded(args, false, side); });
 }
 
 void add_weight_gradient(const Backward& b, const OutputGradient& y, const TransposedInput& x,
@@ -149,27 +158,15 @@ void add_bias_gradient(const Backward& b, Tensor d_y, Tensor bias) {
   b.ex.barrier();
 }
 
-namespace {
-
-/// Wᵀ of a weight that is a side of a product.
-const PackedMatrix& transposed_of(const Leaf& leaf, const PackedMatrix& weight) {
-  TW_CHECK(leaf.transposed != nullptr, "a side of a product comes with that of its transpose");
-  const PackedMatrix& transposed = *leaf.transposed;
-  TW_CHECK(transposed.n() == weight.k() && transposed.k() == weight.n(),
-           "a transposed weight has the wrong shape");
-  return transposed;
-}
-
-}  // namespace
-
 std::byte* rounded_input_gradient(const Backward& b, const OutputGradient& y, const PackedMatrix& weight) {
   Exec& ex = b.ex;
-  const PackedMatrix& transposed = transposed_of(*b.leaf(weight.tape_id()), weight);
+  const kernels::TrainMatmul& matmul = *sides_of(ex, weight);
   const std::int64_t rows = y.d_y.rows();
-  std::byte* side = ex.arena().allocate(transposed.kernel().decode.prepared_bytes(rows, weight.k()));
-  rounded_matmul_slice(ex, {{}, {0, rows, y.as_is, nullptr}}, transposed, side);
+  std::byte* side = ex.arena().allocate(matmul.kernel.decode.prepared_bytes(rows, weight.k()));
+  run_side(ex, weight, y.as_is, rows, true,
+           [&](const kernels::MatmulArgs& args) { matmul.run_rounded(args, true, side); });
   if (ex.tracing())
-    ex.record(linear_cost("input_gradient", rows, transposed));
+    ex.record(linear_cost("input_gradient", rows, weight));
   else
     ex.barrier();
   return side;
@@ -196,14 +193,19 @@ void input_gradient(const Backward& b, const OutputGradient& y, const PackedMatr
     });
     return ex.barrier();
   }
-  const PackedMatrix& transposed = transposed_of(*leaf, weight);
-  Prepared prepared;
-  if (y.as_is != nullptr)
-    prepared.prompt = {0, d_y.rows(), y.as_is, path_of(ex, transposed, true).prepare};
-  else
-    prepared = prepare(ex, d_y, transposed, 0);
-  matmul_slice(ex, prepared, transposed, d_x.f32(), nullptr, add ? d_x.f32() : nullptr);
-  if (ex.tracing()) return ex.record(linear_cost("input_gradient", d_y.rows(), transposed));
+  const kernels::TrainMatmul& matmul = *sides_of(ex, weight);
+  const void* left = y.as_is;
+  if (left == nullptr) {
+    bool made = false;
+    left = prepare_rows(ex, d_y, matmul.kernel.decode, 0, d_y.rows(), made).data;
+    if (made && !ex.tracing()) ex.barrier();
+  }
+  run_side(ex, weight, left, d_y.rows(), true, [&](kernels::MatmulArgs args) {
+    args.out = d_x.f32();
+    if (add) args.residual = args.out;
+    matmul.run_turned(args);
+  });
+  if (ex.tracing()) return ex.record(linear_cost("input_gradient", d_y.rows(), weight));
   ex.barrier();
 }
 

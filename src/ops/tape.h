@@ -23,8 +23,6 @@ class Backward;
 /// A parameter as the tape knows it.
 struct Leaf {
   tensor::Tensor gradient;  ///< added to; no rank: it is frozen
-  /// Wᵀ [K, N] of a weight W [N, K] that is a side of TrainMatmul, for x's gradient.
-  const tensor::PackedMatrix* transposed = nullptr;
 };
 
 /// Values are numbered as they are made: first the leaves, then each Exec::output, the same on every worker.

@@ -112,11 +112,8 @@ class GradientRunner {
     operands_.tables[i] = {DType::kF32, numbers, n, k, id};
     if (input.role == Role::kMatrix) {
       const bool sides = type == DType::kBF16 && table_.train_matmul != nullptr;
-      operands_.matrices[i] = sides ? side(inputs_[i], n, k, false) : packed(type, inputs_[i], n, k);
+      operands_.matrices[i] = sides ? side(inputs_[i], n, k) : packed(type, inputs_[i], n, k);
       operands_.matrices[i].set_tape_id(id);
-      if (sides)
-        leaf.transposed =
-            transposed_.emplace_back(std::make_unique<PackedMatrix>(side(inputs_[i], k, n, true))).get();
     }
     leaves_.push_back(leaf);
   }
@@ -134,12 +131,12 @@ class GradientRunner {
     return matrix;
   }
 
-  /// A matrix [n, k] as a side of TrainMatmul, of `numbers` [n, k] or, transposed, [k, n].
-  PackedMatrix side(const std::vector<float>& numbers, std::int64_t n, std::int64_t k, bool transposed) {
+  /// As a side of TrainMatmul.
+  PackedMatrix side(const std::vector<float>& numbers, std::int64_t n, std::int64_t k) {
     const kernels::TrainMatmul& matmul = *table_.train_matmul;
     const std::size_t bytes = PackedMatrix::packed_bytes(matmul.kernel, DType::kBF16, n, k);
     const std::span<Line> lines = *sides_.emplace_back(std::make_unique<std::vector<Line>>(bytes / 64));
-    matmul.make_right({numbers.data(), transposed ? n : k, n, k, transposed, lines.data(), 0, n});
+    matmul.make_right({numbers.data(), k, n, k, false, lines.data(), 0, n});
     auto* memory = reinterpret_cast<std::byte*>(lines.data());
     return {matmul.kernel, DType::kBF16, memory, n, k, {memory, bytes}};
   }
@@ -204,7 +201,6 @@ class GradientRunner {
   std::vector<std::vector<float>> inputs_, gradients_;
   std::vector<std::unique_ptr<std::vector<std::byte>>> stored_;
   std::vector<std::unique_ptr<std::vector<Line>>> sides_;
-  std::vector<std::unique_ptr<PackedMatrix>> transposed_;
   std::vector<Leaf> leaves_;
   std::vector<LowRank> low_;
   AdapterRun run_{};

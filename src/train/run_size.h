@@ -22,15 +22,15 @@ base::Result<spec::ModelConfig> config_of(const spec::TrainModel& model, std::in
 /// Of one training step, in bytes, as the Trainer allocates it.
 struct StepMemory {
   std::size_t masters = 0, gradients = 0, moments = 0;  ///< moments: all that the optimizer keeps
-  std::size_t multiplied = 0;   ///< the weights and their transposes as they are multiplied with
-  std::size_t activations = 0;  ///< and gradients of activations
-  std::size_t cache = 0;        ///< keys and values of one layer
-  std::size_t scratch = 0;      ///< of all workers
-  std::size_t masks = 0;        ///< of pruning, with the weights that they are multiplied into
-  std::size_t frozen = 0;       ///< a teacher's activations; a reference's, with its weights
-  std::size_t loaded = 0;       ///< weights of teachers, and of an adapter's base: of a run, not of a step
-  std::size_t taken = 0;        ///< of `loaded`, what the process has taken from the free memory
-  double flops = 0;             ///< of one pass over all rows, forward and backward, as the ops count them
+  std::size_t multiplied = 0;                           ///< the weights as they are multiplied with
+  std::size_t activations = 0;                          ///< and gradients of activations
+  std::size_t cache = 0;                                ///< keys and values of one layer
+  std::size_t scratch = 0;                              ///< of all workers
+  std::size_t masks = 0;   ///< of pruning, with the weights that they are multiplied into
+  std::size_t frozen = 0;  ///< a teacher's activations; a reference's, with its weights
+  std::size_t loaded = 0;  ///< weights of teachers, and of an adapter's base: of a run, not of a step
+  std::size_t taken = 0;   ///< of `loaded`, what the process has taken from the free memory
+  double flops = 0;        ///< of one pass over all rows, forward and backward, as the ops count them
 
   std::size_t all() const {
     return masters + gradients + moments + multiplied + activations + cache + scratch + masks + frozen +

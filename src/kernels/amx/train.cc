@@ -31,8 +31,12 @@ std::int64_t pairs_at_once(std::int64_t blocks) {
   return pairs < 2 ? 2 : pairs > kMostPairs ? kMostPairs : pairs;
 }
 
-std::int64_t side_scratch(std::int64_t, std::int64_t) {
-  return (kMostPairs + 1) * kPairFloats * 4;
+constexpr std::int64_t kSumBytes = (kMostPairs + 1) * kPairFloats * 4;
+
+/// Sums that are kept, and right sides that are turned: those of all blocks where a product has one part.
+std::int64_t side_scratch(std::int64_t, std::int64_t k) {
+  const std::int64_t blocks = blocks_of(k), bytes = pairs_at_once(blocks) * 2 * blocks * kTileBytes;
+  return kSumBytes + (bytes > kRightBytes ? bytes : kRightBytes);
 }
 
 /// Left sides that lie as they are, tile after tile and past the caches: nobody reads them soon.
@@ -56,13 +60,43 @@ void prepare_left(const PrepareArgs& a) {
   _mm_sfence();
 }
 
+/// A matrix [K, N] whose right side is turned into that of its transpose.
+struct TurnedSide {
+  const std::uint8_t* tiles;  ///< [k / 16][n / 32][n pair][k % 16]
+  std::int64_t rows, across;  ///< tiles of K, blocks of N
+
+  /// Rows of block k of K and columns of block n of N: the tiles of its first 16 columns and of the others.
+  void turn(std::int64_t k, std::int64_t n, std::uint8_t* first, std::uint8_t* second) const {
+    __m512i upper[kRows], lower[kRows];  // a row of 16 pairs of columns (n, n + 16), of rows of K
+    load(2 * k, n, upper);
+    load(2 * k + 1, n, lower);
+    const __m512i low = _mm512_set1_epi32(0xFFFF);
+    for (std::int64_t i = 0; i < kRows; ++i) {
+      const __m512i left = _mm512_or_si512(_mm512_and_si512(upper[i], low), _mm512_slli_epi32(lower[i], 16));
+      const __m512i right =
+          _mm512_or_si512(_mm512_srli_epi32(upper[i], 16), _mm512_andnot_si512(low, lower[i]));
+      _mm512_store_si512(first + i * 64, left);
+      _mm512_store_si512(second + i * 64, right);
+    }
+  }
+
+ private:
+  void load(std::int64_t row, std::int64_t n, __m512i* v) const {
+    const std::uint8_t* tile = tiles + (row * across + n) * kTileBytes;
+    for (std::int64_t i = 0; i < kRows; ++i)
+      v[i] = row < rows ? _mm512_load_si512(tile + i * 64) : _mm512_setzero_si512();
+    transpose(v);
+  }
+};
+
 /// Blocks [begin, end) of K of the products of all rows and the columns at hand. `Out` is Chores'.
 template <typename Out>
 class SidesProduct {
  public:
-  SidesProduct(const MatmulArgs& a, std::int64_t begin, std::int64_t end, const Out& out)
+  SidesProduct(const MatmulArgs& a, bool turned, std::int64_t begin, std::int64_t end, const Out& out)
       : a_(a),
-        right_(static_cast<const std::uint8_t*>(a.weight)),
+        turned_(turned),
+        right_{static_cast<const std::uint8_t*>(a.weight), 0, 0, blocks_of(a.k)},
         begin_(begin),
         end_(end),
         chores_(out, static_cast<float*>(a.scratch)),
@@ -75,6 +109,7 @@ class SidesProduct {
   /// Pairs [first, last) of panels, 32 rows at a time: a stretch of them in the nearest cache meets all
   /// columns, so that what is written follows in rows, and the processor sees what comes next.
   void run(std::int64_t first, std::int64_t last) {
+    if (turned_) turn(first, last);
     const std::int64_t stretches = (end_ - begin_ + kLeftStretch - 1) / kLeftStretch;
     const auto begin_of = [&](std::int64_t s) { return begin_ + (end_ - begin_) * s / stretches; };
     for (std::int64_t row = 0; row < product_.rows; row += 2 * kRows) {
@@ -94,6 +129,25 @@ class SidesProduct {
   }
 
  private:
+  /// Right sides of the pairs from number `pair` and of blocks from `begin` on.
+  struct Right {
+    const std::uint8_t* tiles;  ///< [n / 16][k / 32][k pair][n % 16]
+    std::int64_t pair, begin, blocks;
+  };
+
+  void turn(std::int64_t first, std::int64_t last) {
+    const TurnedSide from{static_cast<const std::uint8_t*>(a_.weight), tiles_of(a_.k), blocks_of(a_.n)};
+    auto* const to = static_cast<std::uint8_t*>(a_.scratch) + kSumBytes;
+    const std::int64_t panel = (end_ - begin_) * kTileBytes;
+    for (std::int64_t k = begin_; k < end_; ++k) {
+      for (std::int64_t i = first; i < last; ++i) {
+        std::uint8_t* const tile = to + 2 * (i - first) * panel + (k - begin_) * kTileBytes;
+        from.turn(k, i, tile, tile + panel);
+      }
+    }
+    right_ = {to, first, begin_, end_ - begin_};
+  }
+
   /// The stretch of left sides that comes next is fetched in equal parts by so many blocks of sums.
   void ask_for(std::int64_t row, std::int64_t begin, std::int64_t end, std::int64_t parts) {
     next_ = product_.x + (row / kRows * product_.blocks + begin) * kTileBytes;
@@ -106,9 +160,10 @@ class SidesProduct {
     next_ += part, next_left_ -= part;
   }
   void run_columns(std::int64_t i, std::int64_t row, std::int64_t begin, std::int64_t end, float* kept) {
-    const std::uint8_t* first = right_ + (2 * i * product_.blocks + begin) * kTileBytes;
+    const std::uint8_t* first =
+        right_.tiles + (2 * (i - right_.pair) * right_.blocks + begin - right_.begin) * kTileBytes;
     const bool both = 32 * i + kRows < a_.n;
-    const std::uint8_t* const tiles[2] = {first, both ? first + product_.blocks * kTileBytes : first};
+    const std::uint8_t* const tiles[2] = {first, both ? first + right_.blocks * kTileBytes : first};
     const Block block{i, row, begin == begin_ ? nullptr : kept, end == end_ ? nullptr : kept,
                       row + kRows < product_.rows};
     fetch_part(end - begin);
@@ -116,7 +171,8 @@ class SidesProduct {
   }
 
   const MatmulArgs& a_;
-  const std::uint8_t* right_;  ///< [n / 16][k / 32][k pair][n % 16]
+  bool turned_;
+  Right right_;
   std::int64_t begin_, end_;
   Activations product_{};
   Chores<Out> chores_;
@@ -127,8 +183,8 @@ class SidesProduct {
 
 /// Pairs of panels as many at a time as the second cache holds, of blocks [begin, end) of K.
 template <typename Out>
-void run_pairs(const MatmulArgs& a, std::int64_t begin, std::int64_t end, const Out& out) {
-  SidesProduct product(a, begin, end, out);
+void run_pairs(const MatmulArgs& a, bool turned, std::int64_t begin, std::int64_t end, const Out& out) {
+  SidesProduct product(a, turned, begin, end, out);
   const std::int64_t pairs = pairs_at_once(end - begin), last = (a.n_end + 31) / 32;
   for (std::int64_t first = a.n_begin / 32; first < last; first += pairs)
     product.run(first, first + pairs < last ? first + pairs : last);
@@ -136,20 +192,26 @@ void run_pairs(const MatmulArgs& a, std::int64_t begin, std::int64_t end, const 
 }
 
 /// Blocks [begin, end) of K: the first ones with bias and residual, the others onto what is there.
-void run_blocks(const MatmulArgs& whole, std::int64_t begin, std::int64_t end) {
+void run_blocks(const MatmulArgs& whole, bool turned, std::int64_t begin, std::int64_t end) {
   MatmulArgs a = whole;
   if (begin > 0) a.bias = nullptr, a.residual = a.out;
   const bool is_whole = begin == 0 && end == blocks_of(a.k);  // nothing is added later
-  run_pairs(a, begin, end,
+  run_pairs(a, turned, begin, end,
             [&](std::int64_t i, std::int64_t row) { return OutRows(a, row, 32 * i, is_whole); });
 }
 
-void run_sides(const MatmulArgs& a) {
+void run_parts(const MatmulArgs& a, bool turned) {
   const TileConfig config = whole_tiles();
   const TileScope scope(config);
   const std::int64_t blocks = blocks_of(a.k), parts = (blocks + kMostBlocks - 1) / kMostBlocks;
   for (std::int64_t part = 0; part < parts; ++part)
-    run_blocks(a, blocks * part / parts, blocks * (part + 1) / parts);
+    run_blocks(a, turned, blocks * part / parts, blocks * (part + 1) / parts);
+}
+void run_sides(const MatmulArgs& a) {
+  run_parts(a, false);
+}
+void run_turned(const MatmulArgs& a) {
+  run_parts(a, true);
 }
 
 /// Rows of sums as tiles of a left side, past the caches.
@@ -170,10 +232,10 @@ class LeftRows {
 };
 
 /// In one part, however deep: sums are rounded once.
-void run_rounded(const MatmulArgs& a, void* side) {
+void run_rounded(const MatmulArgs& a, bool turned, void* side) {
   const TileConfig config = whole_tiles();
   const TileScope scope(config);
-  run_pairs(a, 0, blocks_of(a.k),
+  run_pairs(a, turned, 0, blocks_of(a.k),
             [&](std::int64_t i, std::int64_t row) { return LeftRows(a, side, row, i); });
 }
 
@@ -184,6 +246,7 @@ constexpr TrainMatmul kTrain = {{kRows, right_bytes, nullptr, kSides},
                                 make_side<true, true>,
                                 make_side<false, true>,
                                 make_lefts,
+                                run_turned,
                                 run_rounded,
                                 rounded_loss,
                                 make_logit_lefts,
