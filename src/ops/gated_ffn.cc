@@ -133,14 +133,14 @@ struct SavedFfn {
 };
 
 /// Of gate and up, from the gradients by their products.
-void input_products(const Backward& b, const SavedFfn& s, const TransposedInput& x,
-                    const OutputGradient& d_gates, const OutputGradient& d_ups) {
+void input_products(const Backward& b, const SavedFfn& s, const TransposedInput& x, Tensor d_gates,
+                    Tensor d_ups) {
   bool add = b.wants(1) && b.adds(1);
-  for (const auto& [d, weight] : {std::pair{&d_gates, s.gate}, std::pair{&d_ups, s.up}}) {
+  for (const auto& [d, weight] : {std::pair{d_gates, s.gate}, std::pair{d_ups, s.up}}) {
     const tensor::Arena::Scope scope(b.ex.arena());
-    const OutputGradient both = b.wants(1) && d->as_is == nullptr ? both_sides(b, d->d_y, *weight) : *d;
-    add_weight_gradient(b, both, x, *weight);
-    if (b.wants(1)) input_gradient(b, both, *weight, b.d_in(1), std::exchange(add, true));
+    const OutputGradient sides = b.wants(1) ? both_sides(b, d, *weight) : OutputGradient(d);
+    add_weight_gradient(b, sides, x, *weight);
+    if (b.wants(1)) input_gradient(b, sides, *weight, b.d_in(1), std::exchange(add, true));
   }
 }
 
