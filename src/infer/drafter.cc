@@ -41,6 +41,7 @@ Drafter::Drafter(std::shared_ptr<const model::LoadedModel> draft, const Options&
 
 void Drafter::follow(const sched::Step& step) {
   for (const auto id : step.preempted) states_[id].known = 0;
+  if (!step.through) return;
   batch_.clear();
   for (const sched::Slice& slice : step.slices) {
     if (slice.phase != sched::Phase::kPrompt) continue;

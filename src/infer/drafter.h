@@ -42,13 +42,13 @@ class Drafter {
   static base::Result<std::unique_ptr<Drafter>> create(std::shared_ptr<const model::LoadedModel> draft,
                                                        const Options& options, base::Team& team);
 
-  /// The step's prompts, as the engine runs them.
+  /// The step's prompts, once they reach the engine's last layer.
   void follow(const sched::Step& step);
   /// What it thinks comes next, for each sequence: none to `limit` tokens. Valid until the next call.
   const std::vector<std::vector<std::int32_t>>& guess(const std::vector<Work>& work);
   /// How a guess for this sequence went.
   void learn(Ticket id, std::int64_t guessed, std::int64_t right);
-  /// A step of the engine without prompts, with so many guesses in it, took so long.
+  /// The engine's answers with so many guesses among them took so long.
   void stepped(std::int64_t guesses, double seconds) { costs_.stepped(guesses, seconds); }
   void forget(Ticket id) { states_.erase(id); }
 

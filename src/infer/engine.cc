@@ -82,7 +82,7 @@ class EngineImpl : public Engine {
         on_step_(std::move(on_step)),
         trie_(make_trie(*model_->card().tokenizer)),
         scheduler_(scheduler_options()),
-        budget_(options.decode_stretch, options.max_step_tokens) {
+        budget_(options.decode_stretch, options.max_step_tokens, model_->config().layers) {
     stats_.cache = {kBlockTokens,          capacity_.blocks, static_cast<std::int64_t>(kv_.bytes()),
                     kv_.bytes_per_token(), options_.kv_type, options_.prefix_cache};
     thread_ = std::thread([this] { loop(); });
@@ -109,6 +109,7 @@ class EngineImpl : public Engine {
             .max_running = options_.max_running,
             .max_step_tokens = options_.max_step_tokens,
             .max_waiting = options_.max_waiting + options_.max_running,
+            .layers = model_->config().layers,
             .max_sequence = capacity_.context,
             .prefix_cache = options_.prefix_cache,
             .cache_generated = options_.cache_generated};
@@ -120,6 +121,7 @@ class EngineImpl : public Engine {
   void admit(std::unique_ptr<ActiveRequest> request);
   void drop(Ticket ticket, FinishReason reason, const std::string& error = {});
   void run_step(const sched::Step& step);
+  double run_phase(const sched::Step& step, sched::Phase phase);
   void propose_guesses();
   void learn_guesses(const ActiveRequest& request);
   void release(Ticket ticket);
@@ -140,7 +142,6 @@ class EngineImpl : public Engine {
   // Used by the engine's thread alone.
   sched::Scheduler scheduler_;
   sched::StepBudget budget_;
-  std::int64_t unanswered_ = 0;  // requests without a first token
   std::unordered_map<Ticket, std::unique_ptr<ActiveRequest>> active_;
   model::Batch batch_;
   std::vector<OutputRow> outputs_, hidden_outputs_;
@@ -243,8 +244,8 @@ void EngineImpl::loop() {
     propose_guesses();
     const std::int64_t answers = std::count_if(active_.begin(), active_.end(),
                                                [](const auto& entry) { return entry.second->answering(); });
-    unanswered_ = std::ssize(active_) - answers;
-    const sched::Step step = scheduler_.next(budget_.prompt_tokens(answers, unanswered_));
+    const std::int64_t unanswered = std::ssize(active_) - answers;
+    const sched::Step step = scheduler_.next(budget_.share(answers, unanswered));
     update_stats();  // a long prompt counts as running from its first step on, not from the end of it
     if (!step.slices.empty()) run_step(step);
     update_stats();
@@ -335,32 +336,45 @@ void EngineImpl::learn_guesses(const ActiveRequest& request) {
 }
 
 void EngineImpl::run_step(const sched::Step& step) {
-  batch_.clear();
-  outputs_.clear();
-  hidden_outputs_.clear();
-  // The kernels of generated tokens and of prompts differ: each phase's rows are together. So do those of
-  // rows with adapters and without.
-  for (const auto phase : {sched::Phase::kGenerated, sched::Phase::kPrompt}) {
-    for (const bool adapted : {false, true}) {
-      for (const sched::Slice& slice : step.slices) {
-        const bool has = active_.at(slice.id)->request().adapter != nullptr;
-        if (slice.phase == phase && has == adapted) add_slice(slice);
-      }
-    }
-  }
-  outputs_.insert(outputs_.end(), hidden_outputs_.begin(), hidden_outputs_.end());
   if (drafter_ != nullptr) drafter_->follow(step);
-  const Clock::time_point begin = Clock::now();
-  runner_->run(batch_, outputs_, kv_.view(), options_.step_threads ? options_.step_threads(stats_steps_) : 0);
-  const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-  budget_.ran(batch_.generated_rows(), batch_.rows() - batch_.generated_rows(), seconds, unanswered_);
-  if (drafter_ != nullptr && batch_.generated_rows() == batch_.rows())
-    drafter_->stepped(batch_.rows() - std::ssize(step.slices), seconds);
+  const double answered = run_phase(step, sched::Phase::kGenerated);
+  const std::int64_t generated = batch_.rows();
+  budget_.answered(generated, answered);
+  if (drafter_ != nullptr && generated > 0) {
+    const auto answers = std::ranges::count(step.slices, sched::Phase::kGenerated, &sched::Slice::phase);
+    drafter_->stepped(generated - answers, answered);
+  }
+  const double read = run_phase(step, sched::Phase::kPrompt);
+  budget_.read(batch_.rows(), step.prompt_layers.end - step.prompt_layers.begin, read);
+  const std::int64_t prompts = step.through ? batch_.rows() : 0;
+  stats_prompt_tokens_ += static_cast<std::uint64_t>(prompts);
   ++stats_steps_;
   scheduler_.computed(step);
   // Slices hold spans into the scheduler that the calls below end: only ids and flags are used from here on.
   for (const sched::Slice& slice : step.slices) finish_slice(slice);
-  if (on_step_) on_step_(step.tokens);
+  if (on_step_) on_step_(generated + prompts);
+}
+
+/// Runs the step's rows of a phase, whose kernels differ from the other's, and returns the seconds.
+double EngineImpl::run_phase(const sched::Step& step, sched::Phase phase) {
+  batch_.clear();
+  outputs_.clear();
+  hidden_outputs_.clear();
+  // Rows with adapters are together, and those without.
+  for (const bool adapted : {false, true}) {
+    for (const sched::Slice& slice : step.slices) {
+      const bool has = active_.at(slice.id)->request().adapter != nullptr;
+      if (slice.phase == phase && has == adapted) add_slice(slice);
+    }
+  }
+  if (batch_.rows() == 0) return 0;
+  outputs_.insert(outputs_.end(), hidden_outputs_.begin(), hidden_outputs_.end());
+  StepRunner::Part part;
+  part.workers = options_.step_threads ? options_.step_threads(stats_steps_) : 0;
+  if (phase == sched::Phase::kPrompt) part.layers = {step.prompt_layers.begin, step.prompt_layers.end, {}};
+  const Clock::time_point begin = Clock::now();
+  runner_->run(batch_, outputs_, kv_.view(), part);
+  return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
 void EngineImpl::add_slice(const sched::Slice& slice) {
@@ -382,7 +396,6 @@ void EngineImpl::add_slice(const sched::Slice& slice) {
         outputs_.push_back({&request, OutputRow::Kind::kScore, row + i, 1, next});
     }
   }
-  stats_prompt_tokens_ += slice.phase == sched::Phase::kPrompt ? count : 0;
   if (slice.wants_output && request.request().max_tokens > 0) {
     outputs_.push_back(
         {&request, OutputRow::Kind::kSample, row + count - 1 - slice.guesses, 1 + slice.guesses, 0});

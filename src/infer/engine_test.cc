@@ -81,6 +81,36 @@ TEST_F(EngineTest, ChunksDoNotChangeAnAnswer) {
   EXPECT_EQ(ask_and_wait(greedy(prompt, 40))->tokens, whole);
 }
 
+TEST_F(EngineTest, LayersInSeveralStepsDoNotChangeAnAnswer) {
+  const auto prompts = std::to_array<std::string>(
+      {"Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day",
+       "Tim and his mom went to the big red house to see", "The dog"});
+  start();
+  std::vector<std::vector<std::int32_t>> alone;
+  for (const std::string& prompt : prompts) alone.push_back(ask_and_wait(greedy(prompt, 20))->tokens);
+  EngineOptions fluent;
+  fluent.decode_stretch = 1.01;  // leaves a prompt one layer a step
+  start(fluent);
+  auto request = greedy("Lily", 450);
+  request.ignore_eos = true;
+  const auto reading = ask(request);
+  reading->wait_for_chunks(3);
+  const auto before = static_cast<std::int64_t>(engine_->stats().steps);
+  const auto one = ask_and_wait(greedy(prompts[0], 20));
+  EXPECT_EQ(one->tokens, alone[0]);
+  EXPECT_GE(static_cast<std::int64_t>(engine_->stats().steps), before + model_->config().layers + 19);
+  std::vector<std::unique_ptr<Answer>> together;
+  for (const std::string& prompt : prompts) together.push_back(ask(greedy(prompt, 20)));
+  Answer leaves;
+  const Ticket ticket = engine_->submit(greedy(prompts[1] + prompts[0], 20), leaves.sink()).value();
+  engine_->cancel(ticket);
+  for (std::size_t i = 0; i < together.size(); ++i) {
+    together[i]->wait();
+    EXPECT_EQ(together[i]->tokens, alone[i]) << prompts[i];
+  }
+  reading->wait();
+}
+
 TEST_F(EngineTest, ThreadsThatComeAndGoDoNotChangeAnAnswer) {
   const auto ask_three = [&] {
     std::vector<std::unique_ptr<Answer>> answers;

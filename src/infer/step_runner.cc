@@ -1,6 +1,7 @@
 #include "infer/step_runner.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "model/adapter.h"
 
@@ -32,6 +33,11 @@ base::Result<std::unique_ptr<StepRunner>> StepRunner::create(const model::Loaded
   const ops::Tensor hidden = model.transformer().forward(ex, worst, kv.view());
   model.transformer().logits(ex, rows_of(hidden, 0, std::min<std::int64_t>(max_tokens, kLogitRows)));
   TW_ASSIGN_OR_RETURN(runner->activations_, tensor::Buffer::allocate(ex.arena().peak(), "activations"));
+  // The first long prompt is not to wait for the kernel's zeros. Without an adapter, and with all rows of one
+  // phase, it uses about half.
+  std::memset(runner->activations_.data(), 0, runner->activations_.size() / 2);
+  TW_ASSIGN_OR_RETURN(runner->between_layers_,
+                      tensor::Buffer::allocate(hidden.bytes(), "rows between two layers"));
   for (int worker = 0; worker < team.size(); ++worker) {
     TW_ASSIGN_OR_RETURN(tensor::Buffer scratch,
                         tensor::Buffer::allocate(ex.scratch_peak(), "kernel scratch"));
@@ -41,24 +47,26 @@ base::Result<std::unique_ptr<StepRunner>> StepRunner::create(const model::Loaded
 }
 
 void StepRunner::run(model::Batch& batch, const std::vector<OutputRow>& outputs, const model::KvView& kv,
-                     int workers) {
+                     const Part& part) {
   for (const OutputRow& output : outputs) {
     for (std::int64_t i = 0; i < output.rows; ++i) batch.want(output.batch_row + i);
   }
-  const auto job = [&](int worker, int of) { work(worker, of, batch, outputs, kv); };
-  if (workers == 0)
-    team_.run_available(job);
+  Job job{batch, outputs, kv, part.layers};
+  job.layers.rows = {base::DType::kF32, {batch.rows(), model_.config().width}, between_layers_.data()};
+  const auto run = [&](int worker, int of) { work(worker, of, job); };
+  if (part.workers == 0)
+    team_.run_available(run);
   else
-    team_.run(std::min(workers, team_.size()), job);
+    team_.run(std::min(part.workers, team_.size()), run);
 }
 
-void StepRunner::work(int worker, int workers, const model::Batch& batch,
-                      const std::vector<OutputRow>& outputs, const model::KvView& kv) {
+void StepRunner::work(int worker, int workers, const Job& job) {
+  const std::vector<OutputRow>& outputs = job.outputs;
   const tensor::Buffer& scratch = scratch_[worker];
   ops::Exec ex(model_.table(), team_.barrier(), worker, workers,
                tensor::Arena(activations_.data(), activations_.size()), scratch.data(), scratch.size());
   ex.observe(inputs_);
-  const ops::Tensor hidden = model_.transformer().forward(ex, batch, kv);
+  const ops::Tensor hidden = model_.transformer().forward(ex, job.batch, job.kv, job.layers);
   std::int64_t row = 0;  // of hidden, which has the wanted rows alone
   std::size_t next = 0;
   while (next < outputs.size() && outputs[next].kind != OutputRow::Kind::kHidden) {

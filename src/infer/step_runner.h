@@ -29,11 +29,20 @@ class StepRunner {
   static base::Result<std::unique_ptr<StepRunner>> create(const model::LoadedModel& model, const PagedKv& kv,
                                                           base::Team& team, int max_tokens);
 
-  /// Runs on the workers that have a processor to themselves, or on so many as `workers` says if it is not 0:
-  /// the bits are the same. REQUIRES: batch.rows() <= max_tokens; outputs of kind kHidden come after all
+  struct Part {
+    /// The batch goes through these. Its rows wait here for the call with those that follow, which the calls
+    /// in between must leave to it: none of them has fewer layers than all.
+    model::LayerRange layers;
+    /// 0: those that have a processor to themselves. The bits are the same for any number.
+    int workers = 0;
+  };
+  /// REQUIRES: batch.rows() <= max_tokens; outputs, of the last layer alone, of kind kHidden come after all
   /// others; none has more than kLogitRows rows.
   void run(model::Batch& batch, const std::vector<OutputRow>& outputs, const model::KvView& kv,
-           int workers = 0);
+           const Part& part);
+  void run(model::Batch& batch, const std::vector<OutputRow>& outputs, const model::KvView& kv) {
+    run(batch, outputs, kv, Part());
+  }
 
   // Logits of a step are made this many rows at a time: 64 rows of a 150k vocabulary are 38 MB, 512 would be
   // 300.
@@ -46,8 +55,14 @@ class StepRunner {
 
  private:
   StepRunner(const model::LoadedModel& model, base::Team& team);
-  void work(int worker, int workers, const model::Batch& batch, const std::vector<OutputRow>& outputs,
-            const model::KvView& kv);
+  /// A run, as all workers see it.
+  struct Job {
+    const model::Batch& batch;
+    const std::vector<OutputRow>& outputs;
+    const model::KvView& kv;
+    model::LayerRange layers;
+  };
+  void work(int worker, int workers, const Job& job);
   /// Logits of these hidden rows, which are those of outputs [begin, end), and what follows from them.
   void use_logits(ops::Exec& ex, ops::Tensor hidden, const std::vector<OutputRow>& outputs, std::size_t begin,
                   std::size_t end);
@@ -57,6 +72,7 @@ class StepRunner {
   base::Team& team_;
   ops::InputSquares* inputs_ = nullptr;
   tensor::Buffer activations_;
+  tensor::Buffer between_layers_;             ///< rows that wait for their next layers: [max_tokens, D]
   std::vector<tensor::Buffer> scratch_;       ///< one a worker
   std::vector<SamplerWorkspace> workspaces_;  ///< one a worker
 };

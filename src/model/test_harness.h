@@ -41,6 +41,7 @@ class Harness {
       view_.layers.push_back({base, base + plane, base::DType::kF32, kBlock, c.kv_heads, c.head_dim});
     }
     arena_ = tensor::Buffer::allocate(std::size_t{64} << 20, "test").value();
+    between_ = tensor::Buffer::allocate(std::size_t{4} << 20, "test").value();
     for (int w = 0; w < workers; ++w) scratch_.push_back(tensor::Buffer::allocate(4 << 20, "test").value());
   }
 
@@ -53,31 +54,39 @@ class Harness {
       batch_.want(row);
   }
 
-  /// Logits of the wanted rows, then the batch is empty again.
-  std::vector<std::vector<float>> run() {
-    std::vector<std::vector<float>> rows(batch_.output_rows().size());
-    team_.run([&](int worker) {
-      ops::Exec ex(model_->table(), team_.barrier(), worker, team_.size(),
-                   tensor::Arena(arena_.data(), arena_.size()), scratch_[worker].data(),
-                   scratch_[worker].size());
-      const ops::Tensor logits =
-          model_->transformer().logits(ex, model_->transformer().forward(ex, batch_, view_));
-      ex.each(static_cast<std::int64_t>(rows.size()), [&](std::int64_t r) {
-        const float* row = logits.f32() + r * logits.row_stride();
-        rows[r].assign(row, row + logits.row_stride());
-      });
-    });
-    batch_.clear();
-    return rows;
+  /// Logits of the wanted rows, then the batch is empty again. So many layers in a call.
+  std::vector<std::vector<float>> run(std::int64_t layers = INT64_MAX) {
+    std::int64_t begin = 0;
+    for (; model_->config().layers - begin > layers; begin += layers) run_layers({begin, begin + layers, {}});
+    return run_layers({begin, INT64_MAX, {}});
   }
 
   const LoadedModel& model() const { return *model_; }
 
  private:
+  std::vector<std::vector<float>> run_layers(LayerRange range) {
+    range.rows = {base::DType::kF32, {batch_.rows(), model_->config().width}, between_.data()};
+    std::vector<std::vector<float>> rows(batch_.output_rows().size());
+    team_.run([&](int worker) {
+      ops::Exec ex(model_->table(), team_.barrier(), worker, team_.size(),
+                   tensor::Arena(arena_.data(), arena_.size()), scratch_[worker].data(),
+                   scratch_[worker].size());
+      const ops::Tensor hidden = model_->transformer().forward(ex, batch_, view_, range);
+      if (hidden.shape.rank() == 0) return;
+      const ops::Tensor logits = model_->transformer().logits(ex, hidden);
+      ex.each(static_cast<std::int64_t>(rows.size()), [&](std::int64_t r) {
+        const float* row = logits.f32() + r * logits.row_stride();
+        rows[r].assign(row, row + logits.row_stride());
+      });
+    });
+    if (range.end >= model_->config().layers) batch_.clear();
+    return rows;
+  }
+
   base::Team team_;
   std::shared_ptr<const LoadedModel> model_;
   std::vector<std::vector<std::int32_t>> blocks_;
-  tensor::Buffer cache_, arena_;
+  tensor::Buffer cache_, arena_, between_;
   KvView view_;
   std::vector<tensor::Buffer> scratch_;
   Batch batch_;

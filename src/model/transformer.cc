@@ -190,22 +190,28 @@ void Transformer::declare_ffn(ParamStore& store, const std::string& prefix, std:
   }
 }
 
-ops::Tensor Transformer::forward(ops::Exec& ex, const Batch& batch, const KvView& kv) const {
-  ex.enter_layer(-1);
+ops::Tensor Transformer::embed(ops::Exec& ex, const Batch& batch) const {
   const ops::LearnedPositions learned{batch.positions(),
                                       positions_ == nullptr ? ops::EmbeddingTable{} : positions_->table};
   ops::Tensor x =
       ops::embed(ex, batch.tokens(), embedding_->table, positions_ == nullptr ? nullptr : &learned);
   x = ops::dropout(ex, x, ops::kEmbeddingSite);
   if (ex.sharding().sequence) x = rows_of_rank(x, ex.sharding().tensor);
-  x = ops::sum_over_ranks(ex, x);
+  return ops::sum_over_ranks(ex, x);
+}
+
+ops::Tensor Transformer::forward(ops::Exec& ex, const Batch& batch, const KvView& kv,
+                                 const LayerRange& range) const {
+  ex.enter_layer(-1);
+  ops::Tensor x = range.begin == 0 ? embed(ex, batch) : range.rows;
   ops::Tensor next = ex.output(x.shape);
   const ops::RopeTable rope =
       positions_ != nullptr ? ops::RopeTable{} : ops::rope_table(ex, batch.positions(), inverse_frequencies_);
   ops::AttentionPlace place{batch.positions(), batch.row_blocks(),     batch.tiles(), {},
                             kv.longest,        batch.generated_rows(), batch.groups()};
   const auto adapters = batch.adapters();
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
+  const auto last = std::min(static_cast<std::size_t>(range.end), layers_.size());
+  for (auto i = static_cast<std::size_t>(range.begin); i < last; ++i) {
     ex.enter_layer(static_cast<int>(i));
     place.kv = kv.layers[i];
     if (ex.training() && i > 0) next = ex.output(x.shape);  // a layer's input is needed once more
@@ -214,6 +220,10 @@ ops::Tensor Transformer::forward(ops::Exec& ex, const Batch& batch, const KvView
     else
       run_layer(ex, layers_[i], x, next, rope, place, adapters);
     std::swap(x, next);
+  }
+  if (last < layers_.size()) {
+    ops::copy(ex, x, range.rows);
+    return {};
   }
   ex.enter_layer(static_cast<int>(layers_.size()));
   if (batch.output_rows().empty()) return {};

@@ -9,6 +9,13 @@
 
 namespace tw::model {
 
+/// Layers [begin, end) of the model, those that there are. Where it does not begin with the first or end
+/// with the last, the batch's rows, [T, D], are taken from `rows` and left there.
+struct LayerRange {
+  std::int64_t begin = 0, end = INT64_MAX;
+  ops::Tensor rows;
+};
+
 /// Immutable after construction; forward may run on all workers of a team at once.
 class Transformer {
  public:
@@ -16,8 +23,10 @@ class Transformer {
   Transformer(const spec::ModelConfig& config, ParamStore& store);
 
   /// Runs the batch and returns the final, normalised hidden states of its output rows: [R, D], R >= 1 or an
-  /// empty tensor. Keys and values of all its tokens are in the cache afterwards.
-  ops::Tensor forward(ops::Exec& ex, const Batch& batch, const KvView& kv) const;
+  /// empty tensor. Keys and values of all its tokens are in the cache afterwards. With a range of layers that
+  /// lacks the last one those of these layers alone are, and the tensor is empty.
+  ops::Tensor forward(ops::Exec& ex, const Batch& batch, const KvView& kv,
+                      const LayerRange& range = {}) const;
 
   /// The vocabulary's logits for hidden states [R, D]: [R, V].
   ops::Tensor logits(ops::Exec& ex, ops::Tensor hidden) const;
@@ -48,6 +57,7 @@ class Transformer {
     const Param *router = nullptr, *shared_gate = nullptr, *shared_up = nullptr, *shared_down = nullptr;
     const Param* share = nullptr;  ///< how much the shared ones count
   };
+  ops::Tensor embed(ops::Exec& ex, const Batch& batch) const;
   using Runs = std::span<const ops::AdapterRun>;
   Layer declare_layer(ParamStore& store, std::int64_t index) const;
   void declare_attention(ParamStore& store, const std::string& prefix, Layer& layer) const;

@@ -93,6 +93,23 @@ TEST_P(EverySet, ChunkedEqualsWholeBitForBitForAnyNumberOfWorkers) {
   }
 }
 
+TEST_P(EverySet, LayersInSeveralCallsEqualThoseInOneBitForBit) {
+  const std::vector<std::int32_t> prompt = with_bos(published_ids(), 100);
+  Harness whole(kModel, GetParam(), 1);
+  whole.add(0, prompt, 0, true);
+  const auto expected = whole.run();
+  for (const int layers : {1, 2, 3}) {
+    Harness other(kModel, GetParam(), 2);
+    ASSERT_GT(other.model().config().layers, layers);
+    other.add(0, std::span(prompt).first(40), 0, true);
+    const auto first = other.run(layers);
+    other.add(0, std::span(prompt).subspan(40), 40, true);
+    const auto second = other.run(layers);
+    for (std::size_t i = 0; i < expected.size(); ++i)
+      ASSERT_EQ(i < 40 ? first[i] : second[i - 40], expected[i]) << "row " << i << ", by " << layers;
+  }
+}
+
 TEST_P(EverySet, EqualsTheReferenceWithinBound) {
   const std::vector<std::int32_t> prompt = with_bos(published_ids(), 100);
   Harness reference(kModel, "ref", 1), other(kModel, GetParam(), 2);

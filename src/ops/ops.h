@@ -32,6 +32,9 @@ struct LearnedPositions {
 Tensor embed(Exec& ex, std::span<const std::int32_t> ids, const EmbeddingTable& table,
              const LearnedPositions* learned = nullptr);
 
+/// to = x, where they are not the same memory: [T, D]. Of steps that do not train.
+void copy(Exec& ex, Tensor x, Tensor to);
+
 /// out[r] = x[rows[r]]: [R, D].
 Tensor gather_rows(Exec& ex, Tensor x, std::span<const std::int32_t> rows);
 

@@ -136,7 +136,7 @@ bool better(const ServeSetting& s, const ServeOption& a, const ServeOption& b) {
 
 void simulate(const ServeSetting& s, Tried& t) {
   const ServeLoad load = t.division->load(t.option);
-  const SchedulerSetup setup{s.job.step_tokens, s.job.stretch};
+  const SchedulerSetup setup{s.job.step_tokens, s.job.stretch, s.model.config.layers};
   const auto requests = requests_to_simulate(load, setup);
   if (!requests.ok()) {
     t.reason = requests.error().message;

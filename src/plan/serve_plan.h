@@ -67,7 +67,8 @@ inline constexpr double kCacheBlock = 16;
 /// How Tokenworks' scheduler is set up: as in infer::EngineOptions.
 struct SchedulerSetup {
   int step_tokens = 8192;
-  double stretch = 0;  ///< sched::StepBudget's; up to 1: no limit
+  double stretch = 0;       ///< sched::StepBudget's; up to 1: no limit
+  std::int64_t layers = 1;  ///< of the model: with a stretch, prompts may go through some of them a step
 };
 
 /// Requests that are enough for a mean and few enough for a second or two; fails with the reason where none

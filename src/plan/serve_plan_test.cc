@@ -409,7 +409,7 @@ TEST(SimulateScheduler, AStretchKeepsAnswersFluentAndMakesPromptsWait) {
   ServeLoad load{8192, 64, 8};
   const double memory = 80 * 0x1p30;
   const Served free = *simulate_scheduler(*costs, constants, load, memory, {8192, 0}, 80);
-  const Served bound = *simulate_scheduler(*costs, constants, load, memory, {8192, 2}, 80);
+  const Served bound = *simulate_scheduler(*costs, constants, load, memory, {8192, 2, 32}, 80);
   EXPECT_LT(bound.output_token, free.output_token);
   EXPECT_GT(bound.first_token, free.first_token);
 }

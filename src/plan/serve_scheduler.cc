@@ -51,7 +51,7 @@ class SchedulerRun {
         requests_(requests),
         options_(options(costs, load, memory_bytes, setup)),
         scheduler_(options_),
-        budget_(setup.stretch, setup.step_tokens) {}
+        budget_(setup.stretch, setup.step_tokens, options_.layers) {}
 
   base::Result<Served> run() {
     TW_RETURN_IF_ERROR(begin());
@@ -64,7 +64,7 @@ class SchedulerRun {
         now_ = arrivals_.top();
         continue;
       }
-      const sched::Step step = scheduler_.next(budget_.prompt_tokens(answers_, others()));
+      const sched::Step step = scheduler_.next(budget_.share(answers_, others()));
       compute(step);
     }
     return result();
@@ -81,6 +81,7 @@ class SchedulerRun {
                                                 static_cast<double>(setup.step_tokens)));
     o.max_step_tokens = setup.step_tokens;
     o.max_waiting = 1 << 24;
+    o.layers = setup.stretch > 1 ? setup.layers : 1;
     o.prefix_cache = false;
     return o;
   }
@@ -167,10 +168,8 @@ class SchedulerRun {
         load.prompt_seen = std::max(load.prompt_seen, first + n);
       }
     }
-    const double seconds = serve_seconds(costs_.step(load), constants_);
+    const double seconds = run(load, step.prompt_layers);
     now_ += seconds;
-    budget_.ran(static_cast<std::int64_t>(load.answers), static_cast<std::int64_t>(load.prompts), seconds,
-                others());
     if (seen_.on) {
       seen_.waited += static_cast<double>(answers_) * seconds;
       seen_.answers += load.answers, seen_.steps += load.answers > 0 ? 1 : 0;
@@ -181,6 +180,23 @@ class SchedulerRun {
       if (slice.wants_output) ready.push_back(slice.id);
     }
     for (const sched::RequestId id : ready) give(id);
+  }
+
+  /// Seconds of a step.
+  double run(const StepLoad& load, sched::Layers layers) {
+    if (setup_.stretch <= 1) return serve_seconds(costs_.step(load), constants_);
+    // One phase after the other, as Tokenworks' engine does it.
+    StepLoad answers, prompts = load;
+    answers.answers = load.answers, answers.cached = load.cached;
+    prompts.answers = prompts.cached = 0;
+    const double answered = load.answers == 0 ? 0 : serve_seconds(costs_.step(answers), constants_);
+    budget_.answered(static_cast<std::int64_t>(load.answers), answered);
+    if (load.prompts == 0) return answered;
+    const std::int64_t count = layers.end - layers.begin;
+    const double read = serve_seconds(costs_.step(prompts), constants_) * static_cast<double>(count) /
+                        static_cast<double>(options_.layers);
+    budget_.read(static_cast<std::int64_t>(load.prompts), count, read);
+    return answered + read;
   }
 
   /// A token of an answer.
@@ -258,8 +274,10 @@ base::Result<int> requests_to_simulate(const ServeLoad& load, const SchedulerSet
     return base::error(base::Code::kResourceExhausted,
                        "not simulated: a group holds up to {:.3g} tokens at once, and the simulation {:.3g}",
                        held, kHeld);
-  // A stretch may let a step have few tokens of prompts.
-  const double piece = setup.stretch > 1 ? sched::StepBudget::kLeastWhenLate : setup.step_tokens;
+  // With a stretch a chunk may take a step for each layer.
+  const double piece =
+      setup.stretch > 1 ? static_cast<double>(sched::StepBudget::kChunk) / static_cast<double>(setup.layers)
+                        : setup.step_tokens;
   const double looks = std::ceil(input / std::min(piece, input)) * running;
   const double most = std::min({kAnswers / output, kLooks / looks, kPrompts / input - running});
   if (most < kFewest)

@@ -72,11 +72,12 @@ class FakeEngine {
   template <typename Interrupt>
   void step(Interrupt interrupt, double late_share = 0) {
     propose_guesses();
-    const Step plan = scheduler.next(prompt_tokens);
+    const Step plan = scheduler.next(share);
     ++steps;
     log += describe(plan);
     check_plan(plan);
-    for (const Slice& slice : plan.slices) check_slice(slice);
+    check_layers(plan);
+    for (const Slice& slice : plan.slices) check_slice(slice, plan.through);
     scheduler.verify();
     std::vector<Slice> kept = plan.slices;
     interrupt();
@@ -111,13 +112,15 @@ class FakeEngine {
   SchedulerOptions options;
   unsigned guess_percent = 0;  ///< how often a running answer gets guesses
   std::int64_t guesses_right = 0;
-  std::int64_t prompt_tokens = Scheduler::kNoLimit;  ///< beside running answers, in every step
+  PromptShare share;  ///< beside running answers, in every step
   Scheduler scheduler;
   std::map<RequestId, Job> jobs;  ///< ids rise in order of arrival
   std::map<RequestId, std::vector<TokenId>> answers;
   std::map<RequestId, std::int64_t> cached, first_token_after;
   std::int64_t steps = 0, preemptions = 0, hit_tokens = 0;
-  std::string log;  ///< everything that was planned
+  std::int64_t partial_steps = 0,
+               given_up = 0;  ///< prompts that did not reach the last layer in a step, or ever
+  std::string log;            ///< everything that was planned
 
  private:
   std::vector<std::uint64_t> keys(const std::vector<TokenId>& tokens, const Request& request) const {
@@ -160,7 +163,7 @@ class FakeEngine {
   }
 
   void check_plan(const Step& plan) {
-    std::int64_t tokens = 0;
+    std::int64_t tokens = 0, of_prompts = 0;
     std::set<RequestId> planned;
     std::set<std::int64_t> written;
     for (const RequestId id : plan.preempted) {
@@ -170,6 +173,7 @@ class FakeEngine {
     }
     for (const Slice& slice : plan.slices) {
       tokens += std::ssize(slice.tokens);
+      of_prompts += slice.phase == Phase::kPrompt ? std::ssize(slice.tokens) : 0;
       EXPECT_TRUE(planned.insert(slice.id).second) << "two slices of one sequence";
       EXPECT_EQ(std::ranges::count(plan.preempted, slice.id), 0)
           << "it cannot run in the step that it gives way in";
@@ -178,7 +182,11 @@ class FakeEngine {
       }
     }
     EXPECT_EQ(tokens, plan.tokens);
-    EXPECT_LE(tokens, options.max_step_tokens);
+    EXPECT_LE(of_prompts, options.max_step_tokens);
+    EXPECT_LE(tokens - of_prompts, options.max_step_tokens);
+    if (plan.prompt_layers.begin == 0) {
+      EXPECT_LE(tokens, options.max_step_tokens);
+    }
     std::int64_t single = 0;  // answers that go on by a token; what is left are chunks
     for (const Slice& slice : plan.slices) {
       const Job& job = jobs.at(slice.id);
@@ -186,7 +194,7 @@ class FakeEngine {
         single += std::ssize(slice.tokens);
     }
     if (single > 0) {
-      EXPECT_LE(tokens - single, prompt_tokens);
+      EXPECT_LE(tokens - single, share.tokens);
     }
     EXPECT_LE(scheduler.stats().running, options.max_running);
     check_progress(plan, planned);
@@ -195,10 +203,12 @@ class FakeEngine {
   void check_progress(const Step& plan, const std::set<RequestId>& planned) {
     bool work = false;
     for (const auto& [id, job] : jobs) {
-      if (job.late || (job.computed && *job.computed == std::ssize(job.tokens))) continue;
+      const std::int64_t known = std::ssize(job.tokens) - (job.late ? 1 : 0);
+      if (job.computed && *job.computed >= known) continue;
       work = true;
       if (!job.computed) continue;
-      EXPECT_TRUE(planned.contains(id)) << "the oldest running request stands still: " << id;
+      EXPECT_TRUE(planned.contains(id) || plan.prompt_layers.begin > 0)
+          << "the oldest running request stands still: " << id;
       for (const RequestId victim : plan.preempted) EXPECT_GT(victim, id) << "the youngest must give way";
       break;
     }
@@ -215,7 +225,29 @@ class FakeEngine {
            position % options.block_tokens;
   }
 
-  void check_slice(const Slice& slice) {
+  /// Prompts that are on their way through the layers stay as they are, or begin anew.
+  void check_layers(const Step& plan) {
+    std::vector<Way> prompts;
+    for (const Slice& slice : plan.slices) {
+      if (slice.phase == Phase::kPrompt)
+        prompts.push_back(
+            {slice.id, slice.first, std::ssize(slice.tokens), {slice.blocks.begin(), slice.blocks.end()}});
+    }
+    EXPECT_LT(plan.prompt_layers.begin, plan.prompt_layers.end);
+    EXPECT_EQ(plan.through, plan.prompt_layers.end == options.layers);
+    if (plan.prompt_layers.begin > 0) {
+      EXPECT_EQ(plan.prompt_layers.begin, layers_done_);
+      EXPECT_EQ(prompts, under_way_) << "other rows than those that the layers before have seen";
+    } else if (!under_way_.empty()) {
+      ++given_up;
+    }
+    const bool waits = !plan.through && !prompts.empty();
+    partial_steps += waits ? 1 : 0;
+    layers_done_ = plan.prompt_layers.end;
+    under_way_ = waits ? prompts : std::vector<Way>();
+  }
+
+  void check_slice(const Slice& slice, bool through) {
     ASSERT_TRUE(jobs.contains(slice.id));
     Job& job = jobs.at(slice.id);
     if (!job.computed) check_admission(slice, job);
@@ -232,8 +264,13 @@ class FakeEngine {
                            job.tokens.begin() + slice.first));
     EXPECT_EQ(slice.phase, slice.first < job.prompt() ? Phase::kPrompt : Phase::kGenerated);
     EXPECT_TRUE(slice.phase == Phase::kGenerated || end <= job.prompt()) << "one phase";
-    EXPECT_EQ(slice.wants_output, end == known && end > job.outputs);
-    check_keys(slice, job);
+    const bool computed = through || slice.phase == Phase::kGenerated;
+    EXPECT_EQ(slice.wants_output, computed && end == known && end > job.outputs);
+    check_keys(slice, job, computed);
+    if (!computed) {
+      EXPECT_FALSE(slice.rows_wanted);
+      return;
+    }
     job.computed = end;
     if (slice.wants_output) job.outputs = end;
     if (slice.rows_wanted) {
@@ -258,12 +295,12 @@ class FakeEngine {
 
   /// Every key before the slice is what this sequence alone would have computed; then the slice writes its
   /// own.
-  void check_keys(const Slice& slice, const Job& job) {
+  void check_keys(const Slice& slice, const Job& job, bool computed) {
     std::vector<TokenId> tokens(job.tokens.begin(), job.tokens.begin() + slice.first);
     tokens.insert(tokens.end(), slice.tokens.begin(), slice.tokens.end());
     const std::vector<std::uint64_t> want = keys(tokens, job.request);
     const std::int64_t end = slice.first + std::ssize(slice.tokens);
-    for (std::int64_t p = 0; p < end; ++p) {
+    for (std::int64_t p = 0; p < (computed ? end : slice.first); ++p) {
       std::uint64_t& key = slots_[static_cast<std::size_t>(slot(slice, p))];
       if (p >= slice.first) key = want[static_cast<std::size_t>(p)];
       ASSERT_EQ(key, want[static_cast<std::size_t>(p)]) << "request " << slice.id << " position " << p;
@@ -300,6 +337,15 @@ class FakeEngine {
     }
   }
 
+  /// A prompt's tokens on their way through the layers.
+  struct Way {
+    RequestId id;
+    std::int64_t first, tokens;
+    std::vector<BlockId> blocks;
+    bool operator==(const Way&) const = default;
+  };
+  std::vector<Way> under_way_;
+  std::int64_t layers_done_ = 0;
   std::vector<std::uint64_t> slots_;
   std::mt19937 random_{7};
 };

@@ -63,6 +63,15 @@ void Scheduler::Impl::release_blocks(Sequence& sequence) {
   }
   sequence.computed = 0;
   sequence.shared = 0;
+  const bool under_way =
+      std::ranges::any_of(in_layers, [&](const Chunk& chunk) { return chunk.sequence == &sequence; });
+  if (under_way) give_up_chunks();
+}
+
+/// What is under way begins anew: its rows are no longer those that the layers so far have seen.
+void Scheduler::Impl::give_up_chunks() {
+  in_layers.clear();
+  layers_done = 0;
 }
 
 void Scheduler::Impl::remove(RequestId id) {
@@ -173,16 +182,21 @@ void Scheduler::finish(RequestId id) {
   impl_->remove(id);
 }
 
-Step Scheduler::next(std::int64_t prompt_tokens) {
-  return impl_->next(prompt_tokens);
+Step Scheduler::next(const PromptShare& share) {
+  return impl_->next(share);
 }
 
 void Scheduler::computed(const Step& step) {
   for (const Slice& slice : step.slices) {
+    if (slice.phase == Phase::kPrompt && !step.through) continue;
     Sequence* sequence = impl_->find(slice.id);
     const bool same = sequence != nullptr && sequence->running && sequence->computed == slice.first;
     if (same) impl_->slice_computed(*sequence, slice);
   }
+  if (step.through)
+    impl_->give_up_chunks();
+  else if (!impl_->in_layers.empty())
+    impl_->layers_done = step.prompt_layers.end;
 }
 
 void Scheduler::append(RequestId id, TokenId token) {

@@ -27,6 +27,7 @@ struct SchedulerOptions {
   int max_running = 64;       ///< sequences with blocks at one time; never more than max_step_tokens count
   int max_step_tokens = 512;  ///< tokens in one step, all sequences together
   int max_waiting = 256;      ///< requests that wait for their first step
+  std::int64_t layers = 1;    ///< of the model, for prompts that go through some of them a step
   std::int64_t max_sequence = 0;  ///< longest prompt + answer, tokens; 0: what the pool holds
   bool prefix_cache = true;
   bool cache_generated = false;  ///< let prefix hits take blocks with generated tokens
@@ -55,17 +56,27 @@ struct Slice {
                                     ///< in blocks[p / block_tokens]; it may change from step to step
   std::int64_t guesses = 0;         ///< the last so many tokens were only proposed
   Phase phase = Phase::kPrompt;
-  bool wants_output = false;  ///< ends at the sequence's last known token (and guesses): sample the next one
-                              ///< from it, and from each guess that proves right the one after (or, with
-                              ///< max_new_tokens 0, finish it); once for each token
+  bool wants_output = false;  ///< ends at the sequence's last known token (and guesses), in the last layer:
+                              ///< sample the next one from it, and from each guess that proves right the one
+                              ///< after (or, with max_new_tokens 0, finish it); once for each token
   bool rows_wanted = false;   ///< the output of every row from rows_from on is wanted; each is asked for
                               ///< exactly once, also when it is computed again after a preemption
+};
+
+/// Layers [begin, end).
+struct Layers {
+  std::int64_t begin = 0, end = 1;
 };
 
 struct Step {
   std::vector<Slice> slices;
   std::vector<RequestId> preempted;  ///< lost their blocks before this step; they will be recomputed
   std::int64_t tokens = 0;
+  /// What slices of phase kPrompt go through, each token of the others through all layers. The steps that
+  /// follow have the same slices of prompts until these are through the last one; only then are their tokens
+  /// computed. A step that begins with layer 0 may have others: the ones before are given up.
+  Layers prompt_layers;
+  bool through = true;  ///< prompt_layers has the last one
 };
 
 /// A sequence whose next step computes its last token alone. Spans are valid as a Slice's.
@@ -82,6 +93,17 @@ struct SchedulerStats {
   std::uint64_t preemptions = 0;
 };
 
+/// What prompts may take of a step beside running sequences.
+struct PromptShare {
+  std::int64_t tokens = kNoLimit;  ///< most of a chunk that begins
+  /// Most layers times (tokens of the chunk + kLayerTokens).
+  std::int64_t layer_tokens = kNoLimit;
+
+  static constexpr std::int64_t kNoLimit = INT64_MAX;
+  /// What a layer costs besides its tokens, its weights being read and unpacked, in tokens.
+  static constexpr std::int64_t kLayerTokens = 64;
+};
+
 class Scheduler {
  public:
   explicit Scheduler(const SchedulerOptions& options);
@@ -96,11 +118,11 @@ class Scheduler {
 
   /// Plans the next step: running sequences first (one token each, oldest first), then chunks of prompts in
   /// order of arrival, within max_step_tokens, so that neither starves (the rule is in step.cc). Beside
-  /// running sequences prompts get at most `prompt_tokens` (at least one), so that a step does not become too
-  /// long for those who read along. Empty when nothing can or need be done: every request waits for append()
-  /// or finish(). Costs O(slices + blocks given out or newly found).
-  Step next(std::int64_t prompt_tokens = kNoLimit);
-  static constexpr std::int64_t kNoLimit = INT64_MAX;
+  /// running sequences a new chunk has at most `share.tokens` (at least one) and goes through so many layers
+  /// as `share` says (at least one), so that a step does not become too long for those who read along.
+  /// Empty when nothing can or need be done: every request waits for append() or finish(). Costs O(slices +
+  /// blocks given out or newly found).
+  Step next(const PromptShare& share = {});
 
   /// After the step ran: its tokens are computed (their full blocks become shareable).
   /// REQUIRES: `step` came from the last next(); requests cancelled since are skipped.

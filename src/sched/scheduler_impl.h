@@ -25,14 +25,17 @@ struct Scheduler::Impl {
   Sequence* find(RequestId id) const;
   void remove(RequestId id);
   void release_blocks(Sequence& sequence);
+  void give_up_chunks();
   void slice_computed(Sequence& sequence, const Slice& slice);
   void publish_full_blocks(Sequence& sequence);
   void verify() const;
 
   // step.cc
-  Step next(std::int64_t prompt_tokens);
+  Step next(const PromptShare& share);
   void plan_decodes(Step& step);
   void plan_chunks(Step& step, std::int64_t prompt_tokens);
+  void go_on_with_chunks(Step& step);
+  void choose_layers(Step& step, const PromptShare& share, bool alone);
   bool make_room(Sequence& sequence, Step& step);
   void preempt(Sequence& sequence, Step& step);
   void add_guesses(Sequence& sequence, Step& step);
@@ -51,6 +54,13 @@ struct Scheduler::Impl {
   std::unordered_map<RequestId, std::unique_ptr<Sequence>> sequences;
   std::map<std::uint64_t, Sequence*> waiting, running;  ///< by order of arrival
   std::vector<std::uint64_t> in_progress;  ///< hashes of the blocks at which this step's prompt slices begin
+  /// A prompt's tokens that are through layers_done of the layers.
+  struct Chunk {
+    Sequence* sequence;
+    std::int64_t tokens;
+  };
+  std::vector<Chunk> in_layers;  ///< empty: none are under way
+  std::int64_t layers_done = 0;
   std::uint64_t last_order = 0;
   std::int64_t never_admitted = 0;  ///< of those waiting
   SchedulerStats counters;          ///< only the sums; the rest is filled in by stats()

@@ -235,6 +235,63 @@ TEST(Scheduler, CancelFreesEverythingAtOnce) {
   EXPECT_TRUE(engine.scheduler.next().slices.empty());
 }
 
+/// A sequence that answers, and then a prompt of 8 tokens that goes through two of five layers a step.
+struct BesideAnAnswer : Scheduler {
+  static SchedulerOptions options() {
+    SchedulerOptions options = small(40);
+    options.layers = 5;
+    return options;
+  }
+  BesideAnAnswer() : Scheduler(options()) {
+    EXPECT_TRUE(add(request(1, prompt(3), 30)).ok());
+    const Step first = next();
+    EXPECT_TRUE(first.through && first.prompt_layers.end == 5) << "nobody reads along";
+    computed(first);
+    append(1, 7);
+    EXPECT_TRUE(add(request(2, prompt(8, 2), 5)).ok());
+  }
+};
+constexpr PromptShare kTwoLayers = {8, 2 * (8 + PromptShare::kLayerTokens)};
+
+/// One step, in which the first request gets a token. Layers of the others.
+std::pair<std::int64_t, std::int64_t> go_on(Scheduler& scheduler) {
+  const Step step = scheduler.next(kTwoLayers);
+  scheduler.computed(step);
+  scheduler.verify();
+  scheduler.append(1, 7);
+  return {step.prompt_layers.begin, step.prompt_layers.end};
+}
+
+TEST(Scheduler, PromptsGoThroughSomeLayersBesideAnswers) {
+  BesideAnAnswer scheduler;
+  using Range = std::pair<std::int64_t, std::int64_t>;
+  EXPECT_EQ(go_on(scheduler), Range(0, 2));
+  EXPECT_EQ(go_on(scheduler), Range(2, 4));
+  const Step last = scheduler.next(kTwoLayers);
+  EXPECT_EQ(Range(last.prompt_layers.begin, last.prompt_layers.end), Range(4, 5));
+  EXPECT_TRUE(last.through);
+  ASSERT_EQ(last.slices.size(), 2U);
+  EXPECT_TRUE(last.slices[1].wants_output);
+}
+
+TEST(Scheduler, PromptsGoOnAloneWhenTheAnswerEnds) {
+  BesideAnAnswer scheduler;
+  go_on(scheduler);
+  scheduler.finish(1);
+  const Step rest = scheduler.next(kTwoLayers);
+  EXPECT_EQ(rest.prompt_layers.begin, 2);
+  EXPECT_TRUE(rest.through);
+}
+
+TEST(Scheduler, WhatIsCancelledOnItsWayThroughTheLayersLeavesThem) {
+  BesideAnAnswer scheduler;
+  go_on(scheduler);
+  scheduler.cancel(2);
+  ASSERT_TRUE(scheduler.add(request(3, prompt(8, 3), 5)).ok());
+  const Step next = scheduler.next(kTwoLayers);
+  EXPECT_EQ(next.prompt_layers.begin, 0) << "the rows of the layers before were another prompt's";
+}
+
 TEST(Scheduler, AnIdMayComeAgainAfterACancel) {
   Scheduler scheduler(small(40));
   ASSERT_TRUE(scheduler.add(request(1, prompt(30), 9)).ok());

@@ -35,6 +35,7 @@ SchedulerOptions random_options(Random& random) {
   options.max_waiting = static_cast<int>(random.between(1, 12));
   options.prefix_cache = random.chance(80);
   options.cache_generated = random.chance(30);
+  if (random.chance(50)) options.layers = random.between(2, 5);
   return options;
 }
 
@@ -64,6 +65,7 @@ Request random_request(RequestId id, const SchedulerOptions& options,
 struct Outcome {
   std::string log;
   std::int64_t preemptions = 0, hit_tokens = 0, finished = 0, steps = 0, refused = 0, guesses_right = 0;
+  std::int64_t partial_steps = 0, given_up = 0;
 };
 
 /// What one run needs to know of its requests.
@@ -90,7 +92,8 @@ void check_wait(const FakeEngine& engine, Workload& work) {
   if (engine.jobs.empty()) return;
   const auto [place, is_new] = work.oldest_since.try_emplace(engine.jobs.begin()->first, engine.steps);
   const std::int64_t room = engine.options.blocks * engine.options.block_tokens;
-  EXPECT_LE(engine.steps - place->second, 4 * room + 10) << "request " << place->first << " starves";
+  EXPECT_LE(engine.steps - place->second, (4 * room + 10) * engine.options.layers)
+      << "request " << place->first << " starves";
 }
 
 void cancel_one(FakeEngine& engine, Workload& work, Random& random) {
@@ -104,7 +107,8 @@ void cancel_one(FakeEngine& engine, Workload& work, Random& random) {
 Outcome simulate(std::uint64_t seed) {
   Random random(seed);
   FakeEngine engine(random_options(random));
-  if (random.chance(30)) engine.prompt_tokens = random.between(1, 40);
+  if (random.chance(30)) engine.share.tokens = random.between(1, 40);
+  if (random.chance(70)) engine.share.layer_tokens = random.between(0, 400);
   if (random.chance(40)) engine.guess_percent = static_cast<unsigned>(random.between(1, 100));
   Workload work;
   Outcome outcome;
@@ -135,6 +139,8 @@ Outcome simulate(std::uint64_t seed) {
   outcome.preemptions = engine.preemptions;
   outcome.hit_tokens = engine.hit_tokens;
   outcome.guesses_right = engine.guesses_right;
+  outcome.partial_steps = engine.partial_steps;
+  outcome.given_up = engine.given_up;
   outcome.steps = engine.steps;
   return outcome;
 }
@@ -151,6 +157,8 @@ void simulate_range(std::uint64_t first, std::uint64_t count) {
     sum.steps += one.steps;
     sum.refused += one.refused;
     sum.guesses_right += one.guesses_right;
+    sum.partial_steps += one.partial_steps;
+    sum.given_up += one.given_up;
   }
   const auto runs = static_cast<std::int64_t>(count);
   ::testing::Test::RecordProperty("steps", static_cast<int>(sum.steps));
@@ -159,6 +167,8 @@ void simulate_range(std::uint64_t first, std::uint64_t count) {
   EXPECT_GT(sum.hit_tokens, 5 * runs);
   EXPECT_GT(sum.refused, runs / 2);
   EXPECT_GT(sum.guesses_right, 5 * runs);
+  EXPECT_GT(sum.partial_steps, runs);
+  EXPECT_GT(sum.given_up, runs / 50);
 }
 
 TEST(Simulation, RandomWorkloadsKeepEveryPromise) {

@@ -15,11 +15,6 @@ namespace {
 /// Chunks below this cost a step more than they bring.
 constexpr std::int64_t kMinChunk = 32;
 
-struct Chunk {
-  Sequence* sequence;
-  std::int64_t tokens;
-};
-
 /// The first round of the rule above. Returns the tokens taken.
 std::int64_t first_share(std::int64_t wanted, std::int64_t budget) {
   return std::min({wanted, budget, std::max((budget + 1) / 2, kMinChunk)});
@@ -27,11 +22,35 @@ std::int64_t first_share(std::int64_t wanted, std::int64_t budget) {
 
 }  // namespace
 
-Step Scheduler::Impl::next(std::int64_t prompt_tokens) {
+Step Scheduler::Impl::next(const PromptShare& share) {
   Step step;
   plan_decodes(step);
-  plan_chunks(step, std::max<std::int64_t>(prompt_tokens, 1));
+  const bool alone = step.tokens == 0;
+  if (in_layers.empty())
+    plan_chunks(step, std::max<std::int64_t>(share.tokens, 1));
+  else
+    go_on_with_chunks(step);
+  choose_layers(step, share, alone);
   return step;
+}
+
+/// The layers of this step's prompts. `alone`: nobody reads along.
+void Scheduler::Impl::choose_layers(Step& step, const PromptShare& share, bool alone) {
+  std::int64_t tokens = 0;
+  for (const Chunk& chunk : in_layers) tokens += chunk.tokens;
+  const std::int64_t left = options.layers - layers_done;
+  const std::int64_t fitting = share.layer_tokens / (tokens + PromptShare::kLayerTokens);
+  const std::int64_t count = alone ? left : std::clamp<std::int64_t>(fitting, 1, left);
+  step.prompt_layers = {layers_done, layers_done + count};
+  step.through = count == left;
+  if (step.through) return;
+  for (Slice& slice : step.slices) {
+    if (slice.phase == Phase::kPrompt) slice.wants_output = slice.rows_wanted = false;
+  }
+}
+
+void Scheduler::Impl::go_on_with_chunks(Step& step) {
+  for (const Chunk& chunk : in_layers) add_slice(*chunk.sequence, chunk.tokens, step);
 }
 
 void Scheduler::Impl::plan_decodes(Step& step) {
@@ -126,6 +145,8 @@ void Scheduler::Impl::plan_chunks(Step& step, std::int64_t prompt_tokens) {
         std::min(chunk.sequence->slice_limit(options.block_tokens) - chunk.tokens, budget);
     budget -= more;
     add_slice(*chunk.sequence, chunk.tokens + more, step);
+    if (step.slices.back().phase == Phase::kPrompt)
+      in_layers.push_back({chunk.sequence, chunk.tokens + more});
   }
 }
 

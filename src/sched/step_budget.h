@@ -1,50 +1,45 @@
-// How many prompt tokens a step may take along with generated ones, so that a long prompt does not hold up
-// the answers that others are reading.
+// How much of a step prompts may take along with generated tokens, so that a long prompt does not hold up the
+// answers that others are reading.
 #pragma once
 
-#include <bit>
 #include <cstdint>
+
+#include "sched/scheduler.h"
 
 namespace tw::sched {
 
-/// Learns from the steps that ran. Steps of generated tokens alone say how long one is without prompts; a
-/// step with prompts is to take at most `stretch` times as long, and kQueue times that while several prompts
-/// wait: what each step costs besides its tokens is then paid by all of them. Prompts advance by kLeast
-/// tokens a step at least. Not thread-safe. It changes where prompts are cut, never what is computed (DESIGN,
-/// Same bits).
+/// Learns from the steps that ran. Generated tokens and prompts of a step run one after the other; together
+/// they are to take at most `stretch` times as long as the generated ones, and kQueue times that while
+/// several prompts wait. What has no room for all layers of a chunk goes through some of them in each step
+/// (layered prefill, arXiv 2510.08055): weights are then unpacked for many tokens at a time however short
+/// the steps are. Prompts advance by a layer with kLeast tokens a step at least. Not thread-safe. It changes
+/// where prompts are cut, never what is computed (DESIGN, Same bits).
 class StepBudget {
  public:
-  static constexpr std::int64_t kLeast = 8;
-  /// The same while even kLeast tokens take much longer than is allowed, which what a step costs besides its
-  /// tokens does far into a long prompt: few tokens then make the prompt take long for no shorter gaps.
-  static constexpr std::int64_t kLeastWhenLate = 64;
+  static constexpr std::int64_t kLeast = 32;
+  /// Tokens of a chunk beside answers: with fewer, unpacking weights counts, and with more those who come
+  /// meanwhile wait longer for the chunk's last layer.
+  static constexpr std::int64_t kChunk = 256;
   static constexpr double kQueue = 2;
 
-  /// stretch <= 1: no limit but `most`.
-  StepBudget(double stretch, std::int64_t most);
+  /// stretch <= 1: no limit but `most` tokens. `layers`: of the model.
+  StepBudget(double stretch, std::int64_t most, std::int64_t layers);
 
   /// For the next step, when `answers` requests have their first token and `others` do not. Where more wait
   /// for a first token than for a next one, a step may be longer by as much: all of them wait least when
   /// prompts run in whole steps.
-  std::int64_t prompt_tokens(std::int64_t answers = 1, std::int64_t others = 1) const;
+  PromptShare share(std::int64_t answers = 1, std::int64_t others = 1) const;
 
-  /// A step ran, and `others` requests waited for their first token before it.
-  void ran(std::int64_t generated_tokens, std::int64_t prompt_tokens, double seconds,
-           std::int64_t others = 1);
+  /// A step's generated tokens took so many seconds.
+  void answered(std::int64_t tokens, double seconds);
+  /// A step had so many tokens of prompts go through so many layers.
+  void read(std::int64_t tokens, std::int64_t layers, double seconds);
 
  private:
-  /// Seconds of steps without prompts, by how many tokens they generated: in bucket b, 2^b to 2^(b+1) - 1.
-  struct Plain {
-    double tokens = 0, seconds = 0;  ///< averages; 0: none yet
-  };
-  static constexpr int kBuckets = 16;
-  double plain_seconds(std::int64_t generated_tokens) const;
-
   double stretch_;
-  std::int64_t most_;
-  double tokens_[2];  ///< the budget while one prompt waits, and while more do
-  Plain plain_[kBuckets];
-  int late_ = 0;  ///< steps of the prompt at hand that were much too long although they had kLeast tokens
+  std::int64_t most_, layers_;
+  double cost_ = 0;                     ///< seconds of a layer and a token (PromptShare); 0: none was seen
+  double generated_ = 0, seconds_ = 0;  ///< tokens of a step, and what they take; 0: none yet
 };
 
 }  // namespace tw::sched

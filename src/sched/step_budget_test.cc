@@ -2,123 +2,122 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace tw::sched {
 namespace {
 
-/// A machine on which a step takes `base` seconds, and more with prompts.
+constexpr std::int64_t kLayers = 30;
+
+/// A machine on which generated tokens take `answers` seconds, and a layer `weights` and more with each token
+/// of prompts.
 struct Machine {
-  double base, with_prompts, per_token;
-  double step(std::int64_t prompt_tokens) const {
-    return base + (prompt_tokens > 0 ? with_prompts + per_token * static_cast<double>(prompt_tokens) : 0);
+  double answers, weights, per_token;
+
+  double read(std::int64_t tokens, std::int64_t layers) const {
+    return static_cast<double>(layers) * (weights + per_token * static_cast<double>(tokens));
   }
 };
 
+/// Seconds of a step with a chunk of a long prompt, as Scheduler would plan it.
+double step(StepBudget& budget, const Machine& machine, std::int64_t answers = 4, std::int64_t others = 1,
+            std::int64_t at_hand = 100000) {
+  const PromptShare share = budget.share(answers, others);
+  const std::int64_t tokens = std::min(share.tokens, at_hand);
+  const std::int64_t layers =
+      std::clamp<std::int64_t>(share.layer_tokens / (tokens + PromptShare::kLayerTokens), 1, kLayers);
+  budget.answered(answers, machine.answers);
+  budget.read(tokens, layers, machine.read(tokens, layers));
+  return machine.answers + machine.read(tokens, layers);
+}
 void run(StepBudget& budget, const Machine& machine, int steps) {
-  for (int i = 0; i < steps; ++i) budget.ran(4, budget.prompt_tokens(), machine.step(budget.prompt_tokens()));
+  for (int i = 0; i < steps; ++i) step(budget, machine);
 }
 
 TEST(StepBudget, FindsWhatFitsTwiceAPlainStep) {
-  for (const double per_token : {0.00002, 0.0001, 0.0004}) {
-    const Machine machine{0.02, 0.002, per_token};
-    StepBudget budget(2, 512);
-    for (int i = 0; i < 20; ++i) budget.ran(4, 0, machine.step(0));
+  for (const double per_token : {1e-6, 4e-6, 2e-5, 8e-5, 1.5e-4}) {
+    const Machine machine{0.02, 50 * per_token, per_token};
+    StepBudget budget(2, 512, kLayers);
     run(budget, machine, 100);
     for (int i = 0; i < 50; ++i) {
-      run(budget, machine, 1);
-      EXPECT_LE(machine.step(budget.prompt_tokens()), 2 * machine.base) << per_token;
-    }
-    // And not much less than that: a prompt is not held up for nothing.
-    if (budget.prompt_tokens() < 512) {
-      EXPECT_GE(machine.step(budget.prompt_tokens()), 1.6 * machine.base) << per_token;
+      const double seconds = step(budget, machine);
+      EXPECT_LE(seconds, 2 * machine.answers) << per_token;
+      // And not much less than that: a prompt is not held up for nothing.
+      if (budget.share().tokens < 512) {
+        EXPECT_GE(seconds, 1.6 * machine.answers) << per_token;
+      }
     }
   }
+}
+
+TEST(StepBudget, ChunksAreLargeHoweverShortAStepIs) {
+  const Machine machine{0.007, 0.0003, 0.00001};  // all layers of 8 tokens take longer than an answer's step
+  StepBudget budget(2, 512, kLayers);
+  run(budget, machine, 100);
+  EXPECT_GT(budget.share().tokens, StepBudget::kChunk / 2);
+  EXPECT_LE(step(budget, machine), 2 * machine.answers);
 }
 
 TEST(StepBudget, AlwaysLetsPromptsAdvance) {
-  StepBudget budget(2, 512);
-  budget.ran(1, 0, 0.001);
-  for (int i = 0; i < 50; ++i) budget.ran(1, budget.prompt_tokens(), 0.0021);
-  EXPECT_EQ(budget.prompt_tokens(), StepBudget::kLeast);
+  StepBudget budget(2, 512, kLayers);
+  run(budget, {0.001, 0.002, 0.001}, 50);
+  EXPECT_EQ(budget.share().tokens, StepBudget::kLeast);
 }
 
 TEST(StepBudget, FollowsAMachineThatBecomesFree) {
-  StepBudget budget(2, 512);
-  const Machine slow{0.02, 0, 0.002}, fast{0.02, 0, 0.0001};
-  budget.ran(4, 0, slow.step(0));
-  run(budget, slow, 50);
-  EXPECT_LT(budget.prompt_tokens(), 16);
-  run(budget, fast, 50);
-  EXPECT_GT(budget.prompt_tokens(), 100);
+  StepBudget budget(2, 512, kLayers);
+  run(budget, {0.02, 0, 0.002}, 50);
+  EXPECT_EQ(budget.share().tokens, StepBudget::kLeast);
+  run(budget, {0.02, 0, 0.00001}, 50);
+  EXPECT_GT(budget.share().tokens, 100);
 }
 
 TEST(StepBudget, ManyThatWaitForFewHaveMore) {
-  StepBudget budget(2, 512);
-  for (int i = 0; i < 20; ++i) budget.ran(4, 0, 0.02);
-  run(budget, {0.02, 0, 0.0002}, 100);
-  const std::int64_t plain = budget.prompt_tokens();
-  EXPECT_LT(plain, 110);
-  EXPECT_EQ(budget.prompt_tokens(4, 1), plain);
-  EXPECT_EQ(budget.prompt_tokens(1, 15), 512);
-  budget.ran(1, 512, 0.12);  // such a step teaches nothing of others
-  EXPECT_EQ(budget.prompt_tokens(), plain);
+  StepBudget budget(2, 512, kLayers);
+  run(budget, {0.02, 0, 0.0001}, 100);
+  const PromptShare plain = budget.share(4, 1);
+  EXPECT_EQ(budget.share(4, 0).layer_tokens, plain.layer_tokens);
+  EXPECT_GT(budget.share(4, 16).layer_tokens, 4 * plain.layer_tokens);
 }
 
-/// Where each step with prompts costs as much again as one without, twice a plain step has room for few
-/// tokens: several prompts that wait would do so for nothing.
 TEST(StepBudget, AQueueOfPromptsHasLongerSteps) {
-  const Machine machine{0.05, 0.045, 0.001};
-  StepBudget budget(2, 512);
-  for (int i = 0; i < 20; ++i) budget.ran(8, 0, machine.step(0));
-  for (int i = 0; i < 100; ++i) {
-    const std::int64_t one = budget.prompt_tokens(8, 1), more = budget.prompt_tokens(8, 4);
-    budget.ran(8, one, machine.step(one), 1);
-    budget.ran(8, more, machine.step(more), 4);
-  }
-  EXPECT_EQ(budget.prompt_tokens(8, 1), StepBudget::kLeast);
-  const double step = machine.step(budget.prompt_tokens(8, 4));
-  EXPECT_LE(step, 2 * StepBudget::kQueue * machine.base);
-  EXPECT_GE(step, 1.6 * StepBudget::kQueue * machine.base);
+  const Machine machine{0.05, 0.001, 0.00002};
+  StepBudget budget(2, 512, kLayers);
+  for (int i = 0; i < 100; ++i) step(budget, machine, 8, 4);
+  const double seconds = step(budget, machine, 8, 4);
+  EXPECT_LE(seconds, 2 * StepBudget::kQueue * machine.answers);
+  EXPECT_GE(seconds, 1.6 * StepBudget::kQueue * machine.answers);
 }
 
 /// Twice a step of one answer is no measure for a step of 16.
 TEST(StepBudget, KnowsThatMoreAnswersMakeLongerSteps) {
-  const auto step = [](std::int64_t answers, std::int64_t prompt) {
-    return 0.003 + 0.0006 * static_cast<double>(answers) + (prompt > 0 ? 0.003 : 0) +
-           0.00015 * static_cast<double>(prompt);
-  };
-  StepBudget budget(2, 512);
-  for (int i = 0; i < 20; ++i) budget.ran(1, 0, step(1, 0));
-  for (int i = 0; i < 50; ++i) budget.ran(15, budget.prompt_tokens(), step(15, budget.prompt_tokens()));
-  const double guessed = step(15, budget.prompt_tokens());
-  EXPECT_GT(guessed, 1.2 * step(15, 0));
-  EXPECT_LT(guessed, 2.5 * step(15, 0));
-  for (int i = 0; i < 50; ++i) {
-    budget.ran(15, 0, step(15, 0));
-    budget.ran(15, budget.prompt_tokens(), step(15, budget.prompt_tokens()));
-  }
-  EXPECT_GT(step(15, budget.prompt_tokens()), 1.6 * step(15, 0)) << "now it was seen";
-  EXPECT_LT(step(15, budget.prompt_tokens()), 2 * step(15, 0));
+  StepBudget budget(2, 512, kLayers);
+  for (int i = 0; i < 20; ++i) step(budget, {0.003, 0, 0.00001}, 1);
+  EXPECT_NEAR(static_cast<double>(budget.share(16, 1).layer_tokens) /
+                  static_cast<double>(budget.share(1, 1).layer_tokens),
+              2.5, 0.1);
 }
 
-/// Where the least already takes four times as long as a plain step, it would take the longest way through
-/// the prompt for nothing.
-TEST(StepBudget, DoesNotCrawlWhereTheAimIsOutOfReach) {
-  const Machine machine{0.007, 0.021, 0.0002};
-  StepBudget budget(2, 512);
-  for (int i = 0; i < 20; ++i) budget.ran(4, 0, machine.step(0));
-  run(budget, machine, 50);
-  EXPECT_EQ(budget.prompt_tokens(), StepBudget::kLeastWhenLate);
-  budget.ran(4, 0, machine.step(0));  // the prompt is through
-  const Machine quick{0.007, 0.004, 0.0002};
-  run(budget, quick, 50);
-  EXPECT_LT(quick.step(budget.prompt_tokens()), 2 * quick.base) << "the next one may do better";
+/// Few tokens cost a layer more than their share of it.
+TEST(StepBudget, AShortPromptMakesNoLongStep) {
+  const Machine machine{0.03, 64 * 0.00003, 0.00003};
+  StepBudget budget(2, 512, kLayers);
+  run(budget, machine, 100);
+  EXPECT_LE(step(budget, machine, 4, 1, 20), 2 * machine.answers);
 }
 
 TEST(StepBudget, NoLimit) {
-  StepBudget budget(0, 512);
-  budget.ran(1, 0, 0.001);
-  budget.ran(1, 512, 1.0);
-  EXPECT_EQ(budget.prompt_tokens(), 512);
+  StepBudget budget(0, 512, kLayers);
+  budget.answered(1, 0.001);
+  budget.read(512, kLayers, 1.0);
+  EXPECT_EQ(budget.share().tokens, 512);
+  EXPECT_EQ(budget.share().layer_tokens, PromptShare::kNoLimit);
+}
+
+TEST(StepBudget, NoLimitWhereNobodyReadsAlong) {
+  StepBudget budget(2, 512, kLayers);
+  run(budget, {0.01, 0.001, 0.0001}, 10);
+  EXPECT_EQ(budget.share(0, 3).layer_tokens, PromptShare::kNoLimit);
 }
 
 }  // namespace
