@@ -135,6 +135,23 @@ TEST_P(Matmul, BitsDoNotDependOnCompanyOrCuts) {
   }
 }
 
+/// Of more rows than a step of a server has: their results may go past the caches.
+TEST_P(Matmul, BitsDoNotDependOnManyRows) {
+  const std::int64_t k = 256, rows = 530;
+  if (k % block_ != 0) return;
+  for (const std::int64_t n : {40, 64}) {
+    const auto weights = random_weights(type_, n, k, 3);
+    const auto x = normal(rows * k, 4);
+    Product product(table_, type_, weights, n, k, prompt_);
+    const auto together = product.run(x, rows, nullptr, nullptr);
+    for (std::int64_t t = 0; t < rows; t += 265) {
+      const std::vector<float> half(x.begin() + t * k, x.begin() + (t + 265) * k);
+      const auto alone = product.run(half, 265, nullptr, nullptr);
+      EXPECT_TRUE(std::equal(alone.begin(), alone.end(), together.begin() + t * n)) << n << ", row " << t;
+    }
+  }
+}
+
 TEST_P(Matmul, ZeroAndHugeActivationsStayFinite) {
   const std::int64_t k = 256, n = 9;
   const auto weights = random_weights(type_, n, k, 5);

@@ -191,7 +191,10 @@ void run(const MatmulArgs& a) {
         [&](std::int64_t i) -> Pair<Weights> {
           return {&weights, 32 * i + kRows < a.n ? &weights : nullptr, 2 * i, 2 * i + 1};
         },
-        [&](std::int64_t i, std::int64_t row) { return OutRows(a, first + row, 32 * i, false); });
+        [&](std::int64_t i, std::int64_t row) {
+          return OutRows(a, first + row, 32 * i, a.rows > kRowsAtOnce);
+        });
+    _mm_sfence();
   });
 }
 
