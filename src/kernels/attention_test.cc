@@ -55,10 +55,15 @@ class Cache {
     scratch_.resize((floats + 15) / 16);
   }
 
-  void store(const Table& table) {
+  /// `at_once` rows at a time.
+  void store(const Table& table, std::int64_t at_once = INT64_MAX) {
     row_blocks_.assign(s.length, blocks_.data());
-    table.store_kv({layer(), keys.data(), values.data(), s.kv_heads * s.d, positions_.data(),
-                    row_blocks_.data(), 0, s.length});
+    for (std::int64_t row = 0; row < s.length; row += at_once) {
+      const std::int64_t end = row + std::min(at_once, s.length - row);
+      table.store_kv({layer(), keys.data(), values.data(), s.kv_heads * s.d, positions_.data(),
+                      row_blocks_.data(), row, end});
+      if (end == s.length) break;
+    }
   }
 
   /// Element i of the key and of the value that the cache holds for a position.
@@ -67,6 +72,11 @@ class Cache {
   }
   double stored_value(std::int64_t p, std::int64_t head, std::int64_t i) const {
     return stored(value_memory_, p, head, p % kKvBlock * s.d + i);
+  }
+
+  /// Of the rows that the last run was of.
+  std::vector<float> seen_log_sums(const Rows& rows) const {
+    return {log_sums.begin() + rows.begin * s.heads, log_sums.begin() + rows.end * s.heads};
   }
 
   std::vector<float> run(const Table& table, bool prompt, const Rows& rows, std::int64_t window,
@@ -268,7 +278,9 @@ TEST_P(Pieces, BitsDoNotDependOnWhoRunsAPiece) {
         const std::int64_t end = std::min(length, first + 21);
         for (const bool prompt : {false, true}) {
           const auto whole = cache.run(table, prompt, {first, end, 16}, window);
+          const std::vector<float> sums = cache.seen_log_sums({first, end, 16});
           EXPECT_EQ(cache.run(table, prompt, {first, end, 16, true}, window), whole) << d << " " << window;
+          EXPECT_EQ(cache.seen_log_sums({first, end, 16}), sums) << d << " " << window;
         }
       }
     }
@@ -297,8 +309,14 @@ TEST_P(Pieces, DroppedWeightsAreThoseOfPhilox) {
                   << row << " " << head << " " << window;
           }
         }
+        const std::vector<float> sums = cache.log_sums;
         EXPECT_EQ(cache.run(table, true, {0, length, 5}, window, &dropout), whole);
+        EXPECT_EQ(cache.log_sums, sums);
         EXPECT_EQ(cache.run(table, true, {0, length, 16, true}, window, &dropout), whole);
+        EXPECT_EQ(cache.log_sums, sums);
+        cache.run(table, true, {0, length, 16}, window);
+        for (std::size_t i = 0; i < sums.size(); ++i)
+          ASSERT_NEAR(sums[i], cache.log_sums[i], 2e-2) << "those of all weights: " << i;
       }
     }
   }
@@ -407,6 +425,12 @@ TEST_P(Stored, BytesAreThoseOfTheReference) {
     reference.store(make_table("ref", detect_features()).value());
     EXPECT_EQ(ours.key_memory(), reference.key_memory()) << d;
     EXPECT_EQ(ours.value_memory(), reference.value_memory()) << d;
+    for (const std::int64_t at_once : {1, 3, 8, 21}) {
+      Cache slices = reference;
+      slices.store(make_table(std::get<0>(GetParam()), detect_features()).value(), at_once);
+      EXPECT_EQ(slices.key_memory(), reference.key_memory()) << d << ", " << at_once << " at a time";
+      EXPECT_EQ(slices.value_memory(), reference.value_memory()) << d << ", " << at_once << " at a time";
+    }
   }
 }
 

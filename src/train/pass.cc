@@ -9,6 +9,11 @@ std::int64_t blocks_of(std::int64_t tokens) {
 
 }  // namespace
 
+base::DType learning_cache_type(const kernels::Table& table, base::DType type, bool drops_weights) {
+  const bool rounds = type == base::DType::kBF16 && table.bf16_prompts() && !drops_weights;
+  return rounds ? base::DType::kBF16 : base::DType::kF32;
+}
+
 base::Status Pass::load(const TrainBatch& from, const ops::LowRank* adapter) {
   const spec::ModelConfig& c = *config_;
   std::int64_t blocks = 0;

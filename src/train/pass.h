@@ -11,6 +11,11 @@
 
 namespace tw::train {
 
+/// Of keys and values in steps of `type` that learn, for Pass. They are rounded where the gradients' kernels
+/// round keys in the same way, since these take the sums of weights from the forward
+/// (AttentionBackwardArgs::log_sums); the kernels that leave weights out do not.
+base::DType learning_cache_type(const kernels::Table& table, base::DType type, bool drops_weights);
+
 /// Owns what a model::Batch points to, and keys and values. One cache serves all layers: once a layer's
 /// attention is done, its keys and values are not needed there.
 class Pass {

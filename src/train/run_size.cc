@@ -130,10 +130,11 @@ base::Result<StepMemory> trace_step(const spec::ModelConfig& config, const Train
   for (std::int64_t row = 0; row < rows; ++row) batch.want(row);
   Objective objective(options.objective);
   objective.load_worst();
+  const base::DType cache = learning_cache_type(table, options.type, options.dropout.attention > 0);
   model::KvView kv;
   kv.longest = rows;
   kv.layers.assign(config.layers,
-                   {nullptr, nullptr, options.type, kernels::kKvBlock, config.kv_heads, config.head_dim});
+                   {nullptr, nullptr, cache, kernels::kKvBlock, config.kv_heads, config.head_dim});
   ops::Trace trace;
   ops::Exec ex(table, trace);
   ex.train(&tape, options.recompute ? &of_blocks : nullptr, options.dropout);
@@ -149,8 +150,8 @@ base::Result<StepMemory> trace_step(const spec::ModelConfig& config, const Train
   m.scratch = ex.scratch_peak() * static_cast<std::size_t>(workers);
   TW_RETURN_IF_ERROR(add_optimizer(m, *params, table, options.optimizer, workers));
   m.cache = 2 * static_cast<std::size_t>(rows / kernels::kKvBlock * config.kv_heads *
-                                         kernels::kv_head_elements(options.type, config.head_dim) *
-                                         kernels::kv_element_bytes(options.type));
+                                         kernels::kv_head_elements(cache, config.head_dim) *
+                                         kernels::kv_element_bytes(cache));
   for (const ops::OpCost& op : trace.ops) m.flops += op.flops;
   return m;
 }

@@ -72,7 +72,8 @@ base::Status Trainer::prepare(model::ParamStore& learnt) {
   if (options_.recompute) blocks_ = std::make_unique<ops::Tape>(params_->leaves(), tape_.get());
   norm_memory_.resize(square_sum_memory(params_->gradients()));
   const spec::ModelConfig& config = transformer_->config();
-  pass_ = std::make_unique<Pass>(config, options_.type, options_.rows);
+  const base::DType cache = learning_cache_type(table_, options_.type, options_.dropout.attention > 0);
+  pass_ = std::make_unique<Pass>(config, cache, options_.rows);
   TW_ASSIGN_OR_RETURN(objective_, Objective::make(options_.objective, config.vocab, options_.rows, team_));
   if (objective_->of_pairs() && base_ != nullptr) TW_RETURN_IF_ERROR(objective_->set_reference(base_));
   TW_RETURN_IF_ERROR(allocate());
