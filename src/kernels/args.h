@@ -228,14 +228,14 @@ struct SideArgs {
   std::int64_t begin, end;  ///< begin is a multiple of 16; end too, or R
 };
 
-/// Both left sides of x [T, N], of which N is a multiple of 32, in one reading: of columns [begin, end),
-/// which are multiples of 32.
+/// Both left sides of x [T, N], of which N is a multiple of 32, in one reading: of rows [row_begin, row_end);
+/// row_begin is a multiple of 32, row_end too, or T.
 struct LeftSidesArgs {
   const float* x;
   std::int64_t stride, rows, columns;
   void* as_is;       ///< of x: T rows
   void* transposed;  ///< of xᵀ: N rows
-  std::int64_t begin, end;
+  std::int64_t row_begin, row_end;
 };
 
 /// A row's gradients by its logits: scale * exp(logit - largest), less `weight` at the target.
@@ -256,14 +256,14 @@ struct RoundedLossArgs {
 };
 
 /// Logits [T, N] as a left side become the gradients by them, of which the other left side is made too: of
-/// columns [begin, end), which are multiples of 32.
+/// rows [row_begin, row_end), as LeftSidesArgs'.
 struct LogitLeftsArgs {
   void* logits;
   void* transposed;
   std::int64_t rows, columns;
   const LogitGradient* gradients;  ///< [T]
   const std::int32_t* targets;     ///< [T]
-  std::int64_t begin, end;
+  std::int64_t row_begin, row_end;
 };
 
 /// silu(gates) * ups, all three left sides [T, N]; N is a multiple of 32.
@@ -275,18 +275,19 @@ struct GatedLeftArgs {
 };
 
 /// Gates and ups of silu(gates) * ups, left sides [T, N], become the gradients by them, from its own gradient
-/// d, of which the other left sides are made too: columns [begin, end), which are multiples of 32. What it
+/// d, of which the other left sides are made too: of rows [row_begin, row_end), as LeftSidesArgs'. What it
 /// was itself becomes a right side, N rows that are T deep.
 struct GatedLeftsArgs {
   void *gates, *ups;
   const void* d;  ///< a left side
   std::int64_t rows, columns;
   void *gates_transposed, *ups_transposed, *right;
-  std::int64_t begin, end;
+  std::int64_t row_begin, row_end;
 };
 
 /// How weights that are learnt are multiplied where there is a better way than by plain rows: products
-/// out[M, N] = left[M, K] · right[N, K]ᵀ of two sides that are both made from fp32. Immutable.
+/// out[M, N] = left[M, K] · right[N, K]ᵀ of two sides, which are made from fp32, from each other, or by a
+/// product. Immutable.
 struct TrainMatmul {
   /// Of right sides, of packed_bytes(type, N, K) bytes; it has no `pack`. Left sides that are not transposed
   /// are made by its path's `prepare`. Generated tokens are multiplied as prompts are.
@@ -297,8 +298,10 @@ struct TrainMatmul {
   /// As kernel.decode.run with Wᵀ, of which `weight` is the right side of W [K, N], turned on the way.
   void (*run_turned)(const MatmulArgs&);
   /// As kernel.decode.run or run_turned, but the results are rounded and make a left side [M, N], `side`; N
-  /// is a multiple of 32. Nothing is added, and the args' `out` is not looked at.
+  /// is a multiple of 32. Nothing is added, and the args' `out` is not looked at. Rows of the last tile that
+  /// are not there stay as they are. Its scratch is rounded_scratch_bytes(K).
   void (*run_rounded)(const MatmulArgs&, bool turned, void* side);
+  std::int64_t (*rounded_scratch_bytes)(std::int64_t k);
   void (*rounded_loss)(const RoundedLossArgs&);
   void (*make_logit_lefts)(const LogitLeftsArgs&);
   void (*make_gated_left)(const GatedLeftArgs&);

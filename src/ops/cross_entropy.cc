@@ -58,12 +58,9 @@ class RoundedLogits {
     const std::int64_t vocab = s_.weight->n();
     const std::int32_t* targets = rows.targets.data() + begin;
     ex.barrier();
-    ex.slice(count, matmul_.kernel.decode.prepare_rows, [&](std::int64_t first, std::int64_t last) {
+    ex.slice(count, 32, [&](std::int64_t first, std::int64_t last) {
       matmul_.rounded_loss({sides.as_is, targets, rows.weights.data() + begin, s_.losses.f32() + begin, first,
                             last, vocab, rows.scale, rows.z_loss, gradients});
-    });
-    ex.barrier();
-    ex.slice(vocab, 32, [&](std::int64_t first, std::int64_t last) {
       matmul_.make_logit_lefts(
           {sides.as_is, sides.transposed, count, vocab, gradients, targets, first, last});
     });

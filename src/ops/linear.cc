@@ -14,6 +14,11 @@ const kernels::MatmulPath& path_of(const Exec& ex, const PackedMatrix& weight, b
   return prompt && serves ? *prefill : weight.kernel().decode;
 }
 
+const kernels::TrainMatmul* sides_of(const Exec& ex, const PackedMatrix& weight) {
+  const kernels::TrainMatmul* matmul = ex.table().train_matmul;
+  return matmul != nullptr && &weight.kernel() == &matmul->kernel ? matmul : nullptr;
+}
+
 PreparedRows prepare_rows(Exec& ex, Tensor x, const kernels::MatmulPath& path, std::int64_t begin,
                           std::int64_t rows, bool& made) {
   const std::int64_t k = x.row_stride();
@@ -37,9 +42,16 @@ void multiply(Exec& ex, const PreparedRows& x, const PackedMatrix& weight, bool 
   void* scratch = ex.scratch(path.scratch_bytes == nullptr ? 0 : path.scratch_bytes(x.rows, weight.k()));
   if (ex.tracing()) return;
   const std::int64_t first = x.begin * weight.n();
+  kernels::MatmulArgs args = {weight.type(), weight.data(), 0,
+                              weight.n(),    weight.n(),    weight.k(),
+                              x.data,        x.rows,        out + first,
+                              weight.n(),    bias,          residual == nullptr ? nullptr : residual + first,
+                              scratch};
+  if (sides_of(ex, weight) != nullptr)
+    return slice_sides(ex, args, [&](const kernels::MatmulArgs& part, std::int64_t) { path.run(part); });
   ex.slice(weight.n(), path.slice_rows, [&](std::int64_t begin, std::int64_t end) {
-    path.run({weight.type(), weight.data(), begin, end, weight.n(), weight.k(), x.data, x.rows, out + first,
-              weight.n(), bias, residual == nullptr ? nullptr : residual + first, scratch});
+    args.n_begin = begin, args.n_end = end;
+    path.run(args);
   });
 }
 

@@ -37,15 +37,39 @@ Prepared prepare_again(Exec& ex, Tensor x, const tensor::PackedMatrix& weight, c
 /// scratch.
 void matmul_slice(Exec& ex, const Prepared& x, const tensor::PackedMatrix& weight, float* out,
                   const float* bias, const float* residual);
+/// The same, rounded: a left side [T, N] (TrainMatmul::run_rounded). `x`: of prepare, without generated rows.
+/// REQUIRES: both_sides_of.
+void rounded_matmul_slice(Exec& ex, const Prepared& x, const tensor::PackedMatrix& weight, std::byte* side);
+
+/// Where the weight is one side of a TrainMatmul; else null.
+const kernels::TrainMatmul* sides_of(const Exec& ex, const tensor::PackedMatrix& weight);
+
+/// Calls run with this worker's part of a product of sides, `whole`, and its first row. It is cut along its
+/// rows where these are no fewer than its columns: a worker then reads the smaller side alone whole, and of
+/// the other one what it has mostly made itself. No barrier.
+template <typename F>
+void slice_sides(const Exec& ex, const kernels::MatmulArgs& whole, F&& run) {
+  const kernels::MatmulPath& path = ex.table().train_matmul->kernel.decode;
+  kernels::MatmulArgs args = whole;
+  if (whole.rows < whole.n) {
+    return ex.slice(whole.n, path.slice_rows, [&](std::int64_t begin, std::int64_t end) {
+      args.n_begin = begin, args.n_end = end;
+      run(args, std::int64_t{0});
+    });
+  }
+  ex.slice(whole.rows, 32, [&](std::int64_t begin, std::int64_t end) {
+    args.x = static_cast<const std::byte*>(whole.x) + path.prepared_bytes(begin, whole.k);
+    args.rows = end - begin;
+    if (whole.out != nullptr) args.out = whole.out + begin * whole.out_stride;
+    if (whole.residual != nullptr) args.residual = whole.residual + begin * whole.out_stride;
+    run(args, begin);
+  });
+}
 
 /// Whether a prompt's rows go from the gate and up of a gated feed-forward layer to its down in one piece
 /// (MatmulPath::run_gated).
 bool prompts_in_one_piece(const Exec& ex, const tensor::PackedMatrix& gate, const tensor::PackedMatrix& up,
                           const tensor::PackedMatrix& down);
-
-/// The same, rounded: a left side [T, N] (TrainMatmul::run_rounded). `x`: of prepare, without generated rows.
-/// REQUIRES: both_sides_of.
-void rounded_matmul_slice(Exec& ex, const Prepared& x, const tensor::PackedMatrix& weight, std::byte* side);
 
 /// x [T, K] as the product for a weight's gradient takes it: a right side of TrainMatmul, from the arena, or
 /// as it is.
@@ -69,7 +93,7 @@ struct OutputGradient {
   const void* transposed = nullptr;  ///< for add_weight_gradient
 };
 /// How both sides are made in one reading, and products made sides: of a weight that is learnt on the tape at
-/// hand, lies as a side of a TrainMatmul and has a multiple of 32 rows; else null.
+/// hand, lies as a side of a TrainMatmul and has a multiple of 32 rows; else null. REQUIRES: there is a tape.
 const kernels::TrainMatmul* both_sides_of(const Exec& ex, const tensor::PackedMatrix& weight);
 /// Memory for both sides of a gradient d_y [T, N], from the arena.
 struct LeftSides {

@@ -8,12 +8,6 @@
 namespace tw::ops {
 namespace {
 
-/// Where the weight is one side of a TrainMatmul; else null.
-const kernels::TrainMatmul* sides_of(const Exec& ex, const PackedMatrix& weight) {
-  const kernels::TrainMatmul* matmul = ex.table().train_matmul;
-  return matmul != nullptr && &weight.kernel() == &matmul->kernel ? matmul : nullptr;
-}
-
 /// How a weight that is no side is multiplied for gradients.
 const kernels::GradientMatmul& plain_product(const Exec& ex, const PackedMatrix& weight) {
   TW_CHECK(weight.packed().empty(), "a weight that is learnt lies in plain rows or as a side of a product");
@@ -28,20 +22,19 @@ void make_side(Exec& ex, void (*make)(const kernels::SideArgs&), Tensor x, std::
   });
 }
 
-/// Calls run with this worker's columns of left [rows, K] · Wᵀ of a weight W [N, K] that is a side of a
-/// product, or with `turned` of left [rows, N] · W; `out` is for it to fill in. Tracing, it only asks for
-/// scratch.
-template <typename F>
-void run_side(Exec& ex, const PackedMatrix& weight, const void* left, std::int64_t rows, bool turned,
-              F&& run) {
-  const kernels::MatmulPath& path = weight.kernel().decode;
+/// This worker's part of left [rows, K] · Wᵀ of a weight W [N, K] that is a side of a product, or with
+/// `turned` of left [rows, N] · W, rounded: a left side. Tracing, it only asks for scratch.
+void run_rounded(Exec& ex, const PackedMatrix& weight, const void* left, std::int64_t rows, bool turned,
+                 std::byte* side) {
+  const kernels::TrainMatmul& matmul = *sides_of(ex, weight);
   const std::int64_t n = turned ? weight.k() : weight.n(), depth = turned ? weight.n() : weight.k();
-  void* scratch = ex.scratch(path.scratch_bytes(rows, depth));
+  void* scratch = ex.scratch(matmul.rounded_scratch_bytes(depth));
   if (ex.tracing()) return;
-  ex.slice(n, path.slice_rows, [&](std::int64_t begin, std::int64_t end) {
-    run(kernels::MatmulArgs{weight.type(), weight.data(), begin, end, n, depth, left, rows, nullptr, n,
-                            nullptr, nullptr, scratch});
-  });
+  slice_sides(
+      ex, {weight.type(), weight.data(), 0, n, n, depth, left, rows, nullptr, n, nullptr, nullptr, scratch},
+      [&](const kernels::MatmulArgs& args, std::int64_t row) {
+        matmul.run_rounded(args, turned, side + matmul.kernel.decode.prepared_bytes(row, n));
+      });
 }
 
 OpCost product_cost(const char* name, std::int64_t rows, std::int64_t n, std::int64_t k,
@@ -96,7 +89,7 @@ OutputGradient both_sides(const Backward& b, Tensor d_y, const PackedMatrix& wei
   const LeftSides sides(ex, *matmul, rows, n);
   y.as_is = sides.as_is, y.transposed = sides.transposed;
   if (ex.tracing()) return y;
-  ex.slice(n, 32, [&](std::int64_t begin, std::int64_t end) {
+  ex.slice(rows, 32, [&](std::int64_t begin, std::int64_t end) {
     matmul->make_lefts({d_y.f32(), n, rows, n, sides.as_is, sides.transposed, begin, end});
   });
   ex.barrier();
@@ -104,9 +97,7 @@ OutputGradient both_sides(const Backward& b, Tensor d_y, const PackedMatrix& wei
 }
 
 void rounded_matmul_slice(Exec& ex, const Prepared& x, const PackedMatrix& weight, std::byte* side) {
-  const kernels::TrainMatmul& matmul = *sides_of(ex, weight);
-  run_side(ex, weight, x.prompt.data, x.prompt.rows, false,
-           [&](const kernels::MatmulArgs& args) { matmul.run_rounded(args, false, side); });
+  run_rounded(ex, weight, x.prompt.data, x.prompt.rows, false, side);
 }
 
 void add_weight_gradient(const Backward& b, const OutputGradient& y, const TransposedInput& x,
@@ -160,11 +151,9 @@ void add_bias_gradient(const Backward& b, Tensor d_y, Tensor bias) {
 
 std::byte* rounded_input_gradient(const Backward& b, const OutputGradient& y, const PackedMatrix& weight) {
   Exec& ex = b.ex;
-  const kernels::TrainMatmul& matmul = *sides_of(ex, weight);
   const std::int64_t rows = y.d_y.rows();
-  std::byte* side = ex.arena().allocate(matmul.kernel.decode.prepared_bytes(rows, weight.k()));
-  run_side(ex, weight, y.as_is, rows, true,
-           [&](const kernels::MatmulArgs& args) { matmul.run_rounded(args, true, side); });
+  std::byte* side = ex.arena().allocate(weight.kernel().decode.prepared_bytes(rows, weight.k()));
+  run_rounded(ex, weight, y.as_is, rows, true, side);
   if (ex.tracing())
     ex.record(linear_cost("input_gradient", rows, weight));
   else
@@ -200,12 +189,13 @@ void input_gradient(const Backward& b, const OutputGradient& y, const PackedMatr
     left = prepare_rows(ex, d_y, matmul.kernel.decode, 0, d_y.rows(), made).data;
     if (made && !ex.tracing()) ex.barrier();
   }
-  run_side(ex, weight, left, d_y.rows(), true, [&](kernels::MatmulArgs args) {
-    args.out = d_x.f32();
-    if (add) args.residual = args.out;
-    matmul.run_turned(args);
-  });
+  const std::int64_t n = weight.k(), depth = weight.n();
+  void* scratch = ex.scratch(matmul.kernel.decode.scratch_bytes(d_y.rows(), depth));
   if (ex.tracing()) return ex.record(linear_cost("input_gradient", d_y.rows(), weight));
+  slice_sides(ex,
+              {weight.type(), weight.data(), 0, n, n, depth, left, d_y.rows(), d_x.f32(), n, nullptr,
+               add ? d_x.f32() : nullptr, scratch},
+              [&](const kernels::MatmulArgs& args, std::int64_t) { matmul.run_turned(args); });
   ex.barrier();
 }
 

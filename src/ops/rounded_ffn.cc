@@ -30,7 +30,7 @@ MiddleGradients middle_gradients(const Backward& b, const SavedRounded& s, const
   std::byte *const gates = room(), *const ups = room();
   std::byte* const right = ex.arena().allocate(matmul.kernel.packed_bytes(s.down->type(), width, rows));
   if (!ex.tracing()) {
-    ex.slice(width, 32, [&](std::int64_t begin, std::int64_t end) {
+    ex.slice(rows, 32, [&](std::int64_t begin, std::int64_t end) {
       matmul.make_gated_lefts({s.gates, s.ups, d_hidden, rows, width, gates, ups, right, begin, end});
     });
     ex.barrier();

@@ -10,7 +10,9 @@ namespace tw::ops {
 /// Whether a layer's three weights are such. REQUIRES: there is a tape.
 bool rounds_ffn(const Exec& ex, const tensor::PackedMatrix& gate, const tensor::PackedMatrix& up,
                 const tensor::PackedMatrix& down);
-/// run_gated_ffn of them, without adapters, on the tape.
+/// out [T, D] = residual [T, D] + down(silu(gate x) * up x) of x [T, D], without adapters, on the tape;
+/// residual may have no data. Gates and ups stay in the arena, 4 bytes for each of T x F, and its backward
+/// writes over them. The weights must outlive the tape.
 void train_rounded_ffn(Exec& ex, Tensor x, const tensor::PackedMatrix& gate, const tensor::PackedMatrix& up,
                        const tensor::PackedMatrix& down, Tensor residual, Tensor out);
 

@@ -159,7 +159,7 @@ __m512i pairs(const void* base, const Part& x, const Part& y) {
 
 /// Queries times scale / ln 2, so that weights are powers of two. Missing rows and elements are zero.
 void convert_queries(const AttentionArgs& a, const Shape& s, std::uint8_t* tiles) {
-  const __m512 scale = _mm512_set1_ps(a.scale * 1.44269504F);
+  const __m512 scale = query_factor(a.scale);
   for (std::int64_t m = 0; m < s.blocks * kRows; ++m) {
     const float* q =
         a.q + (a.row_begin + m / s.heads) * a.stride + (a.head_begin + m % s.heads) * a.kv.head_dim;

@@ -109,7 +109,7 @@ class Gradient {
 
   /// Queries as the forward has them, so that its sums fit: their products with keys are powers of two.
   void make_queries(const float* x) {
-    const __m512 factor = _mm512_set1_ps(a_.scale * kLog2E);
+    const __m512 factor = query_factor(a_.scale);
     std::uint8_t* out = q_;
     for (std::int64_t row = 0; row < padded_; row += kRows) {
       for (std::int64_t i = 0; i < width_; i += 32, out += kTileBytes) {

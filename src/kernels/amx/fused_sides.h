@@ -122,7 +122,7 @@ class BlockLines {
 };
 
 inline void make_logit_lefts(const LogitLeftsArgs& a) {
-  for_blocks(a.rows, a.begin, a.end, [&](std::int64_t t, std::int64_t c) {
+  for_blocks(a.row_begin, a.row_end, a.columns, [&](std::int64_t t, std::int64_t c) {
     const BlockLines logits(a.logits, a.rows, a.columns, t, c);
     Halves d;
     for (std::int64_t i = 0; i < 2 * kRows; ++i) {
@@ -190,7 +190,7 @@ inline void compute_gated(const GatedLeftsArgs& a, std::int64_t t, std::int64_t 
 }
 
 inline void make_gated_lefts(const GatedLeftsArgs& a) {
-  for_blocks(a.rows, a.begin, a.end, [&](std::int64_t t, std::int64_t c) {
+  for_blocks(a.row_begin, a.row_end, a.columns, [&](std::int64_t t, std::int64_t c) {
     GatedHalves of;
     compute_gated(a, t, c, of);
     put_left_tiles({a.gates, a.gates_transposed, a.rows, a.columns}, t, c,

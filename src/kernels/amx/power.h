@@ -6,6 +6,12 @@
 namespace tw::kernels {
 namespace {
 
+/// What queries are multiplied with, so that their products with keys are powers of two: the forward's and
+/// the backward's must be alike to the last bit.
+inline __m512 query_factor(float scale) {
+  return _mm512_set1_ps(scale * 1.44269504F);
+}
+
 /// 2^x; 2^0 is exactly 1, far below 0 it is 0. The polynomial is least in relative error on [0, 1): 9e-5,
 /// much less than bf16's 2^-9.
 inline __m512 power(__m512 x) {

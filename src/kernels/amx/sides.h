@@ -113,11 +113,11 @@ void put_left_tiles(const LeftTiles& to, std::int64_t t, std::int64_t c, const H
   }
 }
 
-/// f(t, c) for the blocks of 32 by 32 of so many rows and columns [begin, end), in the order of rows.
+/// f(t, c) for the blocks of 32 by 32 of rows [begin, end) and so many columns, in the order of rows.
 template <typename F>
-void for_blocks(std::int64_t rows, std::int64_t begin, std::int64_t end, const F& f) {
-  for (std::int64_t t = 0; t < rows; t += kPanelBlock)
-    for (std::int64_t c = begin; c < end; c += kPanelBlock) f(t, c);
+void for_blocks(std::int64_t begin, std::int64_t end, std::int64_t columns, const F& f) {
+  for (std::int64_t t = begin; t < end; t += kPanelBlock)
+    for (std::int64_t c = 0; c < columns; c += kPanelBlock) f(t, c);
   _mm_sfence();
 }
 
@@ -128,7 +128,7 @@ inline void ask_ahead(const float* p) {
 }
 
 inline void make_lefts(const LeftSidesArgs& a) {
-  for_blocks(a.rows, a.begin, a.end, [&](std::int64_t t, std::int64_t c) {
+  for_blocks(a.row_begin, a.row_end, a.columns, [&](std::int64_t t, std::int64_t c) {
     put_left_tiles({a.as_is, a.transposed, a.rows, a.columns}, t, c, [&](std::int64_t i, std::int64_t k) {
       const float* x = a.x + (t + i) * a.stride + c + k * kRows;
       ask_ahead(x);

@@ -33,8 +33,12 @@ std::int64_t pairs_at_once(std::int64_t blocks) {
 
 constexpr std::int64_t kSumBytes = (kMostPairs + 1) * kPairFloats * 4;
 
-/// Sums that are kept, and right sides that are turned: those of all blocks where a product has one part.
-std::int64_t side_scratch(std::int64_t, std::int64_t k) {
+/// Sums that are kept, and right sides that are turned.
+std::int64_t side_scratch(std::int64_t, std::int64_t) {
+  return kSumBytes + kRightBytes;
+}
+/// The same of a product in one part.
+std::int64_t rounded_scratch(std::int64_t k) {
   const std::int64_t blocks = blocks_of(k), bytes = pairs_at_once(blocks) * 2 * blocks * kTileBytes;
   return kSumBytes + (bytes > kRightBytes ? bytes : kRightBytes);
 }
@@ -248,6 +252,7 @@ constexpr TrainMatmul kTrain = {{kRows, right_bytes, nullptr, kSides},
                                 make_lefts,
                                 run_turned,
                                 run_rounded,
+                                rounded_scratch,
                                 rounded_loss,
                                 make_logit_lefts,
                                 make_gated_left,
