@@ -82,7 +82,7 @@ class EngineImpl : public Engine {
         on_step_(std::move(on_step)),
         trie_(make_trie(*model_->card().tokenizer)),
         scheduler_(scheduler_options()),
-        budget_(options.decode_stretch, options.max_step_tokens, model_->config().layers) {
+        budget_(options.decode_stretch, longest_chunk(), model_->config().layers) {
     stats_.cache = {kBlockTokens,          capacity_.blocks, static_cast<std::int64_t>(kv_.bytes()),
                     kv_.bytes_per_token(), options_.kv_type, options_.prefix_cache};
     thread_ = std::thread([this] { loop(); });
@@ -114,6 +114,11 @@ class EngineImpl : public Engine {
             .prefix_cache = options_.prefix_cache,
             .cache_generated = options_.cache_generated};
   }
+  /// Beside answers: a draft model reads a chunk in one step.
+  std::int64_t longest_chunk() const {
+    const bool limited = drafter_ != nullptr && options_.decode_stretch > 1;
+    return limited ? std::min(options_.max_step_tokens, 64) : options_.max_step_tokens;
+  }
   base::Status check(GenerateRequest& request) const;
   base::Status has_room() const;  // with mutex_ held
   void loop();
@@ -122,6 +127,7 @@ class EngineImpl : public Engine {
   void drop(Ticket ticket, FinishReason reason, const std::string& error = {});
   void run_step(const sched::Step& step);
   double run_phase(const sched::Step& step, sched::Phase phase);
+  void close_gaps(const std::vector<std::pair<Ticket, std::int64_t>>& rows);
   void propose_guesses();
   void learn_guesses(const ActiveRequest& request);
   void release(Ticket ticket);
@@ -145,6 +151,7 @@ class EngineImpl : public Engine {
   std::unordered_map<Ticket, std::unique_ptr<ActiveRequest>> active_;
   model::Batch batch_;
   std::vector<OutputRow> outputs_, hidden_outputs_;
+  std::vector<std::pair<Ticket, std::int64_t>> between_layers_;  // whose rows, and how many, the runner keeps
   std::vector<Drafter::Work> draft_work_;
   std::uint64_t stats_steps_ = 0, stats_prompt_tokens_ = 0, stats_generated_tokens_ = 0;
   std::uint64_t stats_guesses_ = 0, stats_guessed_ = 0, stats_accepted_ = 0;
@@ -339,13 +346,21 @@ void EngineImpl::run_step(const sched::Step& step) {
   if (drafter_ != nullptr) drafter_->follow(step);
   const double answered = run_phase(step, sched::Phase::kGenerated);
   const std::int64_t generated = batch_.rows();
-  budget_.answered(generated, answered);
-  if (drafter_ != nullptr && generated > 0) {
-    const auto answers = std::ranges::count(step.slices, sched::Phase::kGenerated, &sched::Slice::phase);
-    drafter_->stepped(generated - answers, answered);
+  // What a preempted answer computes again says nothing of the steps of others.
+  std::int64_t answers = 0, tokens = 0;
+  for (const sched::Slice& slice : step.slices) {
+    if (slice.phase != sched::Phase::kGenerated) continue;
+    ++answers;
+    tokens += std::ssize(slice.tokens) - slice.guesses;
+  }
+  if (tokens == answers) {
+    budget_.answered(generated, answered);
+    if (drafter_ != nullptr && generated > 0) drafter_->stepped(generated - answers, answered);
   }
   const double read = run_phase(step, sched::Phase::kPrompt);
-  budget_.read(batch_.rows(), step.prompt_layers.end - step.prompt_layers.begin, read);
+  // Nor does a step say what layers take if logits of all its rows were wanted.
+  if (std::ssize(outputs_) <= std::ssize(between_layers_))
+    budget_.read(batch_.rows(), step.prompt_layers.end - step.prompt_layers.begin, read);
   const std::int64_t prompts = step.through ? batch_.rows() : 0;
   stats_prompt_tokens_ += static_cast<std::uint64_t>(prompts);
   ++stats_steps_;
@@ -360,21 +375,43 @@ double EngineImpl::run_phase(const sched::Step& step, sched::Phase phase) {
   batch_.clear();
   outputs_.clear();
   hidden_outputs_.clear();
+  std::vector<std::pair<Ticket, std::int64_t>> rows;
   // Rows with adapters are together, and those without.
   for (const bool adapted : {false, true}) {
     for (const sched::Slice& slice : step.slices) {
       const bool has = active_.at(slice.id)->request().adapter != nullptr;
-      if (slice.phase == phase && has == adapted) add_slice(slice);
+      if (slice.phase != phase || has != adapted) continue;
+      add_slice(slice);
+      rows.emplace_back(slice.id, std::ssize(slice.tokens));
     }
   }
   if (batch_.rows() == 0) return 0;
   outputs_.insert(outputs_.end(), hidden_outputs_.begin(), hidden_outputs_.end());
   StepRunner::Part part;
   part.workers = options_.step_threads ? options_.step_threads(stats_steps_) : 0;
-  if (phase == sched::Phase::kPrompt) part.layers = {step.prompt_layers.begin, step.prompt_layers.end, {}};
+  if (phase == sched::Phase::kPrompt) {
+    part.layers = {step.prompt_layers.begin, step.prompt_layers.end, {}};
+    if (step.prompt_layers.begin > 0) close_gaps(rows);
+    between_layers_ = std::move(rows);
+  }
   const Clock::time_point begin = Clock::now();
   runner_->run(batch_, outputs_, kv_.view(), part);
   return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+/// Makes the rows between two layers those of these requests, some of which may have left.
+void EngineImpl::close_gaps(const std::vector<std::pair<Ticket, std::int64_t>>& rows) {
+  std::int64_t from = 0, to = 0;
+  auto next = rows.begin();
+  for (const auto& entry : between_layers_) {
+    if (next != rows.end() && *next == entry) {
+      runner_->move_between_layers(from, to, entry.second);
+      to += entry.second;
+      ++next;
+    }
+    from += entry.second;
+  }
+  TW_CHECK(next == rows.end(), "prompts on their way through the layers are those of the step before");
 }
 
 void EngineImpl::add_slice(const sched::Slice& slice) {

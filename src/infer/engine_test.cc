@@ -101,12 +101,20 @@ TEST_F(EngineTest, LayersInSeveralStepsDoNotChangeAnAnswer) {
   EXPECT_GE(static_cast<std::int64_t>(engine_->stats().steps), before + model_->config().layers + 19);
   std::vector<std::unique_ptr<Answer>> together;
   for (const std::string& prompt : prompts) together.push_back(ask(greedy(prompt, 20)));
-  Answer leaves;
-  const Ticket ticket = engine_->submit(greedy(prompts[1] + prompts[0], 20), leaves.sink()).value();
-  engine_->cancel(ticket);
   for (std::size_t i = 0; i < together.size(); ++i) {
     together[i]->wait();
     EXPECT_EQ(together[i]->tokens, alone[i]) << prompts[i];
+  }
+  // Some leave while they are on their way through the layers beside others.
+  for (int round = 0; round < 10; ++round) {
+    Answer leaves;
+    const Ticket ticket = engine_->submit(greedy(prompts[1] + prompts[0], 20), leaves.sink()).value();
+    const auto stays = ask(greedy(prompts[2], 5));
+    std::this_thread::sleep_for(std::chrono::microseconds(50 * round));
+    engine_->cancel(ticket);
+    stays->wait();
+    EXPECT_TRUE(std::equal(stays->tokens.begin(), stays->tokens.end(), alone[2].begin()));
+    leaves.wait();
   }
   reading->wait();
 }

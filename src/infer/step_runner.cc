@@ -35,7 +35,10 @@ base::Result<std::unique_ptr<StepRunner>> StepRunner::create(const model::Loaded
   TW_ASSIGN_OR_RETURN(runner->activations_, tensor::Buffer::allocate(ex.arena().peak(), "activations"));
   // The first long prompt is not to wait for the kernel's zeros. Without an adapter, and with all rows of one
   // phase, it uses about half.
-  std::memset(runner->activations_.data(), 0, runner->activations_.size() / 2);
+  team.run([&](int worker) {
+    const std::size_t part = runner->activations_.size() / 2 / team.size();
+    std::memset(runner->activations_.data() + worker * part, 0, part);
+  });
   TW_ASSIGN_OR_RETURN(runner->between_layers_,
                       tensor::Buffer::allocate(hidden.bytes(), "rows between two layers"));
   for (int worker = 0; worker < team.size(); ++worker) {
@@ -58,6 +61,12 @@ void StepRunner::run(model::Batch& batch, const std::vector<OutputRow>& outputs,
     team_.run_available(run);
   else
     team_.run(std::min(part.workers, team_.size()), run);
+}
+
+void StepRunner::move_between_layers(std::int64_t from, std::int64_t to, std::int64_t count) {
+  const std::size_t bytes = static_cast<std::size_t>(model_.config().width) * sizeof(float);
+  std::byte* const rows = between_layers_.data();
+  if (from != to) std::memmove(rows + to * bytes, rows + from * bytes, count * bytes);
 }
 
 void StepRunner::work(int worker, int workers, const Job& job) {

@@ -44,6 +44,10 @@ class StepRunner {
     run(batch, outputs, kv, Part());
   }
 
+  /// Of the rows that wait for their next layers, `count` from row `from` on are from row `to` on now, which
+  /// is not after it: those before them left.
+  void move_between_layers(std::int64_t from, std::int64_t to, std::int64_t count);
+
   // Logits of a step are made this many rows at a time: 64 rows of a 150k vocabulary are 38 MB, 512 would be
   // 300.
   static constexpr std::int64_t kLogitRows = 64;

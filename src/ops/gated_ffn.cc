@@ -51,6 +51,14 @@ struct LowRanks {
       : gate_up(ex, adapters, 0, 2, generated, first_row), down(ex, adapters, 2, 1, generated, first_row) {}
 };
 
+/// Whether a worker activates what it has multiplied itself: both products are cut along the same columns.
+bool cut_as_activated(const Exec& ex, const GatedFfn& ffn) {
+  const auto alike = [&](bool prompt) {
+    return path_of(ex, ffn.gate, prompt).slice_rows == path_of(ex, ffn.up, prompt).slice_rows;
+  };
+  return alike(false) && alike(true) && sides_of(ex, ffn.gate) == nullptr && sides_of(ex, ffn.up) == nullptr;
+}
+
 /// silu(x gateᵀ) * (x upᵀ), prepared for down; ends with a barrier.
 Prepared run_gate_up(Exec& ex, const GatedFfn& ffn, Tensor x, std::int64_t generated, LowRanks& low) {
   // The worst step is traced: its rows may be divided in any way.
@@ -67,13 +75,7 @@ Prepared run_gate_up(Exec& ex, const GatedFfn& ffn, Tensor x, std::int64_t gener
   if (!ex.tracing()) {
     if (!low.gate_up.empty()) ex.barrier();
     low.gate_up.add_all(ex, {gates, ups});
-    // Where the two products are cut differently, all must wait here.
-    for (const bool prompt : {false, true}) {
-      if (path_of(ex, ffn.gate, prompt).slice_rows != path_of(ex, ffn.up, prompt).slice_rows) {
-        ex.barrier();
-        break;
-      }
-    }
+    if (!cut_as_activated(ex, ffn)) ex.barrier();
     activate(ex, ffn, false, gates, ups, 0, generated);
     activate(ex, ffn, true, gates, ups, generated, plain);
     ex.barrier();

@@ -67,7 +67,8 @@ void gelu_ffn(Exec& ex, Tensor x, const GeluWeights& w, std::int64_t generated, 
   matmul_slice(ex, for_up, *w.up, middle.f32(), w.up_bias.f32(), nullptr);
   low_up.project(ex, x);
   if (!ex.tracing()) {
-    if (!low_up.empty()) ex.barrier();
+    // Products of sides may be cut along rows, and the activation is not.
+    if (!low_up.empty() || sides_of(ex, *w.up) != nullptr) ex.barrier();
     low_up.add_all(ex, {middle});
     activate(ex, *w.up, false, middle, hidden, 0, generated);
     activate(ex, *w.up, true, middle, hidden, generated, rows);

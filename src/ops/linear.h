@@ -33,8 +33,8 @@ Prepared prepare(Exec& ex, Tensor x, const tensor::PackedMatrix& weight, std::in
 /// `have` if it serves this weight too.
 Prepared prepare_again(Exec& ex, Tensor x, const tensor::PackedMatrix& weight, const Prepared& have);
 
-/// This worker's columns of out [T, N]. bias and residual may be null. No barrier. Tracing, it only asks for
-/// scratch.
+/// This worker's part of out [T, N]: columns, or where the weight is a side rows (slice_sides). bias and
+/// residual may be null. No barrier. Tracing, it only asks for scratch.
 void matmul_slice(Exec& ex, const Prepared& x, const tensor::PackedMatrix& weight, float* out,
                   const float* bias, const float* residual);
 /// The same, rounded: a left side [T, N] (TrainMatmul::run_rounded). `x`: of prepare, without generated rows.
@@ -45,13 +45,14 @@ void rounded_matmul_slice(Exec& ex, const Prepared& x, const tensor::PackedMatri
 const kernels::TrainMatmul* sides_of(const Exec& ex, const tensor::PackedMatrix& weight);
 
 /// Calls run with this worker's part of a product of sides, `whole`, and its first row. It is cut along its
-/// rows where these are no fewer than its columns: a worker then reads the smaller side alone whole, and of
-/// the other one what it has mostly made itself. No barrier.
+/// rows where these are no fewer than its columns and enough for each: a worker then reads the smaller side
+/// alone whole, and of the other one what it has mostly made itself. No barrier.
 template <typename F>
 void slice_sides(const Exec& ex, const kernels::MatmulArgs& whole, F&& run) {
   const kernels::MatmulPath& path = ex.table().train_matmul->kernel.decode;
   kernels::MatmulArgs args = whole;
-  if (whole.rows < whole.n) {
+  constexpr std::int64_t kFewestRows = 128;  // of a worker: with fewer, reading all of the other side counts
+  if (whole.rows < whole.n || whole.rows < kFewestRows * ex.workers()) {
     return ex.slice(whole.n, path.slice_rows, [&](std::int64_t begin, std::int64_t end) {
       args.n_begin = begin, args.n_end = end;
       run(args, std::int64_t{0});

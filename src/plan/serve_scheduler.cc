@@ -156,19 +156,21 @@ class SchedulerRun {
   }
 
   void compute(const sched::Step& step) {
-    StepLoad load;
+    StepLoad load, again;  // answers and prompts, and what preempted answers compute again
     for (const sched::Slice& slice : step.slices) {
       const auto n = static_cast<double>(slice.tokens.size()), first = static_cast<double>(slice.first);
-      if (slice.phase == sched::Phase::kGenerated && n == 1) {
+      const bool generated = slice.phase == sched::Phase::kGenerated;
+      if (generated && n == 1) {
         ++load.answers;
         load.cached += first + 1;
-      } else {
-        load.prompts += n;
-        load.prompt_pairs += n * (first + (n + 1) / 2);
-        load.prompt_seen = std::max(load.prompt_seen, first + n);
+        continue;
       }
+      StepLoad& to = generated ? again : load;
+      to.prompts += n;
+      to.prompt_pairs += n * (first + (n + 1) / 2);
+      to.prompt_seen = std::max(to.prompt_seen, first + n);
     }
-    const double seconds = run(load, step.prompt_layers);
+    const double seconds = run(load, again, step.prompt_layers);
     now_ += seconds;
     if (seen_.on) {
       seen_.waited += static_cast<double>(answers_) * seconds;
@@ -183,14 +185,19 @@ class SchedulerRun {
   }
 
   /// Seconds of a step.
-  double run(const StepLoad& load, sched::Layers layers) {
-    if (setup_.stretch <= 1) return serve_seconds(costs_.step(load), constants_);
+  double run(StepLoad load, const StepLoad& again, sched::Layers layers) {
+    if (setup_.stretch <= 1) {
+      load.prompts += again.prompts, load.prompt_pairs += again.prompt_pairs;
+      load.prompt_seen = std::max(load.prompt_seen, again.prompt_seen);
+      return serve_seconds(costs_.step(load), constants_);
+    }
     // One phase after the other, as Tokenworks' engine does it.
     StepLoad answers, prompts = load;
     answers.answers = load.answers, answers.cached = load.cached;
     prompts.answers = prompts.cached = 0;
-    const double answered = load.answers == 0 ? 0 : serve_seconds(costs_.step(answers), constants_);
+    double answered = load.answers == 0 ? 0 : serve_seconds(costs_.step(answers), constants_);
     budget_.answered(static_cast<std::int64_t>(load.answers), answered);
+    if (again.prompts > 0) answered += serve_seconds(costs_.step(again), constants_);
     if (load.prompts == 0) return answered;
     const std::int64_t count = layers.end - layers.begin;
     const double read = serve_seconds(costs_.step(prompts), constants_) * static_cast<double>(count) /
@@ -274,10 +281,9 @@ base::Result<int> requests_to_simulate(const ServeLoad& load, const SchedulerSet
     return base::error(base::Code::kResourceExhausted,
                        "not simulated: a group holds up to {:.3g} tokens at once, and the simulation {:.3g}",
                        held, kHeld);
-  // With a stretch a chunk may take a step for each layer.
-  const double piece =
-      setup.stretch > 1 ? static_cast<double>(sched::StepBudget::kChunk) / static_cast<double>(setup.layers)
-                        : setup.step_tokens;
+  // With a stretch a chunk may take a step for each layer, or for some.
+  const double a_step = sched::StepBudget::kChunk / static_cast<double>(setup.layers);
+  const double piece = setup.stretch > 1 ? std::max(a_step, 16.0) : setup.step_tokens;
   const double looks = std::ceil(input / std::min(piece, input)) * running;
   const double most = std::min({kAnswers / output, kLooks / looks, kPrompts / input - running});
   if (most < kFewest)

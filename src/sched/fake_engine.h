@@ -48,6 +48,7 @@ class FakeEngine {
     std::int64_t outputs = 0, rows = 0;       ///< rows: before the first that is still wanted
     std::int64_t born = 0, first_token = -1;  ///< steps
     bool late = false;                        ///< its sampled token is not yet appended
+    bool lost_blocks = false;                 ///< by the plan at hand
     std::int64_t prompt() const { return std::ssize(request.prompt); }
   };
 
@@ -118,9 +119,9 @@ class FakeEngine {
   std::map<RequestId, std::vector<TokenId>> answers;
   std::map<RequestId, std::int64_t> cached, first_token_after;
   std::int64_t steps = 0, preemptions = 0, hit_tokens = 0;
-  std::int64_t partial_steps = 0,
-               given_up = 0;  ///< prompts that did not reach the last layer in a step, or ever
-  std::string log;            ///< everything that was planned
+  std::int64_t partial_steps = 0,  ///< whose prompts did not reach the last layer
+      left = 0;                    ///< prompts that never did
+  std::string log;                 ///< everything that was planned
 
  private:
   std::vector<std::uint64_t> keys(const std::vector<TokenId>& tokens, const Request& request) const {
@@ -166,9 +167,11 @@ class FakeEngine {
     std::int64_t tokens = 0, of_prompts = 0;
     std::set<RequestId> planned;
     std::set<std::int64_t> written;
+    for (auto& [id, job] : jobs) job.lost_blocks = false;
     for (const RequestId id : plan.preempted) {
       ASSERT_TRUE(jobs.at(id).computed.has_value());
       jobs.at(id).computed.reset();
+      jobs.at(id).lost_blocks = true;
       ++preemptions;
     }
     for (const Slice& slice : plan.slices) {
@@ -194,7 +197,8 @@ class FakeEngine {
         single += std::ssize(slice.tokens);
     }
     if (single > 0) {
-      EXPECT_LE(tokens - single, share.tokens);
+      EXPECT_LE(of_prompts, share.tokens);
+      EXPECT_LE(tokens - of_prompts - single, share.tokens);
     }
     EXPECT_LE(scheduler.stats().running, options.max_running);
     check_progress(plan, planned);
@@ -237,14 +241,25 @@ class FakeEngine {
     EXPECT_EQ(plan.through, plan.prompt_layers.end == options.layers);
     if (plan.prompt_layers.begin > 0) {
       EXPECT_EQ(plan.prompt_layers.begin, layers_done_);
-      EXPECT_EQ(prompts, under_way_) << "other rows than those that the layers before have seen";
-    } else if (!under_way_.empty()) {
-      ++given_up;
+      for (const Way& way : prompts) {
+        while (!under_way_.empty() && under_way_.front() != way) leave_layers();
+        ASSERT_FALSE(under_way_.empty()) << "other rows than those that the layers before have seen";
+        under_way_.erase(under_way_.begin());
+      }
     }
+    while (!under_way_.empty()) leave_layers();
     const bool waits = !plan.through && !prompts.empty();
     partial_steps += waits ? 1 : 0;
     layers_done_ = plan.prompt_layers.end;
     under_way_ = waits ? prompts : std::vector<Way>();
+  }
+
+  /// The first of those under way is no longer there: it was cancelled or has lost its blocks.
+  void leave_layers() {
+    const auto job = jobs.find(under_way_.front().id);
+    EXPECT_TRUE(job == jobs.end() || job->second.lost_blocks) << "a prompt was left behind";
+    ++left;
+    under_way_.erase(under_way_.begin());
   }
 
   void check_slice(const Slice& slice, bool through) {

@@ -63,15 +63,8 @@ void Scheduler::Impl::release_blocks(Sequence& sequence) {
   }
   sequence.computed = 0;
   sequence.shared = 0;
-  const bool under_way =
-      std::ranges::any_of(in_layers, [&](const Chunk& chunk) { return chunk.sequence == &sequence; });
-  if (under_way) give_up_chunks();
-}
-
-/// What is under way begins anew: its rows are no longer those that the layers so far have seen.
-void Scheduler::Impl::give_up_chunks() {
-  in_layers.clear();
-  layers_done = 0;
+  std::erase_if(in_layers, [&](const Chunk& chunk) { return chunk.sequence == &sequence; });
+  if (in_layers.empty()) layers_done = 0;
 }
 
 void Scheduler::Impl::remove(RequestId id) {
@@ -193,10 +186,8 @@ void Scheduler::computed(const Step& step) {
     const bool same = sequence != nullptr && sequence->running && sequence->computed == slice.first;
     if (same) impl_->slice_computed(*sequence, slice);
   }
-  if (step.through)
-    impl_->give_up_chunks();
-  else if (!impl_->in_layers.empty())
-    impl_->layers_done = step.prompt_layers.end;
+  if (step.through) impl_->in_layers.clear();
+  impl_->layers_done = impl_->in_layers.empty() ? 0 : step.prompt_layers.end;
 }
 
 void Scheduler::append(RequestId id, TokenId token) {

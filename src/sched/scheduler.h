@@ -73,8 +73,8 @@ struct Step {
   std::vector<RequestId> preempted;  ///< lost their blocks before this step; they will be recomputed
   std::int64_t tokens = 0;
   /// What slices of phase kPrompt go through, each token of the others through all layers. The steps that
-  /// follow have the same slices of prompts until these are through the last one; only then are their tokens
-  /// computed. A step that begins with layer 0 may have others: the ones before are given up.
+  /// follow have the same slices of prompts, in this order, until they are through the last layer; only then
+  /// are their tokens computed. Those that were cancelled or lost their blocks meanwhile are missing.
   Layers prompt_layers;
   bool through = true;  ///< prompt_layers has the last one
 };
@@ -119,7 +119,8 @@ class Scheduler {
   /// Plans the next step: running sequences first (one token each, oldest first), then chunks of prompts in
   /// order of arrival, within max_step_tokens, so that neither starves (the rule is in step.cc). Beside
   /// running sequences a new chunk has at most `share.tokens` (at least one) and goes through so many layers
-  /// as `share` says (at least one), so that a step does not become too long for those who read along.
+  /// as `share` says (at least one), so that a step does not become too long for those who read along; so is
+  /// what a preempted answer computes again, by all layers.
   /// Empty when nothing can or need be done: every request waits for append() or finish(). Costs O(slices +
   /// blocks given out or newly found).
   Step next(const PromptShare& share = {});

@@ -25,7 +25,6 @@ struct Scheduler::Impl {
   Sequence* find(RequestId id) const;
   void remove(RequestId id);
   void release_blocks(Sequence& sequence);
-  void give_up_chunks();
   void slice_computed(Sequence& sequence, const Slice& slice);
   void publish_full_blocks(Sequence& sequence);
   void verify() const;
@@ -33,7 +32,7 @@ struct Scheduler::Impl {
   // step.cc
   Step next(const PromptShare& share);
   void plan_decodes(Step& step);
-  void plan_chunks(Step& step, std::int64_t prompt_tokens);
+  void plan_chunks(Step& step, const PromptShare& share, bool alone);
   void go_on_with_chunks(Step& step);
   void choose_layers(Step& step, const PromptShare& share, bool alone);
   bool make_room(Sequence& sequence, Step& step);

@@ -283,7 +283,22 @@ TEST(Scheduler, PromptsGoOnAloneWhenTheAnswerEnds) {
   EXPECT_TRUE(rest.through);
 }
 
-TEST(Scheduler, WhatIsCancelledOnItsWayThroughTheLayersLeavesThem) {
+TEST(Scheduler, WhatIsCancelledOnItsWayThroughTheLayersLeavesTheOthersThere) {
+  BesideAnAnswer scheduler;
+  ASSERT_TRUE(scheduler.add(request(3, prompt(5, 3), 5)).ok());
+  const PromptShare share = {64, 2 * (13 + PromptShare::kLayerTokens)};
+  const Step first = scheduler.next(share);
+  ASSERT_EQ(first.slices.size(), 3U);
+  scheduler.computed(first);
+  scheduler.append(1, 7);
+  scheduler.cancel(2);
+  const Step next = scheduler.next(share);
+  ASSERT_EQ(next.slices.size(), 2U);
+  EXPECT_EQ(next.slices[1].id, 3U);
+  EXPECT_EQ(next.prompt_layers.begin, 2) << "it goes on where it is";
+}
+
+TEST(Scheduler, WhereAllAreCancelledOnTheirWayOthersBeginWithTheFirstLayer) {
   BesideAnAnswer scheduler;
   go_on(scheduler);
   scheduler.cancel(2);

@@ -65,7 +65,7 @@ Request random_request(RequestId id, const SchedulerOptions& options,
 struct Outcome {
   std::string log;
   std::int64_t preemptions = 0, hit_tokens = 0, finished = 0, steps = 0, refused = 0, guesses_right = 0;
-  std::int64_t partial_steps = 0, given_up = 0;
+  std::int64_t partial_steps = 0, left = 0;
 };
 
 /// What one run needs to know of its requests.
@@ -140,7 +140,7 @@ Outcome simulate(std::uint64_t seed) {
   outcome.hit_tokens = engine.hit_tokens;
   outcome.guesses_right = engine.guesses_right;
   outcome.partial_steps = engine.partial_steps;
-  outcome.given_up = engine.given_up;
+  outcome.left = engine.left;
   outcome.steps = engine.steps;
   return outcome;
 }
@@ -158,7 +158,7 @@ void simulate_range(std::uint64_t first, std::uint64_t count) {
     sum.refused += one.refused;
     sum.guesses_right += one.guesses_right;
     sum.partial_steps += one.partial_steps;
-    sum.given_up += one.given_up;
+    sum.left += one.left;
   }
   const auto runs = static_cast<std::int64_t>(count);
   ::testing::Test::RecordProperty("steps", static_cast<int>(sum.steps));
@@ -168,7 +168,7 @@ void simulate_range(std::uint64_t first, std::uint64_t count) {
   EXPECT_GT(sum.refused, runs / 2);
   EXPECT_GT(sum.guesses_right, 5 * runs);
   EXPECT_GT(sum.partial_steps, runs);
-  EXPECT_GT(sum.given_up, runs / 50);
+  EXPECT_GT(sum.left, runs / 50);
 }
 
 TEST(Simulation, RandomWorkloadsKeepEveryPromise) {

@@ -14,6 +14,8 @@ namespace {
 
 /// Chunks below this cost a step more than they bring.
 constexpr std::int64_t kMinChunk = 32;
+/// What an answer computes again in a step at least.
+constexpr std::int64_t kMinAgain = 8;
 
 /// The first round of the rule above. Returns the tokens taken.
 std::int64_t first_share(std::int64_t wanted, std::int64_t budget) {
@@ -26,10 +28,8 @@ Step Scheduler::Impl::next(const PromptShare& share) {
   Step step;
   plan_decodes(step);
   const bool alone = step.tokens == 0;
-  if (in_layers.empty())
-    plan_chunks(step, std::max<std::int64_t>(share.tokens, 1));
-  else
-    go_on_with_chunks(step);
+  go_on_with_chunks(step);
+  plan_chunks(step, share, alone);
   choose_layers(step, share, alone);
   return step;
 }
@@ -40,7 +40,7 @@ void Scheduler::Impl::choose_layers(Step& step, const PromptShare& share, bool a
   for (const Chunk& chunk : in_layers) tokens += chunk.tokens;
   const std::int64_t left = options.layers - layers_done;
   const std::int64_t fitting = share.layer_tokens / (tokens + PromptShare::kLayerTokens);
-  const std::int64_t count = alone ? left : std::clamp<std::int64_t>(fitting, 1, left);
+  const std::int64_t count = alone || tokens == 0 ? left : std::clamp<std::int64_t>(fitting, 1, left);
   step.prompt_layers = {layers_done, layers_done + count};
   step.through = count == left;
   if (step.through) return;
@@ -112,13 +112,21 @@ void Scheduler::Impl::preempt(Sequence& sequence, Step& step) {
   step.preempted.push_back(sequence.id);
 }
 
-void Scheduler::Impl::plan_chunks(Step& step, std::int64_t prompt_tokens) {
+/// Prompts, unless some are on their way through the layers already, and what answers compute again.
+void Scheduler::Impl::plan_chunks(Step& step, const PromptShare& share, bool alone) {
+  const bool under_way = !in_layers.empty();
   std::vector<Chunk> chunks;
-  std::int64_t budget = options.max_step_tokens - step.tokens;
-  if (step.tokens > 0) budget = std::min(budget, prompt_tokens);
+  std::int64_t budget = std::max<std::int64_t>(options.max_step_tokens - step.tokens, 0);
+  if (!alone) budget = std::min(budget, std::max<std::int64_t>(share.tokens, 1));
+  // These go through all layers at once.
+  const std::int64_t again = alone ? budget : std::max(share.layer_tokens / options.layers, kMinAgain);
+  const auto limit = [&](const Sequence& sequence) {
+    const std::int64_t tokens = sequence.slice_limit(options.block_tokens);
+    return sequence.computed < sequence.prompt_tokens ? tokens : std::min(tokens, again);
+  };
   in_progress.clear();
-  const auto share = [&](Sequence& sequence) {
-    const std::int64_t tokens = first_share(sequence.slice_limit(options.block_tokens), budget);
+  const auto take = [&](Sequence& sequence) {
+    const std::int64_t tokens = first_share(limit(sequence), budget);
     chunks.push_back({&sequence, tokens});
     budget -= tokens;
     const auto block = static_cast<std::size_t>(sequence.computed / options.block_tokens);
@@ -126,10 +134,11 @@ void Scheduler::Impl::plan_chunks(Step& step, std::int64_t prompt_tokens) {
   };
   for (const auto& [order, sequence] : running) {
     if (budget == 0) break;
-    if (!sequence->decoding() && sequence->left() > 0) share(*sequence);
+    if (sequence->decoding() || sequence->left() == 0) continue;
+    if (!under_way || sequence->computed >= sequence->prompt_tokens) take(*sequence);
   }
   // Who just lost its blocks would only take them back.
-  if (step.preempted.empty()) {
+  if (step.preempted.empty() && !under_way) {
     int looked_at = 0;
     for (auto place = waiting.begin(); place != waiting.end() && budget > 0; ++looked_at) {
       if (looked_at == options.max_running || std::ssize(running) == options.max_running) break;
@@ -137,12 +146,11 @@ void Scheduler::Impl::plan_chunks(Step& step, std::int64_t prompt_tokens) {
       const bool found_more = look_up(sequence);
       if (computed_by_another(sequence)) continue;
       if (!admit(sequence, found_more)) break;
-      share(sequence);
+      take(sequence);
     }
   }
   for (const Chunk& chunk : chunks) {
-    const std::int64_t more =
-        std::min(chunk.sequence->slice_limit(options.block_tokens) - chunk.tokens, budget);
+    const std::int64_t more = std::min(limit(*chunk.sequence) - chunk.tokens, budget);
     budget -= more;
     add_slice(*chunk.sequence, chunk.tokens + more, step);
     if (step.slices.back().phase == Phase::kPrompt)

@@ -7,7 +7,7 @@ namespace tw::sched {
 namespace {
 
 constexpr double kSmooth = 0.2;  // weight of a new step in an average
-constexpr double kAim = 0.9;     // of what is allowed, since single steps vary
+constexpr double kAim = 0.8;     // of what prompts are allowed, since single steps vary
 constexpr double kSlack = 1.1;   // of the aim, that a chunk under way may take rather than a layer less
 constexpr double kRow = 0.1;     // what a token more adds to a step, of one with one token
 
@@ -33,9 +33,9 @@ StepBudget::StepBudget(double stretch, std::int64_t most, std::int64_t layers)
 PromptShare StepBudget::share(std::int64_t answers, std::int64_t others) const {
   if (stretch_ <= 1 || answers == 0) return {most_, PromptShare::kNoLimit};
   const double crowd = std::max(1.0, static_cast<double>(others) / static_cast<double>(answers));
-  const double times = stretch_ * kAim * (others > 1 ? kQueue : 1);
+  const double times = stretch_ * (others > 1 ? kQueue : 1);
   const double plain = seconds_ * generated_size(static_cast<double>(answers)) / generated_size(generated_);
-  const double allowed = std::max(times - 1, 0.0) * crowd * plain;
+  const double allowed = kAim * (times - 1) * crowd * plain;
   const double work = cost_ == 0 ? layer_tokens(kLeast) : allowed / cost_;
   const double layers =
       std::clamp(std::round(work / layer_tokens(kChunk)), 1.0, static_cast<double>(layers_));

@@ -99,6 +99,37 @@ TEST(TrainerSides, RunAnyPackingInTheMemoryOfTheWorst) {
   }
 }
 
+/// Without a tape nothing is rounded on the way, and the same bits must come of any number of workers:
+/// products and what is done with them are not cut in the same way.
+TEST(TrainerSides, EvaluateAndLearnGeluLayersTheSameByAnyNumberOfWorkers) {
+  for (const char* family : {"llama", "gpt2"}) {
+    spec::ModelConfig c = config();
+    c.architecture = family;
+    if (c.architecture == "gpt2") {
+      c.learned_positions = c.qkv_bias = c.linear_bias = true;
+      c.norm = spec::NormKind::kLayer;
+      c.ffn = spec::FfnKind::kGelu;
+      c.kv_heads = c.heads;
+    }
+    std::vector<double> wanted;
+    for (const int workers : {1, 2, 2, 3}) {
+      base::Team team(workers);
+      TrainerOptions o = options();
+      o.rows = 512;
+      c.context = 512;
+      const auto trainer = Trainer::make(c, o, team).value();
+      const TrainBatch batch = batch_of({512});
+      std::vector<double> losses;
+      for (int step = 0; step < 5; ++step) {
+        losses.push_back(trainer->step(std::span(&batch, 1), 1e-2)->loss);
+        losses.push_back(trainer->evaluate(std::span(&batch, 1)).value());
+      }
+      if (wanted.empty()) wanted = losses;
+      EXPECT_EQ(losses, wanted) << family << " by " << workers;
+    }
+  }
+}
+
 /// Rows of logits are made some at a time.
 TEST(TrainerSides, ManyRowsAreThoseOfFewOnes) {
   base::Team team(2);
