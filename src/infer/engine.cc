@@ -127,7 +127,6 @@ class EngineImpl : public Engine {
   void drop(Ticket ticket, FinishReason reason, const std::string& error = {});
   void run_step(const sched::Step& step);
   double run_phase(const sched::Step& step, sched::Phase phase);
-  void close_gaps(const std::vector<std::pair<Ticket, std::int64_t>>& rows);
   void propose_guesses();
   void learn_guesses(const ActiveRequest& request);
   void release(Ticket ticket);
@@ -151,7 +150,6 @@ class EngineImpl : public Engine {
   std::unordered_map<Ticket, std::unique_ptr<ActiveRequest>> active_;
   model::Batch batch_;
   std::vector<OutputRow> outputs_, hidden_outputs_;
-  std::vector<std::pair<Ticket, std::int64_t>> between_layers_;  // whose rows, and how many, the runner keeps
   std::vector<Drafter::Work> draft_work_;
   std::uint64_t stats_steps_ = 0, stats_prompt_tokens_ = 0, stats_generated_tokens_ = 0;
   std::uint64_t stats_guesses_ = 0, stats_guessed_ = 0, stats_accepted_ = 0;
@@ -359,7 +357,7 @@ void EngineImpl::run_step(const sched::Step& step) {
   }
   const double read = run_phase(step, sched::Phase::kPrompt);
   // Nor does a step say what layers take if logits of all its rows were wanted.
-  if (std::ssize(outputs_) <= std::ssize(between_layers_))
+  if (std::ssize(outputs_) <= std::ssize(step.slices) - answers)
     budget_.read(batch_.rows(), step.prompt_layers.end - step.prompt_layers.begin, read);
   const std::int64_t prompts = step.through ? batch_.rows() : 0;
   stats_prompt_tokens_ += static_cast<std::uint64_t>(prompts);
@@ -375,43 +373,23 @@ double EngineImpl::run_phase(const sched::Step& step, sched::Phase phase) {
   batch_.clear();
   outputs_.clear();
   hidden_outputs_.clear();
-  std::vector<std::pair<Ticket, std::int64_t>> rows;
+  StepRunner::Part part;
   // Rows with adapters are together, and those without.
   for (const bool adapted : {false, true}) {
     for (const sched::Slice& slice : step.slices) {
       const bool has = active_.at(slice.id)->request().adapter != nullptr;
       if (slice.phase != phase || has != adapted) continue;
       add_slice(slice);
-      rows.emplace_back(slice.id, std::ssize(slice.tokens));
+      part.owners.push_back({slice.id, std::ssize(slice.tokens)});
     }
   }
   if (batch_.rows() == 0) return 0;
   outputs_.insert(outputs_.end(), hidden_outputs_.begin(), hidden_outputs_.end());
-  StepRunner::Part part;
   part.workers = options_.step_threads ? options_.step_threads(stats_steps_) : 0;
-  if (phase == sched::Phase::kPrompt) {
-    part.layers = {step.prompt_layers.begin, step.prompt_layers.end, {}};
-    if (step.prompt_layers.begin > 0) close_gaps(rows);
-    between_layers_ = std::move(rows);
-  }
+  if (phase == sched::Phase::kPrompt) part.layers = {step.prompt_layers.begin, step.prompt_layers.end, {}};
   const Clock::time_point begin = Clock::now();
   runner_->run(batch_, outputs_, kv_.view(), part);
   return std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
-/// Makes the rows between two layers those of these requests, some of which may have left.
-void EngineImpl::close_gaps(const std::vector<std::pair<Ticket, std::int64_t>>& rows) {
-  std::int64_t from = 0, to = 0;
-  auto next = rows.begin();
-  for (const auto& entry : between_layers_) {
-    if (next != rows.end() && *next == entry) {
-      runner_->move_between_layers(from, to, entry.second);
-      to += entry.second;
-      ++next;
-    }
-    from += entry.second;
-  }
-  TW_CHECK(next == rows.end(), "prompts on their way through the layers are those of the step before");
 }
 
 void EngineImpl::add_slice(const sched::Slice& slice) {

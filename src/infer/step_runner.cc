@@ -54,6 +54,8 @@ void StepRunner::run(model::Batch& batch, const std::vector<OutputRow>& outputs,
   for (const OutputRow& output : outputs) {
     for (std::int64_t i = 0; i < output.rows; ++i) batch.want(output.batch_row + i);
   }
+  if (part.layers.begin > 0) close_gaps(part.owners);
+  if (part.layers.end < model_.config().layers) owners_ = part.owners;
   Job job{batch, outputs, kv, part.layers};
   job.layers.rows = {base::DType::kF32, {batch.rows(), model_.config().width}, between_layers_.data()};
   const auto run = [&](int worker, int of) { work(worker, of, job); };
@@ -63,10 +65,20 @@ void StepRunner::run(model::Batch& batch, const std::vector<OutputRow>& outputs,
     team_.run(std::min(part.workers, team_.size()), run);
 }
 
-void StepRunner::move_between_layers(std::int64_t from, std::int64_t to, std::int64_t count) {
+/// Makes the rows that wait those of these owners.
+void StepRunner::close_gaps(const std::vector<Part::Owner>& owners) {
   const std::size_t bytes = static_cast<std::size_t>(model_.config().width) * sizeof(float);
-  std::byte* const rows = between_layers_.data();
-  if (from != to) std::memmove(rows + to * bytes, rows + from * bytes, count * bytes);
+  std::byte *from = between_layers_.data(), *to = from;
+  auto next = owners.begin();
+  for (const Part::Owner& before : owners_) {
+    const std::size_t size = before.rows * bytes;
+    if (next != owners.end() && *next == before) {
+      if (from != to) std::memmove(to, from, size);
+      to += size, ++next;
+    }
+    from += size;
+  }
+  TW_CHECK(next == owners.end(), "rows between two layers are those of the call before");
 }
 
 void StepRunner::work(int worker, int workers, const Job& job) {

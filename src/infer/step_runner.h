@@ -33,6 +33,13 @@ class StepRunner {
     /// The batch goes through these. Its rows wait here for the call with those that follow, which the calls
     /// in between must leave to it: none of them has fewer layers than all.
     model::LayerRange layers;
+    /// Whose the batch's rows are, one after the other. Some of those of the call before may have left.
+    struct Owner {
+      Ticket request;
+      std::int64_t rows;
+      bool operator==(const Owner&) const = default;
+    };
+    std::vector<Owner> owners;
     /// 0: those that have a processor to themselves. The bits are the same for any number.
     int workers = 0;
   };
@@ -43,10 +50,6 @@ class StepRunner {
   void run(model::Batch& batch, const std::vector<OutputRow>& outputs, const model::KvView& kv) {
     run(batch, outputs, kv, Part());
   }
-
-  /// Of the rows that wait for their next layers, `count` from row `from` on are from row `to` on now, which
-  /// is not after it: those before them left.
-  void move_between_layers(std::int64_t from, std::int64_t to, std::int64_t count);
 
   // Logits of a step are made this many rows at a time: 64 rows of a 150k vocabulary are 38 MB, 512 would be
   // 300.
@@ -67,6 +70,7 @@ class StepRunner {
     model::LayerRange layers;
   };
   void work(int worker, int workers, const Job& job);
+  void close_gaps(const std::vector<Part::Owner>& owners);
   /// Logits of these hidden rows, which are those of outputs [begin, end), and what follows from them.
   void use_logits(ops::Exec& ex, ops::Tensor hidden, const std::vector<OutputRow>& outputs, std::size_t begin,
                   std::size_t end);
@@ -77,6 +81,7 @@ class StepRunner {
   ops::InputSquares* inputs_ = nullptr;
   tensor::Buffer activations_;
   tensor::Buffer between_layers_;             ///< rows that wait for their next layers: [max_tokens, D]
+  std::vector<Part::Owner> owners_;           ///< of these rows
   std::vector<tensor::Buffer> scratch_;       ///< one a worker
   std::vector<SamplerWorkspace> workspaces_;  ///< one a worker
 };
