@@ -33,6 +33,13 @@ class EverySet : public ::testing::TestWithParam<std::string> {
   /// Sets that differ in the order of additions alone agree closely; the amx set computes prompts in bf16,
   /// whose 8 bits of precision move these logits (up to 20) by less than 0.1.
   const double bound_ = GetParam() == "amx" ? 0.3 : 2e-4;
+
+  /// Logits of all rows of a prompt, in one call and by one worker.
+  static std::vector<std::vector<float>> rows_at_once(const std::vector<std::int32_t>& prompt) {
+    Harness whole(kModel, GetParam(), 1);
+    whole.add(0, prompt, 0, true);
+    return whole.run();
+  }
 };
 
 TEST_P(EverySet, GreedyTextIsThePublishedOne) {
@@ -77,9 +84,7 @@ TEST_P(EverySet, BatchedEqualsAloneBitForBit) {
 
 TEST_P(EverySet, ChunkedEqualsWholeBitForBitForAnyNumberOfWorkers) {
   const std::vector<std::int32_t> prompt = with_bos(published_ids(), 100);
-  Harness whole(kModel, GetParam(), 1);
-  whole.add(0, prompt, 0, true);
-  const auto expected = whole.run();
+  const auto expected = rows_at_once(prompt);
   for (const int workers : {1, 2, 3}) {
     Harness chunked(kModel, GetParam(), workers);
     std::size_t at = 0;
@@ -95,9 +100,7 @@ TEST_P(EverySet, ChunkedEqualsWholeBitForBitForAnyNumberOfWorkers) {
 
 TEST_P(EverySet, LayersInSeveralCallsEqualThoseInOneBitForBit) {
   const std::vector<std::int32_t> prompt = with_bos(published_ids(), 100);
-  Harness whole(kModel, GetParam(), 1);
-  whole.add(0, prompt, 0, true);
-  const auto expected = whole.run();
+  const auto expected = rows_at_once(prompt);
   for (const int layers : {1, 2, 3}) {
     Harness other(kModel, GetParam(), 2);
     ASSERT_GT(other.model().config().layers, layers);
