@@ -28,7 +28,7 @@ BASE_LIBRARIES = {"fmt", "spdlog", "nlohmann"}
 # Besides, headers of constants, of declarations, or of templates that stay internal to the file: none of these leaves
 # code compiled with a set's flags where another file could pick it up. SIMDe imitates instructions, for tests.
 ISA_INCLUDES = {"<immintrin.h>", "<cstdint>", '"kernels/args.h"', '"kernels/panels.h"', '"kernels/pack.h"',
-                '"kernels/panel_matmul.h"', '"kernels/panel_prepare.h"', '"kernels/piece_attention.h"',
+                '"kernels/panel_bits.h"', '"kernels/panel_matmul.h"', '"kernels/panel_prepare.h"', '"kernels/piece_attention.h"',
                 '"kernels/palette_matmul.h"', '"kernels/philox_lanes.h"', '"kernels/repeat.h"', '"kernels/train_attention.h"',
                 '"kernels/train_dropout.h"', '"kernels/train_rows.h"', '"kernels/float_product.h"', '"kernels/layer_rows.h"'}
 ISA_LIBRARY = "<simde/"

@@ -116,6 +116,17 @@ TEST_P(Matmul, EqualsTheReference) {
   }
 }
 
+/// What decoding reads is what its time goes into.
+TEST_P(Matmul, PackedWeightsAreHardlyLargerThanTheFile) {
+  const std::int64_t n = 48, k = 768;
+  const MatmulKernel& kernel = *table_.matmul[static_cast<int>(type_)];
+  if (kernel.packed_bytes == nullptr) return;  // read as they lie in the file
+  const auto file = static_cast<double>(n) * static_cast<double>(base::row_bytes(type_, k));
+  // Q2_K's and Q3_K's scales have 4 and 6 bits in the file, and 8 in panels.
+  const double most = type_ == DType::kQ2_K ? 1.2 : type_ == DType::kPalette2 ? 1.12 : 1.04;
+  EXPECT_LE(static_cast<double>(kernel.packed_bytes(type_, n, k)), most * file);
+}
+
 TEST_P(Matmul, BitsDoNotDependOnCompanyOrCuts) {
   const std::int64_t k = 512, n = 40, rows = 35;
   const auto weights = random_weights(type_, n, k, 3);

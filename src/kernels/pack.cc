@@ -35,11 +35,6 @@ void fifth_bits(Bytes p, std::uint8_t* q) {
   for (int i = 0; i < 32; ++i) q[i] |= static_cast<std::uint8_t>((p[i / 8] >> (i % 8) & 1) << 4);
 }
 
-/// To where the panels have a number's zero (PanelFormat::offset).
-void move_by(int difference, std::uint8_t* q) {
-  for (int i = 0; i < kPanelBlock; ++i) q[i] = static_cast<std::uint8_t>(q[i] + difference);
-}
-
 /// 6-bit scale and minimum of group g of 8 (Q4_K, Q5_K).
 void six_bit_pair(Bytes p, int g, Block& b) {
   b.s[0] = g < 4 ? p[g] & 63 : (p[g + 4] & 15) | p[g - 4] >> 6 << 4;
@@ -67,8 +62,7 @@ void decode_plain(DType type, Bytes p, Block& b) {
       return nibbles(p + 4, b.q);
     case DType::kQ5_0:
       nibbles(p + 6, b.q);
-      fifth_bits(p + 2, b.q);
-      return move_by(-16, b.q);
+      return fifth_bits(p + 2, b.q);
     case DType::kQ5_1:
       b.m = half_at(p + 2);
       nibbles(p + 8, b.q);
@@ -84,7 +78,6 @@ void decode_q6(Bytes p, int j, Block& b) {
     const int high = p[128 + j / 4 * 32 + r] >> (j % 4 * 2) & 3;
     b.q[r] = static_cast<std::uint8_t>(low | high << 4);
   }
-  move_by(-32, b.q);
   b.s[0] = p[192 + 2 * j];
   b.s[1] = p[193 + 2 * j];
   b.d = half_at(p + 208);
@@ -105,7 +98,6 @@ void decode_super(DType type, Bytes p, int j, Block& b) {
     case DType::kQ3_K:
       two_bits(p + 32, j, b.q);
       for (int r = 0; r < 32; ++r) b.q[r] |= static_cast<std::uint8_t>((p[r] >> j & 1) << 2);
-      move_by(4, b.q);
       for (int h = 0; h < 2; ++h) b.s[h] = scale_q3(p + 96, 2 * j + h);
       b.d = half_at(p + 108);
       return;
@@ -126,10 +118,9 @@ void decode_super(DType type, Bytes p, int j, Block& b) {
   }
 }
 
-/// Lane `r` of a panel's block: its place among R rows.
+/// The scales of lane `r` of a panel's block: its place among R rows.
 template <int R>
-void write_lane(const PanelFormat& f, const Block& b, int r, std::uint8_t* header, std::uint8_t* scales,
-                std::uint8_t* weights) {
+void write_scales(const PanelFormat& f, const Block& b, int r, std::uint8_t* header, std::uint8_t* scales) {
   if (f.super) {
     std::memcpy(header + 2 * r, &b.d, 2);
     if (f.minimums) std::memcpy(header + 2 * (R + r), &b.m, 2);
@@ -142,13 +133,35 @@ void write_lane(const PanelFormat& f, const Block& b, int r, std::uint8_t* heade
     std::memcpy(scales + 2 * r, &b.d, 2);
     if (f.minimums) std::memcpy(scales + 2 * (R + r), &b.m, 2);
   }
-  for (int k = 0; k < kPanelBlock; ++k) {
-    if (f.bytes) {
-      weights[(k / 4 * R + r) * 4 + k % 4] = b.q[k];
-    } else if (k < 16) {
-      weights[(k / 4 * R + r) * 4 + k % 4] = static_cast<std::uint8_t>(b.q[k] | b.q[k + 16] << 4);
+}
+
+/// Lane r of a plane: of each of the 32 numbers kBits bits, from bit `from` on.
+template <int R, int kBits>
+void write_plane(const std::uint8_t* q, int from, int r, std::uint8_t* plane) {
+  for (int v = 0; v < kBits; ++v) {
+    for (int i = 0; i < 4; ++i) {
+      int byte = 0;
+      for (int at = 0; at < 8; at += kBits) byte |= (q[4 * (at + v) + i] >> from & ((1 << kBits) - 1)) << at;
+      plane[(v * R + r) * 4 + i] = static_cast<std::uint8_t>(byte);
     }
   }
+}
+
+/// Lane r of a block's weights.
+template <int R>
+void write_numbers(int bits, const std::uint8_t* q, int r, std::uint8_t* weights) {
+  const int low = low_plane_bits(bits);
+  if (low == 8)
+    write_plane<R, 8>(q, 0, r, weights);
+  else if (low == 4)
+    write_plane<R, 4>(q, 0, r, weights);
+  else
+    write_plane<R, 2>(q, 0, r, weights);
+  std::uint8_t* const high = weights + low * R * 4;
+  if (bits - low == 2)
+    write_plane<R, 2>(q, low, r, high);
+  else if (bits - low == 1)
+    write_plane<R, 1>(q, low, r, high);
 }
 
 template <int R>
@@ -172,7 +185,8 @@ void pack_panel(const PackArgs& a, std::int64_t first_row, std::uint8_t* out) {
         else
           decode_plain(a.type, row + block * info.block_bytes, b);
       }
-      write_lane<R>(f, b, r, header, out, out + scale_bytes);
+      write_scales<R>(f, b, r, header, out);
+      write_numbers<R>(f.bits, b.q, r, out + scale_bytes);
     }
     out += scale_bytes + panel_weight_bytes(f, R);
   }

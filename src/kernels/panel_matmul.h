@@ -16,6 +16,7 @@
 
 #include "kernels/args.h"
 #include "kernels/pack.h"
+#include "kernels/panel_bits.h"
 #include "kernels/panel_prepare.h"
 #include "kernels/panel_store.h"
 #include "kernels/panels.h"
@@ -47,14 +48,26 @@ Row row_at(const MatmulArgs& a, std::int64_t t) {
 template <DType kType>
 constexpr int kParts = panel_format(kType).halves ? 2 : 1;
 
+/// Nibbles' offset is a minimum; numbers of other bits become signed.
 template <DType kType>
-constexpr bool kHasMinimums = panel_format(kType).minimums || panel_format(kType).offset != 0;
+constexpr bool kHasMinimums =
+    panel_format(kType).minimums || (panel_format(kType).offset != 0 && panel_format(kType).bits == 4);
 
 /// The scales of a block, as factors of (sum of q * x) and of (sum of x): value = scale * q + minimum.
 template <typename V>
 struct Scales {
   typename V::Floats scale[2], minimum[2];  ///< [1] only for types with halves
 };
+
+/// k = 4j .. 4j+3 of each row as int8, of numbers without minimums: 2^up_to_byte times themselves.
+template <typename V, DType kType, int j>
+[[gnu::always_inline]] inline typename V::Ints signed_numbers(const std::uint8_t* weights) {
+  constexpr PanelFormat f = panel_format(kType);
+  if constexpr (f.bits == 8)
+    return V::load(weights + j * V::kRows * 4);
+  else
+    return V::differ(numbers<V, f.bits, up_to_byte(f), j>(weights), V::all16(0x8080));
+}
 
 /// Goes through the blocks of a panel.
 template <typename V, DType kType>
@@ -83,7 +96,7 @@ struct PanelReader {
         s.minimum[h] = V::sub(V::zeros(), V::mul(dmin, V::bytes(n)));
       } else if constexpr (kFormat.minimums) {
         s.minimum[h] = V::halves(p + 2 * V::kRows);
-      } else if constexpr (kFormat.offset != 0) {
+      } else if constexpr (kHasMinimums<kType>) {
         s.minimum[h] = V::mul(s.scale[h], V::all(-static_cast<float>(kFormat.offset)));
       }
     }
@@ -93,24 +106,28 @@ struct PanelReader {
   void weights_done() { p += kWeightBytes; }
 };
 
-/// The j-th vector of a block's weights as words, to take(group, even, odd): k = 4 * group and the one after
-/// the next, and the two between and behind them.
-template <typename V, DType kType, typename Take>
-[[gnu::always_inline]] inline void unpack(const std::uint8_t* weights, int j, Take take) {
+/// Part j of a block's weights as words, to take(group, even, odd): k = 4 * group and the one after the next,
+/// and the two between and behind them.
+template <typename V, DType kType, int j, typename Take>
+[[gnu::always_inline]] inline void unpack(const std::uint8_t* weights, Take take) {
   constexpr PanelFormat f = panel_format(kType);
-  const typename V::Ints v = V::load(weights + j * V::kRows * 4);
-  if constexpr (!f.bytes) {
+  if constexpr (f.bits == 4) {
+    const typename V::Ints v = V::load(weights + j * V::kRows * 4);
     const typename V::Ints low = V::all16(15), up = V::template right16<4>(v);
     take(j, V::both(v, low), V::both(V::template right16<8>(v), low));
     take(j + 4, V::both(up, low), V::template right16<12>(v));
-  } else if constexpr (f.is_signed) {
-    take(j, V::template signed_right16<8>(V::template left16<8>(v)), V::template signed_right16<8>(v));
-  } else {
+  } else if constexpr (f.minimums) {
+    const typename V::Ints v = numbers<V, f.bits, 0, j>(weights);
     take(j, V::both(v, V::all16(0xFF)), V::template right16<8>(v));
+  } else {
+    const typename V::Ints v = signed_numbers<V, kType, j>(weights);
+    constexpr int kDown = 8 + up_to_byte(f);
+    take(j, V::template signed_right16<kDown>(V::template left16<8>(v)),
+         V::template signed_right16<kDown>(v));
   }
 }
 template <DType kType>
-constexpr int kVectors = panel_format(kType).bytes ? 8 : 4;
+constexpr int kVectors = panel_format(kType).bits == 4 ? 4 : 8;
 
 /// Adds a block's products and minimums to a row's sum; the order of these additions is what makes its bits.
 template <typename V, DType kType>
@@ -146,7 +163,7 @@ void multiply(const std::uint8_t* panel, const Row* x, std::int64_t blocks, type
     typename V::Ints total[kParts<kType> * kCount];
     for (auto& t : total) t = V::zero_ints();
     repeat<kVectors<kType>>([&](auto j) {
-      unpack<V, kType>(reader.p, j.value, [&](int group, typename V::Ints even, typename V::Ints odd) {
+      unpack<V, kType, j.value>(reader.p, [&](int group, typename V::Ints even, typename V::Ints odd) {
         const int part = kParts<kType> == 2 ? group / 4 : 0;
         repeat<kCount>([&](auto t) {
           const std::int8_t* q = x[t.value].q + block * 2 * kPanelBlock + 8 * group;
@@ -205,12 +222,12 @@ void widen(Wide<V>& wide, PanelReader<V, kType>& reader, int panel, std::int64_t
   for (std::int64_t b = 0; b < count; ++b) {
     wide.scales[b][panel] = reader.scales(block + b);
     typename V::Ints* words = wide.words[b][panel];
-    for (int j = 0; j < kVectors<kType>; ++j) {
-      unpack<V, kType>(reader.p, j, [&](int group, typename V::Ints even, typename V::Ints odd) {
+    repeat<kVectors<kType>>([&](auto j) {
+      unpack<V, kType, j.value>(reader.p, [&](int group, typename V::Ints even, typename V::Ints odd) {
         words[2 * group] = even;
         words[2 * group + 1] = odd;
       });
-    }
+    });
     reader.weights_done();
   }
 }
@@ -293,12 +310,11 @@ void run(const MatmulArgs& a) {
 }
 
 template <typename V, DType kType>
-constexpr MatmulKernel kKernel = {
-    V::kRows,
-    V::kRows == 8 ? packed_bytes_8 : packed_bytes_16,
-    V::kRows == 8 ? pack_8 : pack_16,
-    {panel_format(kType).bytes ? V::kBytesName : V::kNibblesName, V::kRows, prepared_rows_bytes,
-     prepare<Planes::kNone>, 1, wide_bytes<V>, run<V, kType>}};
+constexpr MatmulKernel kKernel = {V::kRows,
+                                  V::kRows == 8 ? packed_bytes_8 : packed_bytes_16,
+                                  V::kRows == 8 ? pack_8 : pack_16,
+                                  {V::kNames[name_of(panel_format(kType))], V::kRows, prepared_rows_bytes,
+                                   prepare<Planes::kNone>, 1, wide_bytes<V>, run<V, kType>}};
 
 /// Enters the kernels of all quantized types.
 template <typename V>

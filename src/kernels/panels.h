@@ -2,9 +2,11 @@
 // multiply-add works on R outputs and no sum runs across lanes. Drawn in docs/kernels.md. Constants only:
 // kernel files may include it.
 //
-// A panel is K/32 blocks one after the other. A block is its scales and then its weights:
-//   weights, nibbles:  for j in 0..3: R x 4 bytes; byte i of row r holds k = 4j+i low and k = 16+4j+i high
-//   weights, bytes:    for j in 0..7: R x 4 bytes; byte i of row r holds k = 4j+i
+// A panel is K/32 blocks one after the other. A block is its scales and then its weights, in a plane or two
+// of 8, 4, 2 or 1 bits of each (low_plane_bits):
+//   plane of b bits:   for v in 0..b-1: R x 4 bytes; bits bs .. bs+b-1 of byte i of row r: k = 4(bs + v) + i
+//   so bytes:          R x 4 bytes for j in 0..7; byte i of row r holds k = 4j+i
+//   and nibbles:       R x 4 bytes for j in 0..3; byte i of row r holds k = 4j+i low and k = 16+4j+i high
 //   scales, plain:     d[R] f16, then m[R] f16 if the type has minimums: value = d * (q - offset) + m
 //   scales, super:     s[R] int8 (twice for blocks of 16), then n[R] uint8 (twice) if it has minimums:
 //                      value = (d * s) * (q - offset) - (dmin * n)
@@ -23,11 +25,10 @@
 namespace tw::kernels {
 
 struct PanelFormat {
-  bool bytes;      ///< a byte a weight; else a nibble
-  bool is_signed;  ///< bytes are int8; else unsigned
-  int offset;      ///< subtracted from the stored number; 8 for nibbles without minimums, else 0
-  bool super;      ///< scales of super-blocks
-  bool halves;     ///< scales for every 16 values; else for every 32
+  int bits;     ///< of a stored number: 8, an int8; or 2 to 6, unsigned
+  int offset;   ///< subtracted from the stored number: half of its range if there are no minimums, else 0
+  bool super;   ///< scales of super-blocks
+  bool halves;  ///< scales for every 16 values; else for every 32
   bool minimums;
 };
 
@@ -36,29 +37,36 @@ static constexpr PanelFormat panel_format(base::DType type) {
   using base::DType;
   switch (type) {
     case DType::kQ4_0:
-      return {false, false, 8, false, false, false};
+      return {4, 8, false, false, false};
     case DType::kQ4_1:
-      return {false, false, 0, false, false, true};
+      return {4, 0, false, false, true};
+    case DType::kQ5_0:
+      return {5, 16, false, false, false};
     case DType::kQ5_1:
-      return {true, false, 0, false, false, true};
+      return {5, 0, false, false, true};
     case DType::kQ2_K:
-      return {false, false, 0, true, true, true};
+      return {2, 0, true, true, true};
     case DType::kQ3_K:
-      return {false, false, 8, true, true, false};
+      return {3, 4, true, true, false};
     case DType::kQ4_K:
-      return {false, false, 0, true, false, true};
+      return {4, 0, true, false, true};
     case DType::kQ5_K:
-      return {true, false, 0, true, false, true};
+      return {5, 0, true, false, true};
     case DType::kQ6_K:
-      return {true, true, 0, true, true, false};
+      return {6, 32, true, true, false};
     default:
-      return {true, true, 0, false, false, false};  // Q5_0, Q8_0
+      return {8, 0, false, false, false};  // Q8_0
   }
+}
+
+/// Bits of a number's low plane; the rest of its bits are another plane, which follows.
+static constexpr int low_plane_bits(int bits) {
+  return bits == 8 ? 8 : bits >= 4 ? 4 : 2;
 }
 
 constexpr int kPanelBlock = 32;
 /// Goes up with every change of this layout: files of packed weights of another version are not used.
-constexpr std::uint32_t kPackingVersion = 1;
+constexpr std::uint32_t kPackingVersion = 2;
 
 /// Bytes of one block's scales, for panels of `rows`.
 static constexpr std::int64_t panel_scale_bytes(PanelFormat f, int rows) {
@@ -66,7 +74,7 @@ static constexpr std::int64_t panel_scale_bytes(PanelFormat f, int rows) {
   return f.super ? rows * pairs * (f.halves ? 2 : 1) : rows * pairs * 2;
 }
 static constexpr std::int64_t panel_weight_bytes(PanelFormat f, int rows) {
-  return rows * kPanelBlock / (f.bytes ? 1 : 2);
+  return rows * kPanelBlock * f.bits / 8;
 }
 static constexpr std::int64_t panel_header_bytes(PanelFormat f, int rows) {
   return f.super ? rows * 2 * (f.minimums ? 2 : 1) : 0;

@@ -7,7 +7,10 @@
 
 #include "kernels/amx/bf16_tiles.h"
 #include "kernels/args.h"
+#include "kernels/avx512/vector.h"
+#include "kernels/panel_bits.h"
 #include "kernels/panels.h"
+#include "kernels/repeat.h"
 
 namespace tw::kernels {
 namespace {
@@ -36,7 +39,17 @@ struct Scales {
 
 /// What the numbers that are read are above the weights' own: int8 is read as unsigned, 128 higher.
 constexpr int offset_of(PanelFormat f) {
-  return f.is_signed ? 128 : f.offset;
+  return f.bits == 8 ? 128 : f.offset;
+}
+
+/// Numbers k = 4j .. 4j+3 of each row as unsigned bytes.
+template <DType kType, int j>
+__m512i number_bytes(const std::uint8_t* p) {
+  constexpr PanelFormat f = panel_format(kType);
+  if constexpr (f.bits == 8)
+    return _mm512_xor_si512(_mm512_loadu_si512(p + 64 * j), _mm512_set1_epi8(-128));
+  else
+    return numbers<Avx512Vector, f.bits, 0, j>(p);
 }
 
 template <DType kType>
@@ -69,10 +82,10 @@ __m512 byte_of(__m512i v) {
 
 /// Rows 4j + kByte of a tile, for the byte of that number in each lane of a nibble vector.
 template <int kByte>
-__m512i nibble_row(__m512i v, __m512 numbers, const Scales& s) {
+__m512i nibble_row(__m512i v, __m512 floats, const Scales& s) {
   // Only the lowest four bits of an index count.
-  const __m512 low = _mm512_permutexvar_ps(_mm512_srli_epi32(v, 8 * kByte), numbers);
-  const __m512 high = _mm512_permutexvar_ps(_mm512_srli_epi32(v, 8 * kByte + 4), numbers);
+  const __m512 low = _mm512_permutexvar_ps(_mm512_srli_epi32(v, 8 * kByte), floats);
+  const __m512 high = _mm512_permutexvar_ps(_mm512_srli_epi32(v, 8 * kByte + 4), floats);
   return join(_mm512_fmadd_ps(low, s.scale[0], s.minimum[0]),
               _mm512_fmadd_ps(high, s.scale[1], s.minimum[1]));
 }
@@ -86,27 +99,23 @@ __m512i byte_row(__m512i low, __m512i high, const Scales& s) {
 template <DType kType>
 void dequantize_block(const std::uint8_t* p, const Scales& s, std::uint8_t* tile) {
   constexpr PanelFormat f = panel_format(kType);
-  const __m512 numbers = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  for (int j = 0; j < 4; ++j) {
-    __m512i v = _mm512_loadu_si512(p + j * 64);
-    __m512i* out = reinterpret_cast<__m512i*>(tile + j * 256);
-    if constexpr (f.bytes) {
-      __m512i w = _mm512_loadu_si512(p + (j + 4) * 64);
-      if constexpr (f.is_signed) {
-        v = _mm512_xor_si512(v, _mm512_set1_epi8(-128));
-        w = _mm512_xor_si512(w, _mm512_set1_epi8(-128));
-      }
+  const __m512 floats = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  repeat<4>([&](auto j) {
+    __m512i* out = reinterpret_cast<__m512i*>(tile + j.value * 256);
+    if constexpr (f.bits != 4) {
+      const __m512i v = number_bytes<kType, j.value>(p), w = number_bytes<kType, j.value + 4>(p);
       out[0] = byte_row<0>(v, w, s);
       out[1] = byte_row<1>(v, w, s);
       out[2] = byte_row<2>(v, w, s);
       out[3] = byte_row<3>(v, w, s);
     } else {
-      out[0] = nibble_row<0>(v, numbers, s);
-      out[1] = nibble_row<1>(v, numbers, s);
-      out[2] = nibble_row<2>(v, numbers, s);
-      out[3] = nibble_row<3>(v, numbers, s);
+      const __m512i v = _mm512_loadu_si512(p + j.value * 64);
+      out[0] = nibble_row<0>(v, floats, s);
+      out[1] = nibble_row<1>(v, floats, s);
+      out[2] = nibble_row<2>(v, floats, s);
+      out[3] = nibble_row<3>(v, floats, s);
     }
-  }
+  });
 }
 
 /// Blocks [begin, end) of a panel as tiles.

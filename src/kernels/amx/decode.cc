@@ -45,7 +45,7 @@ struct Group {
 
 /// Weights that are multiplied with both planes at once.
 template <DType kType>
-constexpr bool kJoined = !panel_format(kType).bytes && kParts<kType> == 1;
+constexpr bool kJoined = panel_format(kType).bits == 4 && kParts<kType> == 1;
 template <DType kType>
 constexpr int kBits = kJoined<kType> ? 4 : 8;
 
@@ -118,17 +118,17 @@ TW_INLINE void unpack_joined(const std::uint8_t* p, std::uint8_t* tile) {
 }
 
 /// A block's weights as bytes that begin at a cache line, since loading rows of a tile across lines is slow.
-/// Nibbles that have their zero in the middle become signed (and then 16 times themselves).
+/// Numbers that have their zero in the middle become signed (and then kExcess times themselves).
 template <DType kType>
 TW_INLINE void unpack_tile(const std::uint8_t* p, std::uint8_t* tile) {
   if constexpr (kJoined<kType>) return unpack_joined<kType>(p, tile);
-  constexpr bool kBytes = panel_format(kType).bytes;
   __m512i w[8];
-  if constexpr (!kBytes) unpack_nibbles<kType>(p, w);
+  if constexpr (panel_format(kType).bits == 8)
+    for (int j = 0; j < 8; ++j) w[j] = _mm512_loadu_si512(p + 64 * j);
+  else
+    unpack<kType>(p, w);
   for (int j = 0; j < 8; ++j) {
-    if constexpr (kBytes)
-      w[j] = _mm512_loadu_si512(p + 64 * j);
-    else if constexpr (kCentered<kType>)
+    if constexpr (kCentered<kType> && panel_format(kType).bits < 8)
       w[j] = _mm512_xor_si512(w[j], _mm512_set1_epi8(-128));
     _mm512_store_si512(tile + 64 * j, w[j]);
   }
@@ -328,14 +328,16 @@ void run(const MatmulArgs& a) {
   }
 }
 
+constexpr const char* kNames[] = {"amx int8 tiles, from bytes", "amx int8 tiles, from nibbles",
+                                  "amx int8 tiles, from bits"};
+
 template <DType kType>
 constexpr MatmulKernel kKernel = {
     kPanelRows,
     packed_bytes_16,
     pack_16,
-    {panel_format(kType).bytes ? "amx int8 tiles, from bytes" : "amx int8 tiles, from nibbles", kPanelRows,
-     prepared_rows_bytes, prepare<kJoined<kType> ? Planes::kNarrow : Planes::kWide>, 1, scratch_bytes,
-     run<kType>}};
+    {kNames[name_of(panel_format(kType))], kPanelRows, prepared_rows_bytes,
+     prepare<kJoined<kType> ? Planes::kNarrow : Planes::kWide>, 1, scratch_bytes, run<kType>}};
 
 }  // namespace
 

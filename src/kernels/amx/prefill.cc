@@ -215,9 +215,10 @@ constexpr MatmulPath path(const char* name) {
           scratch_bytes, run<Weights>, run_gated<Weights>, true};
 }
 
+constexpr const char* kNames[] = {"amx bf16 tiles, from bytes", "amx bf16 tiles, from nibbles",
+                                  "amx bf16 tiles, from bits"};
 template <DType kType>
-constexpr MatmulPath kPath = path<PanelWeights<kType>>(
-    panel_format(kType).bytes ? "amx bf16 tiles, from bytes" : "amx bf16 tiles, from nibbles");
+constexpr MatmulPath kPath = path<PanelWeights<kType>>(kNames[name_of(panel_format(kType))]);
 template <int kBits>
 constexpr MatmulPath kPalettePath = path<PaletteWeights<kBits>>("amx bf16 tiles, from palettes");
 constexpr MatmulPath kBF16 = path<RowWeights<DType::kBF16>>("amx bf16 tiles");

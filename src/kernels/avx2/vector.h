@@ -14,8 +14,8 @@ struct Avx2Vector {
   static constexpr int kRows = 8;
   // 4 rows times 2 panels: 8 sums, 2 vectors of weights, one of activations and a product in 16 registers.
   static constexpr int kTile = 4;
-  static constexpr const char* kBytesName = "avx2 panels of 8, bytes";
-  static constexpr const char* kNibblesName = "avx2 panels of 8, nibbles";
+  static constexpr const char* kNames[] = {"avx2 panels of 8, bytes", "avx2 panels of 8, nibbles",
+                                           "avx2 panels of 8, bits"};
 
   static Floats zeros() { return _mm256_setzero_ps(); }
   static Floats all(float x) { return _mm256_set1_ps(x); }
@@ -48,6 +48,8 @@ struct Avx2Vector {
   }
   static Ints all16(int x) { return _mm256_set1_epi16(static_cast<short>(x)); }
   static Ints both(Ints a, Ints b) { return _mm256_and_si256(a, b); }
+  static Ints either(Ints a, Ints b) { return _mm256_or_si256(a, b); }
+  static Ints differ(Ints a, Ints b) { return _mm256_xor_si256(a, b); }
   template <int kBits>
   static Ints left16(Ints v) {
     return _mm256_slli_epi16(v, kBits);

@@ -14,8 +14,8 @@ struct Avx512Vector {
   static constexpr int kRows = 16;
   // 8 rows times 2 panels: 16 sums, 2 vectors of weights, one of activations and a product in 32 registers.
   static constexpr int kTile = 8;
-  static constexpr const char* kBytesName = "avx512 panels of 16, bytes";
-  static constexpr const char* kNibblesName = "avx512 panels of 16, nibbles";
+  static constexpr const char* kNames[] = {"avx512 panels of 16, bytes", "avx512 panels of 16, nibbles",
+                                           "avx512 panels of 16, bits"};
 
   static Floats zeros() { return _mm512_setzero_ps(); }
   static Floats all(float x) { return _mm512_set1_ps(x); }
@@ -38,6 +38,8 @@ struct Avx512Vector {
   static Ints in_register(Ints v) { return kernels::in_register(v); }
   static Ints all16(int x) { return _mm512_set1_epi16(static_cast<short>(x)); }
   static Ints both(Ints a, Ints b) { return _mm512_and_si512(a, b); }
+  static Ints either(Ints a, Ints b) { return _mm512_or_si512(a, b); }
+  static Ints differ(Ints a, Ints b) { return _mm512_xor_si512(a, b); }
   template <int kBits>
   static Ints left16(Ints v) {
     return _mm512_slli_epi16(v, kBits);

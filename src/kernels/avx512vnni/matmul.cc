@@ -13,13 +13,15 @@ void run(const MatmulArgs& a) {
   run_dots<kType>(a, 0);
 }
 
+constexpr const char* kNames[] = {"avx512 vnni panels of 16, bytes", "avx512 vnni panels of 16, nibbles",
+                                  "avx512 vnni panels of 16, bits"};
+
 template <DType kType>
-constexpr MatmulKernel kKernel = {
-    kPanelRows,
-    packed_bytes_16,
-    pack_16,
-    {panel_format(kType).bytes ? "avx512 vnni panels of 16, bytes" : "avx512 vnni panels of 16, nibbles",
-     kPanelRows, prepared_rows_bytes, prepare<Planes::kWide>, 1, nullptr, run<kType>}};
+constexpr MatmulKernel kKernel = {kPanelRows,
+                                  packed_bytes_16,
+                                  pack_16,
+                                  {kNames[name_of(panel_format(kType))], kPanelRows, prepared_rows_bytes,
+                                   prepare<Planes::kWide>, 1, nullptr, run<kType>}};
 
 }  // namespace
 

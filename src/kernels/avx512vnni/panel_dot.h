@@ -2,15 +2,17 @@
 // of bytes; needs AVX512_VNNI. Everything is internal to the including file, and inlined into its loops: the
 // unpacked weights of a block and the sums stay in registers.
 //
-// Signed weights are multiplied as unsigned bytes, kCenter higher, and the sum begins with the activations'
-// bias. Nibbles without minimums are multiplied as 16 times themselves, which saves moving the high ones; a
-// power of two changes no bit of the sums, which are divided by it at the end.
+// Weights without minimums are multiplied as unsigned bytes, kCenter higher, and the sum begins with the
+// activations' bias. Those of fewer bits are kExcess times themselves then, which is where the middle of
+// their range is kCenter; a power of two changes no bit of the sums, which are divided by it at the end.
 #pragma once
 
 #include <cstdint>
 
 #include "kernels/args.h"
 #include "kernels/avx512/intrinsics.h"
+#include "kernels/avx512/vector.h"
+#include "kernels/panel_bits.h"
 #include "kernels/panels.h"
 #include "kernels/repeat.h"
 
@@ -50,7 +52,7 @@ constexpr bool kCentered = !panel_format(kType).minimums;
 
 /// What the sums of a type are above the product's.
 template <DType kType>
-constexpr float kExcess = kCentered<kType> && !panel_format(kType).bytes ? 16 : 1;
+constexpr float kExcess = 1 << up_to_byte(panel_format(kType));
 
 struct PanelScales {
   __m512 scale[2], minimum[2];  ///< [1] only for types with halves
@@ -70,33 +72,16 @@ TW_INLINE PanelScales panel_scales(const std::uint8_t* p, __m512 d, __m512 dmin)
   return s;
 }
 
-/// Nibbles as unsigned bytes: w[j] is k = 4j .. 4j+3 of each row.
-template <DType kType>
-TW_INLINE void unpack_nibbles(const std::uint8_t* p, __m512i* w) {
-  const __m512i low = _mm512_set1_epi8(0x0F), high = _mm512_set1_epi8(-16);
-  for (int j = 0; j < 4; ++j) {
-    const __m512i v = _mm512_loadu_si512(p + 64 * j);
-    if constexpr (kCentered<kType>) {
-      w[j] = _mm512_and_si512(_mm512_slli_epi16(v, 4), high);
-      w[j + 4] = _mm512_and_si512(v, high);
-    } else {
-      w[j] = _mm512_and_si512(v, low);
-      w[j + 4] = _mm512_and_si512(_mm512_srli_epi16(v, 4), low);
-    }
-  }
-}
-
+/// As unsigned bytes: w[j] is k = 4j .. 4j+3 of each row.
 template <DType kType>
 TW_INLINE void unpack(const std::uint8_t* p, __m512i* w) {
   constexpr PanelFormat f = panel_format(kType);
-  if constexpr (!f.bytes) {
-    unpack_nibbles<kType>(p, w);
-  } else {
-    for (int j = 0; j < 8; ++j) {
-      w[j] = _mm512_loadu_si512(p + 64 * j);
-      if constexpr (f.is_signed) w[j] = _mm512_xor_si512(w[j], _mm512_set1_epi8(-128));
-    }
-  }
+  repeat<8>([&](auto j) {
+    if constexpr (f.bits == 8)
+      w[j.value] = _mm512_xor_si512(_mm512_loadu_si512(p + 64 * j.value), _mm512_set1_epi8(-128));
+    else
+      w[j.value] = numbers<Avx512Vector, f.bits, up_to_byte(f), j.value>(p);
+  });
 }
 
 TW_INLINE __m512i four(const std::int8_t* q) {

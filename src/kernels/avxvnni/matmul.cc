@@ -13,8 +13,8 @@ namespace tw::kernels {
 namespace {
 
 struct VnniVector : Avx2Vector {
-  static constexpr const char* kBytesName = "avx2 vnni panels of 8, bytes";
-  static constexpr const char* kNibblesName = "avx2 vnni panels of 8, nibbles";
+  static constexpr const char* kNames[] = {"avx2 vnni panels of 8, bytes", "avx2 vnni panels of 8, nibbles",
+                                           "avx2 vnni panels of 8, bits"};
 #ifdef TW_EMULATED
   static Ints add_products(Ints sum, Ints w, Ints q) { return simde_mm256_dpwssd_epi32(sum, w, q); }
 #else
