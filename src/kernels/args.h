@@ -295,6 +295,9 @@ struct TrainMatmul {
   void (*make_right)(const SideArgs&);
   void (*make_left)(const SideArgs&);
   void (*make_lefts)(const LeftSidesArgs&);
+  /// As kernel.decode.run, of numbers [k_begin, k_end) of K alone, multiples of 32 or K: `weight` is the
+  /// right side of these.
+  void (*run_part)(const MatmulArgs&, std::int64_t k_begin, std::int64_t k_end);
   /// As kernel.decode.run with Wᵀ, of which `weight` is the right side of W [K, N], turned on the way.
   void (*run_turned)(const MatmulArgs&);
   /// As kernel.decode.run or run_turned, but the results are rounded and make a left side [M, N], `side`; N

@@ -77,23 +77,15 @@ void qkv_rope_backward(const Backward& b, const SavedQkv& s) {
   unrotate(b, s, d_k, s.raw_k, w.k_norm, s.shape.kv_heads);
   struct Projection {
     Tensor d;
-    const PackedMatrix* weight;
-    Tensor bias;
-    const SavedLowRank& low;
+    SavedLayer layer;
   };
   const TransposedInput x = transpose_learnt(
       b, s.x, {w.q, w.k, w.v, s.low[0].a_of_input(), s.low[1].a_of_input(), s.low[2].a_of_input()});
-  bool add = b.wants() && b.adds();
-  for (const Projection& p : {Projection{d_q, w.q, w.q_bias, s.low[0]},
-                              {d_k, w.k, w.k_bias, s.low[1]},
-                              {d_v, w.v, w.v_bias, s.low[2]}}) {
-    const tensor::Arena::Scope scope(b.ex.arena());
-    const OutputGradient y = b.wants() ? both_sides(b, p.d, *p.weight) : p.d;
-    add_weight_gradient(b, y, x, *p.weight);
-    add_bias_gradient(b, p.d, p.bias);
-    if (b.wants()) input_gradient(b, y, *p.weight, b.d_in(), std::exchange(add, true));
-    low_rank_gradients(b, p.d, s.x, x, p.low, 0);
-  }
+  bool add = b.adds();
+  for (const Projection& p : {Projection{d_q, {*w.q, w.q_bias, s.low[0]}},
+                              {d_k, {*w.k, w.k_bias, s.low[1]}},
+                              {d_v, {*w.v, w.v_bias, s.low[2]}}})
+    linear_gradients(b, p.d, s.x, x, p.layer, 0, std::exchange(add, true));
 }
 
 }  // namespace

@@ -17,6 +17,9 @@ constexpr std::int64_t kRowsAtOnce = 64;
 /// is.
 constexpr std::int64_t kColumns = 128, kSideColumns = 512;
 constexpr std::size_t kPanelBytes = 1 << 20;
+/// Most rows of W that a side is made of: of all of a vocabulary's only a few columns would fit, and each
+/// such panel reads all of d_y.
+constexpr std::int64_t kSideRows = 1024;
 
 std::size_t aligned(std::size_t bytes) {
   return (bytes + 63) / 64 * 64;
@@ -30,6 +33,7 @@ struct Panels {
   const PackedMatrix& weight;
   const kernels::TrainMatmul* sides;  ///< null: panels are plain
   std::int64_t block;                 ///< of the weight's type
+  std::int64_t parts;                 ///< that rows are cut into
   std::int64_t columns;               ///< of a panel: a multiple of block
   std::size_t panel_bytes, rows_bytes;
 
@@ -37,22 +41,30 @@ struct Panels {
       : weight(w),
         sides(ex.table().frozen_side == nullptr ? nullptr : ex.table().train_matmul),
         block(std::max(32, base::dtype_info(w.type()).block_elements)),
+        parts(sides == nullptr ? 1 : (w.n() + kSideRows - 1) / kSideRows),
         columns(columns_of()),
         panel_bytes(bytes_of(columns)),
         rows_bytes(sides == nullptr ? 0 : aligned(kRowsAtOnce * columns * sizeof(float))) {}
 
-  /// Columns [begin, end) of W as a panel, by way of `rows`.
-  void fill(const Exec& ex, std::int64_t begin, std::int64_t end, float* rows, std::byte* panel) const {
-    const std::int64_t width = end - begin;
-    if (sides == nullptr) return plain_rows(begin, width, 0, weight.n(), reinterpret_cast<float*>(panel));
+  /// Rows [part_begin(i), part_begin(i + 1)) are part i.
+  std::int64_t part_begin(std::int64_t part) const {
+    return part == parts ? weight.n() : weight.n() * part / parts / 32 * 32;
+  }
+  /// Columns [begin, end) of a part's rows as a side, by way of `rows`.
+  void fill_side(const Exec& ex, std::int64_t part, std::int64_t begin, std::int64_t end, float* rows,
+                 std::byte* panel) const {
+    const std::int64_t width = end - begin, first = part_begin(part), n = part_begin(part + 1) - first;
     if (is_plain(weight.type()))
-      return ex.table().frozen_side(
-          {weight.type(), source(0, begin), weight.k(), width, 0, weight.n(), weight.n(), panel});
-    for (std::int64_t n = 0; n < weight.n(); n += kRowsAtOnce) {
-      const std::int64_t count = std::min(kRowsAtOnce, weight.n() - n);
-      plain_rows(begin, width, n, count, rows);
-      ex.table().frozen_side({DType::kF32, rows, width, width, n, n + count, weight.n(), panel});
+      return ex.table().frozen_side({weight.type(), source(first, begin), weight.k(), width, 0, n, n, panel});
+    for (std::int64_t at = 0; at < n; at += kRowsAtOnce) {
+      const std::int64_t count = std::min(kRowsAtOnce, n - at);
+      plain_rows(begin, width, first + at, count, rows);
+      ex.table().frozen_side({DType::kF32, rows, width, width, at, at + count, n, panel});
     }
+  }
+  /// Columns [begin, end) of W as they are.
+  void fill_rows(std::int64_t begin, std::int64_t end, std::byte* panel) const {
+    plain_rows(begin, end - begin, 0, weight.n(), reinterpret_cast<float*>(panel));
   }
 
   /// Row n of W at a column that a block begins with.
@@ -62,13 +74,15 @@ struct Panels {
   }
 
  private:
+  /// Of a part.
+  std::int64_t most_rows() const { return parts == 1 ? weight.n() : weight.n() / parts + 32; }
   std::int64_t columns_of() const {
-    const std::size_t row = base::row_bytes(sides == nullptr ? DType::kF32 : DType::kBF16, weight.n());
+    const std::size_t row = base::row_bytes(sides == nullptr ? DType::kF32 : DType::kBF16, most_rows());
     const auto fit = static_cast<std::int64_t>(kPanelBytes / row);
     return std::max(block, std::min(sides == nullptr ? kColumns : kSideColumns, fit) / block * block);
   }
   std::size_t bytes_of(std::int64_t count) const {
-    if (sides != nullptr) return aligned(sides->kernel.packed_bytes(DType::kBF16, count, weight.n()));
+    if (sides != nullptr) return aligned(sides->kernel.packed_bytes(DType::kBF16, count, most_rows()));
     return is_plain(weight.type()) ? 0 : aligned(weight.n() * count * sizeof(float));
   }
   void plain_rows(std::int64_t begin, std::int64_t width, std::int64_t first, std::int64_t count,
@@ -79,13 +93,14 @@ struct Panels {
   }
 };
 
-void by_sides(const Backward& b, const Panels& panels, Tensor d_y, Tensor d_x, bool add) {
+void by_sides(const Backward& b, const Panels& panels, const OutputGradient& y, Tensor d_x, bool add) {
   Exec& ex = b.ex;
   const PackedMatrix& weight = panels.weight;
-  const std::int64_t n = weight.n(), k = weight.k(), rows = d_y.rows();
+  const std::int64_t n = weight.n(), k = weight.k(), rows = y.d_y.rows();
   const kernels::MatmulPath& path = panels.sides->kernel.decode;
   bool made = false;
-  const PreparedRows prepared = prepare_rows(ex, d_y, path, 0, rows, made);
+  const void* left = y.as_is;
+  if (left == nullptr) left = prepare_rows(ex, y.d_y, path, 0, rows, made).data;
   const std::size_t scratch = path.scratch_bytes == nullptr ? 0 : path.scratch_bytes(rows, n);
   auto* memory = static_cast<std::byte*>(ex.scratch(panels.panel_bytes + panels.rows_bytes + scratch));
   if (ex.tracing()) return;
@@ -94,15 +109,18 @@ void by_sides(const Backward& b, const Panels& panels, Tensor d_y, Tensor d_x, b
   ex.slice(k, panels.block, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t begin = first; begin < last; begin += panels.columns) {
       const std::int64_t end = std::min(begin + panels.columns, last);
-      panels.fill(ex, begin, end, reinterpret_cast<float*>(plain), memory);
       float* out = d_x.f32() + begin;
-      path.run({DType::kBF16, memory, 0, end - begin, end - begin, n, prepared.data, rows, out, k, nullptr,
-                add ? out : nullptr, own});
+      for (std::int64_t part = 0; part < panels.parts; ++part) {
+        panels.fill_side(ex, part, begin, end, reinterpret_cast<float*>(plain), memory);
+        panels.sides->run_part({DType::kBF16, memory, 0, end - begin, end - begin, n, left, rows, out, k,
+                                nullptr, add || part > 0 ? out : nullptr, own},
+                               panels.part_begin(part), panels.part_begin(part + 1));
+      }
     }
   });
 }
 
-void by_rows(const Backward& b, const Panels& panels, Tensor d_y, Tensor d_x, bool add) {
+void by_rows(const Backward& b, const Panels& panels, const OutputGradient& y, Tensor d_x, bool add) {
   Exec& ex = b.ex;
   const PackedMatrix& weight = panels.weight;
   const std::int64_t n = weight.n(), k = weight.k();
@@ -112,7 +130,7 @@ void by_rows(const Backward& b, const Panels& panels, Tensor d_y, Tensor d_x, bo
   const auto run = [&](DType type, const void* rows, std::int64_t stride, std::int64_t begin,
                        std::int64_t end) {
     float* out = d_x.f32() + begin;
-    product.run({{type, rows, 0, end - begin, end - begin, n, d_y.data, d_y.rows(), out, k, nullptr,
+    product.run({{type, rows, 0, end - begin, end - begin, n, y.d_y.data, y.d_y.rows(), out, k, nullptr,
                   add ? out : nullptr, memory + panels.panel_bytes},
                  false,
                  n,
@@ -122,7 +140,7 @@ void by_rows(const Backward& b, const Panels& panels, Tensor d_y, Tensor d_x, bo
     if (is_plain(weight.type())) return run(weight.type(), panels.source(0, first), k, first, last);
     for (std::int64_t begin = first; begin < last; begin += panels.columns) {
       const std::int64_t end = std::min(begin + panels.columns, last);
-      panels.fill(ex, begin, end, nullptr, memory);
+      panels.fill_rows(begin, end, memory);
       run(DType::kF32, memory, end - begin, begin, end);
     }
   });
@@ -130,12 +148,13 @@ void by_rows(const Backward& b, const Panels& panels, Tensor d_y, Tensor d_x, bo
 
 }  // namespace
 
-void frozen_input_gradient(const Backward& b, Tensor d_y, const PackedMatrix& weight, Tensor d_x, bool add) {
+void frozen_input_gradient(const Backward& b, const OutputGradient& y, const PackedMatrix& weight, Tensor d_x,
+                           bool add) {
   Exec& ex = b.ex;
   const Panels panels(ex, weight);
   const tensor::Arena::Scope scope(ex.arena());
-  (panels.sides == nullptr ? by_rows : by_sides)(b, panels, d_y, d_x, add);
-  if (ex.tracing()) return ex.record(linear_cost("input_gradient", d_y.rows(), weight));
+  (panels.sides == nullptr ? by_rows : by_sides)(b, panels, y, d_x, add);
+  if (ex.tracing()) return ex.record(linear_cost("input_gradient", y.d_y.rows(), weight));
   ex.barrier();
 }
 

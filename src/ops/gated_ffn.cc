@@ -1,7 +1,6 @@
 #include "ops/gated_ffn.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "ops/linear.h"
 #include "ops/low_rank.h"
@@ -134,25 +133,13 @@ struct SavedFfn {
   SavedLowRank low_gate, low_up, low_down;
 };
 
-/// Of gate and up, from the gradients by their products.
-void input_products(const Backward& b, const SavedFfn& s, const TransposedInput& x, Tensor d_gates,
-                    Tensor d_ups) {
-  bool add = b.wants(1) && b.adds(1);
-  for (const auto& [d, weight] : {std::pair{d_gates, s.gate}, std::pair{d_ups, s.up}}) {
-    const tensor::Arena::Scope scope(b.ex.arena());
-    const OutputGradient sides = b.wants(1) ? both_sides(b, d, *weight) : OutputGradient(d);
-    add_weight_gradient(b, sides, x, *weight);
-    if (b.wants(1)) input_gradient(b, sides, *weight, b.d_in(1), std::exchange(add, true));
-  }
-}
-
 void gated_ffn_backward(const Backward& b, const SavedFfn& s) {
   Exec& ex = b.ex;
   const std::int64_t rows = s.x.rows(), width = s.gate->n();
   const Tensor d_y{DType::kF32, {rows, s.down->n()}, b.d_out().data}, hidden = ex.temporary({rows, width});
-  const OutputGradient sides = both_sides(b, d_y, *s.down);
+  const OutputGradient sides = both_sides(b, d_y, SavedLayer{*s.down, {}, s.low_down}.learnt());
   input_gradient(b, sides, *s.down, hidden, false);
-  const Tensor d_middle = low_rank_middle_gradient(b, d_y, s.low_down);
+  const Tensor d_middle = low_rank_middle_gradient(b, sides, s.low_down);
   low_rank_input_gradient(b, d_middle, s.low_down, hidden);
   if (!ex.tracing()) {  // what the forward left becomes gradients in place
     ex.slice(rows * width, 64, [&](std::int64_t begin, std::int64_t end) {
@@ -164,15 +151,14 @@ void gated_ffn_backward(const Backward& b, const SavedFfn& s) {
     const tensor::Arena::Scope scope(ex.arena());
     const TransposedInput learnt = transpose_learnt(b, hidden, {s.down, s.low_down.a_of_input()});
     add_weight_gradient(b, sides, learnt, *s.down);
-    low_rank_weight_gradients(b, d_y, d_middle, hidden, learnt, s.low_down);
+    low_rank_weight_gradients(b, sides, d_middle, hidden, learnt, s.low_down);
   }
   const Tensor d_gates{DType::kF32, {rows, width}, s.gates.data},
       d_ups{DType::kF32, {rows, width}, s.ups.data};
   const TransposedInput x =
       transpose_learnt(b, s.x, {s.gate, s.up, s.low_gate.a_of_input(), s.low_up.a_of_input()});
-  input_products(b, s, x, d_gates, d_ups);
-  low_rank_gradients(b, d_gates, s.x, x, s.low_gate, 1);
-  low_rank_gradients(b, d_ups, s.x, x, s.low_up, 1);
+  linear_gradients(b, d_gates, s.x, x, {*s.gate, {}, s.low_gate}, 1, b.adds(1));
+  linear_gradients(b, d_ups, s.x, x, {*s.up, {}, s.low_up}, 1, true);
   pass_gradient(b);
 }
 

@@ -17,9 +17,9 @@ void gelu_ffn_backward(const Backward& b, const SavedGelu& s) {
   const PackedMatrix &up = *s.weights.up, &down = *s.weights.down;
   const std::int64_t rows = s.x.rows(), width = up.n();
   const Tensor d_y{DType::kF32, {rows, down.n()}, b.d_out().data}, hidden = ex.temporary({rows, width});
-  const OutputGradient sides = both_sides(b, d_y, down);
+  const OutputGradient sides = both_sides(b, d_y, SavedLayer{down, {}, s.low_down}.learnt());
   input_gradient(b, sides, down, hidden, false);
-  const Tensor d_low = low_rank_middle_gradient(b, d_y, s.low_down);
+  const Tensor d_low = low_rank_middle_gradient(b, sides, s.low_down);
   low_rank_input_gradient(b, d_low, s.low_down, hidden);
   if (!ex.tracing()) {
     ex.slice(rows * width, 64, [&](std::int64_t begin, std::int64_t end) {
@@ -32,12 +32,11 @@ void gelu_ffn_backward(const Backward& b, const SavedGelu& s) {
     const TransposedInput learnt = transpose_learnt(b, hidden, {&down, s.low_down.a_of_input()});
     add_weight_gradient(b, sides, learnt, down);
     add_bias_gradient(b, d_y, s.weights.down_bias);
-    low_rank_weight_gradients(b, d_y, d_low, hidden, learnt, s.low_down);
+    low_rank_weight_gradients(b, sides, d_low, hidden, learnt, s.low_down);
   }
   const Tensor d_middle{DType::kF32, {rows, width}, s.middle.data};
   const TransposedInput x = transpose_learnt(b, s.x, {&up, s.low_up.a_of_input()});
-  linear_gradients(b, d_middle, x, up, s.weights.up_bias, 1);
-  low_rank_gradients(b, d_middle, s.x, x, s.low_up, 1);
+  linear_gradients(b, d_middle, s.x, x, {up, s.weights.up_bias, s.low_up}, 1, b.adds(1));
   pass_gradient(b);
 }
 

@@ -85,7 +85,7 @@ TransposedInput transpose_input(Exec& ex, Tensor x, const tensor::PackedMatrix& 
 TransposedInput transpose_learnt(const Backward& b, Tensor x,
                                  std::initializer_list<const tensor::PackedMatrix*> weights);
 
-/// d_y [T, N], and the sides that the two products with it are made of, where both are wanted and one reading
+/// d_y [T, N], and the sides that the products with it are made of, where both are wanted and one reading
 /// gives them (null: each makes its own). Who makes the sides alone gives a d_y that has a shape and no data.
 struct OutputGradient {
   OutputGradient(Tensor gradient) : d_y(gradient) {}
@@ -117,11 +117,8 @@ void input_gradient(const Backward& b, const OutputGradient& y, const tensor::Pa
 /// both_sides_of.
 std::byte* rounded_input_gradient(const Backward& b, const OutputGradient& y,
                                   const tensor::PackedMatrix& weight);
-void frozen_input_gradient(const Backward& b, Tensor d_y, const tensor::PackedMatrix& weight, Tensor d_x,
-                           bool add);
-/// All three of one layer whose input was x, input number `input` of the op.
-void linear_gradients(const Backward& b, Tensor d_y, const TransposedInput& x,
-                      const tensor::PackedMatrix& weight, Tensor bias, int input);
+void frozen_input_gradient(const Backward& b, const OutputGradient& y, const tensor::PackedMatrix& weight,
+                           Tensor d_x, bool add);
 
 /// Whether an op may add to that: it has out's shape, and so many columns; in training it may be missing.
 bool residual_fits(const Exec& ex, Tensor residual, Tensor out, std::int64_t width);

@@ -166,7 +166,7 @@ void input_gradient(const Backward& b, const OutputGradient& y, const PackedMatr
   Exec& ex = b.ex;
   const Tensor d_y = y.d_y;
   const Leaf* leaf = b.leaf(weight.tape_id());
-  if (leaf == nullptr) return frozen_input_gradient(b, d_y, weight, d_x, add);
+  if (leaf == nullptr) return frozen_input_gradient(b, y, weight, d_x, add);
   const tensor::Arena::Scope scope(ex.arena());
   if (sides_of(ex, weight) == nullptr) {
     const kernels::GradientMatmul& plain = plain_product(ex, weight);
@@ -197,15 +197,6 @@ void input_gradient(const Backward& b, const OutputGradient& y, const PackedMatr
                add ? d_x.f32() : nullptr, scratch},
               [&](const kernels::MatmulArgs& args, std::int64_t) { matmul.run_turned(args); });
   ex.barrier();
-}
-
-void linear_gradients(const Backward& b, Tensor d_y, const TransposedInput& x, const PackedMatrix& weight,
-                      Tensor bias, int input) {
-  const tensor::Arena::Scope scope(b.ex.arena());
-  const OutputGradient y = b.wants(input) ? both_sides(b, d_y, weight) : d_y;
-  add_weight_gradient(b, y, x, weight);
-  add_bias_gradient(b, d_y, bias);
-  if (b.wants(input)) input_gradient(b, y, weight, b.d_in(input), b.adds(input));
 }
 
 void pass_gradient(const Backward& b) {

@@ -188,11 +188,11 @@ SavedLowRank LowRankSum::saved(int i) const {
   return {&low, middles_ == nullptr ? nullptr : middles_ + middle, linear_ + i, drops_};
 }
 
-Tensor low_rank_middle_gradient(const Backward& b, Tensor d_y, const SavedLowRank& s) {
+Tensor low_rank_middle_gradient(const Backward& b, const OutputGradient& y, const SavedLowRank& s) {
   if (s.low == nullptr) return {};
   Exec& ex = b.ex;
-  const Tensor d = ex.temporary({d_y.rows(), s.low->a->n()});
-  input_gradient(b, d_y, *s.low->b, d, false);
+  const Tensor d = ex.temporary({y.d_y.rows(), s.low->a->n()});
+  input_gradient(b, y, *s.low->b, d, false);
   if (ex.tracing()) return d;
   ex.slice(d.shape.elements(), 64, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) d.f32()[i] *= s.low->scale;
@@ -219,25 +219,30 @@ void low_rank_input_gradient(const Backward& b, Tensor d_middle, const SavedLowR
   keep_some(b.ex, mask_of(b.ex, d_kept, s), d_kept.f32(), d_x.f32(), d_x.f32());
 }
 
-void low_rank_weight_gradients(const Backward& b, Tensor d_y, Tensor d_middle, Tensor x,
+void low_rank_weight_gradients(const Backward& b, const OutputGradient& y, Tensor d_middle, Tensor x,
                                const TransposedInput& learnt, const SavedLowRank& s) {
   if (s.low == nullptr) return;
   const tensor::Arena::Scope scope(b.ex.arena());
   const Tensor middle{DType::kF32, d_middle.shape, s.middle};
-  add_weight_gradient(b, d_y, transpose_input(b.ex, middle, *s.low->b), *s.low->b);
+  add_weight_gradient(b, y, transpose_input(b.ex, middle, *s.low->b), *s.low->b);
   if (!s.drops) return add_weight_gradient(b, d_middle, learnt, *s.low->a);
   const Tensor kept = b.ex.temporary(x.shape);
   keep_some(b.ex, mask_of(b.ex, x, s), x.f32(), nullptr, kept.f32());
   add_weight_gradient(b, d_middle, transpose_input(b.ex, kept, *s.low->a), *s.low->a);
 }
 
-void low_rank_gradients(const Backward& b, Tensor d_y, Tensor x, const TransposedInput& learnt,
-                        const SavedLowRank& s, int input) {
-  if (s.low == nullptr) return;
+void linear_gradients(const Backward& b, Tensor d_y, Tensor x, const TransposedInput& learnt,
+                      const SavedLayer& layer, int input, bool add) {
   const tensor::Arena::Scope scope(b.ex.arena());
-  const Tensor d_middle = low_rank_middle_gradient(b, d_y, s);
-  low_rank_weight_gradients(b, d_y, d_middle, x, learnt, s);
-  if (b.wants(input)) low_rank_input_gradient(b, d_middle, s, b.d_in(input));
+  const bool adapted = layer.low.low != nullptr, wanted = b.wants(input);
+  const OutputGradient y = wanted || adapted ? both_sides(b, d_y, layer.learnt()) : d_y;
+  add_weight_gradient(b, y, learnt, layer.weight);
+  add_bias_gradient(b, d_y, layer.bias);
+  if (wanted) input_gradient(b, y, layer.weight, b.d_in(input), add);
+  if (!adapted) return;
+  const Tensor d_middle = low_rank_middle_gradient(b, y, layer.low);
+  low_rank_weight_gradients(b, y, d_middle, x, learnt, layer.low);
+  if (wanted) low_rank_input_gradient(b, d_middle, layer.low, b.d_in(input));
 }
 
 }  // namespace tw::ops

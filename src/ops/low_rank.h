@@ -59,14 +59,24 @@ bool adapts(const Adapters& adapters, int first, int count);
 // Gradients of y += scale * (x · Aᵀ) · Bᵀ, of d_y [T, N]. All end with a barrier, and nothing is done where
 // nothing was added. Where dropout leaves some of x out, its mask is made again.
 /// The gradient by x · Aᵀ: [T, r], from the arena.
-Tensor low_rank_middle_gradient(const Backward& b, Tensor d_y, const SavedLowRank& s);
+Tensor low_rank_middle_gradient(const Backward& b, const OutputGradient& y, const SavedLowRank& s);
 /// d_x [T, K] += what comes through A.
 void low_rank_input_gradient(const Backward& b, Tensor d_middle, const SavedLowRank& s, Tensor d_x);
 /// A's and B's. `learnt`: x as transpose_learnt makes it for a_of_input().
-void low_rank_weight_gradients(const Backward& b, Tensor d_y, Tensor d_middle, Tensor x,
+void low_rank_weight_gradients(const Backward& b, const OutputGradient& y, Tensor d_middle, Tensor x,
                                const TransposedInput& learnt, const SavedLowRank& s);
-/// All of a layer whose d_x is there already: d_x += ..., where x, input number `input` of the op, is wanted.
-void low_rank_gradients(const Backward& b, Tensor d_y, Tensor x, const TransposedInput& learnt,
-                        const SavedLowRank& s, int input);
+
+/// A linear layer, as its backward sees it.
+struct SavedLayer {
+  const PackedMatrix& weight;
+  Tensor bias;  ///< empty: none
+  const SavedLowRank& low;
+  /// What is learnt of its products: the adapter's B, or the weight.
+  const PackedMatrix& learnt() const { return low.low == nullptr ? weight : *low.low->b; }
+};
+/// All gradients of a layer with what an adapter adds to it. Its input was x, input number `input` of the op,
+/// whose gradient is added to with `add`; `learnt`: x as transpose_learnt makes it.
+void linear_gradients(const Backward& b, Tensor d_y, Tensor x, const TransposedInput& learnt,
+                      const SavedLayer& layer, int input, bool add);
 
 }  // namespace tw::ops

@@ -93,13 +93,16 @@ struct TurnedSide {
   }
 };
 
+/// What MatmulArgs::weight is: the right side, that of W's transpose, or of the blocks at hand alone.
+enum class Weight { kWhole, kTurned, kPart };
+
 /// Blocks [begin, end) of K of the products of all rows and the columns at hand. `Out` is Chores'.
 template <typename Out>
 class SidesProduct {
  public:
-  SidesProduct(const MatmulArgs& a, bool turned, std::int64_t begin, std::int64_t end, const Out& out)
+  SidesProduct(const MatmulArgs& a, Weight weight, std::int64_t begin, std::int64_t end, const Out& out)
       : a_(a),
-        turned_(turned),
+        turned_(weight == Weight::kTurned),
         right_{static_cast<const std::uint8_t*>(a.weight), 0, 0, blocks_of(a.k)},
         begin_(begin),
         end_(end),
@@ -108,6 +111,7 @@ class SidesProduct {
     product_.x = static_cast<const std::uint8_t*>(a.x);
     product_.rows = a.rows;
     product_.blocks = blocks_of(a.k);
+    if (weight == Weight::kPart) right_.begin = begin, right_.blocks = end - begin;
   }
 
   /// Pairs [first, last) of panels, 32 rows at a time: a stretch of them in the nearest cache meets all
@@ -187,8 +191,8 @@ class SidesProduct {
 
 /// Pairs of panels as many at a time as the second cache holds, of blocks [begin, end) of K.
 template <typename Out>
-void run_pairs(const MatmulArgs& a, bool turned, std::int64_t begin, std::int64_t end, const Out& out) {
-  SidesProduct product(a, turned, begin, end, out);
+void run_pairs(const MatmulArgs& a, Weight weight, std::int64_t begin, std::int64_t end, const Out& out) {
+  SidesProduct product(a, weight, begin, end, out);
   const std::int64_t pairs = pairs_at_once(end - begin), last = (a.n_end + 31) / 32;
   for (std::int64_t first = a.n_begin / 32; first < last; first += pairs)
     product.run(first, first + pairs < last ? first + pairs : last);
@@ -196,26 +200,34 @@ void run_pairs(const MatmulArgs& a, bool turned, std::int64_t begin, std::int64_
 }
 
 /// Blocks [begin, end) of K: the first ones with bias and residual, the others onto what is there.
-void run_blocks(const MatmulArgs& whole, bool turned, std::int64_t begin, std::int64_t end) {
+void run_blocks(const MatmulArgs& whole, Weight weight, std::int64_t begin, std::int64_t end) {
   MatmulArgs a = whole;
   if (begin > 0) a.bias = nullptr, a.residual = a.out;
   const bool is_whole = begin == 0 && end == blocks_of(a.k);  // nothing is added later
-  run_pairs(a, turned, begin, end,
+  run_pairs(a, weight, begin, end,
             [&](std::int64_t i, std::int64_t row) { return OutRows(a, row, 32 * i, is_whole); });
 }
 
-void run_parts(const MatmulArgs& a, bool turned) {
+void run_parts(const MatmulArgs& a, Weight weight) {
   const TileConfig config = whole_tiles();
   const TileScope scope(config);
   const std::int64_t blocks = blocks_of(a.k), parts = (blocks + kMostBlocks - 1) / kMostBlocks;
   for (std::int64_t part = 0; part < parts; ++part)
-    run_blocks(a, turned, blocks * part / parts, blocks * (part + 1) / parts);
+    run_blocks(a, weight, blocks * part / parts, blocks * (part + 1) / parts);
 }
 void run_sides(const MatmulArgs& a) {
-  run_parts(a, false);
+  run_parts(a, Weight::kWhole);
 }
 void run_turned(const MatmulArgs& a) {
-  run_parts(a, true);
+  run_parts(a, Weight::kTurned);
+}
+void run_part(const MatmulArgs& a, std::int64_t k_begin, std::int64_t k_end) {
+  const TileConfig config = whole_tiles();
+  const TileScope scope(config);
+  const std::int64_t begin = k_begin / kPanelBlock, end = blocks_of(k_end);
+  run_pairs(a, Weight::kPart, begin, end, [&](std::int64_t i, std::int64_t row) {
+    return OutRows(a, row, 32 * i, begin == 0 && end == blocks_of(a.k));
+  });
 }
 
 /// Rows of sums as tiles of a left side, past the caches.
@@ -239,7 +251,7 @@ class LeftRows {
 void run_rounded(const MatmulArgs& a, bool turned, void* side) {
   const TileConfig config = whole_tiles();
   const TileScope scope(config);
-  run_pairs(a, turned, 0, blocks_of(a.k),
+  run_pairs(a, turned ? Weight::kTurned : Weight::kWhole, 0, blocks_of(a.k),
             [&](std::int64_t i, std::int64_t row) { return LeftRows(a, side, row, i); });
 }
 
@@ -250,6 +262,7 @@ constexpr TrainMatmul kTrain = {{kRows, right_bytes, nullptr, kSides},
                                 make_side<true, true>,
                                 make_side<false, true>,
                                 make_lefts,
+                                run_part,
                                 run_turned,
                                 run_rounded,
                                 rounded_scratch,
