@@ -207,7 +207,8 @@ struct MatmulPath {
   std::int64_t (*scratch_bytes)(std::int64_t rows, std::int64_t k);  ///< null: none needed
   void (*run)(const MatmulArgs&);
   void (*run_gated)(const GatedMatmulArgs&) = nullptr;  ///< null: the path has no such form
-  bool bf16 = false;                                    ///< weights and activations are rounded to bf16
+  /// Weights and activations are rounded to bf16; all such paths of a set prepare rows alike.
+  bool bf16 = false;
 };
 
 /// A packed form of one weight type, and how generated tokens (and logits) are multiplied with it. Immutable.

@@ -148,9 +148,9 @@ TEST_P(Matmul, BitsDoNotDependOnCompanyOrCuts) {
 
 /// Of more rows than a step of a server has: their results may go past the caches.
 TEST_P(Matmul, BitsDoNotDependOnManyRows) {
-  const std::int64_t k = 256, rows = 530;
-  if (k % block_ != 0) return;
-  for (const std::int64_t n : {40, 64}) {
+  const std::int64_t rows = 530;
+  for (const auto& [n, k] : {std::pair<std::int64_t, std::int64_t>{40, 256}, {64, 256}, {40, 1536}}) {
+    if (k % block_ != 0) continue;
     const auto weights = random_weights(type_, n, k, 3);
     const auto x = normal(rows * k, 4);
     Product product(table_, type_, weights, n, k, prompt_);

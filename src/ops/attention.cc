@@ -24,7 +24,7 @@ void project(Exec& ex, Tensor x, const QkvWeights& w, std::int64_t generated, co
   matmul_slice(ex, for_q, *w.q, out.q.f32(), w.q_bias.f32(), nullptr);
   matmul_slice(ex, for_k, *w.k, out.k.f32(), w.k_bias.f32(), nullptr);
   matmul_slice(ex, for_v, *w.v, out.v.f32(), w.v_bias.f32(), nullptr);
-  low.project(ex, x);
+  low.project(ex, x, for_q);
   if (!ex.tracing()) ex.barrier();
   low.add_all(ex, {out.q, out.k, out.v});
 }

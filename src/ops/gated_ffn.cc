@@ -40,7 +40,7 @@ PreparedRows run_fused(Exec& ex, const GatedFfn& ffn, const PreparedRows& x) {
           {ffn.gate.data(), ffn.up.data(), begin, end, width, ffn.gate.k(), x.data, x.rows, out, scratch});
     });
   }
-  return {x.begin, x.rows, out, ffn.prompt.prepare};
+  return {x.begin, x.rows, out, &ffn.prompt};
 }
 
 /// The layer's additions: to gate and up, and to down.
@@ -70,7 +70,7 @@ Prepared run_gate_up(Exec& ex, const GatedFfn& ffn, Tensor x, std::int64_t gener
   if (ffn.fused && !ex.tracing()) for_gate.prompt.rows = for_up.prompt.rows = 0;
   matmul_slice(ex, for_gate, ffn.gate, gates.f32(), nullptr, nullptr);
   matmul_slice(ex, for_up, ffn.up, ups.f32(), nullptr, nullptr);
-  low.gate_up.project(ex, x);
+  low.gate_up.project(ex, x, for_gate);
   if (!ex.tracing()) {
     if (!low.gate_up.empty()) ex.barrier();
     low.gate_up.add_all(ex, {gates, ups});
@@ -79,8 +79,8 @@ Prepared run_gate_up(Exec& ex, const GatedFfn& ffn, Tensor x, std::int64_t gener
     activate(ex, ffn, true, gates, ups, generated, plain);
     ex.barrier();
   }
-  low.down.project(ex, gates);
   Prepared result = prepare(ex, gates, ffn.down, generated);
+  low.down.project(ex, gates, result);
   if (fused.rows > 0) result.prompt = fused;
   return result;
 }
@@ -173,7 +173,7 @@ void train_gated_ffn(Exec& ex, Tensor x, const GatedFfn& ffn, Tensor residual, T
   const Prepared for_gate = prepare(ex, x, ffn.gate, 0), for_up = prepare_again(ex, x, ffn.up, for_gate);
   matmul_slice(ex, for_gate, ffn.gate, gates.f32(), nullptr, nullptr);
   matmul_slice(ex, for_up, ffn.up, ups.f32(), nullptr, nullptr);
-  low.gate_up.project(ex, x);
+  low.gate_up.project(ex, x, for_gate);
   if (!ex.tracing()) {
     ex.barrier();
     low.gate_up.add_all(ex, {gates, ups});
@@ -184,7 +184,7 @@ void train_gated_ffn(Exec& ex, Tensor x, const GatedFfn& ffn, Tensor residual, T
   }
   const Prepared prepared = prepare(ex, hidden, ffn.down, 0);
   matmul_slice(ex, prepared, ffn.down, out.f32(), nullptr, residual.f32());
-  low.down.project(ex, hidden);
+  low.down.project(ex, hidden, prepared);
   if (!ex.tracing()) ex.barrier();
   low.down.add_all(ex, {out});
   if (Tape* tape = ex.recording()) {

@@ -64,7 +64,7 @@ void gelu_ffn(Exec& ex, Tensor x, const GeluWeights& w, std::int64_t generated, 
   const Tensor hidden = ex.training() ? ex.temporary(middle.shape) : middle;
   const Prepared for_up = prepare(ex, x, *w.up, generated);
   matmul_slice(ex, for_up, *w.up, middle.f32(), w.up_bias.f32(), nullptr);
-  low_up.project(ex, x);
+  low_up.project(ex, x, for_up);
   if (!ex.tracing()) {
     // Products of sides may be cut along rows, and the activation is not.
     if (!low_up.empty() || sides_of(ex, *w.up) != nullptr) ex.barrier();
@@ -75,7 +75,7 @@ void gelu_ffn(Exec& ex, Tensor x, const GeluWeights& w, std::int64_t generated, 
   }
   const Prepared for_down = prepare(ex, hidden, *w.down, generated);
   matmul_slice(ex, for_down, *w.down, out.f32(), w.down_bias.f32(), residual.f32());
-  low_down.project(ex, hidden);
+  low_down.project(ex, hidden, for_down);
   if (!ex.tracing()) ex.barrier();
   low_down.add_all(ex, {out});
   if (Tape* tape = ex.recording())

@@ -23,14 +23,18 @@ PreparedRows prepare_rows(Exec& ex, Tensor x, const kernels::MatmulPath& path, s
                           std::int64_t rows, bool& made) {
   const std::int64_t k = x.row_stride();
   const float* first = ex.tracing() ? nullptr : x.f32() + begin * k;
-  if (path.prepare == nullptr || rows == 0) return {begin, rows, first, path.prepare};
+  if (path.prepare == nullptr || rows == 0) return {begin, rows, first, &path};
   std::byte* prepared = ex.arena().allocate(path.prepared_bytes(rows, k));
   made = true;
   if (!ex.tracing()) {
     ex.slice(rows, path.prepare_rows,
              [&](std::int64_t from, std::int64_t to) { path.prepare({first, k, prepared, from, to, k}); });
   }
-  return {begin, rows, prepared, path.prepare};
+  return {begin, rows, prepared, &path};
+}
+
+bool reads_alike(const kernels::MatmulPath& path, const kernels::MatmulPath& other) {
+  return path.prepare == other.prepare || (path.bf16 && other.bf16);
 }
 
 namespace {
@@ -82,8 +86,8 @@ Prepared prepare(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t ge
 }
 
 Prepared prepare_again(Exec& ex, Tensor x, const PackedMatrix& weight, const Prepared& have) {
-  const bool serves = path_of(ex, weight, false).prepare == have.generated.form &&
-                      path_of(ex, weight, true).prepare == have.prompt.form;
+  const bool serves = reads_alike(path_of(ex, weight, false), *have.generated.path) &&
+                      reads_alike(path_of(ex, weight, true), *have.prompt.path);
   if (!serves) return prepare(ex, x, weight, have.generated.rows);
   tell_observer(ex, x, weight);
   return have;
@@ -179,7 +183,7 @@ void linear_residual(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_
   tensor::Arena::Scope scope(ex.arena());
   const Prepared prepared = prepare(ex, x, weight, generated);
   matmul_slice(ex, prepared, weight, out.f32(), bias.f32(), residual.f32());
-  low.project(ex, x);
+  low.project(ex, x, prepared);
   if (ex.tracing()) {
     ex.record(linear_cost("linear_residual", x.rows(), weight));
     const auto elements = static_cast<double>(out.rows() * out.row_stride());

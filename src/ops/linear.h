@@ -12,7 +12,7 @@ namespace tw::ops {
 struct PreparedRows {
   std::int64_t begin = 0, rows = 0;
   const void* data = nullptr;
-  void (*form)(const kernels::PrepareArgs&) = nullptr;  ///< what made it; null: fp32 as they are
+  const kernels::MatmulPath* path = nullptr;  ///< whose form they have; null: there are no rows
 };
 /// Rows [0, generated) as the decode path wants them, the others as the prefill path does.
 struct Prepared {
@@ -26,6 +26,9 @@ const kernels::MatmulPath& path_of(const Exec& ex, const tensor::PackedMatrix& w
 /// when there was anything to do.
 PreparedRows prepare_rows(Exec& ex, Tensor x, const kernels::MatmulPath& path, std::int64_t begin,
                           std::int64_t rows, bool& made);
+
+/// Whether a path reads what was prepared for another one.
+bool reads_alike(const kernels::MatmulPath& path, const kernels::MatmulPath& other);
 
 /// Prepares all rows, from the arena; ends with a barrier if there was anything to do.
 Prepared prepare(Exec& ex, Tensor x, const tensor::PackedMatrix& weight, std::int64_t generated);

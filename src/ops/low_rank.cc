@@ -96,7 +96,7 @@ LowRankSum::LowRankSum(Exec& ex, const Adapters& adapters, int first, int count,
   prepared_middles_ = ex.arena().allocate(prepared_);
 }
 
-void LowRankSum::project(Exec& ex, Tensor x) {
+void LowRankSum::project(Exec& ex, Tensor x, const Prepared& prepared) {
   if (empty()) return;
   std::size_t scratch = 0;
   for_parts(ex, [&](const Part& part) {
@@ -114,8 +114,10 @@ void LowRankSum::project(Exec& ex, Tensor x) {
   // Not `each` part by part: turns go on from one to the next.
   std::int64_t item = 0;
   for_parts(ex, [&](const Part& part) {
+    const bool prompt = part.begin + first_row_ >= generated_;
     for (std::int64_t chunk = 0; chunk < part.chunks(); ++chunk) {
-      if (item++ % ex.workers() == ex.worker()) project_rows(ex, part, x.f32(), chunk);
+      if (item++ % ex.workers() == ex.worker())
+        project_rows(ex, part, x.f32(), prompt ? prepared.prompt : prepared.generated, chunk);
     }
   });
 }
@@ -125,10 +127,20 @@ std::size_t LowRankSum::kept_bytes(const Part& part, std::int64_t rows) const {
   return drops_ ? aligned(rows * part.low.a->k() * sizeof(float)) : 0;
 }
 
-void LowRankSum::project_rows(Exec& ex, const Part& part, const float* x, std::int64_t chunk) const {
+const void* LowRankSum::prepared_at(const Part& part, const PreparedRows& have, std::int64_t row) const {
+  const kernels::MatmulPath& path = part.a_path;
+  const std::int64_t at = row - have.begin, whole = 2 * path.prepare_rows;  // whole tiles begin there
+  if (drops_ || path.prepare == nullptr || have.rows == 0 || !reads_alike(path, *have.path)) return nullptr;
+  if (at < 0 || (path.prepare_rows > 1 && at % whole != 0)) return nullptr;
+  return static_cast<const std::byte*>(have.data) + path.prepared_bytes(at, part.low.a->k());
+}
+
+void LowRankSum::project_rows(Exec& ex, const Part& part, const float* x, const PreparedRows& have,
+                              std::int64_t chunk) const {
   const PackedMatrix& a = *part.low.a;
   const std::int64_t rows = part.rows_of(chunk), rank = part.rank();
-  const float* from = x + (part.begin + chunk * kRowsAtOnce) * a.k();
+  const std::int64_t first = part.begin + chunk * kRowsAtOnce;
+  const float* from = x + first * a.k();
   float* to = middles_ + part.middle + chunk * kRowsAtOnce * rank;
   const std::size_t kept = kept_bytes(part, rows), bytes = prepared_bytes(part.a_path, rows, a.k());
   auto* scratch = static_cast<std::byte*>(ex.scratch(kept + bytes + scratch_bytes(part.a_path, rows, a.k())));
@@ -140,9 +152,10 @@ void LowRankSum::project_rows(Exec& ex, const Part& part, const float* x, std::i
     from = mask.out;
     scratch += kept;
   }
-  if (bytes > 0) part.a_path.prepare({from, a.k(), scratch, 0, rows, a.k()});
-  multiply(part.a_path, a, bytes > 0 ? static_cast<const void*>(scratch) : from, rows, 0, rank, to, nullptr,
-           scratch + bytes);
+  const void* input = prepared_at(part, have, first);
+  if (input == nullptr && bytes > 0) part.a_path.prepare({from, a.k(), scratch, 0, rows, a.k()});
+  if (input == nullptr) input = bytes > 0 ? static_cast<const void*>(scratch) : from;
+  multiply(part.a_path, a, input, rows, 0, rank, to, nullptr, scratch + bytes);
   for (std::int64_t i = 0; i < rows * rank; ++i) to[i] *= part.low.scale;
   if (part.b_path.prepare == nullptr) return;
   std::byte* prepared = prepared_middles_ + part.prepared + chunk * part.chunk_bytes();

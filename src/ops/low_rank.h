@@ -28,8 +28,8 @@ class LowRankSum {
              std::int64_t first_row = 0);
 
   bool empty() const { return floats_ == 0; }
-  /// This worker's part of scale * x · Aᵀ. No barrier.
-  void project(Exec& ex, Tensor x);
+  /// This worker's part of scale * x · Aᵀ. `prepared`: x as another layer wants it, complete. No barrier.
+  void project(Exec& ex, Tensor x, const Prepared& prepared);
   /// Adds to the layers' outputs, and ends with a barrier. REQUIRES: a barrier lies behind project and behind
   /// the outputs.
   void add_all(Exec& ex, std::initializer_list<Tensor> outputs) const;
@@ -41,7 +41,10 @@ class LowRankSum {
   template <typename F>
   void for_parts(const Exec& ex, F&& f) const;
   void add(Exec& ex, std::int64_t layer, Tensor y) const;
-  void project_rows(Exec& ex, const Part& part, const float* x, std::int64_t chunk) const;
+  void project_rows(Exec& ex, const Part& part, const float* x, const PreparedRows& have,
+                    std::int64_t chunk) const;
+  /// Rows from `row` of x on as A's path wants them, if those at hand serve; else null.
+  const void* prepared_at(const Part& part, const PreparedRows& have, std::int64_t row) const;
   std::size_t kept_bytes(const Part& part, std::int64_t rows) const;
 
   Adapters adapters_;

@@ -67,7 +67,7 @@ Prepared activated(Exec& ex, const PackedMatrix& down, const std::byte* gates, c
     });
     ex.barrier();
   }
-  return {{}, {0, rows, out, path.prepare}};
+  return {{}, {0, rows, out, &path}};
 }
 
 }  // namespace

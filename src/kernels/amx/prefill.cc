@@ -9,6 +9,7 @@
 #include "kernels/amx/bf16_product.h"
 #include "kernels/amx/bf16_rows.h"
 #include "kernels/amx/bf16_weights.h"
+#include "kernels/amx/sides_product.h"
 
 namespace tw::kernels {
 namespace {
@@ -16,9 +17,9 @@ namespace {
 /// Most blocks of a stretch: 32 KiB of weights of the nearest cache's 48; activations pass it by. A K of at
 /// most kWhole blocks is one stretch, so that sums never leave the tiles.
 constexpr std::int64_t kStretch = 16, kWhole = 20;
-/// Pairs of panels of which partial sums are kept at a time, and rows that are run through all panels before
-/// the next: these sums and a stretch of these rows' activations, 0.5 MiB each, stay in the second cache,
-/// where the next stretch is fetched meanwhile.
+/// Pairs of panels of which partial sums are kept at a time, and most rows that run so: these sums and a
+/// stretch of these rows' activations, 0.5 MiB each, stay in the second cache, where the next stretch is
+/// fetched meanwhile.
 constexpr std::int64_t kPairs = 8, kRowsAtOnce = 512;
 
 std::int64_t stretches_of(std::int64_t blocks) {
@@ -73,10 +74,18 @@ struct Scratch {
   std::uint8_t* weights;  ///< [2][kWhole] tiles
 };
 
-std::int64_t scratch_bytes(std::int64_t rows, std::int64_t k) {
+std::int64_t few_scratch_bytes(std::int64_t rows, std::int64_t k) {
   const std::int64_t most = rows < kRowsAtOnce ? rows : kRowsAtOnce;
   const std::int64_t kept = stretches_of(blocks_of(k)) > 1 ? kPairs * pairs_of(most) : 0;
   return (kept + 1) * kPairFloats * 4 + 2 * kWhole * kTileBytes;
+}
+
+/// Of more rows: sums, and the tiles of a group of panels.
+std::int64_t scratch_bytes(std::int64_t rows, std::int64_t k) {
+  const std::int64_t few = few_scratch_bytes(rows, k), blocks = blocks_of(k);
+  if (rows <= kRowsAtOnce) return few;
+  const std::int64_t many = kSumBytes + pairs_at_once(blocks) * 2 * blocks * kTileBytes;
+  return few > many ? few : many;  // a gated product takes its rows kRowsAtOnce at a time
 }
 
 /// Activations of `rows` rows times any two panels at a time.
@@ -182,20 +191,37 @@ void run_pairs(const Product& p, std::int64_t first, std::int64_t last, const Pa
   chores.finish_all();
 }
 
+/// More than kRowsAtOnce rows, which training has: tiles are made of a group of panels, once, and all rows
+/// meet them in the second cache. Sums are added in the same order.
+template <typename Weights>
+void run_many(const MatmulArgs& a) {
+  const TileConfig config = whole_tiles();
+  const TileScope scope(config);
+  const Weights weights(a.weight, a.n, a.k);
+  const std::int64_t blocks = blocks_of(a.k);
+  auto* const room = static_cast<std::uint8_t*>(a.scratch) + kSumBytes;
+  const auto tiles_of_group = [&](std::int64_t first, std::int64_t last) {
+    std::uint8_t* to = room;
+    for (std::int64_t panel = 2 * first; panel < 2 * last && kRows * panel < a.n; ++panel) {
+      weights.tiles(panel, 0, blocks, to);
+      to += blocks * kTileBytes;
+    }
+    return Right{room, first, 0, blocks};
+  };
+  run_groups(a, {0, blocks, stretches_of(blocks)}, tiles_of_group,
+             [&](std::int64_t i, std::int64_t row) { return OutRows(a, row, 32 * i, true); });
+}
+
 template <typename Weights>
 void run(const MatmulArgs& a) {
+  if (a.rows > kRowsAtOnce) return run_many<Weights>(a);
   const Weights weights(a.weight, a.n, a.k);
-  for_rows(a.x, a.rows, a.k, a.scratch, [&](const Product& product, std::int64_t first) {
-    run_pairs(
-        product, a.n_begin / 32, (a.n_end + 31) / 32,
-        [&](std::int64_t i) -> Pair<Weights> {
-          return {&weights, 32 * i + kRows < a.n ? &weights : nullptr, 2 * i, 2 * i + 1};
-        },
-        [&](std::int64_t i, std::int64_t row) {
-          return OutRows(a, first + row, 32 * i, a.rows > kRowsAtOnce);
-        });
-    _mm_sfence();
-  });
+  run_pairs(
+      product_of(a.x, a.rows, a.k, a.scratch), a.n_begin / 32, (a.n_end + 31) / 32,
+      [&](std::int64_t i) -> Pair<Weights> {
+        return {&weights, 32 * i + kRows < a.n ? &weights : nullptr, 2 * i, 2 * i + 1};
+      },
+      [&](std::int64_t i, std::int64_t row) { return OutRows(a, row, 32 * i, false); });
 }
 
 template <typename Weights>

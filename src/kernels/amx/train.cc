@@ -8,6 +8,7 @@
 #include "kernels/amx/bf16_product.h"
 #include "kernels/amx/fused_sides.h"
 #include "kernels/amx/sides.h"
+#include "kernels/amx/sides_product.h"
 
 namespace tw::kernels {
 namespace {
@@ -16,22 +17,11 @@ std::int64_t right_bytes(DType, std::int64_t n, std::int64_t k) {
   return tiles_of(n) * blocks_of(k) * kTileBytes;
 }
 
-/// Of right sides that all rows meet before the next: they stay in the second cache.
-constexpr std::int64_t kRightBytes = 1 << 20;
-constexpr std::int64_t kMostPairs = 32;
 /// Most blocks of a stretch: 40 KiB of left sides.
 constexpr std::int64_t kLeftStretch = 20;
 /// Most blocks of K that rows meet at a time: with more, too few columns fit the second cache for the left
 /// sides that each group of them fetches from the third.
 constexpr std::int64_t kMostBlocks = 32;
-
-/// Pairs of panels of so many blocks that are run together.
-std::int64_t pairs_at_once(std::int64_t blocks) {
-  const std::int64_t pairs = kRightBytes / (2 * blocks * kTileBytes);
-  return pairs < 2 ? 2 : pairs > kMostPairs ? kMostPairs : pairs;
-}
-
-constexpr std::int64_t kSumBytes = (kMostPairs + 1) * kPairFloats * 4;
 
 /// Sums that are kept, and right sides that are turned.
 std::int64_t side_scratch(std::int64_t, std::int64_t) {
@@ -93,141 +83,59 @@ struct TurnedSide {
   }
 };
 
-/// What MatmulArgs::weight is: the right side, that of W's transpose, or of the blocks at hand alone.
-enum class Weight { kWhole, kTurned, kPart };
+Depth depth_of(std::int64_t begin, std::int64_t end) {
+  return {begin, end, (end - begin + kLeftStretch - 1) / kLeftStretch};
+}
 
-/// Blocks [begin, end) of K of the products of all rows and the columns at hand. `Out` is Chores'.
+/// By W's right side, or with `turned` by what its transpose's becomes in scratch.
 template <typename Out>
-class SidesProduct {
- public:
-  SidesProduct(const MatmulArgs& a, Weight weight, std::int64_t begin, std::int64_t end, const Out& out)
-      : a_(a),
-        turned_(weight == Weight::kTurned),
-        right_{static_cast<const std::uint8_t*>(a.weight), 0, 0, blocks_of(a.k)},
-        begin_(begin),
-        end_(end),
-        chores_(out, static_cast<float*>(a.scratch)),
-        sums_(static_cast<float*>(a.scratch) + kPairFloats) {
-    product_.x = static_cast<const std::uint8_t*>(a.x);
-    product_.rows = a.rows;
-    product_.blocks = blocks_of(a.k);
-    if (weight == Weight::kPart) right_.begin = begin, right_.blocks = end - begin;
-  }
-
-  /// Pairs [first, last) of panels, 32 rows at a time: a stretch of them in the nearest cache meets all
-  /// columns, so that what is written follows in rows, and the processor sees what comes next.
-  void run(std::int64_t first, std::int64_t last) {
-    if (turned_) turn(first, last);
-    const std::int64_t stretches = (end_ - begin_ + kLeftStretch - 1) / kLeftStretch;
-    const auto begin_of = [&](std::int64_t s) { return begin_ + (end_ - begin_) * s / stretches; };
-    for (std::int64_t row = 0; row < product_.rows; row += 2 * kRows) {
-      for (std::int64_t s = 0; s < stretches; ++s) {
-        if (s + 1 < stretches)
-          ask_for(row, begin_of(s + 1), begin_of(s + 2), last - first);
-        else
-          ask_for(row + 2 * kRows, begin_of(0), begin_of(1), last - first);
-        for (std::int64_t i = first; i < last; ++i)
-          run_columns(i, row, begin_of(s), begin_of(s + 1), sums_ + (i - first) * kPairFloats);
-      }
-    }
-  }
-  void finish() {
-    chores_.finish_all();
-    _mm_sfence();  // sums that passed the caches are in order with what says that they are there
-  }
-
- private:
-  /// Right sides of the pairs from number `pair` and of blocks from `begin` on.
-  struct Right {
-    const std::uint8_t* tiles;  ///< [n / 16][k / 32][k pair][n % 16]
-    std::int64_t pair, begin, blocks;
-  };
-
-  void turn(std::int64_t first, std::int64_t last) {
-    const TurnedSide from{static_cast<const std::uint8_t*>(a_.weight), tiles_of(a_.k), blocks_of(a_.n)};
-    auto* const to = static_cast<std::uint8_t*>(a_.scratch) + kSumBytes;
-    const std::int64_t panel = (end_ - begin_) * kTileBytes;
-    for (std::int64_t k = begin_; k < end_; ++k) {
+void run_weight(const MatmulArgs& a, bool turned, Depth depth, const Out& out) {
+  const auto* const weight = static_cast<const std::uint8_t*>(a.weight);
+  if (!turned)
+    return run_groups(
+        a, depth, [&](std::int64_t, std::int64_t) { return Right{weight, 0, 0, blocks_of(a.k)}; }, out);
+  const TurnedSide from{weight, tiles_of(a.k), blocks_of(a.n)};
+  auto* const to = static_cast<std::uint8_t*>(a.scratch) + kSumBytes;
+  const std::int64_t blocks = depth.end - depth.begin, panel = blocks * kTileBytes;
+  const auto turn = [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t k = depth.begin; k < depth.end; ++k) {
       for (std::int64_t i = first; i < last; ++i) {
-        std::uint8_t* const tile = to + 2 * (i - first) * panel + (k - begin_) * kTileBytes;
+        std::uint8_t* const tile = to + 2 * (i - first) * panel + (k - depth.begin) * kTileBytes;
         from.turn(k, i, tile, tile + panel);
       }
     }
-    right_ = {to, first, begin_, end_ - begin_};
-  }
-
-  /// The stretch of left sides that comes next is fetched in equal parts by so many blocks of sums.
-  void ask_for(std::int64_t row, std::int64_t begin, std::int64_t end, std::int64_t parts) {
-    next_ = product_.x + (row / kRows * product_.blocks + begin) * kTileBytes;
-    next_left_ = row < product_.rows ? (end - begin) * kTileBytes : 0;
-    next_part_ = (next_left_ / parts + 63) / 64 * 64;
-  }
-  void fetch_part(std::int64_t steps) {
-    const std::int64_t part = next_part_ < next_left_ ? next_part_ : next_left_;
-    chores_.fetch(0, next_, next_ + product_.blocks * kTileBytes, part, steps);
-    next_ += part, next_left_ -= part;
-  }
-  void run_columns(std::int64_t i, std::int64_t row, std::int64_t begin, std::int64_t end, float* kept) {
-    const std::uint8_t* first =
-        right_.tiles + (2 * (i - right_.pair) * right_.blocks + begin - right_.begin) * kTileBytes;
-    const bool both = 32 * i + kRows < a_.n;
-    const std::uint8_t* const tiles[2] = {first, both ? first + right_.blocks * kTileBytes : first};
-    const Block block{i, row, begin == begin_ ? nullptr : kept, end == end_ ? nullptr : kept,
-                      row + kRows < product_.rows};
-    fetch_part(end - begin);
-    run_block<true>(product_, tiles, block, begin, end, chores_);
-  }
-
-  const MatmulArgs& a_;
-  bool turned_;
-  Right right_;
-  std::int64_t begin_, end_;
-  Activations product_{};
-  Chores<Out> chores_;
-  float* sums_;
-  const std::uint8_t* next_ = nullptr;
-  std::int64_t next_left_ = 0, next_part_ = 0;
-};
-
-/// Pairs of panels as many at a time as the second cache holds, of blocks [begin, end) of K.
-template <typename Out>
-void run_pairs(const MatmulArgs& a, Weight weight, std::int64_t begin, std::int64_t end, const Out& out) {
-  SidesProduct product(a, weight, begin, end, out);
-  const std::int64_t pairs = pairs_at_once(end - begin), last = (a.n_end + 31) / 32;
-  for (std::int64_t first = a.n_begin / 32; first < last; first += pairs)
-    product.run(first, first + pairs < last ? first + pairs : last);
-  product.finish();
+    return Right{to, first, depth.begin, blocks};
+  };
+  run_groups(a, depth, turn, out);
 }
 
-/// Blocks [begin, end) of K: the first ones with bias and residual, the others onto what is there.
-void run_blocks(const MatmulArgs& whole, Weight weight, std::int64_t begin, std::int64_t end) {
-  MatmulArgs a = whole;
-  if (begin > 0) a.bias = nullptr, a.residual = a.out;
-  const bool is_whole = begin == 0 && end == blocks_of(a.k);  // nothing is added later
-  run_pairs(a, weight, begin, end,
-            [&](std::int64_t i, std::int64_t row) { return OutRows(a, row, 32 * i, is_whole); });
-}
-
-void run_parts(const MatmulArgs& a, Weight weight) {
+/// K in parts: the first one with bias and residual, the others onto what is there.
+void run_parts(const MatmulArgs& whole, bool turned) {
   const TileConfig config = whole_tiles();
   const TileScope scope(config);
-  const std::int64_t blocks = blocks_of(a.k), parts = (blocks + kMostBlocks - 1) / kMostBlocks;
-  for (std::int64_t part = 0; part < parts; ++part)
-    run_blocks(a, weight, blocks * part / parts, blocks * (part + 1) / parts);
+  const std::int64_t blocks = blocks_of(whole.k), parts = (blocks + kMostBlocks - 1) / kMostBlocks;
+  MatmulArgs a = whole;
+  for (std::int64_t part = 0; part < parts; ++part) {
+    if (part > 0) a.bias = nullptr, a.residual = a.out;
+    run_weight(a, turned, depth_of(blocks * part / parts, blocks * (part + 1) / parts),
+               [&](std::int64_t i, std::int64_t row) { return OutRows(a, row, 32 * i, parts == 1); });
+  }
 }
 void run_sides(const MatmulArgs& a) {
-  run_parts(a, Weight::kWhole);
+  run_parts(a, false);
 }
 void run_turned(const MatmulArgs& a) {
-  run_parts(a, Weight::kTurned);
+  run_parts(a, true);
 }
 void run_part(const MatmulArgs& a, std::int64_t k_begin, std::int64_t k_end) {
   const TileConfig config = whole_tiles();
   const TileScope scope(config);
   const std::int64_t begin = k_begin / kPanelBlock, end = blocks_of(k_end);
-  run_pairs(a, Weight::kPart, begin, end, [&](std::int64_t i, std::int64_t row) {
-    return OutRows(a, row, 32 * i, begin == 0 && end == blocks_of(a.k));
-  });
+  const Right right{static_cast<const std::uint8_t*>(a.weight), 0, begin, end - begin};
+  const bool is_whole = begin == 0 && end == blocks_of(a.k);  // nothing is added later
+  run_groups(
+      a, depth_of(begin, end), [&](std::int64_t, std::int64_t) { return right; },
+      [&](std::int64_t i, std::int64_t row) { return OutRows(a, row, 32 * i, is_whole); });
 }
 
 /// Rows of sums as tiles of a left side, past the caches.
@@ -251,12 +159,19 @@ class LeftRows {
 void run_rounded(const MatmulArgs& a, bool turned, void* side) {
   const TileConfig config = whole_tiles();
   const TileScope scope(config);
-  run_pairs(a, turned ? Weight::kTurned : Weight::kWhole, 0, blocks_of(a.k),
-            [&](std::int64_t i, std::int64_t row) { return LeftRows(a, side, row, i); });
+  run_weight(a, turned, depth_of(0, blocks_of(a.k)),
+             [&](std::int64_t i, std::int64_t row) { return LeftRows(a, side, row, i); });
 }
 
-constexpr MatmulPath kSides = {
-    "amx bf16 tiles, both sides", 2 * kRows, prepared_bytes, prepare_left, kRows, side_scratch, run_sides};
+constexpr MatmulPath kSides = {"amx bf16 tiles, both sides",
+                               2 * kRows,
+                               prepared_bytes,
+                               prepare_left,
+                               kRows,
+                               side_scratch,
+                               run_sides,
+                               nullptr,
+                               true};
 
 constexpr TrainMatmul kTrain = {{kRows, right_bytes, nullptr, kSides},
                                 make_side<true, true>,
