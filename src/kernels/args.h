@@ -209,6 +209,8 @@ struct MatmulPath {
   void (*run_gated)(const GatedMatmulArgs&) = nullptr;  ///< null: the path has no such form
   /// Weights and activations are rounded to bf16; all such paths of a set prepare rows alike.
   bool bf16 = false;
+  /// TrainMatmul's, of this path's weights; null: the path has no such form.
+  void (*run_rounded)(const MatmulArgs&, void* side) = nullptr;
 };
 
 /// A packed form of one weight type, and how generated tokens (and logits) are multiplied with it. Immutable.
@@ -260,7 +262,7 @@ struct RoundedLossArgs {
 /// rows [row_begin, row_end), as LeftSidesArgs'.
 struct LogitLeftsArgs {
   void* logits;
-  void* transposed;
+  void* transposed;  ///< null: not wanted
   std::int64_t rows, columns;
   const LogitGradient* gradients;  ///< [T]
   const std::int32_t* targets;     ///< [T]

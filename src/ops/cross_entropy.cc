@@ -28,15 +28,18 @@ struct SavedLoss {
 /// Logits that are rounded as they are made: a left side that becomes the gradients' own.
 class RoundedLogits {
  public:
-  RoundedLogits(const Backward& b, const kernels::TrainMatmul& matmul, const SavedLoss& s)
-      : b_(b), matmul_(matmul), s_(s) {}
+  RoundedLogits(const Backward& b, const SavedLoss& s)
+      : b_(b),
+        matmul_(*b.ex.table().train_matmul),
+        learnt_(both_sides_of(b.ex, *s.weight) != nullptr),
+        s_(s) {}
 
   /// Losses of rows [begin, begin + count), and what comes of them.
   void run(std::int64_t begin, std::int64_t count) const {
     Exec& ex = b_.ex;
     const tensor::Arena::Scope scope(ex.arena());
     const std::int64_t vocab = s_.weight->n();
-    const LeftSides sides(ex, matmul_, count, vocab);
+    const LeftSides sides(ex, matmul_, count, vocab, learnt_);
     auto* gradients = reinterpret_cast<kernels::LogitGradient*>(
         ex.arena().allocate(static_cast<std::size_t>(count) * sizeof(kernels::LogitGradient)));
     {
@@ -69,14 +72,14 @@ class RoundedLogits {
 
   const Backward& b_;
   const kernels::TrainMatmul& matmul_;
+  bool learnt_;  ///< the weight is; else it is frozen
   const SavedLoss& s_;
 };
 
 /// The losses themselves are computed here too, so that logits are made once.
 void cross_entropy_backward(const Backward& b, const SavedLoss& s) {
-  const kernels::TrainMatmul* matmul = s.rows.teacher.top == 0 ? both_sides_of(b.ex, *s.weight) : nullptr;
-  if (matmul != nullptr) {
-    const RoundedLogits logits(b, *matmul, s);
+  if (s.rows.teacher.top == 0 && rounds(b.ex, *s.weight)) {
+    const RoundedLogits logits(b, s);
     const std::int64_t rows = s.x.rows(), most = logit_rows(rows, s.weight->n());
     for (std::int64_t begin = 0; begin < rows; begin += most) logits.run(begin, std::min(most, rows - begin));
     return;

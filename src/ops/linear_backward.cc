@@ -76,9 +76,17 @@ const kernels::TrainMatmul* both_sides_of(const Exec& ex, const PackedMatrix& we
   return learnt && weight.n() % 32 == 0 ? sides_of(ex, weight) : nullptr;
 }
 
-LeftSides::LeftSides(Exec& ex, const kernels::TrainMatmul& matmul, std::int64_t rows, std::int64_t n)
-    : as_is(ex.arena().allocate(matmul.kernel.decode.prepared_bytes(rows, n))),
-      transposed(ex.arena().allocate(matmul.kernel.decode.prepared_bytes(n, rows))) {}
+bool rounds(const Exec& ex, const PackedMatrix& weight) {
+  if (both_sides_of(ex, weight) != nullptr) return true;
+  return ex.tape()->leaf(weight.tape_id()) == nullptr && ex.table().train_matmul != nullptr &&
+         weight.n() % 32 == 0 && path_of(ex, weight, true).run_rounded != nullptr;
+}
+
+LeftSides::LeftSides(Exec& ex, const kernels::TrainMatmul& matmul, std::int64_t rows, std::int64_t n,
+                     bool with_transposed)
+    : as_is(ex.arena().allocate(matmul.kernel.decode.prepared_bytes(rows, n))), transposed(nullptr) {
+  if (with_transposed) transposed = ex.arena().allocate(matmul.kernel.decode.prepared_bytes(n, rows));
+}
 
 OutputGradient both_sides(const Backward& b, Tensor d_y, const PackedMatrix& weight) {
   OutputGradient y(d_y);
@@ -97,7 +105,16 @@ OutputGradient both_sides(const Backward& b, Tensor d_y, const PackedMatrix& wei
 }
 
 void rounded_matmul_slice(Exec& ex, const Prepared& x, const PackedMatrix& weight, std::byte* side) {
-  run_rounded(ex, weight, x.prompt.data, x.prompt.rows, false, side);
+  if (sides_of(ex, weight) != nullptr)
+    return run_rounded(ex, weight, x.prompt.data, x.prompt.rows, false, side);
+  const kernels::MatmulPath& path = path_of(ex, weight, true);
+  void* scratch = ex.scratch(ex.table().train_matmul->rounded_scratch_bytes(weight.k()));
+  if (ex.tracing()) return;
+  ex.slice(weight.n(), path.slice_rows, [&](std::int64_t begin, std::int64_t end) {
+    path.run_rounded({weight.type(), weight.data(), begin, end, weight.n(), weight.k(), x.prompt.data,
+                      x.prompt.rows, nullptr, weight.n(), nullptr, nullptr, scratch},
+                     side);
+  });
 }
 
 void add_weight_gradient(const Backward& b, const OutputGradient& y, const TransposedInput& x,

@@ -193,8 +193,8 @@ void run_pairs(const Product& p, std::int64_t first, std::int64_t last, const Pa
 
 /// More than kRowsAtOnce rows, which training has: tiles are made of a group of panels, once, and all rows
 /// meet them in the second cache. Sums are added in the same order.
-template <typename Weights>
-void run_many(const MatmulArgs& a) {
+template <typename Weights, typename Out>
+void run_many(const MatmulArgs& a, const Out& out) {
   const TileConfig config = whole_tiles();
   const TileScope scope(config);
   const Weights weights(a.weight, a.n, a.k);
@@ -208,13 +208,19 @@ void run_many(const MatmulArgs& a) {
     }
     return Right{room, first, 0, blocks};
   };
-  run_groups(a, {0, blocks, stretches_of(blocks)}, tiles_of_group,
-             [&](std::int64_t i, std::int64_t row) { return OutRows(a, row, 32 * i, true); });
+  run_groups(a, {0, blocks, stretches_of(blocks)}, tiles_of_group, out);
+}
+
+template <typename Weights>
+void run_rounded(const MatmulArgs& a, void* side) {
+  run_many<Weights>(a, [&](std::int64_t i, std::int64_t row) { return LeftRows(a, side, row, i); });
 }
 
 template <typename Weights>
 void run(const MatmulArgs& a) {
-  if (a.rows > kRowsAtOnce) return run_many<Weights>(a);
+  if (a.rows > kRowsAtOnce)
+    return run_many<Weights>(a,
+                             [&](std::int64_t i, std::int64_t row) { return OutRows(a, row, 32 * i, true); });
   const Weights weights(a.weight, a.n, a.k);
   run_pairs(
       product_of(a.x, a.rows, a.k, a.scratch), a.n_begin / 32, (a.n_end + 31) / 32,
@@ -238,7 +244,7 @@ void run_gated(const GatedMatmulArgs& a) {
 template <typename Weights>
 constexpr MatmulPath path(const char* name) {
   return {name,          2 * kRows,    prepared_bytes,     prepare, kRows,
-          scratch_bytes, run<Weights>, run_gated<Weights>, true};
+          scratch_bytes, run<Weights>, run_gated<Weights>, true,    run_rounded<Weights>};
 }
 
 constexpr const char* kNames[] = {"amx bf16 tiles, from bytes", "amx bf16 tiles, from nibbles",

@@ -81,7 +81,7 @@ inline __m512i rounded(__m512 v) {
 
 /// Where both left sides of a matrix [rows, columns] go.
 struct LeftTiles {
-  void *as_is, *transposed;
+  void *as_is, *transposed;  ///< transposed: null if it is not wanted
   std::int64_t rows, columns;
 };
 
@@ -105,6 +105,7 @@ void put_left_tiles(const LeftTiles& to, std::int64_t t, std::int64_t c, const H
     first[i] = _mm512_or_si512(upper[0], _mm512_slli_epi32(lower[0], 16));
     second[i] = _mm512_or_si512(upper[1], _mm512_slli_epi32(lower[1], 16));
   }
+  if (to.transposed == nullptr) return;
   transpose(first);
   transpose(second);
   for (std::int64_t i = 0; i < kRows; ++i) {

@@ -138,23 +138,6 @@ void run_part(const MatmulArgs& a, std::int64_t k_begin, std::int64_t k_end) {
       [&](std::int64_t i, std::int64_t row) { return OutRows(a, row, 32 * i, is_whole); });
 }
 
-/// Rows of sums as tiles of a left side, past the caches.
-class LeftRows {
- public:
-  LeftRows(const MatmulArgs& a, void* side, std::int64_t row, std::int64_t i)
-      : to_second_((a.n / kPanelBlock - 1) * kRows), rows_(a.rows - row) {
-    line_ = static_cast<__m512i*>(side) + (row / kRows * (a.n / kPanelBlock) + i) * kRows;
-  }
-  void write(std::int64_t t, __m512 left, __m512 right) const {
-    if (t < rows_) _mm512_stream_si512(line_ + t + (t < kRows ? 0 : to_second_), paired(left, right));
-  }
-  static ResidualRows residual() { return {}; }
-
- private:
-  __m512i* line_;
-  std::int64_t to_second_, rows_;
-};
-
 /// In one part, however deep: sums are rounded once.
 void run_rounded(const MatmulArgs& a, bool turned, void* side) {
   const TileConfig config = whole_tiles();
