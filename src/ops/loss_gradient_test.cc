@@ -42,10 +42,11 @@ GradientCase loss_case(std::int64_t vocab, float z_loss) {
   return c;
 }
 
-GradientCase frozen_loss_case() {
-  GradientCase c = loss_case(50, 0);
-  c.name += "_frozen";
+GradientCase frozen_loss_case(std::int64_t vocab, DType type, float z_loss) {
+  GradientCase c = loss_case(vocab, z_loss);
+  c.name += "_frozen_" + std::string(base::dtype_name(type));
   c.inputs[1].role = Role::kFrozen;
+  c.inputs[1].frozen = type;
   return c;
 }
 
@@ -144,7 +145,9 @@ TEST_P(LossGradients, AreThoseOfFiniteDifferences) {
   check_types(loss_case(50, 0));
   check_types(loss_case(33, 0.1F));
   check_types(loss_case(96, 0.1F));  // kept rounded, where sets have tiles
-  check_types(frozen_loss_case());
+  check_types(frozen_loss_case(50, DType::kF32, 0));
+  check_types(frozen_loss_case(96, DType::kBF16, 0.1F));  // kept rounded, where sets have tiles
+  check_types(frozen_loss_case(1120, DType::kF16, 0));    // whose rows are taken in parts there
   check_types(distillation_case(50, 1, 0.9F, 1, 0));
   check_types(distillation_case(33, 4, 0.5F, 2, 0.1F));
   check_types(distillation_case(20, 20, 1, 1.5F, 0));

@@ -45,19 +45,20 @@ GradientCase adapted_gelu_case(const Dropout& d = {}) {
   return c;
 }
 
-/// An adapter on one layer, whose weight is frozen in this type.
-GradientCase adapted_residual_case(DType frozen, std::int64_t rank, const Dropout& d = {}) {
-  return {"adapted_residual_" + std::string(base::dtype_name(frozen)),
-          {{Role::kValue, {kRows, 24}},
+/// An adapter on one layer [n, 320], whose weight is frozen in this type.
+GradientCase adapted_residual_case(DType frozen, std::int64_t rank, const Dropout& d = {},
+                                   std::int64_t n = 24) {
+  return {"adapted_residual_" + std::string(base::dtype_name(frozen)) + "_" + std::to_string(n),
+          {{Role::kValue, {kRows, n}},
            {Role::kValue, {kRows, 320}},
-           {Role::kFrozen, {24, 320}, frozen},
+           {Role::kFrozen, {n, 320}, frozen},
            {Role::kMatrix, {rank, 320}},
-           {Role::kMatrix, {24, rank}}},
+           {Role::kMatrix, {n, rank}}},
           [d](auto& in) {
             return plus(plus(times(in[1], in[2], 320), added(in[1], in[3], in[4], 320, d, 0)), in[0]);
           },
-          [](Exec& ex, auto& in) {
-            const Tensor out = ex.output({kRows, 24});
+          [n](Exec& ex, auto& in) {
+            const Tensor out = ex.output({kRows, n});
             linear_residual(ex, in.tensors[1], in.matrices[2], 0, in.tensors[0], out, in.adapters);
             return out;
           },
@@ -148,7 +149,10 @@ TEST_P(LowRankGradients, AreThoseOfFiniteDifferences) {
   for (const GradientCase& c :
        {adapted_residual_case(DType::kF32, 4), adapted_residual_case(DType::kF16, 20),
         adapted_residual_case(DType::kBF16, 3), adapted_residual_case(DType::kQ8_0, 8),
-        adapted_residual_case(DType::kQ4_0, 1), adapted_ffn_case(), adapted_gelu_case(), adapted_qkv_case()})
+        adapted_residual_case(DType::kQ4_0, 1), adapted_ffn_case(), adapted_gelu_case(), adapted_qkv_case(),
+        // Gradients of multiples of 32 columns share their sides.
+        adapted_residual_case(DType::kF32, 4, {}, 64), adapted_residual_case(DType::kBF16, 16, {}, 96),
+        adapted_residual_case(DType::kQ8_0, 40, {}, 32)})
     check_types(c);
 }
 
