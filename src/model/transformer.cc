@@ -1,5 +1,7 @@
 #include "model/transformer.h"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <numbers>
 #include <utility>
@@ -237,12 +239,27 @@ ops::Tensor Transformer::norm(ops::Exec& ex, const Norm& norm, ops::Tensor x) co
   return ops::rms_norm(ex, x, norm.weight->vector, config_.norm_epsilon);
 }
 
-ops::Qkv Transformer::queries(ops::Exec& ex, const Layer& layer, ops::Tensor x, const ops::RopeTable& rope,
-                              const ops::AttentionPlace& place, Runs adapters) const {
+ops::Input Transformer::norm_for(ops::Exec& ex, const Norm& norm, ops::Tensor x,
+                                 std::initializer_list<const Param*> weights, std::int64_t generated,
+                                 Runs adapters) const {
+  const bool plain = norm.bias != nullptr || !adapters.empty() ||
+                     std::any_of(weights.begin(), weights.end(), [](const Param* p) { return p == nullptr; });
+  if (plain) return ops::gather_rows_of_ranks(ex, this->norm(ex, norm, x));
+  std::array<const ops::PackedMatrix*, 3> matrices{};
+  std::transform(weights.begin(), weights.end(), matrices.begin(), [](const Param* p) { return &p->matrix; });
+  ops::Input normed = ops::rms_norm_for(ex, x, norm.weight->vector, config_.norm_epsilon,
+                                        std::span(matrices).first(weights.size()), generated);
+  normed.x = ops::gather_rows_of_ranks(ex, normed.x);
+  return normed;
+}
+
+ops::Qkv Transformer::queries(ops::Exec& ex, const Layer& layer, const ops::Input& x,
+                              const ops::RopeTable& rope, const ops::AttentionPlace& place,
+                              Runs adapters) const {
   if (layer.kv_down != nullptr) {
     const ops::LatentWeights latent{layer.q_down == nullptr ? nullptr : &layer.q_down->matrix,
                                     &layer.q->matrix, &layer.kv_down->matrix, &layer.kv_up->matrix};
-    return {ops::latent_qkv(ex, x, latent, attention_, place), {}, {}};
+    return {ops::latent_qkv(ex, x.x, latent, attention_, place), {}, {}};
   }
   const ops::QkvWeights qkv{&layer.q->matrix,        &layer.k->matrix,        &layer.v->matrix,
                             vector_of(layer.q_bias), vector_of(layer.k_bias), vector_of(layer.v_bias),
@@ -255,7 +272,8 @@ void Transformer::run_layer(ops::Exec& ex, const Layer& layer, ops::Tensor x, op
                             Runs adapters) const {
   const std::int64_t number = &layer - layers_.data();
   tensor::Arena::Scope scope(ex.arena(), ex.training());
-  const ops::Tensor attention_input = ops::gather_rows_of_ranks(ex, norm(ex, layer.attention_norm, x));
+  const ops::Input attention_input =
+      norm_for(ex, layer.attention_norm, x, {layer.q, layer.k, layer.v}, place.generated, adapters);
   const ops::Qkv projected = queries(ex, layer, attention_input, rope, place, adapters);
   const ops::Tensor mixed =
       ops::attention(ex, projected, attention_, place, ops::weights_site(number, attention_.heads));
@@ -264,20 +282,21 @@ void Transformer::run_layer(ops::Exec& ex, const Layer& layer, ops::Tensor x, op
                        {adapters, layer.o->linear}, vector_of(layer.o_bias));
   const ops::Tensor middle = ops::sum_over_ranks(ex, attended.end());
 
-  const ops::Tensor ffn_input = ops::gather_rows_of_ranks(ex, norm(ex, layer.ffn_norm, middle));
+  const ops::Input ffn_input =
+      norm_for(ex, layer.ffn_norm, middle, {layer.gate, layer.up}, place.generated, adapters);
   ops::Branch fed(ex, middle, out, ops::layer_site(number, ops::LayerSite::kFfn));
   run_ffn(ex, layer, ffn_input, fed.residual(), fed.out(), place.generated, adapters);
   ops::sum_over_ranks(ex, fed.end());
 }
 
-void Transformer::run_ffn(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor residual,
+void Transformer::run_ffn(ops::Exec& ex, const Layer& layer, const ops::Input& x, ops::Tensor residual,
                           ops::Tensor out, std::int64_t generated, Runs adapters) const {
   if (layer.router != nullptr) {
-    run_experts(ex, layer, x, residual, out, generated, adapters);
+    run_experts(ex, layer, x.x, residual, out, generated, adapters);
   } else if (layer.gate == nullptr) {
     const ops::GeluWeights weights{&layer.up->matrix, &layer.down->matrix, vector_of(layer.up_bias),
                                    vector_of(layer.down_bias)};
-    ops::gelu_ffn(ex, x, weights, generated, residual, out, {adapters, layer.up->linear});
+    ops::gelu_ffn(ex, x.x, weights, generated, residual, out, {adapters, layer.up->linear});
   } else {
     ops::gated_ffn(ex, x, layer.gate->matrix, layer.up->matrix, layer.down->matrix, generated, residual, out,
                    {adapters, layer.gate->linear});

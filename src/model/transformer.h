@@ -66,11 +66,16 @@ class Transformer {
   void declare_expert(ParamStore& store, const std::string& prefix, Layer& layer) const;
   Norm declare_norm(ParamStore& store, const std::string& name) const;
   ops::Tensor norm(ops::Exec& ex, const Norm& norm, ops::Tensor x) const;
+  /// For products with these weights, three at most, alone; where one is null or rows have adapters as
+  /// `norm`.
+  ops::Input norm_for(ops::Exec& ex, const Norm& norm, ops::Tensor x,
+                      std::initializer_list<const Param*> weights, std::int64_t generated,
+                      Runs adapters) const;
   double adding_spread(const Param& param) const;
   const Param* declare_adding(ParamStore& store, const std::string& name, std::int64_t in) const;
-  ops::Qkv queries(ops::Exec& ex, const Layer& layer, ops::Tensor x, const ops::RopeTable& rope,
+  ops::Qkv queries(ops::Exec& ex, const Layer& layer, const ops::Input& x, const ops::RopeTable& rope,
                    const ops::AttentionPlace& place, Runs adapters) const;
-  void run_ffn(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor residual, ops::Tensor out,
+  void run_ffn(ops::Exec& ex, const Layer& layer, const ops::Input& x, ops::Tensor residual, ops::Tensor out,
                std::int64_t generated, Runs adapters) const;
   void run_experts(ops::Exec& ex, const Layer& layer, ops::Tensor x, ops::Tensor residual, ops::Tensor out,
                    std::int64_t generated, Runs adapters) const;

@@ -16,7 +16,7 @@ struct Projected {
   Tensor q, k, v;
 };
 
-void project(Exec& ex, Tensor x, const QkvWeights& w, std::int64_t generated, const Projected& out,
+void project(Exec& ex, const Input& x, const QkvWeights& w, std::int64_t generated, const Projected& out,
              LowRankSum& low) {
   const Prepared for_q = prepare(ex, x, *w.q, generated);
   const Prepared for_k = prepare_again(ex, x, *w.k, for_q);
@@ -24,7 +24,7 @@ void project(Exec& ex, Tensor x, const QkvWeights& w, std::int64_t generated, co
   matmul_slice(ex, for_q, *w.q, out.q.f32(), w.q_bias.f32(), nullptr);
   matmul_slice(ex, for_k, *w.k, out.k.f32(), w.k_bias.f32(), nullptr);
   matmul_slice(ex, for_v, *w.v, out.v.f32(), w.v_bias.f32(), nullptr);
-  low.project(ex, x, for_q);
+  low.project(ex, x.x, for_q);
   if (!ex.tracing()) ex.barrier();
   low.add_all(ex, {out.q, out.k, out.v});
 }
@@ -90,9 +90,9 @@ void qkv_rope_backward(const Backward& b, const SavedQkv& s) {
 
 }  // namespace
 
-Qkv qkv_rope(Exec& ex, Tensor x, const QkvWeights& w, const RopeTable& rope, const AttentionShape& s,
+Qkv qkv_rope(Exec& ex, const Input& x, const QkvWeights& w, const RopeTable& rope, const AttentionShape& s,
              const AttentionPlace& place) {
-  const std::int64_t rows = x.rows();
+  const std::int64_t rows = x.x.rows();
   TW_CHECK(w.q->n() == s.heads * s.head_dim && w.k->n() == s.kv_heads * s.head_dim && w.v->n() == w.k->n(),
            "attention: a projection has the wrong width");
   const Tensor q = ex.output({rows, w.q->n()});
@@ -122,8 +122,8 @@ Qkv qkv_rope(Exec& ex, Tensor x, const QkvWeights& w, const RopeTable& rope, con
   if (!ex.training()) return {q, {}, {}};
   if (Tape* tape = ex.recording())
     tape->record<qkv_rope_backward>(
-        SavedQkv{x, raw.q, raw.k, w, rope, s, {low.saved(0), low.saved(1), low.saved(2)}},
-        {out.q, out.k, out.v}, {x});
+        SavedQkv{x.x, raw.q, raw.k, w, rope, s, {low.saved(0), low.saved(1), low.saved(2)}},
+        {out.q, out.k, out.v}, {x.x});
   return out;
 }
 

@@ -59,9 +59,9 @@ bool cut_as_activated(const Exec& ex, const GatedFfn& ffn) {
 }
 
 /// silu(x gateᵀ) * (x upᵀ), prepared for down; ends with a barrier.
-Prepared run_gate_up(Exec& ex, const GatedFfn& ffn, Tensor x, std::int64_t generated, LowRanks& low) {
+Prepared run_gate_up(Exec& ex, const GatedFfn& ffn, const Input& x, std::int64_t generated, LowRanks& low) {
   // The worst step is traced: its rows may be divided in any way.
-  const std::int64_t plain = ex.tracing() || !ffn.fused ? x.rows() : generated;
+  const std::int64_t plain = ex.tracing() || !ffn.fused ? x.x.rows() : generated;
   const Tensor gates = ex.output({plain, ffn.gate.n()}), ups = ex.output({plain, ffn.gate.n()});
   Prepared for_gate = prepare(ex, x, ffn.gate, generated);
   Prepared for_up = prepare_again(ex, x, ffn.up, for_gate);
@@ -70,7 +70,7 @@ Prepared run_gate_up(Exec& ex, const GatedFfn& ffn, Tensor x, std::int64_t gener
   if (ffn.fused && !ex.tracing()) for_gate.prompt.rows = for_up.prompt.rows = 0;
   matmul_slice(ex, for_gate, ffn.gate, gates.f32(), nullptr, nullptr);
   matmul_slice(ex, for_up, ffn.up, ups.f32(), nullptr, nullptr);
-  low.gate_up.project(ex, x, for_gate);
+  low.gate_up.project(ex, x.x, for_gate);
   if (!ex.tracing()) {
     if (!low.gate_up.empty()) ex.barrier();
     low.gate_up.add_all(ex, {gates, ups});
@@ -86,8 +86,8 @@ Prepared run_gate_up(Exec& ex, const GatedFfn& ffn, Tensor x, std::int64_t gener
 }
 
 /// Rows that lie beside each other, of which `first_row` is the step's number of the first.
-void run_rows(Exec& ex, Tensor x, const GatedFfn& ffn, std::int64_t generated, Tensor residual, Tensor out,
-              const Adapters& adapters, std::int64_t first_row) {
+void run_rows(Exec& ex, const Input& x, const GatedFfn& ffn, std::int64_t generated, Tensor residual,
+              Tensor out, const Adapters& adapters, std::int64_t first_row) {
   const tensor::Arena::Scope scope(ex.arena());
   LowRanks low(ex, adapters, generated + first_row, first_row);
   const Prepared prepared = run_gate_up(ex, ffn, x, generated, low);
@@ -203,13 +203,14 @@ void train_gated_ffn(Exec& ex, Tensor x, const GatedFfn& ffn, Tensor residual, T
 
 }  // namespace
 
-void run_gated_ffn(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMatrix& up,
+void run_gated_ffn(Exec& ex, const Input& in, const PackedMatrix& gate, const PackedMatrix& up,
                    const PackedMatrix& down, std::int64_t generated, Tensor residual, Tensor out,
                    const Adapters& adapters) {
   TW_CHECK(gate.n() == up.n() && gate.n() == down.k(), "gate, up and down have widths that do not fit");
   TW_CHECK((residual.shape.rank() == 0 || residual.shape == out.shape) && out.row_stride() == down.n(),
            "a residual has the wrong shape");
   const GatedFfn ffn(ex, gate, up, down);
+  const Tensor x = in.x;
   if (ex.training()) {
     TW_CHECK(generated == 0, "what is generated is not learnt from");
     if (!adapts(adapters, 0, 3) && rounds_ffn(ex, gate, up, down))
@@ -217,8 +218,9 @@ void run_gated_ffn(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMat
     else
       train_gated_ffn(ex, x, ffn, residual, out, adapters);
   } else if (ex.tracing() || !ffn.fused || !adapts(adapters, 0, 3)) {
-    run_rows(ex, x, ffn, generated, residual, out, adapters, 0);
+    run_rows(ex, in, ffn, generated, residual, out, adapters, 0);
   } else {
+    TW_CHECK(!in.alone, "an adapter's layers are told of rows as they are");
     run_pieces(ex, x, ffn, generated, residual, out, adapters);
   }
 }
@@ -231,12 +233,13 @@ void record_gated_ffn(Exec& ex, const char* name, std::int64_t rows, const Packe
   ex.record(linear_cost(name, rows, down));
 }
 
-void gated_ffn(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMatrix& up, const PackedMatrix& down,
-               std::int64_t generated, Tensor residual, Tensor out, const Adapters& adapters) {
+void gated_ffn(Exec& ex, const Input& x, const PackedMatrix& gate, const PackedMatrix& up,
+               const PackedMatrix& down, std::int64_t generated, Tensor residual, Tensor out,
+               const Adapters& adapters) {
   TW_CHECK(residual_fits(ex, residual, out, down.n()), "a residual has the wrong shape");
   run_gated_ffn(ex, x, gate, up, down, generated, residual, out, adapters);
   if (!ex.tracing()) return;
-  record_gated_ffn(ex, "gated_ffn", x.rows(), gate, up, down);
+  record_gated_ffn(ex, "gated_ffn", x.x.rows(), gate, up, down);
   const auto elements = static_cast<double>(out.rows() * out.row_stride());
   ex.record(rows_cost("residual", 2 * elements, elements));
 }

@@ -6,7 +6,7 @@
 namespace tw::ops {
 
 /// gated_ffn, by weights' references, without its costs. An empty residual adds nothing.
-void run_gated_ffn(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMatrix& up,
+void run_gated_ffn(Exec& ex, const Input& x, const PackedMatrix& gate, const PackedMatrix& up,
                    const PackedMatrix& down, std::int64_t generated, Tensor residual, Tensor out,
                    const Adapters& adapters);
 

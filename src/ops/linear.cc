@@ -69,7 +69,9 @@ void tell_observer(const Exec& ex, Tensor x, const PackedMatrix& weight) {
 
 }  // namespace
 
-Prepared prepare(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t generated) {
+Prepared prepare(Exec& ex, const Input& in, const PackedMatrix& weight, std::int64_t generated) {
+  if (in.alone) return in.prepared;
+  const Tensor x = in.x;
   TW_CHECK(x.rows() == 0 || x.row_stride() == weight.k(), "a linear layer's input has the wrong width");
   TW_CHECK(generated >= 0 && generated <= x.rows(), "a step has fewer rows than generated ones");
   tell_observer(ex, x, weight);
@@ -85,11 +87,12 @@ Prepared prepare(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_t ge
   return prepared;
 }
 
-Prepared prepare_again(Exec& ex, Tensor x, const PackedMatrix& weight, const Prepared& have) {
+Prepared prepare_again(Exec& ex, const Input& x, const PackedMatrix& weight, const Prepared& have) {
+  if (x.alone) return have;
   const bool serves = reads_alike(path_of(ex, weight, false), *have.generated.path) &&
                       reads_alike(path_of(ex, weight, true), *have.prompt.path);
   if (!serves) return prepare(ex, x, weight, have.generated.rows);
-  tell_observer(ex, x, weight);
+  tell_observer(ex, x.x, weight);
   return have;
 }
 

@@ -3,21 +3,10 @@
 
 #include <initializer_list>
 
-#include "ops/exec.h"
+#include "ops/prepared.h"
 #include "tensor/packed_matrix.h"
 
 namespace tw::ops {
-
-/// Activations in the form a matmul path wants: the rows of one phase.
-struct PreparedRows {
-  std::int64_t begin = 0, rows = 0;
-  const void* data = nullptr;
-  const kernels::MatmulPath* path = nullptr;  ///< whose form they have; null: there are no rows
-};
-/// Rows [0, generated) as the decode path wants them, the others as the prefill path does.
-struct Prepared {
-  PreparedRows generated, prompt;
-};
 
 /// How a phase's rows are multiplied with a weight.
 const kernels::MatmulPath& path_of(const Exec& ex, const tensor::PackedMatrix& weight, bool prompt);
@@ -30,11 +19,12 @@ PreparedRows prepare_rows(Exec& ex, Tensor x, const kernels::MatmulPath& path, s
 /// Whether a path reads what was prepared for another one.
 bool reads_alike(const kernels::MatmulPath& path, const kernels::MatmulPath& other);
 
-/// Prepares all rows, from the arena; ends with a barrier if there was anything to do.
-Prepared prepare(Exec& ex, Tensor x, const tensor::PackedMatrix& weight, std::int64_t generated);
+/// Prepares all rows, from the arena; ends with a barrier if there was anything to do. What came prepared is
+/// for this weight.
+Prepared prepare(Exec& ex, const Input& x, const tensor::PackedMatrix& weight, std::int64_t generated);
 
 /// `have` if it serves this weight too.
-Prepared prepare_again(Exec& ex, Tensor x, const tensor::PackedMatrix& weight, const Prepared& have);
+Prepared prepare_again(Exec& ex, const Input& x, const tensor::PackedMatrix& weight, const Prepared& have);
 
 /// This worker's part of out [T, N]: columns, or where the weight is a side rows (slice_sides). bias and
 /// residual may be null. No barrier. Tracing, it only asks for scratch.

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <span>
 
-#include "ops/exec.h"
+#include "ops/prepared.h"
 #include "tensor/packed_matrix.h"
 
 namespace tw::ops {
@@ -40,6 +40,12 @@ Tensor gather_rows(Exec& ex, Tensor x, std::span<const std::int32_t> rows);
 
 /// RMSNorm (arXiv 1910.07467): x / sqrt(mean(x^2) + epsilon) * weight. x [T, D], weight [D].
 Tensor rms_norm(Exec& ex, Tensor x, Tensor weight, double epsilon);
+
+/// The same for an op that multiplies it with these weights and needs it for nothing else: a step that does
+/// not train makes what they take, if that is one form, without writing the rows down. As an op's
+/// `generated`.
+Input rms_norm_for(Exec& ex, Tensor x, Tensor weight, double epsilon,
+                   std::span<const PackedMatrix* const> weights, std::int64_t generated);
 
 /// LayerNorm (arXiv 1607.06450): (x - mean) / sqrt(variance + epsilon) * weight + bias. x [T, D], weight and
 /// bias [D].
@@ -97,8 +103,9 @@ void linear_residual(Exec& ex, Tensor x, const PackedMatrix& weight, std::int64_
 
 /// out = residual + (silu(x · Gᵀ) * (x · Uᵀ)) · Dᵀ: the gated feed-forward layer (arXiv 2002.05202). x and
 /// residual [T, D]; gate and up [F, D], down [D, F]; out as linear_residual's. Adapters: gate, up, down.
-void gated_ffn(Exec& ex, Tensor x, const PackedMatrix& gate, const PackedMatrix& up, const PackedMatrix& down,
-               std::int64_t generated, Tensor residual, Tensor out, const Adapters& adapters = {});
+void gated_ffn(Exec& ex, const Input& x, const PackedMatrix& gate, const PackedMatrix& up,
+               const PackedMatrix& down, std::int64_t generated, Tensor residual, Tensor out,
+               const Adapters& adapters = {});
 
 struct GeluWeights {
   const PackedMatrix *up = nullptr, *down = nullptr;  ///< [F, D], [D, F]
@@ -188,7 +195,7 @@ struct Qkv {
 
 /// q, k, v = x · Wᵀ + b, each head of q and k normalised if asked, rotated if asked; k and v go to the cache.
 /// x [T, D].
-Qkv qkv_rope(Exec& ex, Tensor x, const QkvWeights& weights, const RopeTable& rope,
+Qkv qkv_rope(Exec& ex, const Input& x, const QkvWeights& weights, const RopeTable& rope,
              const AttentionShape& shape, const AttentionPlace& place);
 
 /// softmax(q · Kᵀ / sqrt(d)) · V over the sequence's cache up to the row's own position: [T, H * d]. Only q
