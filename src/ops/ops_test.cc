@@ -44,6 +44,34 @@ TEST_P(Ops, RmsNorm) {
             [&](Exec& ex) { return rms_norm(ex, view(x, {kRows, kWidth}), view(weight, {kWidth}), 0.5); });
 }
 
+/// Generated rows, rows of a prompt and both; of more and of fewer rows than a worker norms at a time.
+TEST_P(Ops, ANormForProductsHasTheBitsOfTheNorm) {
+  for (const DType type : {DType::kF32, DType::kF16, DType::kQ8_0, DType::kQ4_0}) {
+    const Weight gate(table_, type, 64, kWidth, 2), up(table_, type, 64, kWidth, 3),
+        down(table_, type, kWidth, 64, 4);
+    const std::vector<const PackedMatrix*> weights = {&gate.packed(), &up.packed()};
+    for (const std::int64_t rows : {1, 70}) {
+      std::vector<float> x = normal(rows * kWidth, 1), weight = normal(kWidth, 5);
+      for (const std::int64_t generated : {std::int64_t{0}, rows / 7, rows}) {
+        const auto op = [&](bool at_once) {
+          return [&, at_once](Exec& ex) {
+            const Tensor in = view(x, {rows, kWidth}), norm = view(weight, {kWidth});
+            const Input normed = at_once ? rms_norm_for(ex, in, norm, 0.5, weights, generated)
+                                         : Input(rms_norm(ex, in, norm, 0.5));
+            const Tensor out = ex.output({rows, kWidth});
+            gated_ffn(ex, normed, gate.packed(), up.packed(), down.packed(), generated, in, out);
+            return out;
+          };
+        };
+        const std::vector<float> wanted = run(1, op(false));
+        for (const int workers : {1, 2, 3})
+          EXPECT_EQ(run(workers, op(true)), wanted)
+              << base::dtype_name(type) << ", " << workers << " workers";
+      }
+    }
+  }
+}
+
 TEST_P(Ops, LinearIsAProductAndABias) {
   for (const DType type : {DType::kF32, DType::kF16}) {
     const Weight w(table_, type, 40, kWidth, 2);

@@ -5,6 +5,8 @@
 
 #include <random>
 
+#include "base/dtype.h"
+#include "kernels/ref/dequantize.h"
 #include "kernels/ref/float16.h"
 #include "ops/ops.h"
 #include "ops/test_run.h"
@@ -23,7 +25,8 @@ inline Tensor view(std::vector<float>& values, Shape shape) {
   return {DType::kF32, shape, values.data()};
 }
 
-/// A random matrix [n, k], in the kernels' form and in plain floats.
+/// A random matrix [n, k], in the kernels' form and in plain floats; of a quantized type these are what it
+/// was before.
 class Weight {
  public:
   Weight(const kernels::Table& table, DType type, std::int64_t n, std::int64_t k, unsigned seed)
@@ -37,6 +40,12 @@ class Weight {
         value = kernels::half_to_float(halves_.back());
       }
       source = halves_.data();
+    } else if (base::is_quantized(type)) {
+      const std::size_t row = base::row_bytes(type, k);
+      quantized_.resize(row * static_cast<std::size_t>(n));
+      for (std::int64_t i = 0; i < n; ++i)
+        kernels::quantize_row(type, &plain_[i * k], &quantized_[i * row], k);
+      source = quantized_.data();
     }
     const kernels::MatmulKernel& kernel = *table.matmul[static_cast<int>(type)];
     panels_.resize(PackedMatrix::packed_bytes(kernel, type, n, k));
@@ -61,7 +70,7 @@ class Weight {
   std::int64_t n_, k_;
   std::vector<float> plain_;
   std::vector<std::uint16_t> halves_;
-  std::vector<std::byte> panels_;
+  std::vector<std::byte> quantized_, panels_;
   PackedMatrix packed_;
 };
 
