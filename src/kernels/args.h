@@ -209,7 +209,9 @@ struct MatmulPath {
   void (*run_gated)(const GatedMatmulArgs&) = nullptr;  ///< null: the path has no such form
   /// Weights and activations are rounded to bf16; all such paths of a set prepare rows alike.
   bool bf16 = false;
-  /// TrainMatmul's, of this path's weights; null: the path has no such form.
+  /// As `run`, but the results are rounded and make a left side [M, N] of TrainMatmul's, `side`; N is a
+  /// multiple of 32. Nothing is added, the args' `out` is not looked at, and scratch is
+  /// TrainMatmul::rounded_scratch_bytes(K). Null: the path has no such form.
   void (*run_rounded)(const MatmulArgs&, void* side) = nullptr;
 };
 
@@ -299,7 +301,7 @@ struct TrainMatmul {
   void (*make_left)(const SideArgs&);
   void (*make_lefts)(const LeftSidesArgs&);
   /// As kernel.decode.run, of numbers [k_begin, k_end) of K alone, multiples of 32 or K: `weight` is the
-  /// right side of these.
+  /// right side of these. Bias and residual are added to what they give.
   void (*run_part)(const MatmulArgs&, std::int64_t k_begin, std::int64_t k_end);
   /// As kernel.decode.run with Wᵀ, of which `weight` is the right side of W [K, N], turned on the way.
   void (*run_turned)(const MatmulArgs&);

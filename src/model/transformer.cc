@@ -242,7 +242,8 @@ ops::Tensor Transformer::norm(ops::Exec& ex, const Norm& norm, ops::Tensor x) co
 ops::Input Transformer::norm_for(ops::Exec& ex, const Norm& norm, ops::Tensor x,
                                  std::initializer_list<const Param*> weights, std::int64_t generated,
                                  Runs adapters) const {
-  const bool plain = norm.bias != nullptr || !adapters.empty() ||
+  // The worst step is traced, with adapters; another one has none.
+  const bool plain = norm.bias != nullptr || (!adapters.empty() && !ex.tracing()) ||
                      std::any_of(weights.begin(), weights.end(), [](const Param* p) { return p == nullptr; });
   if (plain) return ops::gather_rows_of_ranks(ex, this->norm(ex, norm, x));
   std::array<const ops::PackedMatrix*, 3> matrices{};

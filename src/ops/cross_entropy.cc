@@ -78,7 +78,8 @@ class RoundedLogits {
 
 /// The losses themselves are computed here too, so that logits are made once.
 void cross_entropy_backward(const Backward& b, const SavedLoss& s) {
-  if (s.rows.teacher.top == 0 && rounds(b.ex, *s.weight)) {
+  const bool asked = s.rows.rounded || both_sides_of(b.ex, *s.weight) != nullptr;
+  if (asked && s.rows.teacher.top == 0 && rounds(b.ex, *s.weight)) {
     const RoundedLogits logits(b, s);
     const std::int64_t rows = s.x.rows(), most = logit_rows(rows, s.weight->n());
     for (std::int64_t begin = 0; begin < rows; begin += most) logits.run(begin, std::min(most, rows - begin));

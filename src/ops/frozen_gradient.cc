@@ -1,7 +1,7 @@
 // The gradient through a weight that is not learnt: no transpose of it is kept. Where the set has products of
-// training in tiles (TrainMatmul), each worker makes a side of a panel of its columns from the file's rows,
-// in whatever type they have, and multiplies with it while it is in its cache. Else the rows are multiplied
-// with as they lie (GradientMatmul), quantized ones made plain a panel of columns at a time.
+// training in tiles (TrainMatmul), each worker makes a side of a panel of its columns and of some of the
+// file's rows, in whatever type they have, and multiplies with it while it is in its cache. Else the rows are
+// multiplied with as they lie (GradientMatmul), quantized ones made plain a panel of columns at a time.
 #include <algorithm>
 
 #include "kernels/ref/dequantize.h"
@@ -46,7 +46,7 @@ struct Panels {
         panel_bytes(bytes_of(columns)),
         rows_bytes(sides == nullptr ? 0 : aligned(kRowsAtOnce * columns * sizeof(float))) {}
 
-  /// Rows [part_begin(i), part_begin(i + 1)) are part i.
+  /// Rows [part_begin(i), part_begin(i + 1)) are part i: whole blocks of the product's K.
   std::int64_t part_begin(std::int64_t part) const {
     return part == parts ? weight.n() : weight.n() * part / parts / 32 * 32;
   }

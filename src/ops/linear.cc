@@ -89,9 +89,11 @@ Prepared prepare(Exec& ex, const Input& in, const PackedMatrix& weight, std::int
 
 Prepared prepare_again(Exec& ex, const Input& x, const PackedMatrix& weight, const Prepared& have) {
   if (x.alone) return have;
-  const bool serves = reads_alike(path_of(ex, weight, false), *have.generated.path) &&
-                      reads_alike(path_of(ex, weight, true), *have.prompt.path);
-  if (!serves) return prepare(ex, x, weight, have.generated.rows);
+  const auto serves = [&](const PreparedRows& rows, bool prompt) {
+    return rows.rows == 0 || reads_alike(path_of(ex, weight, prompt), *rows.path);
+  };
+  if (!serves(have.generated, false) || !serves(have.prompt, true))
+    return prepare(ex, x, weight, have.generated.rows);
   tell_observer(ex, x.x, weight);
   return have;
 }

@@ -221,6 +221,8 @@ struct LossRows {
   float scale = 1;                        ///< of all weights: 1 / their sum over a whole step
   float z_loss = 0;                       ///< weight of log(sum(exp(logits)))² (arXiv 2204.02311)
   TeacherRows teacher = {};               ///< only training asks it
+  /// Logits of a frozen weight may be rounded to bf16, as those of one that is learnt in bf16 are.
+  bool rounded = false;
 };
 
 /// Cross-entropy of softmax(x · Wᵀ) at each row's target: [R], not weighted. x [R, D], W [V, D]. Training,

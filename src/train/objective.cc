@@ -109,13 +109,14 @@ Status Objective::load(const TrainBatch& batch, double total_weight, bool learn)
     pairs_ = {batch.targets, batch.weights, batch.offsets, reference_losses_, beta, scale, rewards_};
     return Ok{};
   }
-  rows_ = {batch.targets, batch.weights, scale, options_.z_loss, {}};
+  rows_ = {batch.targets, batch.weights, scale, options_.z_loss, {}, options_.rounded};
   return learn && taught() ? ask_teacher(batch) : Status(Ok{});
 }
 
 void Objective::load_worst() {
   worst_offsets_.assign(3, 0);
   pairs_.offsets = worst_offsets_;
+  rows_.rounded = options_.rounded;
   if (!taught()) return;
   rows_.teacher.top = options_.distillation->top;
 }

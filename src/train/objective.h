@@ -26,6 +26,7 @@ struct Preference {
 
 struct ObjectiveOptions {
   float z_loss = 0;
+  bool rounded = false;  ///< ops::LossRows'
   double balance = 0;  ///< of a mixture of experts: ops::Tape::Balance's weight; no loss that is told has it
   std::optional<Distillation> distillation;
   std::optional<Preference> preference;

@@ -74,7 +74,9 @@ base::Status Trainer::prepare(model::ParamStore& learnt) {
   const spec::ModelConfig& config = transformer_->config();
   const base::DType cache = learning_cache_type(table_, options_.type, options_.dropout.attention > 0);
   pass_ = std::make_unique<Pass>(config, cache, options_.rows);
-  TW_ASSIGN_OR_RETURN(objective_, Objective::make(options_.objective, config.vocab, options_.rows, team_));
+  ObjectiveOptions objective = options_.objective;
+  objective.rounded = options_.type == base::DType::kBF16;
+  TW_ASSIGN_OR_RETURN(objective_, Objective::make(objective, config.vocab, options_.rows, team_));
   if (objective_->of_pairs() && base_ != nullptr) TW_RETURN_IF_ERROR(objective_->set_reference(base_));
   TW_RETURN_IF_ERROR(allocate());
   params_->initialize(options_.seed);

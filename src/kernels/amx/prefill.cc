@@ -1,5 +1,5 @@
-// Prompts times weights by bf16 tiles (bf16_product.h): quantized weights are made bf16 a stretch at a time.
-// F32 weights stay fp32.
+// Prompts times weights by bf16 tiles (bf16_product.h): quantized weights are made bf16 a stretch at a time,
+// or for many rows a group of panels. F32 weights stay fp32.
 #include <immintrin.h>
 
 #include <cstdint>

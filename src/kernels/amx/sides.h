@@ -91,7 +91,6 @@ template <typename Halves>
 void put_left_tiles(const LeftTiles& to, std::int64_t t, std::int64_t c, const Halves& halves) {
   const std::int64_t across = to.columns / kPanelBlock, down = blocks_of(to.rows);
   auto* as_is = static_cast<__m512i*>(to.as_is) + (t / kRows * across + c / kPanelBlock) * kRows;
-  auto* transposed = static_cast<__m512i*>(to.transposed) + (c / kRows * down + t / kPanelBlock) * kRows;
   const bool second_half = t / kRows + 1 < tiles_of(to.rows);
   __m512i first[kRows], second[kRows];  // of 16 columns each: lane a column, a pair of rows (t, t + 16)
   for (std::int64_t i = 0; i < kRows; ++i) {
@@ -106,6 +105,7 @@ void put_left_tiles(const LeftTiles& to, std::int64_t t, std::int64_t c, const H
     second[i] = _mm512_or_si512(upper[1], _mm512_slli_epi32(lower[1], 16));
   }
   if (to.transposed == nullptr) return;
+  auto* transposed = static_cast<__m512i*>(to.transposed) + (c / kRows * down + t / kPanelBlock) * kRows;
   transpose(first);
   transpose(second);
   for (std::int64_t i = 0; i < kRows; ++i) {
