@@ -28,11 +28,8 @@ struct SavedLoss {
 /// Logits that are rounded as they are made: a left side that becomes the gradients' own.
 class RoundedLogits {
  public:
-  RoundedLogits(const Backward& b, const SavedLoss& s)
-      : b_(b),
-        matmul_(*b.ex.table().train_matmul),
-        learnt_(both_sides_of(b.ex, *s.weight) != nullptr),
-        s_(s) {}
+  RoundedLogits(const Backward& b, bool learnt, const SavedLoss& s)
+      : b_(b), matmul_(*b.ex.table().train_matmul), learnt_(learnt), s_(s) {}
 
   /// Losses of rows [begin, begin + count), and what comes of them.
   void run(std::int64_t begin, std::int64_t count) const {
@@ -78,9 +75,9 @@ class RoundedLogits {
 
 /// The losses themselves are computed here too, so that logits are made once.
 void cross_entropy_backward(const Backward& b, const SavedLoss& s) {
-  const bool asked = s.rows.rounded || both_sides_of(b.ex, *s.weight) != nullptr;
-  if (asked && s.rows.teacher.top == 0 && rounds(b.ex, *s.weight)) {
-    const RoundedLogits logits(b, s);
+  const bool learnt = both_sides_of(b.ex, *s.weight) != nullptr;
+  if (s.rows.teacher.top == 0 && (learnt || (s.rows.rounded && rounds_frozen(b.ex, *s.weight)))) {
+    const RoundedLogits logits(b, learnt, s);
     const std::int64_t rows = s.x.rows(), most = logit_rows(rows, s.weight->n());
     for (std::int64_t begin = 0; begin < rows; begin += most) logits.run(begin, std::min(most, rows - begin));
     return;

@@ -109,7 +109,7 @@ bool prompts_in_one_piece(const Exec& ex, const PackedMatrix& gate, const Packed
   const kernels::MatmulPath& prompt = path_of(ex, gate, true);
   return ex.observer() == nullptr &&  // who wants to see the third one's input in fp32
          prompt.run_gated != nullptr && gate.type() == up.type() && gate.n() % prompt.slice_rows == 0 &&
-         path_of(ex, down, true).prepare == prompt.prepare;
+         reads_alike(path_of(ex, down, true), prompt);
 }
 
 bool residual_fits(const Exec& ex, Tensor residual, Tensor out, std::int64_t width) {

@@ -31,7 +31,7 @@ Prepared prepare_again(Exec& ex, const Input& x, const tensor::PackedMatrix& wei
 void matmul_slice(Exec& ex, const Prepared& x, const tensor::PackedMatrix& weight, float* out,
                   const float* bias, const float* residual);
 /// The same, rounded: a left side [T, N] (TrainMatmul::run_rounded). `x`: of prepare, without generated rows.
-/// REQUIRES: rounds.
+/// REQUIRES: both_sides_of or rounds_frozen.
 void rounded_matmul_slice(Exec& ex, const Prepared& x, const tensor::PackedMatrix& weight, std::byte* side);
 
 /// Where the weight is one side of a TrainMatmul; else null.
@@ -89,9 +89,9 @@ struct OutputGradient {
 /// How both sides are made in one reading, and products made sides: of a weight that is learnt on the tape at
 /// hand, lies as a side of a TrainMatmul and has a multiple of 32 rows; else null. REQUIRES: there is a tape.
 const kernels::TrainMatmul* both_sides_of(const Exec& ex, const tensor::PackedMatrix& weight);
-/// Whether products with a weight can be rounded to left sides as they leave: both_sides_of, or of a frozen
-/// weight its path for prompts. REQUIRES: there is a tape.
-bool rounds(const Exec& ex, const tensor::PackedMatrix& weight);
+/// Whether products with a weight that the tape does not know can be rounded to left sides as they leave.
+/// REQUIRES: there is a tape.
+bool rounds_frozen(const Exec& ex, const tensor::PackedMatrix& weight);
 /// Memory for both sides of a gradient d_y [T, N], from the arena.
 struct LeftSides {
   LeftSides(Exec& ex, const kernels::TrainMatmul& matmul, std::int64_t rows, std::int64_t n,

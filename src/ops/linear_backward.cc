@@ -76,8 +76,7 @@ const kernels::TrainMatmul* both_sides_of(const Exec& ex, const PackedMatrix& we
   return learnt && weight.n() % 32 == 0 ? sides_of(ex, weight) : nullptr;
 }
 
-bool rounds(const Exec& ex, const PackedMatrix& weight) {
-  if (both_sides_of(ex, weight) != nullptr) return true;
+bool rounds_frozen(const Exec& ex, const PackedMatrix& weight) {
   return ex.tape()->leaf(weight.tape_id()) == nullptr && ex.table().train_matmul != nullptr &&
          weight.n() % 32 == 0 && path_of(ex, weight, true).run_rounded != nullptr;
 }

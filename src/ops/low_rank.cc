@@ -114,10 +114,8 @@ void LowRankSum::project(Exec& ex, Tensor x, const Prepared& prepared) {
   // Not `each` part by part: turns go on from one to the next.
   std::int64_t item = 0;
   for_parts(ex, [&](const Part& part) {
-    const bool prompt = part.begin + first_row_ >= generated_;
     for (std::int64_t chunk = 0; chunk < part.chunks(); ++chunk) {
-      if (item++ % ex.workers() == ex.worker())
-        project_rows(ex, part, x.f32(), prompt ? prepared.prompt : prepared.generated, chunk);
+      if (item++ % ex.workers() == ex.worker()) project_rows(ex, part, x.f32(), prepared.prompt, chunk);
     }
   });
 }
@@ -131,7 +129,7 @@ const void* LowRankSum::prepared_at(const Part& part, const PreparedRows& have, 
   const kernels::MatmulPath& path = part.a_path;
   const std::int64_t at = row - have.begin, whole = 2 * path.prepare_rows;  // whole tiles begin there
   if (drops_ || path.prepare == nullptr || have.rows == 0 || !reads_alike(path, *have.path)) return nullptr;
-  if (at < 0 || (path.prepare_rows > 1 && at % whole != 0)) return nullptr;
+  if (at < 0 || at % whole != 0) return nullptr;
   return static_cast<const std::byte*>(have.data) + path.prepared_bytes(at, part.low.a->k());
 }
 

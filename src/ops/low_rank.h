@@ -28,7 +28,8 @@ class LowRankSum {
              std::int64_t first_row = 0);
 
   bool empty() const { return floats_ == 0; }
-  /// This worker's part of scale * x · Aᵀ. `prepared`: x as another layer wants it, complete. No barrier.
+  /// This worker's part of scale * x · Aᵀ. `prepared`: x as another layer wants it, complete; A takes rows of
+  /// prompts from there if it reads their form, as where it learns. No barrier.
   void project(Exec& ex, Tensor x, const Prepared& prepared);
   /// Adds to the layers' outputs, and ends with a barrier. REQUIRES: a barrier lies behind project and behind
   /// the outputs.

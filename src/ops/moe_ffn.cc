@@ -130,7 +130,7 @@ class ExpertInputs {
 
 /// Whether rows in the form for one weight serve the other too.
 bool same_form(const Exec& ex, const PackedMatrix& a, const PackedMatrix& b, bool prompt) {
-  return path_of(ex, a, prompt).prepare == path_of(ex, b, prompt).prepare;
+  return reads_alike(path_of(ex, a, prompt), path_of(ex, b, prompt));
 }
 
 bool same_forms(const Exec& ex, Matrices a, Matrices b) {
