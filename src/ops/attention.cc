@@ -75,17 +75,13 @@ void qkv_rope_backward(const Backward& b, const SavedQkv& s) {
   const Tensor d_v{DType::kF32, {rows, w.v->n()}, b.d_out(2).data};
   unrotate(b, s, d_q, s.raw_q, w.q_norm, s.shape.heads);
   unrotate(b, s, d_k, s.raw_k, w.k_norm, s.shape.kv_heads);
-  struct Projection {
-    Tensor d;
-    SavedLayer layer;
-  };
   const TransposedInput x = transpose_learnt(
       b, s.x, {w.q, w.k, w.v, s.low[0].a_of_input(), s.low[1].a_of_input(), s.low[2].a_of_input()});
-  bool add = b.adds();
-  for (const Projection& p : {Projection{d_q, {*w.q, w.q_bias, s.low[0]}},
-                              {d_k, {*w.k, w.k_bias, s.low[1]}},
-                              {d_v, {*w.v, w.v_bias, s.low[2]}}})
-    linear_gradients(b, p.d, s.x, x, p.layer, 0, std::exchange(add, true));
+  linear_gradients(b,
+                   {{d_q, {*w.q, w.q_bias, s.low[0]}},
+                    {d_k, {*w.k, w.k_bias, s.low[1]}},
+                    {d_v, {*w.v, w.v_bias, s.low[2]}}},
+                   s.x, x, 0, b.adds());
 }
 
 }  // namespace

@@ -46,8 +46,9 @@ class RoundedLogits {
     }
     if (!ex.tracing()) make_gradients(begin, count, sides, gradients);
     OutputGradient y(Tensor{DType::kF32, {count, vocab}, nullptr});
-    y.as_is = sides.as_is, y.transposed = sides.transposed;
+    y.as_is = sides.as_is, y.transposed = sides.transposed, y.in_company = learnt_;
     logit_gradients(b_, s_.x, *s_.weight, begin, y);
+    if (!ex.tracing()) ex.barrier();
   }
 
  private:

@@ -157,8 +157,8 @@ void gated_ffn_backward(const Backward& b, const SavedFfn& s) {
       d_ups{DType::kF32, {rows, width}, s.ups.data};
   const TransposedInput x =
       transpose_learnt(b, s.x, {s.gate, s.up, s.low_gate.a_of_input(), s.low_up.a_of_input()});
-  linear_gradients(b, d_gates, s.x, x, {*s.gate, {}, s.low_gate}, 1, b.adds(1));
-  linear_gradients(b, d_ups, s.x, x, {*s.up, {}, s.low_up}, 1, true);
+  linear_gradients(b, {{d_gates, {*s.gate, {}, s.low_gate}}, {d_ups, {*s.up, {}, s.low_up}}}, s.x, x, 1,
+                   b.adds(1));
   pass_gradient(b);
 }
 

@@ -36,7 +36,7 @@ void gelu_ffn_backward(const Backward& b, const SavedGelu& s) {
   }
   const Tensor d_middle{DType::kF32, {rows, width}, s.middle.data};
   const TransposedInput x = transpose_learnt(b, s.x, {&up, s.low_up.a_of_input()});
-  linear_gradients(b, d_middle, s.x, x, {up, s.weights.up_bias, s.low_up}, 1, b.adds(1));
+  linear_gradients(b, {{d_middle, {up, s.weights.up_bias, s.low_up}}}, s.x, x, 1, b.adds(1));
   pass_gradient(b);
 }
 

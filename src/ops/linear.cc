@@ -153,14 +153,14 @@ struct SavedLinear {
 
 void linear_backward(const Backward& b, const SavedLinear& s) {
   const Tensor d_y{DType::kF32, {s.x.rows(), s.weight->n()}, b.d_out().data};
-  linear_gradients(b, d_y, s.x, transpose_learnt(b, s.x, {s.weight}), {*s.weight, s.bias, s.low}, 0,
+  linear_gradients(b, {{d_y, {*s.weight, s.bias, s.low}}}, s.x, transpose_learnt(b, s.x, {s.weight}), 0,
                    b.adds());
 }
 
 void linear_residual_backward(const Backward& b, const SavedLinear& s) {
   const Tensor d_y{DType::kF32, {s.x.rows(), s.weight->n()}, b.d_out().data};
   const TransposedInput x = transpose_learnt(b, s.x, {s.weight, s.low.a_of_input()});
-  linear_gradients(b, d_y, s.x, x, {*s.weight, s.bias, s.low}, 1, b.adds(1));
+  linear_gradients(b, {{d_y, {*s.weight, s.bias, s.low}}}, s.x, x, 1, b.adds(1));
   pass_gradient(b);
 }
 

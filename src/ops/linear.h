@@ -81,10 +81,13 @@ TransposedInput transpose_learnt(const Backward& b, Tensor x,
 /// d_y [T, N], and the sides that the products with it are made of, where both are wanted and one reading
 /// gives them (null: each makes its own). Who makes the sides alone gives a d_y that has a shape and no data.
 struct OutputGradient {
-  OutputGradient(Tensor gradient) : d_y(gradient) {}
+  OutputGradient(Tensor gradient = {}) : d_y(gradient) {}
   Tensor d_y;
   const void* as_is = nullptr;       ///< for input_gradient
   const void* transposed = nullptr;  ///< for add_weight_gradient
+  /// More products follow that neither read what its own write nor write to it, but for sums of d_x that are
+  /// cut alike: those that find their side made leave the barrier to whoever set this.
+  bool in_company = false;
 };
 /// How both sides are made in one reading, and products made sides: of a weight that is learnt on the tape at
 /// hand, lies as a side of a TrainMatmul and has a multiple of 32 rows; else null. REQUIRES: there is a tape.
@@ -98,11 +101,13 @@ struct LeftSides {
             bool with_transposed = true);
   void *as_is, *transposed;  ///< transposed: null without
 };
-/// For both gradients of `weight`, from the arena. Ends with a barrier if there was anything to do.
+/// For both gradients of `weight`, from the arena. No barrier.
+OutputGradient make_both_sides(const Backward& b, Tensor d_y, const tensor::PackedMatrix& weight);
+/// Ends with a barrier if there was anything to do.
 OutputGradient both_sides(const Backward& b, Tensor d_y, const tensor::PackedMatrix& weight);
 
 /// The gradients of y = x · Wᵀ (+ bias), of d_y [T, N]. Each does nothing for what is frozen, and ends with a
-/// barrier. d_W += d_yᵀ · x
+/// barrier (but see in_company). d_W += d_yᵀ · x
 void add_weight_gradient(const Backward& b, const OutputGradient& y, const TransposedInput& x,
                          const tensor::PackedMatrix& weight);
 void add_bias_gradient(const Backward& b, Tensor d_y, Tensor bias);

@@ -87,7 +87,7 @@ LeftSides::LeftSides(Exec& ex, const kernels::TrainMatmul& matmul, std::int64_t 
   if (with_transposed) transposed = ex.arena().allocate(matmul.kernel.decode.prepared_bytes(n, rows));
 }
 
-OutputGradient both_sides(const Backward& b, Tensor d_y, const PackedMatrix& weight) {
+OutputGradient make_both_sides(const Backward& b, Tensor d_y, const PackedMatrix& weight) {
   OutputGradient y(d_y);
   Exec& ex = b.ex;
   const kernels::TrainMatmul* matmul = both_sides_of(ex, weight);
@@ -99,7 +99,12 @@ OutputGradient both_sides(const Backward& b, Tensor d_y, const PackedMatrix& wei
   ex.slice(rows, 32, [&](std::int64_t begin, std::int64_t end) {
     matmul->make_lefts({d_y.f32(), n, rows, n, sides.as_is, sides.transposed, begin, end});
   });
-  ex.barrier();
+  return y;
+}
+
+OutputGradient both_sides(const Backward& b, Tensor d_y, const PackedMatrix& weight) {
+  const OutputGradient y = make_both_sides(b, d_y, weight);
+  if (y.as_is != nullptr && !b.ex.tracing()) b.ex.barrier();
   return y;
 }
 
@@ -142,16 +147,18 @@ void add_weight_gradient(const Backward& b, const OutputGradient& y, const Trans
   const void* left = y.transposed;
   if (left == nullptr) {
     std::byte* side = ex.arena().allocate(path.prepared_bytes(n, depth));
-    if (!ex.tracing()) make_side(ex, matmul->make_left, y.d_y, path.prepare_rows, side);
+    if (!ex.tracing()) {
+      make_side(ex, matmul->make_left, y.d_y, path.prepare_rows, side);
+      ex.barrier();
+    }
     left = side;
   }
   void* scratch = ex.scratch(path.scratch_bytes == nullptr ? 0 : path.scratch_bytes(n, depth));
   if (ex.tracing()) return ex.record(cost);
-  ex.barrier();
   ex.slice(k, path.slice_rows, [&](std::int64_t begin, std::int64_t end) {
     path.run({weight.type(), x.data, begin, end, k, depth, left, n, out, k, nullptr, out, scratch});
   });
-  ex.barrier();
+  if (left != y.transposed || !y.in_company) ex.barrier();
 }
 
 void add_bias_gradient(const Backward& b, Tensor d_y, Tensor bias) {
@@ -212,7 +219,7 @@ void input_gradient(const Backward& b, const OutputGradient& y, const PackedMatr
               {weight.type(), weight.data(), 0, n, n, depth, left, d_y.rows(), d_x.f32(), n, nullptr,
                add ? d_x.f32() : nullptr, scratch},
               [&](const kernels::MatmulArgs& args, std::int64_t) { matmul.run_turned(args); });
-  ex.barrier();
+  if (left != y.as_is || !y.in_company) ex.barrier();
 }
 
 void pass_gradient(const Backward& b) {

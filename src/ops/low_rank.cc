@@ -1,6 +1,8 @@
 #include "ops/low_rank.h"
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 namespace tw::ops {
 namespace {
@@ -242,18 +244,41 @@ void low_rank_weight_gradients(const Backward& b, const OutputGradient& y, Tenso
   add_weight_gradient(b, d_middle, transpose_input(b.ex, kept, *s.low->a), *s.low->a);
 }
 
-void linear_gradients(const Backward& b, Tensor d_y, Tensor x, const TransposedInput& learnt,
-                      const SavedLayer& layer, int input, bool add) {
-  const tensor::Arena::Scope scope(b.ex.arena());
-  const bool adapted = layer.low.low != nullptr, wanted = b.wants(input);
-  const OutputGradient y = wanted || adapted ? both_sides(b, d_y, layer.learnt()) : d_y;
-  add_weight_gradient(b, y, learnt, layer.weight);
-  add_bias_gradient(b, d_y, layer.bias);
-  if (wanted) input_gradient(b, y, layer.weight, b.d_in(input), add);
-  if (!adapted) return;
-  const Tensor d_middle = low_rank_middle_gradient(b, y, layer.low);
-  low_rank_weight_gradients(b, y, d_middle, x, learnt, layer.low);
-  if (wanted) low_rank_input_gradient(b, d_middle, layer.low, b.d_in(input));
+void linear_gradients(const Backward& b, std::initializer_list<LayerGradient> layers, Tensor x,
+                      const TransposedInput& learnt, int input, bool add) {
+  Exec& ex = b.ex;
+  const tensor::Arena::Scope scope(ex.arena());
+  const bool wanted = b.wants(input);
+  std::array<OutputGradient, 3> gradients;
+  TW_CHECK(layers.size() <= gradients.size(), "no more layers share an input");
+  bool made = false;
+  auto* y = gradients.data();
+  for (const auto& [d_y, layer] : layers) {
+    const bool adapted = layer.low.low != nullptr;
+    *y = wanted || adapted ? make_both_sides(b, d_y, layer.learnt()) : OutputGradient(d_y);
+    made |= y->as_is != nullptr;
+    (y++)->in_company = !adapted && b.leaf(layer.weight.tape_id()) != nullptr;
+  }
+  if (made && !ex.tracing()) ex.barrier();
+  bool unmet = false;  // without a barrier since the last products
+  const auto meet = [&] {
+    if (std::exchange(unmet, false) && !ex.tracing()) ex.barrier();
+  };
+  y = gradients.data();
+  for (const auto& [d_y, layer] : layers) {
+    if (!y->in_company) meet();
+    add_weight_gradient(b, *y, learnt, layer.weight);
+    add_bias_gradient(b, d_y, layer.bias);
+    if (wanted) input_gradient(b, *y, layer.weight, b.d_in(input), std::exchange(add, true));
+    if (layer.low.low != nullptr) {
+      const tensor::Arena::Scope adapter(ex.arena());
+      const Tensor d_middle = low_rank_middle_gradient(b, *y, layer.low);
+      low_rank_weight_gradients(b, *y, d_middle, x, learnt, layer.low);
+      if (wanted) low_rank_input_gradient(b, d_middle, layer.low, b.d_in(input));
+    }
+    unmet = (y++)->in_company;
+  }
+  meet();
 }
 
 }  // namespace tw::ops

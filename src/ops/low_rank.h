@@ -78,9 +78,15 @@ struct SavedLayer {
   /// What is learnt of its products: the adapter's B, or the weight.
   const PackedMatrix& learnt() const { return low.low == nullptr ? weight : *low.low->b; }
 };
-/// All gradients of a layer with what an adapter adds to it. Its input was x, input number `input` of the op,
-/// whose gradient is added to with `add`; `learnt`: x as transpose_learnt makes it.
-void linear_gradients(const Backward& b, Tensor d_y, Tensor x, const TransposedInput& learnt,
-                      const SavedLayer& layer, int input, bool add);
+/// A layer and the gradient by its output.
+struct LayerGradient {
+  Tensor d_y;
+  SavedLayer layer;
+};
+/// All gradients of up to three layers that share their input, with what adapters add to them. It was x,
+/// input number `input` of the op, whose gradient is added to with `add`; `learnt`: x as transpose_learnt
+/// makes it. Ends with a barrier.
+void linear_gradients(const Backward& b, std::initializer_list<LayerGradient> layers, Tensor x,
+                      const TransposedInput& learnt, int input, bool add);
 
 }  // namespace tw::ops

@@ -44,8 +44,9 @@ MiddleGradients middle_gradients(const Backward& b, const SavedRounded& s, const
 
 void rounded_ffn_backward(const Backward& b, const SavedRounded& s) {
   const Tensor d_y{DType::kF32, {s.x.rows(), s.down->n()}, b.d_out().data};
-  const OutputGradient sides = both_sides(b, d_y, *s.down);
-  const MiddleGradients middle = middle_gradients(b, s, rounded_input_gradient(b, sides, *s.down));
+  OutputGradient sides = both_sides(b, d_y, *s.down);
+  MiddleGradients middle = middle_gradients(b, s, rounded_input_gradient(b, sides, *s.down));
+  sides.in_company = middle.gates.in_company = middle.ups.in_company = true;
   add_weight_gradient(b, sides, middle.hidden, *s.down);
   const TransposedInput x = transpose_learnt(b, s.x, {s.gate, s.up});
   bool add = b.wants(1) && b.adds(1);
@@ -53,6 +54,7 @@ void rounded_ffn_backward(const Backward& b, const SavedRounded& s) {
     add_weight_gradient(b, *d, x, *weight);
     if (b.wants(1)) input_gradient(b, *d, *weight, b.d_in(1), std::exchange(add, true));
   }
+  if (!b.ex.tracing()) b.ex.barrier();
   pass_gradient(b);
 }
 
