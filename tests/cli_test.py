@@ -58,7 +58,7 @@ class Mistakes(unittest.TestCase):
 
     def test_verbs_that_run_a_model_hold_flags_to_the_same_ranges(self):
         for flag, value, wanted in (("--ctx", "99999999999", "0 to 1073741824"), ("--threads", "1025", "0 to 1024"),
-                                    ("--kv-type", "q8_0", "f16, bf16, int8 or f32"), ("--speculate", "draft", "lookup, off"),
+                                    ("--kv-type", "q8_0", "f16, bf16, int8 or f32"), ("--prompt-type", "fp8", "auto, int8"), ("--speculate", "draft", "lookup, off"),
                                     ("--packed-weights", "no", "auto, off"), ("--draft-tokens", "16", "0 to 15"),
                                     ("--draft-tokens", "4", "--draft-model"),
                                     ("--cpus", "3-1", "ranges such as")):

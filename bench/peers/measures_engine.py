@@ -31,8 +31,8 @@ def note_flash(bench, model, kind, outcome):
         bench.flash[model.name, kind] = max(ran, key=outcome.values.get)[-1]
 
 
-def ours_of(outcome, key):
-    ours = outcome.values["ours"]
+def ours_of(outcome, key, name="ours"):
+    ours = outcome.values[name]
     return ours if isinstance(ours, str) else ours[key]
 
 
@@ -59,7 +59,8 @@ def prefill(bench, model):
     for threads in (1, 2):
         outcome = interleave(
             {"ours": lambda: numbers_only(tokenworks.bench(model.path, threads, PROMPT, 1,
-                                                           ceilings="prefill_peak" in model.goals))},
+                                                           ceilings="prefill_peak" in model.goals)),
+             "int8": lambda: numbers_only(tokenworks.bench(model.path, threads, PROMPT, 1, prompt_type="int8"))},
             {**peer_variants(bench, model, "prefill",
                              lambda flash: llama_cpp.bench(bench.llama, model.path, threads, flash, prompt=PROMPT)),
              **bench.openvino.variants(model, threads, "prefill")},
@@ -72,6 +73,15 @@ def prefill(bench, model):
         if target:
             yield target.settle(*share_of(outcome, "prefill_tokens_per_second", work, "bf16_peak", 1e9),
                                 times(outcome.best(), work / 1e9))
+        target = bench.target("prefill_int8", model, threads, outcome)
+        yield target.settle(ours_of(outcome, "prefill_tokens_per_second", "int8"), outcome.best(), outcome.best())
+
+
+def int8_perplexity(bench, model):
+    """What rounding prompts to 8 bits costs: the reference is our own perplexity without it."""
+    outcome = interleave({"ours": lambda: tokenworks.perplexity(model.path, 2, "int8"),
+                          "auto": lambda: tokenworks.perplexity(model.path, 2, "auto")}, {}, 1, bench.seconds())
+    yield bench.target("prefill_int8_perplexity", model, 2, None).settle(outcome.values["ours"], outcome.values["auto"])
 
 
 def decode(bench, model):

@@ -17,6 +17,8 @@ class Measure:
 MEASURES = {
     "prefill": Measure("tokens/s", (1, 2)),
     "prefill_peak": Measure("GFLOP/s", (1, 2)),
+    "prefill_int8": Measure("tokens/s", (1, 2)),
+    "prefill_int8_perplexity": Measure("perplexity", better="lower"),
     "decode": Measure("tokens/s", (1, 2)),
     "decode_bandwidth": Measure("GB/s", (1, 2)),
     "batch_16": Measure("tokens/s"),
@@ -34,7 +36,8 @@ MEASURES = {
 
 # (function, the measures it yields). batch finds the options that the servers then use.
 GROUPS = [
-    (measures_engine.prefill, ("prefill", "prefill_peak")),
+    (measures_engine.prefill, ("prefill", "prefill_peak", "prefill_int8")),
+    (measures_engine.int8_perplexity, ("prefill_int8_perplexity",)),
     (measures_engine.decode, ("decode", "decode_bandwidth")),
     (measures_engine.batch, ("batch_16", "batch_16_bandwidth")),
     (measures_engine.busy, ("busy_1", "busy_16")),

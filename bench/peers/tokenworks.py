@@ -27,15 +27,25 @@ def version():
     return f"{commit}{' with changes' if changed else ''}"
 
 
-def bench(model, threads, prompt, generate, batch=1, ceilings=False):
+def bench(model, threads, prompt, generate, batch=1, ceilings=False, prompt_type="auto"):
     """The JSON of `tokenworks bench`, one counted run after a warm-up."""
     command = [PROGRAM, "bench", model, "--json", "--threads", str(threads), "--repeat", "1", "--prompt", str(prompt),
-               "--generate", str(generate), "--batch", str(batch)]
+               "--generate", str(generate), "--batch", str(batch), "--prompt-type", prompt_type]
     out = last_json(run(command + ([] if ceilings else ["--no-ceilings"])), "tokenworks bench")
     for key in ("prefill_tokens_per_second", "decode_tokens_per_second"):
         if not isinstance(out.get(key), (int, float)):
             raise Failed(f"tokenworks bench: no {key} in {json.dumps(out)[:200]}")
     return out
+
+
+def perplexity(model, threads, prompt_type, windows=8):
+    """Of so many windows of 512 tokens of a text of ours."""
+    command = [PROGRAM, "eval", model, "--text", os.path.join(ROOT, "docs", "architecture.md"), "--limit", str(windows),
+               "--json", "--threads", str(threads), "--prompt-type", prompt_type]
+    try:
+        return float(last_json(run(command), "tokenworks eval")["text"][0]["perplexity"])
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise Failed(f"tokenworks eval: no perplexity ({error!r})") from error
 
 
 def read_ceiling(result):

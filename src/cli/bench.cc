@@ -65,6 +65,7 @@ base::Result<base::OrderedJson> measure(const Options& options) {
   j["prompt"] = options.prompt;
   j["generate"] = options.generate;
   j["kv_type"] = options.engine.kv_type;
+  j["prompt_type"] = options.engine.prompt_type;
   j["kv_bytes_per_token"] = started.engine->stats().cache.token_bytes;
   j["prefill_tokens_per_second"] = speeds.prefill;
   j["decode_tokens_per_second"] = speeds.decode;

@@ -33,8 +33,8 @@ struct FlagMaker {
 
 /// Those that say how a model is run, for the verbs besides `serve`; those of answers too if it writes any.
 inline void add_engine_flags(CLI::App& verb, EngineFlags& flags, bool answers = true) {
-  static constexpr std::string_view kNames[] = {"threads",   "cpus",    "isa",           "ctx",
-                                                "kv-memory", "kv-type", "packed-weights"};
+  static constexpr std::string_view kNames[] = {"threads",   "cpus",    "isa",         "ctx",
+                                                "kv-memory", "kv-type", "prompt-type", "packed-weights"};
   static constexpr std::string_view kOfAnswers[] = {"speculate", "draft-model", "draft-tokens"};
   spec::ServeConfig::visit(flags, [&](const char* name, auto& field, const char* help) {
     if (std::ranges::count(kNames, std::string_view(name)) != 0 ||

@@ -179,6 +179,7 @@ base::Result<OrderedJson> measure(Options& options) {
   json["quantization"] = started.card->quantization;
   json["kernels"] = started.model->table().name;
   json["kv_type"] = options.engine.kv_type;
+  json["prompt_type"] = options.engine.prompt_type;
   json["shots"] = options.shots;
   json["text"] = OrderedJson::array();
   for (std::size_t i = 0; i < texts.size(); ++i) {

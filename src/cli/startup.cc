@@ -44,6 +44,7 @@ base::Result<std::shared_ptr<const model::LoadedModel>> load_model(const std::st
   load.isa = options.isa;
   load.threads = options.engine.threads;
   load.cpus = options.engine.cpus;
+  load.int8_prompts = options.int8_prompts;
   load.packed = options.packed;
   load.progress = [&](double done) {
     if (Clock::now() - begin > std::chrono::milliseconds(300)) draw_progress("loading", done);
@@ -73,6 +74,7 @@ base::Result<Started> start_engine(const FoundModel& found, const StartOptions& 
 StartOptions start_options(const spec::ServeConfig& c) {
   StartOptions options;
   options.isa = wanted_isa(c.isa);
+  options.int8_prompts = c.prompt_type == "int8";
   options.packed.use = c.packed_weights == "auto";
   options.draft = c.draft_model;
   options.engine = {.threads = c.threads,

@@ -24,6 +24,7 @@ base::Result<FoundModel> find_model(const std::string& argument, bool fetch);
 struct StartOptions {
   bool for_answers = true;  ///< warns of what would spoil them
   std::string isa;
+  bool int8_prompts = false;  ///< model::LoadOptions
   model::PackedOptions packed;
   std::string draft;  ///< model argument; empty: none
   infer::EngineOptions engine;

@@ -68,13 +68,14 @@ struct GradientMatmul {
 };
 
 /// The product of a gated feed-forward layer (arXiv 2002.05202): silu(x gateᵀ) * (x upᵀ) for all T rows and
-/// outputs [n_begin, n_end), as x of the layer that follows. Bits as in MatmulArgs.
+/// outputs [n_begin, n_end), as x of the layer that follows: in the form that the set's bf16 paths read. Bits
+/// as in MatmulArgs.
 struct GatedMatmulArgs {
   const void *gate, *up;              ///< [N, K] each, packed, of one type
   std::int64_t n_begin, n_end, n, k;  ///< all multiples of slice_rows
   const void* x;                      ///< [T, K] prepared
   std::int64_t rows;                  ///< T
-  void* out;                          ///< [T, N] in the form that the path's `prepare` gives
+  void* out;                          ///< [T, N], of a bf16 path's prepared_bytes
   void* scratch;                      ///< as MatmulArgs'
 };
 
@@ -354,6 +355,8 @@ struct KernelSlots {
   const MatmulKernel* matmul[base::kDTypeCount] = {};  ///< by weight type
   /// How prompts are multiplied with the form that `matmul` packs; null: as generated tokens are.
   const MatmulPath* prefill[base::kDTypeCount] = {};
+  /// The same with weights and activations rounded to 8 bits, for whoever asks for it; null: there is none.
+  const MatmulPath* int8_prefill[base::kDTypeCount] = {};
   void (*rms_norm)(const RmsNormArgs&) = nullptr;
   void (*rope)(const RopeArgs&) = nullptr;
   void (*store_kv)(const StoreKvArgs&) = nullptr;

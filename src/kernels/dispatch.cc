@@ -93,6 +93,7 @@ void fill_avx512(const CpuFeatures& features, KernelSlots& slots) {
 void fill_amx(const CpuFeatures&, KernelSlots& slots) {
   amx_decode_slots(slots);
   amx_prefill_slots(slots);
+  amx_int8_prefill_slots(slots);
   amx_probe_slots(slots);
   amx_attention_slots(slots);
   amx_train_slots(slots);
@@ -137,6 +138,7 @@ void fill_from(Table& table, const KernelSlots& lower) {
   for (int i = 0; i < base::kDTypeCount; ++i) {
     if (table.matmul[i] == nullptr) table.matmul[i] = lower.matmul[i];
     if (table.prefill[i] == nullptr) table.prefill[i] = lower.prefill[i];
+    if (table.int8_prefill[i] == nullptr) table.int8_prefill[i] = lower.int8_prefill[i];
   }
   if (table.gradient_matmul == nullptr) table.gradient_matmul = lower.gradient_matmul;
   if (table.train_matmul == nullptr) table.train_matmul = lower.train_matmul;

@@ -18,15 +18,20 @@ float of_bf16(std::uint16_t bits) {
 
 using Case = std::tuple<std::string, DType>;
 
+Table table_of(const std::string& set) {
+  return set == kInt8Prompts ? int8_prompts_table() : make_table(set, detect_features()).value();
+}
+
 class Gated : public ::testing::TestWithParam<Case> {
  protected:
-  const Table table_ = make_table(std::get<0>(GetParam()), detect_features()).value();
+  const Table table_ = table_of(std::get<0>(GetParam()));
   const DType type_ = std::get<1>(GetParam());
 };
 
 struct Layer {
   std::vector<std::uint8_t> gate_weights, up_weights;
   Product gate, up;
+  const MatmulPath& next;  ///< of the layer that follows
   std::int64_t n, k;
 
   Layer(const Table& table, DType type, std::int64_t outputs, std::int64_t inputs)
@@ -34,6 +39,7 @@ struct Layer {
         up_weights(random_weights(type, outputs, inputs, 2)),
         gate(table, type, gate_weights, outputs, inputs, true),
         up(table, type, up_weights, outputs, inputs, true),
+        next(*table.prefill[static_cast<int>(DType::kBF16)]),
         n(outputs),
         k(inputs) {}
 
@@ -43,7 +49,7 @@ struct Layer {
     Bytes prepared, scratch, out;
     prepared.resize(path.prepared_bytes(rows, k));
     scratch.resize(path.scratch_bytes(rows, k));
-    out.resize(path.prepared_bytes(rows, n));
+    out.resize(next.prepared_bytes(rows, n));
     path.prepare({x.data(), k, prepared.data(), 0, rows, k});
     for (std::int64_t begin = 0; begin < n; begin += cut) {
       path.run_gated({gate.weight(), up.weight(), begin, std::min(begin + cut, n), n, k, prepared.data(),
@@ -70,9 +76,8 @@ TEST_P(Gated, EqualsTheTwoProducts) {
         expected[i] = static_cast<float>(gate / (1 + std::exp(-gate)) * ups[i]);
       }
       Bytes form;
-      const MatmulPath& path = layer.gate.path();
-      form.resize(path.prepared_bytes(rows, n));
-      path.prepare({expected.data(), n, form.data(), 0, rows, n});
+      form.resize(layer.next.prepared_bytes(rows, n));
+      layer.next.prepare({expected.data(), n, form.data(), 0, rows, n});
       const auto* wanted = static_cast<const std::uint16_t*>(form.data());
       const auto got = layer.run(x, rows, n);
       for (std::size_t i = 0; i < got.size(); ++i) {  // one rounding to 8 bits may fall otherwise
@@ -80,7 +85,7 @@ TEST_P(Gated, EqualsTheTwoProducts) {
         ASSERT_NEAR(of_bf16(got[i]), value, std::fabs(value) / 128 + 1e-30F)
             << "k " << k << " rows " << rows << " at " << i;
       }
-      EXPECT_EQ(layer.run(x, rows, path.slice_rows), got) << "cut";
+      EXPECT_EQ(layer.run(x, rows, layer.gate.slice_rows()), got) << "cut";
     }
   }
 }
@@ -88,8 +93,10 @@ TEST_P(Gated, EqualsTheTwoProducts) {
 /// The sets and weights that have a fused form.
 std::vector<Case> fused_cases() {
   std::vector<Case> cases;
-  for (const std::string& set : available_sets(detect_features())) {
-    const Table table = make_table(set, detect_features()).value();
+  std::vector<std::string> sets = available_sets(detect_features());
+  if (make_table("", detect_features()).value().has_int8_prompts()) sets.emplace_back(kInt8Prompts);
+  for (const std::string& set : sets) {
+    const Table table = table_of(set);
     for (const DType type : kWeightTypes) {
       const MatmulPath* path = table.prefill[static_cast<int>(type)];
       if (path != nullptr && path->run_gated != nullptr) cases.emplace_back(set, type);
@@ -100,7 +107,9 @@ std::vector<Case> fused_cases() {
 
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Gated);  // no set of an older processor has one
 INSTANTIATE_TEST_SUITE_P(All, Gated, ::testing::ValuesIn(fused_cases()), [](const auto& info) {
-  return std::get<0>(info.param) + "_" + std::string(base::dtype_name(std::get<1>(info.param)));
+  std::string set = std::get<0>(info.param);
+  std::replace(set.begin(), set.end(), ' ', '_');
+  return set + "_" + std::string(base::dtype_name(std::get<1>(info.param)));
 });
 
 }  // namespace

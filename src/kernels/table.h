@@ -14,12 +14,15 @@ namespace tw::kernels {
 /// The kernels that a process runs on: every entry is set.
 struct Table : KernelSlots {
   std::string name;
+  bool int8_prompts = false;  ///< prompts go by int8_prefill where there is one
 
   /// Whether prompts are multiplied in bf16, unless by F32 weights.
   bool bf16_prompts() const {
     const MatmulPath* path = prefill[static_cast<int>(base::DType::kBF16)];
     return path != nullptr && path->bf16;
   }
+  /// Whether prompts can be multiplied in 8 bits: by all quantized types but the palettized, or by none.
+  bool has_int8_prompts() const { return int8_prefill[static_cast<int>(base::DType::kQ8_0)] != nullptr; }
 };
 
 /// What this processor and its operating system support (cpuid and xgetbv).

@@ -99,6 +99,16 @@ class Bytes {
   std::vector<Line> lines_;
 };
 
+/// The best set, whose prompts go by the products in 8 bits where it has some.
+inline constexpr const char* kInt8Prompts = "int8 prompts";
+inline Table int8_prompts_table() {
+  Table table = make_table("", detect_features()).value();
+  for (int i = 0; i < base::kDTypeCount; ++i) {
+    if (table.int8_prefill[i] != nullptr) table.prefill[i] = table.int8_prefill[i];
+  }
+  return table;
+}
+
 /// A product by a kernel of generated tokens or of prompts, packed and prepared as it asks.
 class Product {
  public:

@@ -55,6 +55,12 @@ base::Result<std::shared_ptr<const LoadedModel>> LoadedModel::load(const std::st
                                                                    const LoadOptions& options) {
   std::shared_ptr<LoadedModel> model(new LoadedModel());
   TW_ASSIGN_OR_RETURN(model->table_, kernels::make_table(options.isa, kernels::detect_features()));
+  if (options.int8_prompts && !model->table_.has_int8_prompts()) {
+    return base::error(base::Code::kUnsupported,
+                       "--prompt-type int8: the kernel set \"{}\" has no such products; leave the flag out",
+                       model->table_.name);
+  }
+  model->table_.int8_prompts = options.int8_prompts;
   TW_ASSIGN_OR_RETURN(model->files_, ModelFiles::open(path));
   TW_ASSIGN_OR_RETURN(model->card_, read_card(*model->files_, path));
   TW_RETURN_IF_ERROR(model->card_.config.runnable());
@@ -95,6 +101,7 @@ void LoadedModel::bind_matrix(Param& param, const io::TensorEntry& entry, base::
     used += panels_size(kernel, entry);
   }
   param.matrix = tensor::PackedMatrix(kernel, entry.dtype, entry.data, n, k, panels, entry.palettes);
+  param.matrix.set_exact(param.exact);
   if (stored.empty() || copy) {
     team.run([&](int worker) {
       const std::int64_t count = param.matrix.panels();

@@ -19,6 +19,7 @@ struct LoadOptions {
   std::string isa;                            ///< empty: the best kernel set of this machine
   int threads = 1;                            ///< for packing; 0: what the machine and the cgroup allow
   std::vector<int> cpus = {};                 ///< processors they keep to; empty: all of this process
+  bool int8_prompts = false;                  ///< kernels::Table::int8_prompts
   PackedOptions packed = {};                  ///< whether packed weights are kept in a file
   std::function<void(double done)> progress;  ///< 0 to 1, called from the loading thread; may be empty
 };

@@ -27,7 +27,10 @@ struct Param {
   Shard shard = Shard::kNone;
   bool decay = false;  ///< weight decay applies (matrices)
   bool bound = false;
-  bool routed = false;       ///< of one expert of several: only the tokens that it is chosen for meet it
+  bool routed = false;  ///< of one expert of several: only the tokens that it is chosen for meet it
+  /// What it is multiplied with has a few numbers that are far larger than all others (arXiv 2402.17762),
+  /// which 8 bits do not hold: PackedMatrix::exact.
+  bool exact = false;
   std::int32_t linear = -1;  ///< number of the layer whose weight it is, for adapters; -1: none may be added
   double start = 0, spread = 0;  ///< of the first weights of a new model: mean and standard deviation
   bool uniform = false;          ///< they are uniform instead, at most `spread` from `start`

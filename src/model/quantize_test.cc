@@ -78,17 +78,6 @@ class QuantizedFile : public ::testing::Test {
 
 class Quantized : public QuantizedFile, public ::testing::WithParamInterface<std::string> {};
 
-/// The cosine of the angle between two rows of logits.
-double cosine(const std::vector<float>& a, const std::vector<float>& b) {
-  double ab = 0, aa = 0, bb = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    ab += static_cast<double>(a[i]) * b[i];
-    aa += static_cast<double>(a[i]) * a[i];
-    bb += static_cast<double>(b[i]) * b[i];
-  }
-  return ab / std::sqrt(aa * bb);
-}
-
 TEST_P(Quantized, FileRunsAndSaysNearlyTheSame) {
   const std::string path = TW_SOURCE_DIR "/tests/data/models/stories260K.gguf";
   const auto files = ModelFiles::open(path).value();

@@ -15,13 +15,26 @@ namespace tw::model {
 
 constexpr int kBlock = static_cast<int>(kernels::kKvBlock);
 
+/// The cosine of the angle between two rows of logits.
+inline double cosine(const std::vector<float>& a, const std::vector<float>& b) {
+  double ab = 0, aa = 0, bb = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    ab += static_cast<double>(a[i]) * b[i];
+    aa += static_cast<double>(a[i]) * a[i];
+    bb += static_cast<double>(b[i]) * b[i];
+  }
+  return ab / std::sqrt(aa * bb);
+}
+
 /// Runs batches of one or more sequences over a cache of its own.
 class Harness {
  public:
   Harness(const std::string& path, const std::string& isa, int workers, int sequences = 1,
-          const PackedOptions& packed = {})
+          const PackedOptions& packed = {}, bool int8_prompts = false)
       : team_(workers) {
-    auto loaded = LoadedModel::load(path, {.isa = isa, .threads = workers, .packed = packed, .progress = {}});
+    auto loaded = LoadedModel::load(
+        path,
+        {.isa = isa, .threads = workers, .int8_prompts = int8_prompts, .packed = packed, .progress = {}});
     TW_CHECK(loaded.ok(), "the test model loads");
     model_ = *loaded;
     const spec::ModelConfig& c = model_->config();

@@ -95,9 +95,11 @@ double Transformer::adding_spread(const Param& param) const {
   return param.spread / std::sqrt(2.0 * static_cast<double>(config_.layers));
 }
 
-const Param* Transformer::declare_adding(ParamStore& store, const std::string& name, std::int64_t in) const {
+const Param* Transformer::declare_adding(ParamStore& store, const std::string& name, std::int64_t in,
+                                         bool exact) const {
   Param& param = store.declare_linear(name, {config_.width, in}, Shard::kColumns);
   param.spread = adding_spread(param);
+  param.exact = exact;
   return &param;
 }
 
@@ -155,6 +157,7 @@ void Transformer::declare_expert(ParamStore& store, const std::string& prefix, L
   layer.ups.push_back(&declare("up_proj.weight", width, config_.width, Shard::kRows).matrix);
   Param& down = declare("down_proj.weight", config_.width, width, Shard::kColumns);
   down.spread = adding_spread(down);
+  down.exact = true;
   layer.downs.push_back(&down.matrix);
 }
 
@@ -166,7 +169,7 @@ void Transformer::declare_ffn(ParamStore& store, const std::string& prefix, std:
                          const Param*& down) {
     gate = &store.declare_linear(prefix + name + "gate_proj.weight", {width, c.width}, Shard::kRows);
     up = &store.declare_linear(prefix + name + "up_proj.weight", {width, c.width}, Shard::kRows);
-    down = declare_adding(store, prefix + name + "down_proj.weight", width);
+    down = declare_adding(store, prefix + name + "down_proj.weight", width, true);
   };
   if (e.count > 0 && index >= e.dense_layers) {
     layer.router = &store.declare(prefix + "gate.weight", {e.count, c.width}, Use::kMatrix);
@@ -184,7 +187,7 @@ void Transformer::declare_ffn(ParamStore& store, const std::string& prefix, std:
     gated("", c.ffn_width, layer.gate, layer.up, layer.down);
   } else {
     layer.up = &store.declare_linear(prefix + "up_proj.weight", {c.ffn_width, c.width}, Shard::kRows);
-    layer.down = declare_adding(store, prefix + "down_proj.weight", c.ffn_width);
+    layer.down = declare_adding(store, prefix + "down_proj.weight", c.ffn_width, true);
     if (c.linear_bias) {
       layer.up_bias = &store.declare(prefix + "up_proj.bias", {c.ffn_width}, Use::kVector, Shard::kRows);
       layer.down_bias = &store.declare(prefix + "down_proj.bias", {c.width}, Use::kVector);

@@ -72,7 +72,8 @@ class Transformer {
                       std::initializer_list<const Param*> weights, std::int64_t generated,
                       Runs adapters) const;
   double adding_spread(const Param& param) const;
-  const Param* declare_adding(ParamStore& store, const std::string& name, std::int64_t in) const;
+  const Param* declare_adding(ParamStore& store, const std::string& name, std::int64_t in,
+                              bool exact = false) const;
   ops::Qkv queries(ops::Exec& ex, const Layer& layer, const ops::Input& x, const ops::RopeTable& rope,
                    const ops::AttentionPlace& place, Runs adapters) const;
   void run_ffn(ops::Exec& ex, const Layer& layer, const ops::Input& x, ops::Tensor residual, ops::Tensor out,

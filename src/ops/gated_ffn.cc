@@ -32,7 +32,8 @@ void activate(Exec& ex, const GatedFfn& ffn, bool prompt, Tensor gates, Tensor u
 /// Prompt rows straight into down's form.
 PreparedRows run_fused(Exec& ex, const GatedFfn& ffn, const PreparedRows& x) {
   const std::int64_t width = ffn.gate.n();
-  std::byte* out = ex.arena().allocate(ffn.prompt.prepared_bytes(x.rows, width));
+  const kernels::MatmulPath& down = path_of(ex, ffn.down, true);
+  std::byte* out = ex.arena().allocate(down.prepared_bytes(x.rows, width));
   void* scratch = ex.scratch(ffn.prompt.scratch_bytes(x.rows, ffn.gate.k()));
   if (!ex.tracing()) {
     ex.slice(width, ffn.prompt.slice_rows, [&](std::int64_t begin, std::int64_t end) {
@@ -40,7 +41,7 @@ PreparedRows run_fused(Exec& ex, const GatedFfn& ffn, const PreparedRows& x) {
           {ffn.gate.data(), ffn.up.data(), begin, end, width, ffn.gate.k(), x.data, x.rows, out, scratch});
     });
   }
-  return {x.begin, x.rows, out, &ffn.prompt};
+  return {x.begin, x.rows, out, &down};
 }
 
 /// The layer's additions: to gate and up, and to down.

@@ -8,7 +8,9 @@ namespace tw::ops {
 
 const kernels::MatmulPath& path_of(const Exec& ex, const PackedMatrix& weight, bool prompt) {
   const auto type = static_cast<std::size_t>(weight.type());
-  const kernels::MatmulPath* prefill = ex.table().prefill[type];
+  const kernels::Table& table = ex.table();
+  const bool rounds = table.int8_prompts && !weight.exact() && table.int8_prefill[type] != nullptr;
+  const kernels::MatmulPath* prefill = rounds ? table.int8_prefill[type] : table.prefill[type];
   // It reads the form of the table's own kernel alone.
   const bool serves = prefill != nullptr && &weight.kernel() == ex.table().matmul[type];
   return prompt && serves ? *prefill : weight.kernel().decode;
@@ -109,7 +111,7 @@ bool prompts_in_one_piece(const Exec& ex, const PackedMatrix& gate, const Packed
   const kernels::MatmulPath& prompt = path_of(ex, gate, true);
   return ex.observer() == nullptr &&  // who wants to see the third one's input in fp32
          prompt.run_gated != nullptr && gate.type() == up.type() && gate.n() % prompt.slice_rows == 0 &&
-         reads_alike(path_of(ex, down, true), prompt);
+         path_of(ex, down, true).bf16;
 }
 
 bool residual_fits(const Exec& ex, Tensor residual, Tensor out, std::int64_t width) {

@@ -75,6 +75,7 @@ base::Status ServeConfig::validate() const {
   }
   TW_RETURN_IF_ERROR(in_range("drain-seconds", drain_seconds, 0, 86400));
   TW_RETURN_IF_ERROR(parse_kv_type(kv_type));
+  TW_RETURN_IF_ERROR(one_of("prompt-type", prompt_type, {"auto", "int8"}));
   TW_RETURN_IF_ERROR(one_of("speculate", speculate, {"lookup", "off"}));
   TW_RETURN_IF_ERROR(in_range("draft-tokens", draft_tokens, 0, 15));
   if (draft_tokens > 0 && draft_model.empty()) {

@@ -29,10 +29,11 @@ struct ServeConfig {
   std::int64_t ctx = 0;         ///< tokens a request may hold; 0: the model's own, as far as memory allows
   double kv_memory = 0;         ///< GiB; 0: a share of the free memory
   std::string kv_type = "f16";  ///< see parse_kv_type
-  int max_queue = 256;          ///< waiting requests before 429
-  int max_batch = 64;           ///< sequences that run together
-  int max_step_tokens = 512;    ///< tokens of one step; a prompt longer than this is cut into chunks
-  double decode_stretch = 2;    ///< how many times longer prompts may make a step of running answers
+  std::string prompt_type = "auto";  ///< auto or int8
+  int max_queue = 256;               ///< waiting requests before 429
+  int max_batch = 64;                ///< sequences that run together
+  int max_step_tokens = 512;         ///< tokens of one step; a prompt longer than this is cut into chunks
+  double decode_stretch = 2;         ///< how many times longer prompts may make a step of running answers
   bool prefix_cache = true;
   bool cache_generated =
       false;  ///< let prefix hits take generated blocks too (see docs/architecture.md, Same bits)
@@ -64,6 +65,10 @@ struct ServeConfig {
     v("kv-memory", c.kv_memory,
       "GiB for keys and values (default: a quarter of the free memory, at most what ctx x max-batch needs)");
     v("kv-type", c.kv_type, kKvTypeHelp);
+    v("prompt-type", c.prompt_type,
+      "what prompts are multiplied in: auto, as precise as bf16 or the file; int8, which is faster and "
+      "rounds "
+      "weights and activations to 8 bits");
     v("max-queue", c.max_queue, "requests that may wait; one more is answered 429");
     v("max-batch", c.max_batch, "sequences that run together");
     v("max-step-tokens", c.max_step_tokens,

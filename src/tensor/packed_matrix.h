@@ -38,6 +38,9 @@ class PackedMatrix {
   std::int32_t tape_id() const { return tape_id_; }
   /// What a training tape knows it by; -1: no gradient is wanted.
   void set_tape_id(std::int32_t id) { tape_id_ = id; }
+  /// Prompts are multiplied with it as it is even where others are rounded (kernels::Table::int8_prompts).
+  bool exact() const { return exact_; }
+  void set_exact(bool exact) { exact_ = exact; }
   /// The file's rows.
   const void* source() const { return source_; }
   /// The tables of palettized rows.
@@ -51,6 +54,7 @@ class PackedMatrix {
   const void *source_ = nullptr, *palettes_ = nullptr;
   std::int64_t n_ = 0, k_ = 0;
   std::int32_t tape_id_ = -1;
+  bool exact_ = false;
   std::span<std::byte> packed_;
 };
 

@@ -82,6 +82,7 @@ struct Block {
   const float* kept = nullptr;  ///< [32][32], sums over the stretches before; null: there are none
   float* keep = nullptr;        ///< where they are kept for the stretch that follows; null: they go out
   bool both = false;            ///< tiles 2 and 3 have rows too
+  const float *row_scales = nullptr, *column_scales = nullptr;  ///< [32] each, of sums of bytes
 };
 
 /// Rows of sums that are kept for the next stretch.
@@ -93,15 +94,29 @@ struct KeptRows {
   }
 };
 
+/// 16 sums of bytes, int32, as numbers.
+inline __m512 of_bytes(const float* sums, __m512 row_scale, const float* column_scales) {
+  return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums)),
+                       _mm512_mul_ps(row_scale, _mm512_load_ps(column_scales)));
+}
+
 /// The sums of the 32 by 32 before, taken from the tiles: each row is added to that of the stretches before
 /// and goes to `out`, of KeptRows' shape.
-template <bool kKept, typename Out>
+template <bool kBytes, bool kKept, typename Out>
 struct RowsBefore {
   const float *taken, *kept;  ///< [32][32]
   Out out;
+  const float *row_scales, *column_scales;
   void write_two(std::int64_t t) const {
     for (std::int64_t i = t; i < t + 2; ++i) {
-      __m512 left = _mm512_load_ps(taken + i * 32), right = _mm512_load_ps(taken + i * 32 + 16);
+      __m512 left, right;
+      if constexpr (kBytes) {
+        const __m512 scale = _mm512_set1_ps(row_scales[i]);
+        left = of_bytes(taken + i * 32, scale, column_scales);
+        right = of_bytes(taken + i * 32 + 16, scale, column_scales + 16);
+      } else {
+        left = _mm512_load_ps(taken + i * 32), right = _mm512_load_ps(taken + i * 32 + 16);
+      }
       if constexpr (kKept) {
         left = _mm512_add_ps(left, _mm512_load_ps(kept + i * 32));
         right = _mm512_add_ps(right, _mm512_load_ps(kept + i * 32 + 16));
@@ -149,6 +164,15 @@ void load_block(const std::uint8_t* block) {
     tile_load_passing<kTile>(block, 64);
 }
 
+/// kC += kA * kB, of bytes or of bf16 numbers.
+template <bool kBytes, int kC, int kA, int kB>
+void tile_dot() {
+  if constexpr (kBytes)
+    tile_dot_int8<kC, kA, kB>();
+  else
+    tile_dot_bf16<kC, kA, kB>();
+}
+
 /// What the products of a block need.
 struct Sides {
   const std::uint8_t *x0, *x1;  ///< two tiles of rows
@@ -160,7 +184,7 @@ struct Sides {
 /// needed. Between the products, a little with each block of K so that memory is never waited for: the sums
 /// of the 32 by 32 before are dealt with, and what comes next is asked for. Tiles are stored one by one
 /// before the next sums begin in them: stored together, or loaded again, they hold up the multiplier.
-template <bool kBoth, bool kXStays, typename Before>
+template <bool kBytes, bool kBoth, bool kXStays, typename Before>
 __attribute__((noinline)) void add_blocks(const Sides& sides, float* taken, const Before& sums_before,
                                           const ResidualRows& residual_rows, Fetch fetches[2]) {
   const Before before = sums_before;  // copies stay in registers
@@ -180,27 +204,27 @@ __attribute__((noinline)) void add_blocks(const Sides& sides, float* taken, cons
     else if constexpr (kBoth)
       load_block<5, false>(x1 + i);
     if (i == 0) take_sums<0>(taken);
-    tile_dot_bf16<0, 4, 6>();
+    tile_dot<kBytes, 0, 4, 6>();
     if constexpr (!kXStays) {
       load_block<7, true>(others + i);
       if (i == 0) take_sums<1>(taken);
-      tile_dot_bf16<1, 4, 7>();
+      tile_dot<kBytes, 1, 4, 7>();
       if (next < end) load_block<4, false>(x0 + next);
       if (i == 0) take_sums<2>(taken);
-      if constexpr (kBoth) tile_dot_bf16<2, 5, 6>();
+      if constexpr (kBoth) tile_dot<kBytes, 2, 5, 6>();
       if (next < end) load_block<6, true>(weights + next);
       if (i == 0) take_sums<3>(taken);
-      if constexpr (kBoth) tile_dot_bf16<3, 5, 7>();
+      if constexpr (kBoth) tile_dot<kBytes, 3, 5, 7>();
     } else {
       if constexpr (kBoth) load_block<5, true>(x1 + i);
       if (i == 0) take_sums<2>(taken);
-      if constexpr (kBoth) tile_dot_bf16<2, 5, 6>();
+      if constexpr (kBoth) tile_dot<kBytes, 2, 5, 6>();
       if (next < end) load_block<6, false>(weights + next);
       if (i == 0) take_sums<1>(taken);
-      tile_dot_bf16<1, 4, 7>();
+      tile_dot<kBytes, 1, 4, 7>();
       if (next < end) load_block<4, true>(x0 + next);
       if (i == 0) take_sums<3>(taken);
-      if constexpr (kBoth) tile_dot_bf16<3, 5, 7>();
+      if constexpr (kBoth) tile_dot<kBytes, 3, 5, 7>();
     }
     if (t < 2 * kRows) {
       before.write_two(t);
@@ -220,8 +244,9 @@ __attribute__((noinline)) void add_blocks(const Sides& sides, float* taken, cons
 }
 
 /// Products of one 32 by 32 after another, whose sums are kept or go to `out(i, row)`, for pair i and the
-/// rows from `row`: its write is KeptRows', and residual() says what is worth asking for.
-template <typename Out>
+/// rows from `row`: its write is KeptRows', and residual() says what is worth asking for. `kBytes`: tiles are
+/// of bytes, and each block has scales.
+template <typename Out, bool kBytes = false>
 class Chores {
  public:
   /// `sums`: room for 32 by 32.
@@ -262,8 +287,9 @@ class Chores {
  private:
   template <bool kBoth, bool kXStays>
   void run_on(const Sides& sides, const ResidualRows& residual) {
-    with_before(
-        [&](const auto& before) { add_blocks<kBoth, kXStays>(sides, sums_, before, residual, fetches_); });
+    with_before([&](const auto& before) {
+      add_blocks<kBytes, kBoth, kXStays>(sides, sums_, before, residual, fetches_);
+    });
   }
   template <typename F>
   void with_before(const F& f) {
@@ -272,13 +298,13 @@ class Chores {
     if (!has_tiles_)
       f(NothingBefore{});
     else if (b.keep != nullptr && b.kept != nullptr)
-      f(RowsBefore<true, KeptRows>{sums_, b.kept, {b.keep}});
+      f(RowsBefore<kBytes, true, KeptRows>{sums_, b.kept, {b.keep}, b.row_scales, b.column_scales});
     else if (b.keep != nullptr)
-      f(RowsBefore<false, KeptRows>{sums_, nullptr, {b.keep}});
+      f(RowsBefore<kBytes, false, KeptRows>{sums_, nullptr, {b.keep}, b.row_scales, b.column_scales});
     else if (b.kept != nullptr)
-      f(RowsBefore<true, Rows>{sums_, b.kept, out_(b.i, b.row)});
+      f(RowsBefore<kBytes, true, Rows>{sums_, b.kept, out_(b.i, b.row), b.row_scales, b.column_scales});
     else
-      f(RowsBefore<false, Rows>{sums_, nullptr, out_(b.i, b.row)});
+      f(RowsBefore<kBytes, false, Rows>{sums_, nullptr, out_(b.i, b.row), b.row_scales, b.column_scales});
   }
 
   const Out& out_;
@@ -335,17 +361,23 @@ class OutRows {
   __m512 left_bias_, right_bias_;
 };
 
-/// Prepared activations.
+/// Prepared activations: 32 rows are two rows of tiles, and what may lie behind them, pair_bytes in all.
 struct Activations {
   const std::uint8_t* x;
-  std::int64_t rows, blocks;
+  std::int64_t rows, blocks, pair_bytes;
+  const std::uint8_t* tiles(std::int64_t row, std::int64_t block) const {
+    return x + row / (2 * kRows) * pair_bytes + block * kTileBytes;
+  }
 };
+inline std::int64_t bf16_pair_bytes(std::int64_t blocks) {
+  return 2 * blocks * kTileBytes;
+}
 
 /// Blocks [begin, end) of K for the rows and columns of `block`.
 template <bool kXStays, typename Work>
 void run_block(const Activations& p, const std::uint8_t* const weights[2], const Block& block,
                std::int64_t begin, std::int64_t end, Work& chores) {
-  const std::uint8_t* x = p.x + (block.row / kRows * p.blocks + begin) * kTileBytes;
+  const std::uint8_t* x = p.tiles(block.row, begin);
   chores.template run<kXStays>(block, {x, x + p.blocks * kTileBytes, weights[0], weights[1], end - begin});
 }
 

@@ -46,6 +46,7 @@ class SidesProduct {
     product_.x = static_cast<const std::uint8_t*>(a.x);
     product_.rows = a.rows;
     product_.blocks = blocks_of(a.k);
+    product_.pair_bytes = bf16_pair_bytes(product_.blocks);
   }
 
   /// Pairs [first, last) of panels, 32 rows at a time: a stretch of them in the nearest cache meets all
