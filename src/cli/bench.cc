@@ -22,9 +22,9 @@ void add_ceilings(base::OrderedJson& j, const model::LoadedModel& model, const S
   const auto bytes = static_cast<double>(model.weight_bytes_per_token());
   const auto weights = static_cast<double>(model.layer_weights());
   const kernels::Ceilings ceilings = kernels::probe_ceilings(threads, model.weight_bytes_per_token());
-  // Tiles multiply prompts in bf16; what they could do in int8 is another question.
-  const bool tiles = model.table().name == "amx";
-  const kernels::Ceilings::Peak& peak = ceilings.best(tiles ? "bf16" : "");
+  // What tiles multiply prompts in: bf16, or the faster int8 if that was asked for.
+  const bool bf16 = model.table().name == "amx" && !model.table().int8_prompts;
+  const kernels::Ceilings::Peak& peak = ceilings.best(bf16 ? "bf16" : "");
   j["bandwidth_bytes_per_second"] = ceilings.bytes_per_second;
   j["matrix_flops_per_second"] = peak.flops_per_second;
   j["matrix_peak"] = peak.name;
@@ -82,10 +82,11 @@ int bench(const Options& options) {
     return 0;
   }
   const auto number = [&](const char* key) { return j[key].get<double>(); };
-  std::printf("%s, %s, %s kernels, %d threads, batch %d, keys and values in %s (%lld bytes a token)\n",
+  std::printf("%s, %s, %s kernels, %d threads, batch %d, keys and values in %s (%lld bytes a token)%s\n",
               j["model"].get<std::string>().c_str(), j["quantization"].get<std::string>().c_str(),
               j["kernels"].get<std::string>().c_str(), j["threads"].get<int>(), options.batch,
-              options.engine.kv_type.c_str(), j["kv_bytes_per_token"].get<long long>());
+              options.engine.kv_type.c_str(), j["kv_bytes_per_token"].get<long long>(),
+              options.engine.prompt_type == "int8" ? ", prompts in int8" : "");
   std::string of_peak, of_bandwidth;
   if (options.ceilings) {
     of_peak = fmt::format("   {:4.1f} % of the {} peak of {:.0f} GFLOP/s", 100 * number("prefill_peak_share"),

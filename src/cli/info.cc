@@ -29,6 +29,7 @@ std::string feature_list(const kernels::CpuFeatures& f) {
                                                  {f.avx512dq, "avx512dq"},
                                                  {f.avx512vnni, "avx512-vnni"},
                                                  {f.avx512bf16, "avx512-bf16"},
+                                                 {f.gfni, "gfni"},
                                                  {f.amx_int8, "amx-int8"},
                                                  {f.amx_bf16, "amx-bf16"}};
   std::string list;

@@ -58,7 +58,7 @@ bool has_avx512(const CpuFeatures& f) {
 }
 
 bool has_amx(const CpuFeatures& f) {
-  return has_avx512(f) && f.avx512vnni && f.avx512bf16 && f.amx_bf16 && f.amx_int8;
+  return has_avx512(f) && f.avx512vnni && f.avx512bf16 && f.gfni && f.amx_bf16 && f.amx_int8;
 }
 
 void fill_avx2(const CpuFeatures& features, KernelSlots& slots) {
@@ -181,6 +181,7 @@ CpuFeatures detect_features() {
   f.avx512bw = zmm && bit(seven.b, 30);
   f.avx512vl = zmm && bit(seven.b, 31);
   f.avx512vnni = zmm && bit(seven.c, 11);
+  f.gfni = zmm && bit(seven.c, 8);
   f.avx512bf16 = zmm && bit(seven1.a, 5);
   f.amx_bf16 = tiles && bit(seven.d, 22);
   f.amx_int8 = tiles && bit(seven.d, 25);

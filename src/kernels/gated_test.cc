@@ -62,7 +62,7 @@ struct Layer {
 
 TEST_P(Gated, EqualsTheTwoProducts) {
   const std::int64_t block = base::dtype_info(type_).block_elements;
-  for (const std::int64_t k : {block < 32 ? 100 : block, std::int64_t{768}}) {
+  for (const std::int64_t k : {block < 32 ? 100 : block, std::int64_t{768}, std::int64_t{1536}}) {
     for (const std::int64_t rows : {1, 17, 37}) {
       const std::int64_t n = 96;
       Layer layer(table_, type_, n, k);

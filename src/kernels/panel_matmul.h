@@ -319,19 +319,7 @@ constexpr MatmulKernel kKernel = {V::kRows,
 /// Enters the kernels of all quantized types.
 template <typename V>
 void fill_slots(KernelSlots& slots) {
-  const auto set = [&](DType type, const MatmulKernel& kernel) {
-    slots.matmul[static_cast<int>(type)] = &kernel;
-  };
-  set(DType::kQ4_0, kKernel<V, DType::kQ4_0>);
-  set(DType::kQ4_1, kKernel<V, DType::kQ4_1>);
-  set(DType::kQ5_0, kKernel<V, DType::kQ5_0>);
-  set(DType::kQ5_1, kKernel<V, DType::kQ5_1>);
-  set(DType::kQ8_0, kKernel<V, DType::kQ8_0>);
-  set(DType::kQ2_K, kKernel<V, DType::kQ2_K>);
-  set(DType::kQ3_K, kKernel<V, DType::kQ3_K>);
-  set(DType::kQ4_K, kKernel<V, DType::kQ4_K>);
-  set(DType::kQ5_K, kKernel<V, DType::kQ5_K>);
-  set(DType::kQ6_K, kKernel<V, DType::kQ6_K>);
+  for_panel_types([&]<DType kType>() { slots.matmul[static_cast<int>(kType)] = &kKernel<V, kType>; });
 }
 
 }  // namespace

@@ -59,6 +59,22 @@ static constexpr PanelFormat panel_format(base::DType type) {
   }
 }
 
+/// f.operator()<type>() for each of these types.
+template <typename F>
+inline void for_panel_types(const F& f) {
+  using base::DType;
+  f.template operator()<DType::kQ4_0>();
+  f.template operator()<DType::kQ4_1>();
+  f.template operator()<DType::kQ5_0>();
+  f.template operator()<DType::kQ5_1>();
+  f.template operator()<DType::kQ8_0>();
+  f.template operator()<DType::kQ2_K>();
+  f.template operator()<DType::kQ3_K>();
+  f.template operator()<DType::kQ4_K>();
+  f.template operator()<DType::kQ5_K>();
+  f.template operator()<DType::kQ6_K>();
+}
+
 /// Bits of a number's low plane; the rest of its bits are another plane, which follows.
 static constexpr int low_plane_bits(int bits) {
   return bits == 8 ? 8 : bits >= 4 ? 4 : 2;

@@ -66,9 +66,8 @@ struct ServeConfig {
       "GiB for keys and values (default: a quarter of the free memory, at most what ctx x max-batch needs)");
     v("kv-type", c.kv_type, kKvTypeHelp);
     v("prompt-type", c.prompt_type,
-      "what prompts are multiplied in: auto, as precise as bf16 or the file; int8, which is faster and "
-      "rounds "
-      "weights and activations to 8 bits");
+      "what prompts are multiplied in: auto, as precise as bf16 or the file; int8, faster, with weights and "
+      "activations rounded to 8 bits");
     v("max-queue", c.max_queue, "requests that may wait; one more is answered 429");
     v("max-batch", c.max_batch, "sequences that run together");
     v("max-step-tokens", c.max_step_tokens,

@@ -1,6 +1,6 @@
 // The AMX set: what tile instructions add to the AVX-512 set with VNNI. All needs AVX-512 (F, BW, VL, DQ,
-// VNNI, BF16), AMX_TILE, AMX_BF16 and AMX_INT8, and the system's leave to use tiles (detect_features asks for
-// it).
+// VNNI, BF16), GFNI, AMX_TILE, AMX_BF16 and AMX_INT8, and the system's leave to use tiles (detect_features
+// asks for it).
 #pragma once
 
 #include "kernels/args.h"

@@ -101,19 +101,34 @@ TileConfig byte_tiles(std::int64_t rows) {
   return config;
 }
 
-/// Nibbles of 16 rows: first 16 times themselves, then as they are.
+/// A matrix for gf2p8affineqb that makes bit i of each byte from its bit from[i], or 0 where that is
+/// negative.
+constexpr long long bits_from(const int (&from)[8]) {
+  unsigned long long matrix = 0;
+  for (int i = 0; i < 8; ++i) {
+    if (from[i] >= 0) matrix |= 1ULL << from[i] << 8 * (7 - i);
+  }
+  return static_cast<long long>(matrix);
+}
+
+/// Nibbles of 16 rows: first 16 times themselves, then as they are, each in one instruction. Those that have
+/// their zero in the middle become signed: their top bit is turned over, and fills the bits above.
 template <DType kType>
 TW_INLINE void unpack_joined(const std::uint8_t* p, std::uint8_t* tile) {
-  const __m512i low = _mm512_set1_epi8(0x0F), high = _mm512_set1_epi8(-16);
-  const __m512i center = _mm512_set1_epi8(kCentered<kType> ? 8 : 0), top = _mm512_slli_epi16(center, 4);
+  constexpr bool kSigned = kCentered<kType>;
+  constexpr int kTop = kSigned ? 0x80 : 0, kAbove = kSigned ? 0xF8 : 0, kLow = kSigned ? 3 : -1,
+                kHigh = kSigned ? 7 : -1;
+  const __m512i low_up = _mm512_set1_epi64(bits_from({-1, -1, -1, -1, 0, 1, 2, 3}));
+  const __m512i high_up = _mm512_set1_epi64(bits_from({-1, -1, -1, -1, 4, 5, 6, 7}));
+  const __m512i low = _mm512_set1_epi64(bits_from({0, 1, 2, 3, kLow, kLow, kLow, kLow}));
+  const __m512i high = _mm512_set1_epi64(bits_from({4, 5, 6, 7, kHigh, kHigh, kHigh, kHigh}));
   for (int j = 0; j < 4; ++j) {
     const __m512i v = _mm512_loadu_si512(p + 64 * j);
-    const __m512i first = _mm512_and_si512(v, low), second = _mm512_and_si512(v, high);
     const auto store = [&](int row, __m512i w) { _mm512_store_si512(tile + 64 * row, w); };
-    store(j, _mm512_sub_epi8(_mm512_slli_epi16(first, 4), top));
-    store(4 + j, _mm512_sub_epi8(second, top));
-    store(8 + j, _mm512_sub_epi8(first, center));
-    store(12 + j, _mm512_sub_epi8(_mm512_srli_epi16(second, 4), center));
+    store(j, _mm512_gf2p8affine_epi64_epi8(v, low_up, kTop));
+    store(4 + j, _mm512_gf2p8affine_epi64_epi8(v, high_up, kTop));
+    store(8 + j, _mm512_gf2p8affine_epi64_epi8(v, low, kAbove));
+    store(12 + j, _mm512_gf2p8affine_epi64_epi8(v, high, kAbove));
   }
 }
 
@@ -183,12 +198,16 @@ struct Panel {
   }
 };
 
-/// Adds a block's products to the sums of kRows rows.
+/// Adds a block's products to the sums of kRows rows. Meanwhile a block's lines at `ask` are asked for, not
+/// all at once: there are only so many places to wait in.
 template <DType kType, int kRows>
 TW_INLINE void scale_block(const Group& g, const PanelScales& s, std::int64_t block,
-                           const std::int32_t* products, __m512* sum) {
+                           const std::int32_t* products, const std::uint8_t* ask, __m512* sum) {
   constexpr int kHalves = kParts<kType>;
+  constexpr int kLines = (Panel<kType>::kBlock + 63) / 64;
   repeat<kRows>([&](auto t) {
+    for (int line = t.value * kLines / kRows; line < (t.value + 1) * kLines / kRows; ++line)
+      _mm_prefetch(reinterpret_cast<const char*>(ask + line * 64), _MM_HINT_T1);
     __m512i whole[2];
     for (int h = 0; h < kHalves; ++h) {
       const std::int32_t* high = products + 2 * h * kSums + t.value * kPanelRows;
@@ -223,12 +242,8 @@ struct Stretch {
 /// there are only those to store.
 template <DType kType, int kC>
 TW_INLINE void multiply_block(const Group& g, const Scratch& scratch, const Stretch& s, std::int64_t block) {
-  using P = Panel<kType>;
   constexpr int kOther = kC ^ 2;
   if (block < s.end) {
-    const std::uint8_t* p = s.panel + P::block_at(block);
-    for (std::int64_t i = 0; i < P::kBlock; i += 64)
-      _mm_prefetch(reinterpret_cast<const char*>(p + s.ahead + i), _MM_HINT_T1);
     if (block + 1 < s.end) unpack_block<kType>(scratch, s.panel, block + 1);
     multiply_part<kType, 0, kC>(g, scratch.weights + block % 2 * (2 * kWeightTile), block);
   }
@@ -244,14 +259,15 @@ TW_INLINE void multiply_block(const Group& g, const Scratch& scratch, const Stre
 /// A stretch times a group. A block is scaled kLag blocks after it was multiplied.
 template <DType kType, int kRows>
 void multiply_stretch(const Group& g, const Scratch& scratch, const Stretch& s, float* totals) {
+  using P = Panel<kType>;
   __m512 sum[kRows];
   repeat<kRows>([&](auto t) {
     sum[t.value] = s.begin == 0 ? _mm512_setzero_ps() : _mm512_load_ps(totals + t.value * kPanelRows);
   });
   const auto scale = [&](std::int64_t block) __attribute__((always_inline)) {
     if (block >= s.begin && block < s.end)
-      scale_block<kType, kRows>(g, Panel<kType>::scales(s.panel, block), block,
-                                products_of<kType>(scratch, block, 0), sum);
+      scale_block<kType, kRows>(g, P::scales(s.panel, block), block, products_of<kType>(scratch, block, 0),
+                                s.panel + P::block_at(block) + s.ahead, sum);
   };
   constexpr int kSecond = kParts<kType> == 2 ? 0 : 2;
   unpack_block<kType>(scratch, s.panel, s.begin);
@@ -342,19 +358,7 @@ constexpr MatmulKernel kKernel = {
 }  // namespace
 
 void amx_decode_slots(KernelSlots& slots) {
-  const auto set = [&](DType type, const MatmulKernel& kernel) {
-    slots.matmul[static_cast<int>(type)] = &kernel;
-  };
-  set(DType::kQ4_0, kKernel<DType::kQ4_0>);
-  set(DType::kQ4_1, kKernel<DType::kQ4_1>);
-  set(DType::kQ5_0, kKernel<DType::kQ5_0>);
-  set(DType::kQ5_1, kKernel<DType::kQ5_1>);
-  set(DType::kQ8_0, kKernel<DType::kQ8_0>);
-  set(DType::kQ2_K, kKernel<DType::kQ2_K>);
-  set(DType::kQ3_K, kKernel<DType::kQ3_K>);
-  set(DType::kQ4_K, kKernel<DType::kQ4_K>);
-  set(DType::kQ5_K, kKernel<DType::kQ5_K>);
-  set(DType::kQ6_K, kKernel<DType::kQ6_K>);
+  for_panel_types([&]<DType kType>() { slots.matmul[static_cast<int>(kType)] = &kKernel<kType>; });
 }
 
 }  // namespace tw::kernels

@@ -26,12 +26,15 @@ std::int64_t prepared_byte_rows(std::int64_t rows, std::int64_t k) {
   return pairs_of(rows) * byte_pair_bytes(k);
 }
 
-/// Numbers x[begin, end), of which `left` are there from `begin` on, are rounded to 64 bytes a tile. Returns
-/// their scale.
+/// Numbers x[begin, end) of a row of k, those past it zero, are rounded to 64 bytes a tile. Returns their
+/// scale: NaN if one is infinite or none.
 float round_stretch(const float* x, std::int64_t begin, std::int64_t end, std::int64_t k, std::uint8_t* out) {
-  __m512 largest = _mm512_setzero_ps();
-  for (std::int64_t i = begin; i < end; i += kRows)
-    largest = _mm512_max_ps(largest, _mm512_abs_ps(_mm512_maskz_loadu_ps(lanes(k - i), x + i)));
+  __m512 largest = _mm512_setzero_ps(), damage = _mm512_setzero_ps();
+  for (std::int64_t i = begin; i < end; i += kRows) {
+    const __m512 v = _mm512_maskz_loadu_ps(lanes(k - i), x + i);
+    largest = _mm512_max_ps(largest, _mm512_abs_ps(v));
+    damage = _mm512_add_ps(damage, _mm512_sub_ps(v, v));
+  }
   const float top = _mm512_reduce_max_ps(largest);
   const __m512 inverse = _mm512_set1_ps(top > 0 ? 127 / top : 0);
   for (std::int64_t i = begin; i < end; i += kTileColumns, out += kTileBytes) {
@@ -42,7 +45,7 @@ float round_stretch(const float* x, std::int64_t begin, std::int64_t end, std::i
                       _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(v)));
     }
   }
-  return top / 127;
+  return top / 127 + _mm512_reduce_add_ps(damage);
 }
 
 /// Rows of the last tiles that are not there are zero.
@@ -97,19 +100,7 @@ constexpr MatmulPath kPath = {"amx int8 tiles, rounded",
 }  // namespace
 
 void amx_int8_prefill_slots(KernelSlots& slots) {
-  const auto set = [&](DType type, const MatmulPath& path) {
-    slots.int8_prefill[static_cast<int>(type)] = &path;
-  };
-  set(DType::kQ4_0, kPath<DType::kQ4_0>);
-  set(DType::kQ4_1, kPath<DType::kQ4_1>);
-  set(DType::kQ5_0, kPath<DType::kQ5_0>);
-  set(DType::kQ5_1, kPath<DType::kQ5_1>);
-  set(DType::kQ8_0, kPath<DType::kQ8_0>);
-  set(DType::kQ2_K, kPath<DType::kQ2_K>);
-  set(DType::kQ3_K, kPath<DType::kQ3_K>);
-  set(DType::kQ4_K, kPath<DType::kQ4_K>);
-  set(DType::kQ5_K, kPath<DType::kQ5_K>);
-  set(DType::kQ6_K, kPath<DType::kQ6_K>);
+  for_panel_types([&]<DType kType>() { slots.int8_prefill[static_cast<int>(kType)] = &kPath<kType>; });
 }
 
 }  // namespace tw::kernels

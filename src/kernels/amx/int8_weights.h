@@ -75,12 +75,15 @@ class ByteWeights {
              float* scales) const {
     const std::uint8_t* const p = data_ + panel * bytes_;
     const std::int64_t last = 2 * end < blocks_ ? 2 * end : blocks_;
-    __m512 largest = _mm512_setzero_ps();
-    for (std::int64_t block = 2 * begin; block < last; ++block)
-      largest = _mm512_max_ps(largest, largest_of(scales_of(p, block)));
+    __m512 largest = _mm512_setzero_ps(), damage = _mm512_setzero_ps();  // of scales that are no numbers: NaN
+    for (std::int64_t block = 2 * begin; block < last; ++block) {
+      const __m512 of_block = largest_of(scales_of(p, block));
+      largest = _mm512_max_ps(largest, of_block);
+      damage = _mm512_add_ps(damage, _mm512_sub_ps(of_block, of_block));
+    }
     // The sum of two rounded numbers must not pass 127.
     largest = _mm512_mul_ps(largest, _mm512_set1_ps(1.004F));
-    _mm512_store_ps(scales, _mm512_mul_ps(largest, _mm512_set1_ps(1.0F / 127)));
+    _mm512_store_ps(scales, _mm512_fmadd_ps(largest, _mm512_set1_ps(1.0F / 127), damage));
     const __mmask16 there = _mm512_cmp_ps_mask(largest, _mm512_setzero_ps(), _CMP_GT_OQ);
     const __m512 inverse = _mm512_maskz_div_ps(there, _mm512_set1_ps(127), largest);
     for (std::int64_t block = 2 * begin; block < 2 * end; ++block, room += kTileBytes / 2) {
@@ -112,15 +115,16 @@ class ByteWeights {
     }
     return load_scales<kType>(panel + block_at(block), d, dmin);
   }
-  /// No weight of a block is larger.
+  /// No weight of a block is larger; NaN if a scale is none.
   static __m512 largest_of(const Scales& s) {
     const __m512 top = _mm512_set1_ps((1 << f.bits) - 1);
-    __m512 largest = _mm512_setzero_ps();
+    __m512 largest = _mm512_setzero_ps(), damage = _mm512_setzero_ps();
     for (int h = 0; h < (f.halves ? 2 : 1); ++h) {
       const __m512 high = _mm512_fmadd_ps(s.scale[h], top, s.minimum[h]);
       largest = _mm512_max_ps(largest, _mm512_max_ps(_mm512_abs_ps(s.minimum[h]), _mm512_abs_ps(high)));
+      damage = _mm512_add_ps(damage, _mm512_sub_ps(high, high));
     }
-    return largest;
+    return _mm512_add_ps(largest, damage);
   }
   static void make_half(const std::uint8_t* p, const ByteScales& s, std::uint8_t* tile) {
     repeat<8>([&](auto j) {

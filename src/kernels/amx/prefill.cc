@@ -87,16 +87,7 @@ void amx_prefill_slots(KernelSlots& slots) {
   const auto set = [&](DType type, const MatmulPath& path) { slots.prefill[static_cast<int>(type)] = &path; };
   set(DType::kBF16, kBF16);
   set(DType::kF16, kF16);
-  set(DType::kQ4_0, kPath<DType::kQ4_0>);
-  set(DType::kQ4_1, kPath<DType::kQ4_1>);
-  set(DType::kQ5_0, kPath<DType::kQ5_0>);
-  set(DType::kQ5_1, kPath<DType::kQ5_1>);
-  set(DType::kQ8_0, kPath<DType::kQ8_0>);
-  set(DType::kQ2_K, kPath<DType::kQ2_K>);
-  set(DType::kQ3_K, kPath<DType::kQ3_K>);
-  set(DType::kQ4_K, kPath<DType::kQ4_K>);
-  set(DType::kQ5_K, kPath<DType::kQ5_K>);
-  set(DType::kQ6_K, kPath<DType::kQ6_K>);
+  for_panel_types([&]<DType kType>() { slots.prefill[static_cast<int>(kType)] = &kPath<kType>; });
   set(DType::kPalette4, kPalettePath<4>);
   set(DType::kPalette2, kPalettePath<2>);
 }

@@ -30,19 +30,7 @@ namespace emulated {
 #endif
 
 void avx512vnni_matmul_slots(KernelSlots& slots) {
-  const auto set = [&](DType type, const MatmulKernel& kernel) {
-    slots.matmul[static_cast<int>(type)] = &kernel;
-  };
-  set(DType::kQ4_0, kKernel<DType::kQ4_0>);
-  set(DType::kQ4_1, kKernel<DType::kQ4_1>);
-  set(DType::kQ5_0, kKernel<DType::kQ5_0>);
-  set(DType::kQ5_1, kKernel<DType::kQ5_1>);
-  set(DType::kQ8_0, kKernel<DType::kQ8_0>);
-  set(DType::kQ2_K, kKernel<DType::kQ2_K>);
-  set(DType::kQ3_K, kKernel<DType::kQ3_K>);
-  set(DType::kQ4_K, kKernel<DType::kQ4_K>);
-  set(DType::kQ5_K, kKernel<DType::kQ5_K>);
-  set(DType::kQ6_K, kKernel<DType::kQ6_K>);
+  for_panel_types([&]<DType kType>() { slots.matmul[static_cast<int>(kType)] = &kKernel<kType>; });
 }
 
 #ifdef TW_EMULATED
