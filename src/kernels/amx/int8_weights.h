@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "kernels/amx/bf16_weights.h"
+#include "kernels/amx/panel_numbers.h"
 
 namespace tw::kernels {
 namespace {
