@@ -95,6 +95,15 @@ static constexpr std::int64_t panel_weight_bytes(PanelFormat f, int rows) {
 static constexpr std::int64_t panel_header_bytes(PanelFormat f, int rows) {
   return f.super ? rows * 2 * (f.minimums ? 2 : 1) : 0;
 }
+/// Where a block's scales begin in its panel; its numbers follow them, and a super type's header lies before
+/// each eight blocks.
+static constexpr std::int64_t panel_block_at(PanelFormat f, int rows, std::int64_t block) {
+  return block * (panel_scale_bytes(f, rows) + panel_weight_bytes(f, rows)) +
+         (f.super ? (block / 8 + 1) * panel_header_bytes(f, rows) : 0);
+}
+static constexpr std::int64_t panel_header_at(PanelFormat f, int rows, std::int64_t block) {
+  return panel_block_at(f, rows, block / 8 * 8) - panel_header_bytes(f, rows);
+}
 /// Bytes of a panel of K columns.
 static constexpr std::int64_t panel_bytes(PanelFormat f, int rows, std::int64_t k) {
   const std::int64_t blocks = k / kPanelBlock;

@@ -1,9 +1,10 @@
-// Products by bf16 tiles: of a pair of panels (32 output rows) a stretch of K is in the nearest cache while
-// all rows of a step use it. Everything is internal to the including file.
+// Products by tiles, of bf16 numbers or of bytes: of a pair of panels (32 output rows) a stretch of K is in
+// the nearest cache while all rows of a step use it. Everything is internal to the including file.
 //
-// A tile of weights is one block of a panel: 16 rows of pairs (k, k + 16) for 16 output rows; a tile of
-// activations is 16 rows of the step, each block of 32 in the same order of pairs. Sums stay in fp32. The
-// bits of a row depend on itself alone: a tile's rows do not mix, and stretches are cut by K alone.
+// A tile of bf16 weights is one block of a panel: 16 rows of pairs (k, k + 16) for 16 output rows; a tile of
+// activations is 16 rows of the step, each block of 32 in the same order of pairs. Sums are fp32. Tiles of
+// bytes have 64 columns of K, and sums that are int32 until they leave (kBytes). The bits of a row depend on
+// itself alone: a tile's rows do not mix, and stretches are cut by K alone.
 #pragma once
 
 #include <immintrin.h>
@@ -11,6 +12,7 @@
 #include <cstdint>
 
 #include "kernels/amx/bf16_tiles.h"
+#include "kernels/amx/int8_tiles.h"
 #include "kernels/amx/tiles.h"
 #include "kernels/args.h"
 #include "kernels/panels.h"
@@ -168,7 +170,7 @@ void load_block(const std::uint8_t* block) {
 template <bool kBytes, int kC, int kA, int kB>
 void tile_dot() {
   if constexpr (kBytes)
-    tile_dot_int8<kC, kA, kB>();
+    tile_dot_ss<kC, kA, kB>();
   else
     tile_dot_bf16<kC, kA, kB>();
 }

@@ -66,21 +66,8 @@ void dequantize_block(const std::uint8_t* p, const Scales& s, std::uint8_t* tile
 /// Blocks [begin, end) of a panel as tiles.
 template <DType kType>
 void dequantize(const std::uint8_t* panel, std::int64_t begin, std::int64_t end, std::uint8_t* tiles) {
-  constexpr PanelFormat f = panel_format(kType);
-  constexpr std::int64_t kHeader = panel_header_bytes(f, kRows), kScale = panel_scale_bytes(f, kRows);
-  constexpr std::int64_t kBlock = kScale + panel_weight_bytes(f, kRows);
-  __m512 d = _mm512_setzero_ps(), dmin = _mm512_setzero_ps();
-  for (std::int64_t block = begin; block < end; ++block) {
-    if constexpr (f.super) {
-      const std::uint8_t* header = panel + block / 8 * (8 * kBlock + kHeader);
-      d = halves(header);
-      if constexpr (f.minimums) dmin = halves(header + 2 * kRows);
-    }
-    const std::int64_t headers = f.super ? (block / 8 + 1) * kHeader : 0;
-    const std::uint8_t* p = panel + block * kBlock + headers;
-    dequantize_block<kType>(p + kScale, load_scales<kType>(p, d, dmin), tiles);
-    tiles += kTileBytes;
-  }
+  for (std::int64_t block = begin; block < end; ++block, tiles += kTileBytes)
+    dequantize_block<kType>(numbers_of<kType>(panel, block), scales_of<kType>(panel, block), tiles);
 }
 
 /// A packed matrix [N, K] by its panels.

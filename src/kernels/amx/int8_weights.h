@@ -20,7 +20,8 @@ __m512i in_words(__m512 v) {
   return _mm512_mask_blend_epi16(0xAAAAAAAA, numbers, _mm512_slli_epi32(numbers, 16));
 }
 
-/// A block's scales and minimums in units of the byte's scale: `factor` times 2^kShift, in words, of the
+/// A block's scales and minimums in units of the byte's scale: `factor` times
+/// 2^(15 - up_in_word), in words, of the
 /// first and of the second half.
 struct ByteScales {
   __m512i factor[2], minimum[2];
@@ -77,7 +78,7 @@ class ByteWeights {
     const std::int64_t last = 2 * end < blocks_ ? 2 * end : blocks_;
     __m512 largest = _mm512_setzero_ps(), damage = _mm512_setzero_ps();  // of scales that are no numbers: NaN
     for (std::int64_t block = 2 * begin; block < last; ++block) {
-      const __m512 of_block = largest_of(scales_of(p, block));
+      const __m512 of_block = largest_of(scales_of<kType>(p, block));
       largest = _mm512_max_ps(largest, of_block);
       damage = _mm512_add_ps(damage, _mm512_sub_ps(of_block, of_block));
     }
@@ -88,7 +89,7 @@ class ByteWeights {
     const __m512 inverse = _mm512_maskz_div_ps(there, _mm512_set1_ps(127), largest);
     for (std::int64_t block = 2 * begin; block < 2 * end; ++block, room += kTileBytes / 2) {
       if (block < last)
-        make_half(p + block_at(block) + kScale, byte_scales<kType>(scales_of(p, block), inverse), room);
+        make_half(numbers_of<kType>(p, block), byte_scales<kType>(scales_of<kType>(p, block), inverse), room);
       else
         for (int j = 0; j < 8; ++j) _mm512_store_si512(room + 64 * j, _mm512_setzero_si512());
     }
@@ -101,20 +102,6 @@ class ByteWeights {
 
  private:
   static constexpr PanelFormat f = panel_format(kType);
-  static constexpr std::int64_t kHeader = panel_header_bytes(f, kRows), kScale = panel_scale_bytes(f, kRows);
-  static constexpr std::int64_t kBlock = kScale + panel_weight_bytes(f, kRows);
-  static std::int64_t block_at(std::int64_t block) {
-    return block * kBlock + (f.super ? (block / 8 + 1) * kHeader : 0);
-  }
-  static Scales scales_of(const std::uint8_t* panel, std::int64_t block) {
-    __m512 d = _mm512_setzero_ps(), dmin = d;
-    if constexpr (f.super) {
-      const std::uint8_t* header = panel + block / 8 * (8 * kBlock + kHeader);
-      d = halves(header);
-      if constexpr (f.minimums) dmin = halves(header + 2 * kRows);
-    }
-    return load_scales<kType>(panel + block_at(block), d, dmin);
-  }
   /// No weight of a block is larger; NaN if a scale is none.
   static __m512 largest_of(const Scales& s) {
     const __m512 top = _mm512_set1_ps((1 << f.bits) - 1);

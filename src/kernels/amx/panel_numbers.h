@@ -66,5 +66,23 @@ Scales load_scales(const std::uint8_t* p, __m512 d, __m512 dmin) {
   return s;
 }
 
+/// A block's scales, and where its numbers begin.
+template <DType kType>
+Scales scales_of(const std::uint8_t* panel, std::int64_t block) {
+  constexpr PanelFormat f = panel_format(kType);
+  __m512 d = _mm512_setzero_ps(), dmin = d;
+  if constexpr (f.super) {
+    const std::uint8_t* header = panel + panel_header_at(f, kRows, block);
+    d = halves(header);
+    if constexpr (f.minimums) dmin = halves(header + 2 * kRows);
+  }
+  return load_scales<kType>(panel + panel_block_at(f, kRows, block), d, dmin);
+}
+template <DType kType>
+const std::uint8_t* numbers_of(const std::uint8_t* panel, std::int64_t block) {
+  constexpr PanelFormat f = panel_format(kType);
+  return panel + panel_block_at(f, kRows, block) + panel_scale_bytes(f, kRows);
+}
+
 }  // namespace
 }  // namespace tw::kernels

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/amx/amx.h"
+#include "kernels/amx/int8_tiles.h"
 #include "kernels/amx/tiles.h"
 
 namespace tw::kernels {
@@ -59,10 +60,10 @@ PeakResult peak_bf16(const PeakArgs& a) {
 PeakResult peak_int8(const PeakArgs& a) {
   begin(a.data);
   for (std::int64_t round = 0; round < a.rounds; ++round) {
-    tile_dot_int8<0, 4, 6>();
-    tile_dot_int8<1, 4, 7>();
-    tile_dot_int8<2, 5, 6>();
-    tile_dot_int8<3, 5, 7>();
+    tile_dot_ss<0, 4, 6>();
+    tile_dot_ss<1, 4, 7>();
+    tile_dot_ss<2, 5, 6>();
+    tile_dot_ss<3, 5, 7>();
   }
   return {"amx int8 tiles", 4 * kTileProducts * 64 * 2 * static_cast<double>(a.rounds),
           sum_tiles([](__m512i v) { return _mm512_cvtepi32_ps(v); })};

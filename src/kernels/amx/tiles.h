@@ -57,11 +57,5 @@ inline void tile_dot_bf16() {
   __asm__ volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kC), "i"(kA), "i"(kB));
 }
 
-/// The same of bytes, four k a lane: kA signed, kB signed.
-template <int kC, int kA, int kB>
-inline void tile_dot_int8() {
-  __asm__ volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kC), "i"(kA), "i"(kB));
-}
-
 }  // namespace
 }  // namespace tw::kernels
